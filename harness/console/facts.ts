@@ -1,0 +1,61 @@
+import type { E820Entry } from '../memory/e820.ts'
+import type { NodeRange, Range } from '../memory/range.ts'
+import type { Incident } from './oops.ts'
+import type { Outcome, Stage } from './outcome.ts'
+
+/** A SEAMCALL the kernel reported as failed. */
+export interface FailedSeamcall {
+  readonly leaf: number
+  readonly status: bigint
+  readonly line: number
+}
+
+/** The one line our trigger module prints. */
+export interface TriggerResult {
+  readonly cpus: number
+  /** Return value of the first tdx_cpu_enable() that failed, or 0. */
+  readonly cpuEnable: number
+  readonly failedCpu: number | null
+  /** Return value of tdx_enable(); null when it was not called. */
+  readonly enable: number | null
+}
+
+/** What the console says about TDX, as one outcome. */
+export interface TdxFacts {
+  readonly outcome: Outcome
+  readonly stage: Stage | null
+  /** The kernel's negative error number; null when the log names none. */
+  readonly errno: number | null
+  /** Private KeyIDs `[start, end)`. */
+  readonly keyids: readonly [number, number] | null
+  readonly pamtKib: number | null
+  /** The TDMR a failure names. */
+  readonly failedTdmr: Range | null
+  /** The line that decided the outcome. */
+  readonly message: string | null
+  readonly failedSeamcalls: readonly FailedSeamcall[]
+  /** TDX lines that the catalogue does not know. */
+  readonly unknown: readonly string[]
+}
+
+/** Everything that was read from one console. */
+export interface Facts {
+  readonly kernel: string | null
+  readonly cmdline: string | null
+  readonly firmwareMap: readonly E820Entry[]
+  /** Null when the kernel printed no user-defined map. */
+  readonly userMap: readonly E820Entry[] | null
+  readonly srat: readonly NodeRange[]
+  /** `Early memory node ranges`: memblock.memory by node. */
+  readonly nodeRanges: readonly NodeRange[]
+  /** `No NUMA configuration found` or `NUMA turned off`. */
+  readonly numaFallback: string | null
+  /** Null when the kernel prints no regions. */
+  readonly regions: readonly NodeRange[] | null
+  readonly tdx: TdxFacts
+  readonly trigger: TriggerResult | null
+  /** Complaints of the rig's own init. */
+  readonly initErrors: readonly string[]
+  readonly incidents: readonly Incident[]
+  readonly lines: number
+}

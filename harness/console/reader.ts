@@ -1,0 +1,159 @@
+import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
+import type { NodeRange } from '../memory/range.ts'
+import type { Facts, TriggerResult } from './facts.ts'
+import { LineSplitter } from './lines.ts'
+import { type Incident, detectIncident } from './oops.ts'
+import { parseRecord } from './record.ts'
+import { TdxReader } from './tdx-reader.ts'
+
+/** Kept of lists that a hostile console could grow without end. */
+const LIMIT = 4096
+const TAIL_LINES = 25
+
+/** The kernel prints inclusive ends: `[mem 0x...-0x...]`. */
+const MEM = String.raw`\[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]`
+
+/**
+ * Reads a console as it arrives and keeps the facts. Every line is looked at
+ * once; memory does not grow with the length of the console.
+ */
+export class ConsoleReader {
+  readonly #splitter = new LineSplitter()
+  readonly #tdx = new TdxReader()
+  readonly #firmwareMap: E820Entry[] = []
+  readonly #srat: NodeRange[] = []
+  readonly #nodeRanges: NodeRange[] = []
+  readonly #incidents: Incident[] = []
+  readonly #initErrors: string[] = []
+  #userMap: E820Entry[] | null = null
+  #regions: NodeRange[] | null = null
+  #kernel: string | null = null
+  #cmdline: string | null = null
+  #numaFallback: string | null = null
+  #trigger: TriggerResult | null = null
+  #lines = 0
+  readonly #tail: string[] = []
+
+  /** What the trigger module said, as soon as it did. */
+  get trigger(): TriggerResult | null {
+    return this.#trigger
+  }
+
+  /** The last lines of the console so far, without time stamps. */
+  get tail(): readonly string[] {
+    return this.#tail
+  }
+
+  /** Takes the next bytes of the console, in chunks of any size. */
+  push(chunk: Uint8Array): void {
+    for (const line of this.#splitter.push(chunk)) this.#read(line)
+  }
+
+  /** The console is over: what is left is a line. */
+  end(): void {
+    for (const line of this.#splitter.end()) this.#read(line)
+  }
+
+  facts(): Facts {
+    return {
+      kernel: this.#kernel,
+      cmdline: this.#cmdline,
+      firmwareMap: this.#firmwareMap,
+      userMap: this.#userMap,
+      srat: this.#srat,
+      nodeRanges: this.#nodeRanges,
+      numaFallback: this.#numaFallback,
+      regions: this.#regions,
+      tdx: this.#tdx.facts(this.#trigger),
+      trigger: this.#trigger,
+      initErrors: this.#initErrors,
+      incidents: this.#incidents,
+      lines: this.#lines,
+    }
+  }
+
+  #read(raw: string): void {
+    this.#lines++
+    const record = parseRecord(raw, this.#lines)
+    if (this.#tail.push(record.text) > TAIL_LINES) this.#tail.shift()
+    for (const [pattern, take] of this.#rules) {
+      const match = pattern.exec(record.text)
+      if (match) {
+        take(match)
+        return
+      }
+    }
+    const incident = detectIncident(record)
+    if (incident && this.#incidents.length < LIMIT)
+      this.#incidents.push(incident)
+    this.#tdx.read(record)
+  }
+
+  /** What a line may say, and where that fact goes. First match wins. */
+  readonly #rules: readonly (readonly [
+    RegExp,
+    (match: RegExpExecArray) => void,
+  ])[] = [
+    [/^Linux version (\S+)/, match => (this.#kernel ??= match[1]!)],
+    [/^Kernel command line: (.*)$/, match => (this.#cmdline ??= match[1]!)],
+    [
+      new RegExp(`^BIOS-e820: ${MEM} (.+)$`),
+      match => pushE820(this.#firmwareMap, match),
+    ],
+    [/^user-defined physical RAM map:$/, () => (this.#userMap = [])],
+    [
+      new RegExp(`^user: ${MEM} (.+)$`),
+      match => pushE820((this.#userMap ??= []), match),
+    ],
+    [
+      new RegExp(`^ACPI: SRAT: Node (\\d+) PXM \\d+ ${MEM}`),
+      match => pushNodeRange(this.#srat, match),
+    ],
+    [
+      new RegExp(`^\\s*node +(\\d+): ${MEM}$`),
+      match => pushNodeRange(this.#nodeRanges, match),
+    ],
+    [
+      /^(No NUMA configuration found|NUMA turned off)$/,
+      match => (this.#numaFallback = match[1]!),
+    ],
+    [
+      new RegExp(`^(?:virt/)?tdx: TDX memory region: ${MEM} node (-?\\d+)$`),
+      ([all, start, end, node]) =>
+        pushNodeRange((this.#regions ??= []), [all, node, start, end]),
+    ],
+    [
+      /^tdxrig: trigger: cpus=(\d+) tdx_cpu_enable=(-?\d+)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
+      match => (this.#trigger = triggerOf(match)),
+    ],
+    [
+      /^tdxrig: init: (.+)$/,
+      match => {
+        if (this.#initErrors.length < LIMIT) this.#initErrors.push(match[1]!)
+      },
+    ],
+  ]
+}
+
+type Groups = readonly (string | undefined)[]
+
+const pushE820 = (map: E820Entry[], [, start, end, name]: Groups): void => {
+  const type = e820TypeByName(name ?? '')
+  if (type === undefined || map.length >= LIMIT) return
+  map.push({ start: Number(start), end: Number(end) + 1, type })
+}
+
+const pushNodeRange = (
+  list: NodeRange[],
+  [, node, start, end]: Groups,
+): void => {
+  if (list.length < LIMIT)
+    list.push({ start: Number(start), end: Number(end) + 1, node: Number(node) })
+}
+
+const triggerOf = ([, cpus, cpuEnable, failedCpu, enable]: Groups): TriggerResult => ({
+  cpus: Number(cpus),
+  cpuEnable: Number(cpuEnable),
+  failedCpu: failedCpu === undefined ? null : Number(failedCpu),
+  enable: enable === 'none' ? null : Number(enable),
+})

@@ -1,0 +1,44 @@
+import { PAGE_SIZE } from '../base/units.ts'
+import type { NodeRange } from '../memory/range.ts'
+import type { Debugger } from './debugger.ts'
+
+/** struct tdx_memblock (arch/x86/virt/vmx/tdx/tdx.h): 40 bytes, since v6. */
+const ENTRY_SIZE = 40
+const START_PFN = 16
+const END_PFN = 24
+const NID = 32
+
+/** No kernel has more; a corrupt list must not keep us here. */
+const MAX_ENTRIES = 4096
+
+/**
+ * Walks `tdx_memlist` in the memory of a stopped guest.
+ *
+ * @param head virtual address of the list head
+ * @returns the regions, or undefined while the list is empty
+ */
+export const readMemlist = async (
+  guest: Debugger,
+  cpu: number,
+  head: bigint,
+): Promise<NodeRange[] | undefined> => {
+  const regions: NodeRange[] = []
+  let next = pointerAt(await guest.readVirtual(cpu, head, 8))
+  while (next !== head && next !== 0n && regions.length < MAX_ENTRIES) {
+    const entry = await guest.readVirtual(cpu, next, ENTRY_SIZE)
+    const view = viewOf(entry)
+    regions.push({
+      start: Number(view.getBigUint64(START_PFN, true)) * PAGE_SIZE,
+      end: Number(view.getBigUint64(END_PFN, true)) * PAGE_SIZE,
+      node: view.getInt32(NID, true),
+    })
+    next = pointerAt(entry)
+  }
+  return regions.length > 0 ? regions : undefined
+}
+
+const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+const pointerAt = (bytes: Uint8Array): bigint =>
+  viewOf(bytes).getBigUint64(0, true)

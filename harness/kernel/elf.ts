@@ -1,0 +1,180 @@
+import { type FileHandle, open } from 'node:fs/promises'
+import { UsageError, systemCode } from '../base/errors.ts'
+
+/** A symbol of the kernel image. */
+export interface KernelSymbol {
+  readonly name: string
+  readonly address: bigint
+  /** Bytes; 0 for labels without a size. */
+  readonly size: bigint
+}
+
+interface Section {
+  readonly type: number
+  readonly address: bigint
+  readonly offset: number
+  readonly size: number
+  readonly link: number
+}
+
+const SHT_SYMTAB = 2
+const SHT_NOBITS = 8
+const SYMBOL_SIZE = 24
+const SECTION_SIZE = 64
+
+/**
+ * The symbols and bytes of an ELF64 little-endian kernel image (`vmlinux`).
+ * Addresses are virtual, as linked: right for a kernel booted with `nokaslr`.
+ */
+export class KernelImage {
+  readonly path: string
+  readonly #sections: readonly Section[]
+  readonly #symbols: ReadonlyMap<string, KernelSymbol>
+  readonly #file: FileHandle
+
+  private constructor(
+    path: string,
+    file: FileHandle,
+    sections: readonly Section[],
+    symbols: ReadonlyMap<string, KernelSymbol>,
+  ) {
+    this.path = path
+    this.#file = file
+    this.#sections = sections
+    this.#symbols = symbols
+  }
+
+  /** @throws UsageError when there is no such file, or no symbols in it */
+  static async open(path: string): Promise<KernelImage> {
+    let file: FileHandle
+    try {
+      file = await open(path)
+    } catch (error) {
+      throw new UsageError(
+        'KERNEL_IMAGE',
+        systemCode(error) === 'ENOENT'
+          ? `expected a vmlinux at ${path}, found no such file: build the kernel with 'tdxrig kernel build'`
+          : `cannot read ${path}: ${systemCode(error) ?? 'unknown error'}`,
+        { cause: error },
+      )
+    }
+    try {
+      const sections = await readSections(file, path)
+      const symbols = await readSymbols(file, path, sections)
+      return new KernelImage(path, file, sections, symbols)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close()
+  }
+
+  symbol(name: string): KernelSymbol | undefined {
+    return this.#symbols.get(name)
+  }
+
+  /** The nearest symbol at or below an address: `symbol+0x12`. */
+  symbolize(address: bigint): string | undefined {
+    let best: KernelSymbol | undefined
+    for (const symbol of this.#symbols.values()) {
+      if (symbol.address <= address && symbol.address >= (best?.address ?? 0n))
+        best = symbol
+    }
+    if (!best || address - best.address > 0x100000n) return undefined
+    return `${best.name}+0x${(address - best.address).toString(16)}`
+  }
+
+  /** Bytes at a virtual address; fewer when a section ends before. */
+  async bytesAt(address: bigint, length: number): Promise<Uint8Array> {
+    const section = this.#sections.find(
+      ({ address: start, size, type }) =>
+        type !== SHT_NOBITS &&
+        start !== 0n &&
+        address >= start &&
+        address < start + BigInt(size),
+    )
+    if (!section) return new Uint8Array()
+    const skip = Number(address - section.address)
+    return readAt(
+      this.#file,
+      section.offset + skip,
+      Math.min(length, section.size - skip),
+    )
+  }
+}
+
+const readAt = async (
+  file: FileHandle,
+  position: number,
+  length: number,
+): Promise<Buffer> => {
+  const { buffer, bytesRead } = await file.read(
+    Buffer.alloc(length),
+    0,
+    length,
+    position,
+  )
+  return buffer.subarray(0, bytesRead)
+}
+
+const notAKernel = (path: string, found: string): UsageError =>
+  new UsageError(
+    'KERNEL_IMAGE',
+    `expected an ELF64 x86-64 kernel image (vmlinux) at ${path}, found ${found}`,
+  )
+
+const readSections = async (
+  file: FileHandle,
+  path: string,
+): Promise<Section[]> => {
+  const header = await readAt(file, 0, 64)
+  if (header.length < 64 || header.toString('latin1', 0, 4) !== '\x7fELF')
+    throw notAKernel(path, 'no ELF file')
+  if (header[4] !== 2 || header[5] !== 1 || header.readUInt16LE(18) !== 62)
+    throw notAKernel(path, 'an ELF file for another machine')
+  const offset = Number(header.readBigUInt64LE(40))
+  const count = header.readUInt16LE(60)
+  const table = await readAt(file, offset, count * SECTION_SIZE)
+  if (table.length < count * SECTION_SIZE)
+    throw notAKernel(path, 'a truncated ELF file')
+  return Array.from({ length: count }, (_, i) => {
+    const at = i * SECTION_SIZE
+    return {
+      type: table.readUInt32LE(at + 4),
+      address: table.readBigUInt64LE(at + 16),
+      offset: Number(table.readBigUInt64LE(at + 24)),
+      size: Number(table.readBigUInt64LE(at + 32)),
+      link: table.readUInt32LE(at + 40),
+    }
+  })
+}
+
+const readSymbols = async (
+  file: FileHandle,
+  path: string,
+  sections: readonly Section[],
+): Promise<Map<string, KernelSymbol>> => {
+  const table = sections.find(section => section.type === SHT_SYMTAB)
+  const strings = table && sections[table.link]
+  if (!table || !strings)
+    throw new UsageError(
+      'KERNEL_SYMBOLS',
+      `${path} has no symbol table: use the unstripped vmlinux of the build`,
+    )
+  const entries = await readAt(file, table.offset, table.size)
+  const names = await readAt(file, strings.offset, strings.size)
+  const symbols = new Map<string, KernelSymbol>()
+  for (let at = 0; at + SYMBOL_SIZE <= entries.length; at += SYMBOL_SIZE) {
+    const start = entries.readUInt32LE(at)
+    const address = entries.readBigUInt64LE(at + 8)
+    if (start === 0 || address === 0n) continue
+    const name = names.toString('latin1', start, names.indexOf(0, start))
+    // A static name may occur twice; the rig asks only for unique ones.
+    if (!symbols.has(name))
+      symbols.set(name, { name, address, size: entries.readBigUInt64LE(at + 16) })
+  }
+  return symbols
+}

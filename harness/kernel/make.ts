@@ -1,0 +1,113 @@
+import { createWriteStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { execa } from 'execa'
+import { InfraError } from '../base/errors.ts'
+
+/** What a build is doing; `files` counts what was compiled or linked. */
+export interface BuildProgress {
+  readonly phase: string
+  readonly files: number
+}
+export type OnProgress = (progress: BuildProgress) => void
+
+/** Only what a build needs: what is not in the cache's key stays out. */
+const environment = (): Record<string, string> => ({
+  PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+  HOME: process.env['HOME'] ?? '/',
+  LC_ALL: 'C',
+  KBUILD_BUILD_TIMESTAMP: 'Thu Jan  1 00:00:00 UTC 1970',
+  KBUILD_BUILD_USER: 'tdxrig',
+  KBUILD_BUILD_HOST: 'tdxrig',
+})
+
+export interface Command {
+  /** What a person reads while it runs. */
+  readonly phase: string
+  readonly file: string
+  readonly args: readonly string[]
+  readonly cwd: string
+}
+
+/** Runs the steps of a build and keeps all they say in one log. */
+export class BuildLog {
+  readonly path: string
+  readonly #onProgress: OnProgress
+  readonly #signal: AbortSignal | undefined
+  #files = 0
+
+  constructor(path: string, onProgress: OnProgress, signal?: AbortSignal) {
+    this.path = path
+    this.#onProgress = onProgress
+    this.#signal = signal
+  }
+
+  /** @throws InfraError with the lines that say why it failed */
+  async run({ phase, file, args, cwd }: Command): Promise<void> {
+    this.#onProgress({ phase, files: this.#files })
+    const log = createWriteStream(this.path, { flags: 'a' })
+    log.write(`\n$ cd ${cwd} && ${[file, ...args].join(' ')}\n`)
+    const child = execa(
+      'setpriv',
+      ['--pdeathsig', 'KILL', '--', file, ...args],
+      {
+        cwd,
+        env: environment(),
+        extendEnv: false,
+        stdin: 'ignore',
+        all: true,
+        buffer: false,
+        reject: false,
+        ...(this.#signal && { cancelSignal: this.#signal }),
+      },
+    )
+    child.all.on('data', (chunk: Buffer) => {
+      log.write(chunk)
+    })
+    for await (const line of child.iterable({ from: 'stdout' })) {
+      // Kbuild's short form: "  CC      kernel/fork.o".
+      if (!/^ {2}[A-Z]/.test(line)) continue
+      this.#files++
+      this.#onProgress({ phase, files: this.#files })
+    }
+    const result = await child
+    await new Promise(resolve => log.end(resolve))
+    if (result.isCanceled)
+      throw new InfraError('INTERRUPTED', `interrupted while: ${phase}`)
+    if (result.failed) throw await this.#failure(phase, result.exitCode)
+  }
+
+  /** make, with as many jobs as there are CPUs. */
+  async make(
+    phase: string,
+    cwd: string,
+    args: readonly string[],
+  ): Promise<void> {
+    const jobs = `-j${availableParallelism()}`
+    await this.run({ phase, file: 'make', args: [jobs, ...args], cwd })
+  }
+
+  async #failure(phase: string, code: number | undefined): Promise<InfraError> {
+    const log = await readFile(this.path, 'utf8')
+    const lines = errorLines(log)
+    return new InfraError(
+      'BUILD_FAILED',
+      `${phase} failed (exit code ${code ?? 'none'}):\n` +
+        lines.map(line => `  ${line}`).join('\n') +
+        `\n  the whole log: ${this.path}`,
+    )
+  }
+}
+
+const MAX_ERROR_LINES = 20
+
+/** The lines of a build log that name the error; its tail when none does. */
+export const errorLines = (log: string): string[] => {
+  const lines = log.trimEnd().split('\n')
+  const telling = lines.filter(line =>
+    /\b(?:fatal )?error: |: undefined reference to |\*\*\* |^ERROR: |No space left/i.test(line),
+  )
+  return telling.length > 0
+    ? telling.slice(0, MAX_ERROR_LINES)
+    : lines.slice(-MAX_ERROR_LINES)
+}

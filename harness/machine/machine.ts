@@ -1,0 +1,85 @@
+import type { Facts } from '../console/facts.ts'
+import type { KernelSites, SeamcallTrace } from '../emulate/emulation.ts'
+import type { KernelImage } from '../kernel/elf.ts'
+import type { NodeRange } from '../memory/range.ts'
+import type { MachineSpec } from '../scenario/machine-spec.ts'
+import type { Platform } from '../tdx/platform.ts'
+import type { TdmrInfo } from '../tdx/tdmr-info.ts'
+
+/** A kernel that can be booted, with what was looked up in it once. */
+export interface BootableKernel {
+  readonly name: string
+  readonly image: KernelImage
+  readonly sites: KernelSites
+  /** Initramfs with init and the trigger module. */
+  readonly initramfs: string
+}
+
+/** Everything a machine needs for one boot. */
+export interface BootPlan {
+  readonly kernel: BootableKernel
+  readonly machine: MachineSpec
+  readonly platform: Platform
+  /** Kernel parameters of the scenario; the machine adds its own. */
+  readonly words: readonly string[]
+  /** Private folder of this boot; the console is written there. */
+  readonly directory: string
+}
+
+/** Why a boot was over. */
+export type EndReason =
+  /** The trigger reported, or the kernel panicked: nothing more can come. */
+  | 'settled'
+  /** The guest powered off or the machine stopped by itself. */
+  | 'exited'
+  | 'reset'
+  /** No sign of life for the whole silence deadline. */
+  | 'silence'
+  | 'deadline'
+
+/** Where a vCPU was when a boot hung. */
+export interface StuckCpu {
+  readonly cpu: number
+  readonly rip: bigint
+  readonly symbol: string | undefined
+}
+
+/** What a boot left behind. */
+export interface BootRecord {
+  readonly end: EndReason
+  readonly facts: Facts
+  /** The command line as it was asked for. */
+  readonly cmdline: string
+  readonly seamcalls: readonly SeamcallTrace[]
+  /** The region list read from the kernel's memory; undefined if never seen. */
+  readonly regions: readonly NodeRange[] | undefined
+  /** The TDMRs given to TDH.SYS.CONFIG; undefined if it was not called. */
+  readonly tdmrs: readonly TdmrInfo[] | undefined
+  readonly stuck: readonly StuckCpu[]
+  readonly timing: {
+    /** Milliseconds from the start of the machine to its end. */
+    readonly total: number
+    /** To the first byte of the console; null when there was none. */
+    readonly firstByte: number | null
+  }
+  /** Raw console bytes. */
+  readonly consolePath: string
+  /** `milliseconds offset length` of each chunk of the console. */
+  readonly timesPath: string
+  /** The program and its arguments, to start the same machine by hand. */
+  readonly argv: readonly string[]
+  /** Last lines of the console, for reports. */
+  readonly tail: readonly string[]
+}
+
+/** Something that boots a kernel: an emulator, a host, a saved console. */
+export interface Machine {
+  /** What was chosen and why, for people. */
+  readonly description: string
+  /**
+   * Boots until the result is settled.
+   *
+   * @throws InfraError when the machine itself fails
+   */
+  boot(plan: BootPlan, signal: AbortSignal): Promise<BootRecord>
+}

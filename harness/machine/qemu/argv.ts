@@ -1,0 +1,110 @@
+import type { MachineSpec } from '../../scenario/machine-spec.ts'
+
+export type Accel = 'tcg' | 'kvm'
+
+/** What becomes a QEMU command line. */
+export interface QemuPlan {
+  readonly binary: string
+  readonly accel: Accel
+  readonly machine: MachineSpec
+  readonly physicalBits: number
+  readonly vmlinux: string
+  readonly initramfs: string
+  readonly cmdline: string
+  /** Unix sockets on which we listen; QEMU connects to them. */
+  readonly gdbSocket: string
+  readonly qmpSocket: string
+}
+
+/**
+ * Parameters of every boot. nokaslr: breakpoints are planted by symbol.
+ * panic=-1 and oops=panic: a kernel that dies ends the boot at once.
+ */
+const RIG_WORDS = [
+  'console=ttyS0',
+  'earlyprintk=serial,ttyS0,115200',
+  'nokaslr',
+  'oops=panic',
+  'panic=-1',
+]
+
+/**
+ * Calibrations that wait for real time and have nothing to do with memory:
+ * the IO-APIC timer check (0.1 s) and the local APIC timer (0.25 s).
+ */
+const TCG_WORDS = ['no_timer_check', 'nolapic_timer']
+
+export const kernelCmdline = (
+  accel: Accel,
+  words: readonly string[],
+): string =>
+  [...RIG_WORDS, ...(accel === 'tcg' ? TCG_WORDS : []), ...words].join(' ')
+
+/**
+ * TCG's `max` is an AMD part; by family and model the kernel sees a Sapphire
+ * Rapids, with the 46 physical address bits that TDX leaves there.
+ */
+const cpuModel = (accel: Accel, physicalBits: number): string =>
+  accel === 'kvm'
+    ? 'host'
+    : `max,vendor=GenuineIntel,family=6,model=143,stepping=8,phys-bits=${physicalBits}`
+
+/** QEMU reads a comma in a value as the end of it, unless it is doubled. */
+const quote = (value: string): string => value.replaceAll(',', ',,')
+
+/** The QEMU command line: program and arguments, nothing for a shell. */
+export const qemuArgv = (plan: QemuPlan): string[] => {
+  const { accel, machine } = plan
+  return [
+    plan.binary,
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    // The disk controller and SMBus of q35 only cost boot time.
+    ...['-machine', 'q35,sata=off,smbus=off', '-accel', accel],
+    ...['-cpu', cpuModel(accel, plan.physicalBits)],
+    ...['-smp', topology(machine)],
+    ...memoryArguments(machine),
+    ...['-kernel', plan.vmlinux, '-initrd', plan.initramfs],
+    ...['-append', plan.cmdline],
+    ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    // Stopped until the debugger lets it go.
+    ...['-S', '-chardev', client('gdb', plan.gdbSocket), '-gdb', 'chardev:gdb'],
+    ...['-chardev', client('qmp', plan.qmpSocket)],
+    ...['-mon', 'chardev=qmp,mode=control'],
+  ]
+}
+
+const client = (id: string, path: string): string =>
+  `socket,id=${id},path=${quote(path)},server=off`
+
+const topology = ({ cpus, packages }: MachineSpec): string =>
+  `cpus=${cpus},sockets=${packages},cores=${cpus / packages},threads=1`
+
+/**
+ * Nodes with their memory and CPUs. `reserve=off`: a large machine may have
+ * more memory than the host, as long as the guest does not touch it.
+ */
+const memoryArguments = (machine: MachineSpec): string[] => {
+  const { memory, nodeCpus } = machine
+  const total = ['-m', `${memory.size / 1024}k`]
+  const backend = (id: string, size: number): string[] => [
+    '-object',
+    `memory-backend-ram,id=${id},size=${size},reserve=off`,
+  ]
+  if (memory.nodes.length === 0)
+    return [...total, ...backend('ram', memory.size), '-machine', 'memory-backend=ram']
+  const perPackage = machine.cpus / machine.packages
+  return [
+    ...total,
+    ...memory.nodes.flatMap((size, node) => [
+      ...(size > 0 ? backend(`ram${node}`, size) : []),
+      '-numa',
+      `node,nodeid=${node}${size > 0 ? `,memdev=ram${node}` : ''}`,
+    ]),
+    ...nodeCpus.flatMap((cpus, node) =>
+      cpus.flatMap(cpu => [
+        '-numa',
+        `cpu,node-id=${node},socket-id=${Math.floor(cpu / perPackage)},core-id=${cpu % perPackage},thread-id=0`,
+      ]),
+    ),
+  ]
+}

@@ -1,0 +1,73 @@
+import { execa } from 'execa'
+import { InfraError } from '../../base/errors.ts'
+
+/** How a QEMU process ended. */
+export interface QemuExit {
+  /** Null when a signal ended it. */
+  readonly exitCode: number | null
+  readonly signal: string | undefined
+  readonly stderr: string
+}
+
+const STDERR_KEPT = 16 * 1024
+
+/**
+ * A QEMU process. The kernel kills it when this process dies, whatever kills
+ * this process (prctl PR_SET_PDEATHSIG, set by setpriv).
+ */
+export class QemuProcess {
+  readonly exit: Promise<QemuExit>
+  readonly #kill: () => void
+
+  constructor(
+    argv: readonly string[],
+    cwd: string,
+    onConsole: (chunk: Buffer) => void,
+  ) {
+    const child = execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
+      cwd,
+      stdin: 'ignore',
+      buffer: false,
+      encoding: 'buffer',
+      reject: false,
+      // Nothing of the caller's environment may change what is tested.
+      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' },
+      extendEnv: false,
+    })
+    let stderr = ''
+    child.stdout.on('data', onConsole)
+    child.stderr.on('data', (chunk: Buffer) => {
+      if (stderr.length < STDERR_KEPT) stderr += chunk.toString('utf8')
+    })
+    this.#kill = () => {
+      child.kill('SIGKILL')
+    }
+    this.exit = child.then(result => {
+      if (result.exitCode === undefined && result.signal === undefined)
+        stderr += result.message ?? ''
+      return {
+        exitCode: result.exitCode ?? null,
+        signal: result.signal,
+        stderr: stderr.trim(),
+      }
+    })
+  }
+
+  /** Ends it at once and waits until it is gone. */
+  async kill(): Promise<void> {
+    this.#kill()
+    await this.exit
+  }
+}
+
+/** The error for a QEMU that ended by itself with a failure. */
+export const qemuFailure = (
+  { exitCode, signal, stderr }: QemuExit,
+  argv: readonly string[],
+): InfraError =>
+  new InfraError(
+    'QEMU_FAILED',
+    `${argv[0] ?? 'QEMU'} ended with ${
+      signal === undefined ? `exit code ${exitCode ?? 'none'}` : `signal ${signal}`
+    }: ${stderr || 'it said nothing'}`,
+  )

@@ -1,0 +1,19 @@
+import { MIB, PAGE_SIZE, alignDown, alignUp } from '../base/units.ts'
+import type { NodeRange } from './range.ts'
+
+/**
+ * The list of TDX memory regions the kernel builds: one per memblock range,
+ * partial pages left out, the first 1 MiB cut off
+ * (build_tdx_memlist(), arch/x86/virt/vmx/tdx/tdx.c; __next_mem_pfn_range(),
+ * mm/memblock.c, rounds inwards).
+ *
+ * @param memblock memblock.memory split by node, ascending
+ */
+export const tdxMemoryRegions = (memblock: readonly NodeRange[]): NodeRange[] =>
+  memblock
+    .map(range => ({
+      start: Math.max(alignUp(range.start, PAGE_SIZE), MIB),
+      end: alignDown(range.end, PAGE_SIZE),
+      node: range.node,
+    }))
+    .filter(range => range.start < range.end)

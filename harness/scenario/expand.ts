@@ -1,0 +1,99 @@
+import type { DataPath } from '../base/yaml-file.ts'
+import type { Matrix } from './schema.ts'
+
+/** One combination of a matrix: what it sets, and where that is written. */
+export interface Combination {
+  readonly values: readonly Assignment[]
+}
+
+/** A value for a dotted path such as `machine.cpus`. */
+export interface Assignment {
+  readonly key: string
+  readonly value: unknown
+  /** Where the value stands in the file. */
+  readonly at: DataPath
+}
+
+type Keyed = Readonly<Record<string, unknown>>
+
+/**
+ * Every combination of the matrix, without the excluded ones, with the
+ * included ones: an `include` entry extends each combination whose matrix
+ * values it does not contradict, and is a combination of its own when there
+ * is none.
+ */
+export const combinations = (matrix: Matrix): Combination[] => {
+  const { include, exclude, ...axes } = matrix
+  const keys = Object.keys(axes)
+  const product = crossProduct(axes as Record<string, unknown[]>).filter(
+    combination => !exclude.some(pattern => matches(combination, pattern)),
+  )
+  const results = product.map(values => [...values])
+  include.forEach((entry, index) => {
+    const additions = assignments(entry, ['matrix', 'include', index])
+    const targets =
+      keys.length === 0
+        ? []
+        : results.filter((_, i) => product[i] && compatible(product[i], entry, keys))
+    if (targets.length === 0) results.push(additions)
+    for (const target of targets) {
+      for (const addition of additions) {
+        if (!keys.includes(addition.key)) target.push(addition)
+      }
+    }
+  })
+  return results.map(values => ({ values }))
+}
+
+const crossProduct = (
+  axes: Readonly<Record<string, readonly unknown[]>>,
+): Assignment[][] => {
+  let product: Assignment[][] = Object.keys(axes).length === 0 ? [] : [[]]
+  for (const [key, values] of Object.entries(axes)) {
+    product = product.flatMap(combination =>
+      values.map((value, index) => [
+        ...combination,
+        { key, value, at: ['matrix', key, index] },
+      ]),
+    )
+  }
+  return product
+}
+
+const assignments = (entry: Keyed, at: DataPath): Assignment[] =>
+  Object.entries(entry).map(([key, value]) => ({ key, value, at: [...at, key] }))
+
+const same = (a: unknown, b: unknown): boolean =>
+  JSON.stringify(a) === JSON.stringify(b)
+
+const matches = (combination: readonly Assignment[], pattern: Keyed): boolean =>
+  Object.entries(pattern).every(([key, value]) =>
+    combination.some(known => known.key === key && same(known.value, value)),
+  )
+
+const compatible = (
+  combination: readonly Assignment[],
+  entry: Keyed,
+  keys: readonly string[],
+): boolean =>
+  combination.every(
+    ({ key, value }) =>
+      !keys.includes(key) || !(key in entry) || same(entry[key], value),
+  )
+
+/** A copy of the data with one dotted path set; objects appear as needed. */
+export const assign = (data: unknown, key: string, value: unknown): unknown => {
+  const set = (target: unknown, steps: readonly string[]): unknown => {
+    const [step, ...rest] = steps
+    if (step === undefined) return value
+    if (Array.isArray(target)) {
+      const copy: unknown[] = [...(target as unknown[])]
+      copy[Number(step)] = set(copy[Number(step)], rest)
+      return copy
+    }
+    const object =
+      typeof target === 'object' && target !== null ? (target as Keyed) : {}
+    return { ...object, [step]: set(object[step], rest) }
+  }
+  return set(data, key.split('.'))
+}

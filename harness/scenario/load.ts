@@ -1,0 +1,175 @@
+import { readdir, stat } from 'node:fs/promises'
+import { basename, dirname, extname, join } from 'node:path'
+import { z } from 'zod'
+import { UsageError } from '../base/errors.ts'
+import { type PathMap, complaintsOf } from '../base/schema-issues.ts'
+import {
+  type Complaint,
+  type DataPath,
+  YamlFile,
+  complaintsError,
+  nearest,
+} from '../base/yaml-file.ts'
+import { type Case, caseBody } from './case.ts'
+import { type Combination, assign, combinations } from './expand.ts'
+import { cellSchema, matrixSchema } from './schema.ts'
+
+/** What a scenario may refer to. */
+export interface Surroundings {
+  /** Names of the kernels there are. */
+  readonly kernels: readonly string[]
+  /** Boot these instead of what the scenarios name. */
+  readonly onlyKernels: readonly string[] | undefined
+}
+
+/**
+ * Reads scenario files and folders of them, and expands them into cases.
+ *
+ * @throws UsageError with everything that is wrong in any of the files
+ */
+export const loadCases = async (
+  paths: readonly string[],
+  surroundings: Surroundings,
+): Promise<Case[]> => {
+  const files = (await Promise.all(paths.map(scenarioFiles))).flat()
+  const complaints: Complaint[] = []
+  const cases = new Map<string, Case>()
+  for (const path of new Set(files)) {
+    const file = await YamlFile.read(path)
+    if (Array.isArray(file)) {
+      complaints.push(...file)
+      continue
+    }
+    for (const item of casesOf(file, surroundings)) {
+      const other = 'place' in item ? undefined : cases.get(item.id)
+      if ('place' in item) complaints.push(item)
+      else if (other) complaints.push(twice(file, item, other))
+      else cases.set(item.id, item)
+    }
+  }
+  if (complaints.length > 0) throw complaintsError(unique(complaints))
+  return [...cases.values()]
+}
+
+const twice = (file: YamlFile, item: Case, other: Case): Complaint =>
+  item.scenario === other.scenario
+    ? file.complain(['matrix'], `two combinations are the same case: ${item.id}`)
+    : file.complain([], `${item.id} stands in ${other.scenario} already`)
+
+const scenarioFiles = async (path: string): Promise<string[]> => {
+  const info = await stat(path).catch((error: unknown) => {
+    throw new UsageError('NO_SCENARIO', `no such scenario file or folder: ${path}`, {
+      cause: error,
+    })
+  })
+  if (!info.isDirectory()) return [path]
+  const entries = await readdir(path, { recursive: true })
+  const files = entries
+    .filter(name => ['.yaml', '.yml'].includes(extname(name)))
+    .sort()
+    .map(name => join(path, name))
+  if (files.length === 0)
+    throw new UsageError('NO_SCENARIO', `no *.yaml file in ${path}`)
+  return files
+}
+
+/** `scenarios/memmap/hole.yaml` is `memmap/hole`. */
+const scenarioId = (path: string): string =>
+  join(basename(dirname(path)), basename(path, extname(path)))
+
+const casesOf = (
+  file: YamlFile,
+  surroundings: Surroundings,
+): (Case | Complaint)[] => {
+  const { data } = file
+  if (typeof data !== 'object' || data === null || Array.isArray(data))
+    return [file.complain([], 'expected a scenario: a map with name, why, machine')]
+  const { matrix, ...base } = data as Record<string, unknown>
+  const cells = matrix === undefined ? [{ values: [] }] : cellsOf(file, matrix)
+  return cells.flatMap(cell =>
+    'place' in cell ? [cell] : oneCell(file, base, cell, surroundings),
+  )
+}
+
+const cellsOf = (
+  file: YamlFile,
+  matrix: unknown,
+): (Combination | Complaint)[] => {
+  const parsed = matrixSchema.safeParse(matrix)
+  if (!parsed.success)
+    return complaintsOf(file, matrixSchema, parsed.error, path => ['matrix', ...path])
+  const cells = combinations(parsed.data)
+  return cells.length > 0
+    ? cells
+    : [file.complain(['matrix'], 'the matrix has no combination left')]
+}
+
+const oneCell = (
+  file: YamlFile,
+  base: unknown,
+  { values }: Combination,
+  { kernels, onlyKernels }: Surroundings,
+): (Case | Complaint)[] => {
+  const data = values.reduce((cell, { key, value }) => assign(cell, key, value), base)
+  const map: PathMap = path => placeInFile(path, values)
+  const parsed = cellSchema.safeParse(data)
+  if (!parsed.success) return complaintsOf(file, cellSchema, parsed.error, map)
+  const built = caseBody(parsed.data)
+  const unknown = (parsed.data.kernels ?? []).flatMap((name, i) =>
+    kernels.includes(name)
+      ? []
+      : [file.complain(map(['kernels', i]), unknownKernel(name, kernels))],
+  )
+  if ('faults' in built)
+    return [
+      ...unknown,
+      ...built.faults.map(({ at, message }) => file.complain(map(at), message)),
+    ]
+  if (unknown.length > 0) return unknown
+  const id = scenarioId(file.path) + cellLabel(values)
+  return (onlyKernels ?? parsed.data.kernels ?? kernels).map(kernel => ({
+    id: `${id}@${kernel}`,
+    scenario: file.path,
+    kernel,
+    ...built.body,
+  }))
+}
+
+const unknownKernel = (name: string, kernels: readonly string[]): string => {
+  const meant = nearest(name, kernels)
+  const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
+  return `there is no kernel '${name}'${hint} (there are: ${kernels.join(', ')})`
+}
+
+/** `[cpus=4 memmap=64M$0x140000000]`; expectations do not name a cell. */
+const cellLabel = (values: Combination['values']): string => {
+  const words = values
+    .filter(({ key }) => !key.startsWith('expect') && key !== 'why')
+    .map(({ key, value }) => `${key.split('.').at(-1) ?? key}=${valueLabel(value)}`)
+  return words.length > 0 ? `[${words.join(' ')}]` : ''
+}
+
+const valueLabel = (value: unknown): string => {
+  if (Array.isArray(value)) return value.map(valueLabel).join('+') || 'none'
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
+/** A value that the matrix set is written in the matrix. */
+const placeInFile = (
+  path: DataPath,
+  values: Combination['values'],
+): DataPath => {
+  for (const { key, at } of values.toReversed()) {
+    const steps = key.split('.')
+    if (steps.every((step, i) => String(path[i]) === step))
+      return [...at, ...path.slice(steps.length)]
+  }
+  return path
+}
+
+const unique = (complaints: readonly Complaint[]): Complaint[] => [
+  ...new Map(complaints.map(item => [JSON.stringify(item), item])).values(),
+]
+
+/** The cell schema is all a cell consists of. */
+export type CellInput = z.input<typeof cellSchema>

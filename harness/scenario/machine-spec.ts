@@ -1,0 +1,166 @@
+import { MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
+import { type MachineMemory, q35Srat } from '../memory/firmware-map.ts'
+import { formatRange, overlaps } from '../memory/range.ts'
+import type { Cell } from './schema.ts'
+import type { DataPath } from '../base/yaml-file.ts'
+
+/** A machine that can be built. */
+export interface MachineSpec {
+  readonly memory: MachineMemory
+  readonly cpus: number
+  readonly packages: number
+  /** CPUs of each node, by node; empty for a machine without nodes. */
+  readonly nodeCpus: readonly (readonly number[])[]
+}
+
+/** A complaint about a value of the cell. */
+export interface Fault {
+  readonly at: DataPath
+  readonly message: string
+}
+
+const MIN_MEMORY = 512 * MIB
+/** tot_num_sockets of the TDX module never exceeds MAX_PKGS. */
+const DEFAULT_PACKAGES_MAX = 8
+
+type Machine = Cell['machine']
+
+/** @returns the machine, or everything that is wrong with it */
+export const machineSpec = (
+  machine: Machine,
+): { readonly spec: MachineSpec } | { readonly faults: readonly Fault[] } => {
+  const sizes = machine.nodes?.map(node => node.memory) ?? []
+  const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
+  const memory = { size: total, nodes: sizes }
+  const nodeCpus = machine.nodes ? assignCpus(machine) : []
+  const faults = [
+    ...memoryFaults(machine, memory),
+    ...startFaults(machine, memory),
+    ...cpuFaults(machine, nodeCpus),
+    ...packageFaults(machine),
+  ]
+  if (faults.length > 0) return { faults }
+  const packages = machine.packages ?? defaultPackages(machine.cpus, nodeCpus)
+  return { spec: { memory, cpus: machine.cpus, packages, nodeCpus } }
+}
+
+const fault = (at: DataPath, message: string): Fault => ({
+  at: ['machine', ...at],
+  message,
+})
+
+const memoryFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
+  if (machine.nodes && machine.memory !== undefined)
+    return [
+      fault(['memory'], "'memory' and 'nodes' exclude each other: the nodes' memory adds up"),
+    ]
+  if (!machine.nodes && machine.memory === undefined)
+    return [fault([], "expected 'memory' (for example 4G) or 'nodes'")]
+  const at: DataPath = machine.nodes ? ['nodes'] : ['memory']
+  if (memory.size < MIN_MEMORY)
+    return [
+      fault(at, `expected at least 512M of memory in all, found ${formatSize(memory.size)}`),
+    ]
+  if (memory.size % MIB !== 0)
+    return [fault(at, `expected whole MiB of memory in all, found ${memory.size} bytes`)]
+  return memory.nodes.flatMap((size, i) =>
+    size % PAGE_SIZE === 0
+      ? []
+      : [fault(['nodes', i, 'memory'], `expected whole pages of 4K, found ${size} bytes`)],
+  )
+}
+
+/** `start` is a statement: the file's writer says where a border is. */
+const startFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
+  const faults: Fault[] = []
+  const placed = q35Srat(memory)
+  machine.nodes?.forEach((node, i) => {
+    if (node.start === undefined) return
+    const asked = { start: node.start, end: node.start + node.memory }
+    const other = placed.find(range => range.node < i && overlaps(range, asked))
+    const actual = placed.find(range => range.node === i)?.start
+    if (other)
+      faults.push(
+        fault(
+          ['nodes', i, 'start'],
+          `node ${i} at ${formatRange(asked)} overlaps node ${other.node} at ${formatRange(other)}`,
+        ),
+      )
+    else if (actual !== undefined && actual !== node.start)
+      faults.push(
+        fault(
+          ['nodes', i, 'start'],
+          `node ${i} starts at ${hex(actual)} on this machine, not at ${hex(node.start)}: nodes follow each other, with a gap below 4G`,
+        ),
+      )
+  })
+  return faults
+}
+
+/** Nodes without a list share what the others left, in order. */
+const assignCpus = ({ nodes = [], cpus }: Machine): number[][] => {
+  const taken = new Set(nodes.flatMap(node => node.cpus ?? []))
+  const free = Array.from({ length: cpus }, (_, cpu) => cpu).filter(
+    cpu => !taken.has(cpu),
+  )
+  const open = nodes.filter(node => !node.cpus).length
+  let share = 0
+  return nodes.map(node => {
+    if (node.cpus) return node.cpus
+    const from = Math.floor((free.length * share) / open)
+    const to = Math.floor((free.length * ++share) / open)
+    return free.slice(from, to)
+  })
+}
+
+const cpuFaults = (
+  machine: Machine,
+  nodeCpus: readonly (readonly number[])[],
+): Fault[] => {
+  const faults: Fault[] = []
+  const owner = new Map<number, number>()
+  nodeCpus.forEach((cpus, node) => {
+    for (const cpu of cpus) {
+      const other = owner.get(cpu)
+      if (other !== undefined)
+        faults.push(
+          fault(['nodes', node, 'cpus'], other === node
+            ? `CPU ${cpu} is listed twice`
+            : `CPU ${cpu} is on node ${other} and on node ${node}`),
+        )
+      else if (cpu >= machine.cpus)
+        faults.push(
+          fault(['nodes', node, 'cpus'], `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`),
+        )
+      owner.set(cpu, node)
+    }
+  })
+  const homeless = Array.from({ length: machine.cpus }, (_, cpu) => cpu).filter(
+    cpu => machine.nodes && !owner.has(cpu),
+  )
+  if (homeless.length > 0)
+    faults.push(fault(['nodes'], `CPU ${homeless.join(', ')} is on no node`))
+  return faults
+}
+
+const packageFaults = ({ packages, cpus }: Machine): Fault[] =>
+  packages !== undefined && cpus % packages !== 0
+    ? [fault(['packages'], `${cpus} CPUs cannot be spread evenly over ${packages} packages`)]
+    : []
+
+/**
+ * One package per node that has CPUs, when they split evenly and in order: on
+ * other machines the kernel would see a package that spans nodes.
+ */
+const defaultPackages = (
+  cpus: number,
+  nodeCpus: readonly (readonly number[])[],
+): number => {
+  const withCpus = nodeCpus.filter(list => list.length > 0)
+  const share = cpus / Math.max(1, withCpus.length)
+  const even = withCpus.every((list, node) =>
+    list.length === share && list.every((cpu, i) => cpu === node * share + i),
+  )
+  if (even) return Math.max(1, withCpus.length)
+  return cpus <= DEFAULT_PACKAGES_MAX ? cpus : 1
+}

@@ -1,0 +1,136 @@
+import { z } from 'zod'
+import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { LEAF, type LeafName } from '../tdx/leaves.ts'
+import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
+
+/** Largest number of nodes the shipped kernels take (CONFIG_NODES_SHIFT=6). */
+const MAX_NODES = 64
+/** CONFIG_NR_CPUS of the shipped kernels. */
+const MAX_CPUS = 64
+
+const nodeSchema = z
+  .strictObject({
+    memory: sizeSchema('the memory of the node'),
+    cpus: cpuListSchema.optional(),
+    start: sizeSchema('the address the node starts at').optional(),
+  })
+  .describe('A NUMA node. Nodes lie one after the other in memory.')
+
+const machineSchema = z
+  .strictObject({
+    cpus: z.int().min(1).max(MAX_CPUS).default(2),
+    packages: z.int().min(1).max(MAX_CPUS).optional(),
+    memory: sizeSchema('the memory of the machine').optional(),
+    nodes: z.array(nodeSchema).min(1).max(MAX_NODES).optional(),
+  })
+  .describe('The machine: its memory, or its NUMA nodes, and its CPUs.')
+
+const rangeSchema = z.strictObject({
+  start: sizeSchema('an address'),
+  end: sizeSchema('an address'),
+})
+
+const LEAF_NAMES = Object.keys(LEAF).map(name =>
+  name.replaceAll('_', '.'),
+) as [string, ...string[]]
+
+const faultSchema = z.strictObject({
+  leaf: z.enum(LEAF_NAMES).transform(name => name.replaceAll('.', '_') as LeafName),
+  status: statusSchema,
+  cpu: z.int().min(0).optional(),
+  times: z.int().min(1).optional(),
+})
+
+const tdxSchema = z
+  .strictObject({
+    module: z
+      .enum(['1.5', 'none'], {
+        error: "expected '1.5' or 'none' (in quotes: 1.5 alone is a number)",
+      })
+      .default('1.5'),
+    keyids: z
+      .strictObject({
+        mktme: z.int().min(0).max(0xffffffff),
+        tdx: z.int().min(0).max(0xffffffff),
+      })
+      .default({ mktme: 31, tdx: 32 }),
+    cmrs: z
+      .union([z.literal('auto'), z.array(rangeSchema).max(32)], {
+        error: "expected 'auto' or a list of { start, end }",
+      })
+      .default('auto'),
+    faults: z.array(faultSchema).default([]),
+  })
+  .describe('The platform: KeyIDs, convertible memory, the TDX module.')
+
+const cmdlineSchema = z
+  .strictObject({
+    memmap: z
+      .array(z.string({ error: "expected text such as '64M$0x140000000'" }), {
+        error: "expected a list such as ['64M$0x140000000']",
+      })
+      .default([]),
+    mem: z.string({ error: "expected a size such as '3G'" }).optional(),
+    append: z
+      .array(z.string(), { error: 'expected a list of words' })
+      .default([]),
+  })
+  .describe('Kernel parameters, beside those the rig needs itself.')
+
+const expectSchema = z
+  .strictObject({
+    tdx: z.enum(OUTCOMES).default('initialized'),
+    stage: z.enum(STAGES).optional(),
+    errno: z.int().max(-1).min(-4095).optional(),
+    regions: z
+      .array(
+        z.strictObject({
+          start: sizeSchema('an address'),
+          end: sizeSchema('an address'),
+          node: z.int().min(-1),
+        }),
+      )
+      .optional(),
+    pamtKiB: z.int().min(0).optional(),
+    panic: z.string().min(1).optional(),
+  })
+  .describe('What must come out; what is not said is taken from the model.')
+
+/** What describes one case; a matrix may change any value in it. */
+export const cellSchema = z.strictObject({
+  name: z.string({ error: 'expected a short name' }).min(1).max(120),
+  why: z.string({ error: 'expected the reason this is tested' }).min(1),
+  kernels: z.array(z.string()).min(1).optional(),
+  machine: machineSchema,
+  tdx: tdxSchema.prefault({}),
+  cmdline: cmdlineSchema.prefault({}),
+  expect: expectSchema.prefault({}),
+})
+
+export type Cell = z.output<typeof cellSchema>
+
+const combinationSchema = z.record(z.string(), z.unknown())
+
+export const matrixSchema = z
+  .object({
+    include: z
+      .array(combinationSchema, { error: 'expected a list of combinations' })
+      .default([]),
+    exclude: z
+      .array(combinationSchema, { error: 'expected a list of combinations' })
+      .default([]),
+  })
+  .catchall(
+    z.array(z.unknown(), { error: 'expected a list of values' }).min(1),
+  )
+
+export type Matrix = z.output<typeof matrixSchema>
+
+/** A scenario file, for editors: https://json-schema.org/ draft 2020-12. */
+export const scenarioJsonSchema = (): unknown =>
+  z.toJSONSchema(
+    cellSchema.extend({ matrix: matrixSchema.optional() }).meta({
+      title: 'tdxrig scenario',
+    }),
+    { io: 'input' },
+  )

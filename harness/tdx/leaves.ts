@@ -1,0 +1,52 @@
+/** SEAMCALL leaf numbers (TDX module ABI; include/tdx_api_defs.h). */
+export const LEAF = {
+  PHYMEM_PAGE_RDMD: 24,
+  SYS_KEY_CONFIG: 31,
+  SYS_INFO: 32,
+  SYS_INIT: 33,
+  SYS_RD: 34,
+  SYS_LP_INIT: 35,
+  SYS_TDMR_INIT: 36,
+  SYS_RDALL: 37,
+  SYS_LP_SHUTDOWN: 44,
+  SYS_CONFIG: 45,
+  SYS_SHUTDOWN: 52,
+  SYS_UPDATE: 53,
+} as const
+
+export type LeafName = keyof typeof LEAF
+
+/** Leaves callable before SYS_READY (tdx_vmm_dispatcher.c). */
+export const LEAVES_BEFORE_READY: ReadonlySet<number> = new Set([
+  LEAF.SYS_KEY_CONFIG,
+  LEAF.SYS_INFO,
+  LEAF.SYS_INIT,
+  LEAF.SYS_RD,
+  LEAF.SYS_LP_INIT,
+  LEAF.SYS_RDALL,
+  LEAF.SYS_LP_SHUTDOWN,
+  LEAF.SYS_CONFIG,
+  LEAF.SYS_UPDATE,
+])
+
+/**
+ * Leaves that take a version above 0 in RAX 23:16 (tdx_vmm_dispatcher.c):
+ * MNG.RD, VP.RD, MEM.PAGE.PROMOTE, MEM.SEPT.ADD and MEM.SEPT.REMOVE. None of
+ * them belongs to host initialisation, so the model answers none of them.
+ */
+export const isVersioned = (leaf: number): boolean =>
+  VERSIONED_LEAVES.has(leaf)
+
+const VERSIONED_LEAVES: ReadonlySet<number> = new Set([3, 11, 23, 26, 30])
+
+const NAMES: ReadonlyMap<number, LeafName> = new Map(
+  Object.entries(LEAF).map(([name, leaf]) => [leaf, name as LeafName]),
+)
+
+/** `SYS_INIT` becomes `TDH.SYS.INIT`, the way the specification writes it. */
+export const leafName = (leaf: number): string => {
+  const name = NAMES.get(leaf)
+  return name ? `TDH.${name.replaceAll('_', '.')}` : `leaf ${leaf}`
+}
+
+export const isLeafName = (name: string): name is LeafName => name in LEAF

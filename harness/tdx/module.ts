@@ -1,0 +1,323 @@
+import { GlobalMetadata, NO_FIELD } from './metadata.ts'
+import { LEAF, LEAVES_BEFORE_READY, isVersioned } from './leaves.ts'
+import {
+  MAX_CMRS,
+  MAX_PACKAGES,
+  MODULE_LIMITS,
+  type Platform,
+  privateKeyids,
+} from './platform.ts'
+import { OPERAND, status } from './status.ts'
+import { checkTdmrs } from './sys-config.ts'
+import { CMR_ARRAY_ALIGNMENT, encodeSysInfo } from './sys-info.ts'
+import {
+  TDMR_INFO_ALIGNMENT,
+  TDMR_INFO_SIZE,
+  type TdmrInfo,
+  decodeTdmrInfo,
+} from './tdmr-info.ts'
+
+/** Registers of a SEAMCALL that host initialisation uses. */
+export interface SeamcallInput {
+  /** Index of the logical processor that executes it. */
+  readonly cpu: number
+  readonly rax: bigint
+  readonly rcx: bigint
+  readonly rdx: bigint
+  readonly r8: bigint
+  readonly r9: bigint
+}
+
+/** Output registers; those not named keep their value. */
+export interface Outputs {
+  readonly rcx?: bigint
+  readonly rdx?: bigint
+  readonly r8?: bigint
+  readonly r9?: bigint
+}
+
+/** How a SEAMCALL ends. VMfailInvalid sets CF and leaves RAX alone. */
+export type SeamcallOutcome =
+  | { readonly kind: 'vmfail-invalid' }
+  | {
+      readonly kind: 'completed'
+      readonly status: bigint
+      readonly outputs: Outputs
+    }
+
+/** Physical memory of the machine the module runs on. */
+export interface PhysicalMemory {
+  read(address: number, length: number): Promise<Uint8Array>
+  write(address: number, bytes: Uint8Array): Promise<void>
+}
+
+/** tdx_global_data.h, `global_state.sys_state`. */
+export type ModuleState =
+  | 'SYSINIT_PENDING'
+  | 'SYSINIT_DONE'
+  | 'SYSCONFIG_DONE'
+  | 'SYS_READY'
+  | 'SYS_SHUTDOWN'
+
+type Handler = (call: SeamcallInput) => SeamcallOutcome | Promise<SeamcallOutcome>
+
+const done = (outputs: Outputs = {}): SeamcallOutcome => ({
+  kind: 'completed',
+  status: 0n,
+  outputs,
+})
+const failed = (value: bigint, outputs: Outputs = {}): SeamcallOutcome => ({
+  kind: 'completed',
+  status: value,
+  outputs,
+})
+const invalid = (operand: number): SeamcallOutcome =>
+  failed(status('OPERAND_INVALID', operand))
+
+/**
+ * The TDX module, as far as a host kernel sees it while it initialises TDX: a
+ * state machine with the checks of module 1.5 in their order. A failing leaf
+ * never changes the state, so everything may be retried.
+ */
+export class TdxModule {
+  readonly #platform: Platform
+  readonly #memory: PhysicalMemory
+  readonly #metadata: GlobalMetadata
+  readonly #initializedLps = new Set<number>()
+  readonly #keyedPackages = new Set<number>()
+  readonly #initializedTdmrs = new Set<bigint>()
+  /** Calls that hit each fault so far. */
+  readonly #faultHits = new Map<object, number>()
+  #state: ModuleState = 'SYSINIT_PENDING'
+  #offered: readonly TdmrInfo[] | undefined
+
+  constructor(platform: Platform, memory: PhysicalMemory) {
+    this.#platform = platform
+    this.#memory = memory
+    this.#metadata = new GlobalMetadata(platform)
+  }
+
+  get state(): ModuleState {
+    return this.#state
+  }
+
+  /** The TDMRs of the last TDH.SYS.CONFIG that could be read. */
+  get offeredTdmrs(): readonly TdmrInfo[] | undefined {
+    return this.#offered
+  }
+
+  /** tdx_vmm_dispatcher.c: checks common to all leaves, then the leaf. */
+  async call(call: SeamcallInput): Promise<SeamcallOutcome> {
+    if (!this.#platform.moduleLoaded) return { kind: 'vmfail-invalid' }
+    const leaf = Number(call.rax & 0xffffn)
+    const version = Number((call.rax >> 16n) & 0xffn)
+    if (call.rax >> 24n !== 0n) return invalid(OPERAND.RAX)
+    if (version > 0 && !isVersioned(leaf)) return invalid(OPERAND.RAX)
+    if (this.#state === 'SYS_SHUTDOWN' && leaf !== LEAF.SYS_LP_SHUTDOWN)
+      return failed(status('SYS_SHUTDOWN'))
+    if (this.#state !== 'SYS_READY' && !LEAVES_BEFORE_READY.has(leaf))
+      return failed(status('SYS_NOT_READY'))
+    const handler = this.#handlers[leaf]
+    if (!handler) return invalid(OPERAND.RAX)
+    return this.#fault(leaf, call.cpu) ?? handler(call)
+  }
+
+  #fault(leaf: number, cpu: number): SeamcallOutcome | undefined {
+    for (const fault of this.#platform.faults) {
+      if (LEAF[fault.leaf] !== leaf) continue
+      if (fault.cpu !== undefined && fault.cpu !== cpu) continue
+      const hits = this.#faultHits.get(fault) ?? 0
+      if (hits >= fault.times) continue
+      this.#faultHits.set(fault, hits + 1)
+      return failed(fault.status)
+    }
+    return undefined
+  }
+
+  readonly #handlers: Readonly<Partial<Record<number, Handler>>> = {
+    [LEAF.SYS_INIT]: call => this.#sysInit(call),
+    [LEAF.SYS_LP_INIT]: call => this.#lpInit(call),
+    [LEAF.SYS_INFO]: call => this.#sysInfo(call),
+    [LEAF.SYS_RD]: call => this.#sysRd(call),
+    [LEAF.SYS_CONFIG]: call => this.#sysConfig(call),
+    [LEAF.SYS_KEY_CONFIG]: call => this.#keyConfig(call),
+    [LEAF.SYS_TDMR_INIT]: call => this.#tdmrInit(call),
+    [LEAF.PHYMEM_PAGE_RDMD]: call => this.#pageRdmd(call),
+    // Since 1.5 this succeeds and does nothing.
+    [LEAF.SYS_LP_SHUTDOWN]: () => done(),
+    [LEAF.SYS_SHUTDOWN]: () => this.#shutdown(),
+  }
+
+  /** tdh_sys_init.c */
+  #sysInit({ rcx }: SeamcallInput): SeamcallOutcome {
+    if (rcx !== 0n) return invalid(OPERAND.RCX)
+    if (this.#state !== 'SYSINIT_PENDING')
+      return failed(status('SYS_INIT_NOT_PENDING'))
+    // KeyIDs are 11 bits wide for the module: the last one must be below 2048.
+    const [, endKeyid] = privateKeyids(this.#platform)
+    if (endKeyid > 2048)
+      return failed(status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED'))
+    if (!validCmrs(this.#platform)) return failed(status('CMR_LIST_INVALID'))
+    this.#state = 'SYSINIT_DONE'
+    return done({ rcx: 0n, rdx: 0n, r8: 0n, r9: 0n })
+  }
+
+  /** tdh_sys_lp_init.c */
+  #lpInit({ cpu }: SeamcallInput): SeamcallOutcome {
+    if (this.#state !== 'SYSINIT_DONE')
+      return failed(status('SYS_LP_INIT_NOT_PENDING'))
+    if (this.#initializedLps.has(cpu)) return failed(status('SYS_LP_INIT_DONE'))
+    if ((this.#platform.packageOf[cpu] ?? 0) >= MAX_PACKAGES)
+      return failed(status('INVALID_PKG_ID'))
+    this.#initializedLps.add(cpu)
+    return done({ rcx: 0n, rdx: 0n, r8: 0n })
+  }
+
+  /** tdh_sys_info.c */
+  async #sysInfo(call: SeamcallInput): Promise<SeamcallOutcome> {
+    if (!this.#initializedLps.has(call.cpu))
+      return failed(status('SYS_LP_INIT_NOT_DONE'))
+    const info = encodeSysInfo(this.#platform)
+    if (!this.#sharedAddress(call.rcx, info.struct.length, 1024))
+      return invalid(OPERAND.RCX)
+    if (call.rdx < BigInt(info.struct.length)) return invalid(OPERAND.RDX)
+    if (!this.#sharedAddress(call.r8, info.cmrs.length, CMR_ARRAY_ALIGNMENT))
+      return invalid(OPERAND.R8)
+    if (call.r9 < BigInt(MAX_CMRS)) return invalid(OPERAND.R9)
+    await this.#memory.write(Number(call.rcx), info.struct)
+    await this.#memory.write(Number(call.r8), info.cmrs)
+    return done({ rdx: BigInt(info.struct.length), r9: BigInt(MAX_CMRS) })
+  }
+
+  /** tdh_sys_rd.c */
+  #sysRd({ cpu, rdx }: SeamcallInput): SeamcallOutcome {
+    const nothing = { rdx: NO_FIELD, r8: 0n }
+    if (!this.#initializedLps.has(cpu))
+      return failed(status('SYS_LP_INIT_NOT_DONE'), nothing)
+    if (rdx === NO_FIELD)
+      return failed(status('METADATA_FIRST_FIELD_ID_IN_CONTEXT'), {
+        rdx: this.#metadata.firstId,
+        r8: 0n,
+      })
+    const value = this.#metadata.read(rdx)
+    return value === undefined
+      ? failed(status('METADATA_FIELD_ID_INCORRECT'), nothing)
+      : done({ rdx: this.#metadata.nextId(rdx), r8: value })
+  }
+
+  /** tdh_sys_config.c */
+  async #sysConfig(call: SeamcallInput): Promise<SeamcallOutcome> {
+    const { lps, cmrs, physicalBits } = this.#platform
+    if (this.#state !== 'SYSINIT_DONE' || this.#initializedLps.size < lps)
+      return failed(status('SYS_CONFIG_NOT_PENDING'))
+    if (!this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT, TDMR_INFO_ALIGNMENT))
+      return invalid(OPERAND.RCX)
+    const count = call.rdx
+    if (count > BigInt(MODULE_LIMITS.maxTdmrs) || count < 1n)
+      return invalid(OPERAND.RDX)
+    if (!this.#privateKeyid(call.r8)) return invalid(OPERAND.R8)
+    const tdmrs = await this.#readTdmrs(call.rcx, Number(count))
+    if (!tdmrs) return invalid(OPERAND.RCX)
+    this.#offered = tdmrs
+    const wrong = checkTdmrs(tdmrs, {
+      cmrs,
+      maxAddress: 1n << BigInt(physicalBits),
+      pamtEntrySize: MODULE_LIMITS.pamtEntrySize,
+    })
+    if (wrong !== undefined) return failed(wrong)
+    this.#state = 'SYSCONFIG_DONE'
+    return done()
+  }
+
+  async #readTdmrs(
+    array: bigint,
+    count: number,
+  ): Promise<TdmrInfo[] | undefined> {
+    const bytes = await this.#memory.read(Number(array), count * 8)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const tdmrs: TdmrInfo[] = []
+    for (let i = 0; i < count; i++) {
+      const address = view.getBigUint64(8 * i, true)
+      if (!this.#sharedAddress(address, TDMR_INFO_SIZE, TDMR_INFO_ALIGNMENT))
+        return undefined
+      tdmrs.push(
+        decodeTdmrInfo(
+          await this.#memory.read(Number(address), TDMR_INFO_SIZE),
+          MODULE_LIMITS.maxReservedPerTdmr,
+        ),
+      )
+    }
+    return tdmrs
+  }
+
+  /** tdh_sys_key_config.c */
+  #keyConfig({ cpu }: SeamcallInput): SeamcallOutcome {
+    if (this.#state !== 'SYSCONFIG_DONE')
+      return failed(status('SYS_KEY_CONFIG_NOT_PENDING'))
+    const packages = this.#platform.packageOf
+    const own = packages[cpu] ?? 0
+    if (this.#keyedPackages.has(own)) return failed(status('KEY_CONFIGURED'))
+    this.#keyedPackages.add(own)
+    if (this.#keyedPackages.size === new Set(packages).size)
+      this.#state = 'SYS_READY'
+    return done()
+  }
+
+  /**
+   * tdh_sys_tdmr_init.c. The real module does 4 MiB a call; finishing the TDMR
+   * in one is legal and spares 256 stops for each GiB.
+   */
+  #tdmrInit({ rcx }: SeamcallInput): SeamcallOutcome {
+    const tdmr = this.#offered?.find(known => known.base === rcx)
+    if (!tdmr) return invalid(OPERAND.RCX)
+    if (this.#initializedTdmrs.has(rcx))
+      return failed(status('TDMR_ALREADY_INITIALIZED'))
+    this.#initializedTdmrs.add(rcx)
+    return done({ rdx: tdmr.base + tdmr.size })
+  }
+
+  /** tdh_phymem_page_rdmd.c: no page is private as long as no TD runs. */
+  #pageRdmd({ rcx }: SeamcallInput): SeamcallOutcome {
+    if (!this.#sharedAddress(rcx, 4096, 4096)) return invalid(OPERAND.RCX)
+    const inside = this.#offered?.some(
+      tdmr =>
+        this.#initializedTdmrs.has(tdmr.base) &&
+        rcx >= tdmr.base &&
+        rcx < tdmr.base + tdmr.size,
+    )
+    return inside
+      ? done({ rcx: 0n, rdx: 0n, r8: 0n, r9: 0n })
+      : failed(status('OPERAND_ADDR_RANGE_ERROR', OPERAND.RCX))
+  }
+
+  /** tdh_sys_shutdown.c */
+  #shutdown(): SeamcallOutcome {
+    this.#state = 'SYS_SHUTDOWN'
+    return done()
+  }
+
+  /** A 4 KiB-to-52-bit address with KeyID 0, aligned, that exists. */
+  #sharedAddress(address: bigint, length: number, alignment: number): boolean {
+    const limit = 1n << BigInt(this.#platform.physicalBits)
+    return (
+      address % BigInt(alignment) === 0n && address + BigInt(length) <= limit
+    )
+  }
+
+  #privateKeyid(hkid: bigint): boolean {
+    const [start, end] = privateKeyids(this.#platform)
+    return hkid >= BigInt(start) && hkid < BigInt(end)
+  }
+}
+
+/** The CMR table must be ascending, disjoint and 4 KiB-aligned. */
+const validCmrs = ({ cmrs }: Platform): boolean =>
+  cmrs.length <= MAX_CMRS &&
+  cmrs.every(
+    (cmr, i) =>
+      cmr.start % 4096 === 0 &&
+      cmr.end % 4096 === 0 &&
+      cmr.start < cmr.end &&
+      cmr.start >= (cmrs[i - 1]?.end ?? 0),
+  )
+

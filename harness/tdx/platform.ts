@@ -1,0 +1,54 @@
+import type { Range } from '../memory/range.ts'
+import type { TdmrLimits } from '../memory/tdmr.ts'
+import type { LeafName } from './leaves.ts'
+
+/** A fault to be reported by the module instead of doing its work. */
+export interface Fault {
+  readonly leaf: LeafName
+  /** The completion status to return. */
+  readonly status: bigint
+  /** Only on this logical processor; undefined for any. */
+  readonly cpu: number | undefined
+  /** How many calls fail before the leaf works; Infinity for all. */
+  readonly times: number
+}
+
+/** What the firmware and the CPU have set up for TDX. */
+export interface Platform {
+  /** IA32_MKTME_KEYID_PARTITIONING (MSR 0x87): numbers of KeyIDs. */
+  readonly keyids: { readonly mktme: number; readonly tdx: number }
+  /** False: every SEAMCALL ends in VMfailInvalid. */
+  readonly moduleLoaded: boolean
+  /** Convertible memory regions, ascending. */
+  readonly cmrs: readonly Range[]
+  /** Logical processors the firmware counted at boot. */
+  readonly lps: number
+  /** Package of each logical processor, by index. */
+  readonly packageOf: readonly number[]
+  /** Physical address width of the CPU, in bits. */
+  readonly physicalBits: number
+  readonly faults: readonly Fault[]
+}
+
+/** MSR 0x87: 31:0 MKTME KeyIDs, 63:32 TDX private KeyIDs. */
+export const keyidPartitioning = ({ keyids }: Platform): bigint =>
+  (BigInt(keyids.tdx) << 32n) | BigInt(keyids.mktme)
+
+/** The private KeyIDs, half-open: they follow the last MKTME KeyID. */
+export const privateKeyids = ({
+  keyids,
+}: Pick<Platform, 'keyids'>): [number, number] => [
+  keyids.mktme + 1,
+  keyids.mktme + 1 + keyids.tdx,
+]
+
+/** What module 1.5 reports (MAX_TDMRS, MAX_RESERVED_AREAS, PAMT entry size). */
+export const MODULE_LIMITS: TdmrLimits = {
+  maxTdmrs: 64,
+  maxReservedPerTdmr: 16,
+  pamtEntrySize: 16,
+}
+
+/** MAX_CMR and MAX_PKGS of the module (include/tdx_api_defs.h). */
+export const MAX_CMRS = 32
+export const MAX_PACKAGES = 8

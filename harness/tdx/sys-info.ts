@@ -1,0 +1,43 @@
+import { MAX_CMRS, MODULE_LIMITS, type Platform } from './platform.ts'
+
+/** CMR_INFO: {u64 base, u64 size}. */
+const CMR_INFO_SIZE = 16
+export const CMR_ARRAY_ALIGNMENT = 512
+/** TDSYSINFO_STRUCT, 1024 bytes (include/tdx_api_defs.h, td_sys_info_t). */
+const SYSINFO_SIZE = 1024
+
+/** [offset, bytes, value] of the fields a host kernel may look at. */
+const FIELDS: readonly (readonly [number, 1 | 2 | 4 | 8, bigint])[] = [
+  [0, 4, 0n], // attributes: not a debug module
+  [4, 4, 0x8086n], // vendor_id
+  [8, 4, 20240129n], // build_date, decimal yyyymmdd
+  [14, 2, 5n], // minor_version
+  [16, 2, 1n], // major_version
+  [18, 1, 1n], // sys_rd
+  [32, 2, BigInt(MODULE_LIMITS.maxTdmrs)],
+  [34, 2, BigInt(MODULE_LIMITS.maxReservedPerTdmr)],
+  [36, 2, BigInt(MODULE_LIMITS.pamtEntrySize)],
+  [48, 2, 24576n], // tdcs_base_size
+  [52, 2, 24576n], // tdvps_base_size
+  [64, 8, 0x8000000070000001n], // attributes_fixed0
+  [80, 8, 0x6dbe7n], // xfam_fixed0
+  [88, 8, 3n], // xfam_fixed1
+]
+
+/** What TDH.SYS.INFO writes: the structure and the CMR array. */
+export const encodeSysInfo = (
+  platform: Platform,
+): { struct: Uint8Array; cmrs: Uint8Array } => {
+  const struct = new Uint8Array(SYSINFO_SIZE)
+  for (const [offset, bytes, value] of FIELDS) {
+    for (let i = 0; i < bytes; i++)
+      struct[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn)
+  }
+  const cmrs = new Uint8Array(MAX_CMRS * CMR_INFO_SIZE)
+  const view = new DataView(cmrs.buffer)
+  platform.cmrs.slice(0, MAX_CMRS).forEach(({ start, end }, i) => {
+    view.setBigUint64(CMR_INFO_SIZE * i, BigInt(start), true)
+    view.setBigUint64(CMR_INFO_SIZE * i + 8, BigInt(end - start), true)
+  })
+  return { struct, cmrs }
+}
