@@ -9,7 +9,7 @@ interface Rule {
   readonly kind: InstructionKind
   /** Functions that may hold it; each that exists must. */
   readonly symbols: readonly string[]
-  /** What comes right before it. */
+  /** What comes shortly before it: the compiler schedules others between. */
   readonly after: readonly number[]
   readonly bytes: readonly number[]
 }
@@ -24,7 +24,7 @@ const RULES: readonly Rule[] = [
     bytes: [0x66, 0x0f, 0x01, 0xcf],
   },
   {
-    // mov $0x87,%ecx; rdmsr: IA32_MKTME_KEYID_PARTITIONING, read through
+    // mov $0x87,%ecx ... rdmsr: IA32_MKTME_KEYID_PARTITIONING, read through
     // rdmsr_safe() in tdx_init() (arch/x86/virt/vmx/tdx/tdx.c).
     kind: 'keyid-msr',
     symbols: ['tdx_init'],
@@ -67,21 +67,36 @@ const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {
     if (!symbol) continue
     const size = Number(symbol.size) || SEARCH_LIMIT
     const code = Buffer.from(await image.bytesAt(symbol.address, size))
-    const pattern = Buffer.from([...rule.after, ...rule.bytes])
-    const at = code.indexOf(pattern)
-    if (at < 0) continue
+    const at = findInstruction(code, rule)
+    if (at === undefined) continue
     sites.push({
       kind: rule.kind,
       symbol: name,
-      address: symbol.address + BigInt(at + rule.after.length),
+      address: symbol.address + BigInt(at),
       length: rule.bytes.length,
     })
   }
   return sites
 }
 
+/** Bytes between what comes before an instruction and the instruction. */
+const MAX_GAP = 32
+
+/** Offset of the instruction in the code of a function. */
+const findInstruction = (code: Buffer, rule: Rule): number | undefined => {
+  const before = code.indexOf(Buffer.from(rule.after))
+  if (before < 0) return undefined
+  const from = before + rule.after.length
+  const at = code.indexOf(Buffer.from(rule.bytes), from)
+  const near = rule.after.length === 0 || at - from <= MAX_GAP
+  return at >= 0 && near ? at : undefined
+}
+
 const missing = (image: KernelImage, rule: Rule): UsageError => {
-  const bytes = Buffer.from([...rule.after, ...rule.bytes]).toString('hex')
+  const bytes = [rule.after, rule.bytes]
+    .filter(part => part.length > 0)
+    .map(part => Buffer.from(part).toString('hex'))
+    .join(' ... ')
   return new UsageError(
     'NO_TDX_HOST',
     `expected the bytes ${bytes} in ${rule.symbols.join(' or ')} of ` +

@@ -1,0 +1,87 @@
+import { createLogUpdate } from 'log-update'
+import type { BuildProgress } from '../kernel/make.ts'
+
+/** Shows what is under way; results go to stdout, this goes to stderr. */
+export interface Progress {
+  readonly building: (kernel: string, progress: BuildProgress) => void
+  readonly started: (id: string) => void
+  readonly finished: (id: string) => void
+  /** Takes the display away, runs the action, and puts it back. */
+  readonly around: (write: () => void) => void
+  readonly close: () => void
+}
+
+const SPINNER = ['|', '/', '-', '\\']
+const FRAME_MS = 120
+/** Without a terminal a long step says this often that it is alive. */
+const LINE_MS = 15_000
+
+const seconds = (since: number): string =>
+  `${Math.round((performance.now() - since) / 1000)} s`
+
+const buildText = (kernel: string, { phase, files }: BuildProgress): string =>
+  `kernel ${kernel}: ${phase}${files > 0 ? `, ${files} files done` : ''}`
+
+/** A few lines that are drawn over and over, on a terminal. */
+export const liveProgress = (total: number): Progress => {
+  const log = createLogUpdate(process.stderr)
+  const running = new Map<string, number>()
+  const begin = performance.now()
+  let build: string | undefined
+  let done = 0
+  let frame = 0
+  const draw = (): void => {
+    const spinner = SPINNER[frame++ % SPINNER.length]!
+    const lines = [...running].map(([id, since]) => `  ${spinner} ${id}  ${seconds(since)}`)
+    if (build !== undefined) log(`${spinner} ${build}, ${seconds(begin)}`)
+    else log([...lines, `${done} of ${total} cases, ${seconds(begin)}`].join('\n'))
+  }
+  const timer = setInterval(draw, FRAME_MS)
+  return {
+    building: (kernel, progress) => {
+      build = buildText(kernel, progress)
+    },
+    started: id => {
+      build = undefined
+      running.set(id, performance.now())
+    },
+    finished: id => {
+      running.delete(id)
+      done++
+    },
+    around: write => {
+      log.clear()
+      write()
+      draw()
+    },
+    close: () => {
+      clearInterval(timer)
+      log.clear()
+      log.done()
+    },
+  }
+}
+
+/** A line now and then, for logs. */
+export const plainProgress = (): Progress => {
+  const begin = performance.now()
+  let last = { phase: '', at: -Infinity }
+  return {
+    building: (kernel, progress) => {
+      const now = performance.now()
+      if (progress.phase === last.phase && now - last.at < LINE_MS) return
+      last = { phase: progress.phase, at: now }
+      process.stderr.write(`${buildText(kernel, progress)}, ${seconds(begin)}\n`)
+    },
+    started: () => undefined,
+    finished: () => undefined,
+    around: write => {
+      write()
+    },
+    close: () => undefined,
+  }
+}
+
+/** The display that fits where stderr goes. */
+export const progressFor = (total: number): Progress =>
+  process.stderr.isTTY ? liveProgress(total) : plainProgress()

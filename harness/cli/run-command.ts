@@ -1,0 +1,168 @@
+import { availableParallelism } from 'node:os'
+import { join, relative } from 'node:path'
+import colors from 'picocolors'
+import { UsageError } from '../base/errors.ts'
+import { projectRoot } from '../base/paths.ts'
+import { recipeNames } from '../kernel/recipe.ts'
+import { findQemu } from '../machine/qemu/probe.ts'
+import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
+import { resultDocument } from '../report/document.ts'
+import { prettyCase, prettySummary } from '../report/pretty.ts'
+import type { CaseResult, ResultDocument } from '../report/schema.ts'
+import { tapHeader, tapPoint } from '../report/tap.ts'
+import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
+import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
+import { runCases } from '../run/run.ts'
+import { ResultStore, writeWhole } from '../run/store.ts'
+import { Workspace } from '../run/workspace.ts'
+import type { Case } from '../scenario/case.ts'
+import { loadCases } from '../scenario/load.ts'
+import { INTERRUPTED, onInterrupt } from './interrupt.ts'
+import { type Progress, progressFor } from './progress.ts'
+import { VERSION } from './version.ts'
+
+export interface RunFlags {
+  readonly kernel?: readonly string[]
+  readonly filter?: readonly string[]
+  readonly jobs?: number
+  readonly out?: string
+  readonly json?: string
+  readonly reporter: 'pretty' | 'tap'
+  readonly accel: AccelChoice
+}
+
+/** `tdxrig run`: boots, judges, reports. @returns the exit code */
+export const runCommand = async (
+  paths: readonly string[],
+  flags: RunFlags,
+): Promise<number> => {
+  const controller = onInterrupt()
+  const { signal } = controller
+  const cases = await selectCases(paths, flags)
+  const qemu = await findQemu()
+  const started = new Date()
+  const begin = performance.now()
+  const progress = progressFor(cases.length)
+  await using workspace = Workspace.create()
+  try {
+    const kernels = await prepareKernels(
+      cases.map(({ kernel }) => kernel),
+      workspace,
+      progress.building,
+      signal,
+    )
+    const [first] = kernels.values()
+    const choice = await chooseAccelerator(flags.accel, qemu, first!, workspace)
+    const machine = new QemuMachine({ binary: qemu.binary, ...choice })
+    const store = await ResultStore.create(flags.out, started)
+    const results = await runCases({
+      ...{ cases, machine, kernels, workspace, store, signal },
+      jobs: flags.jobs ?? availableParallelism(),
+      events: reporting(flags.reporter, cases, progress),
+    })
+    progress.close()
+    const document = resultDocument(
+      {
+        rig: { version: VERSION, machine: `${machine.description}, QEMU ${qemu.version}` },
+        started: started.toISOString(),
+        durationMs: performance.now() - begin,
+        interrupted: signal.aborted,
+        kernels: kernelList(kernels),
+      },
+      results,
+    )
+    await store.writeDocument(document)
+    if (flags.json !== undefined)
+      await writeWhole(flags.json, `${JSON.stringify(document, null, 2)}\n`)
+    conclude(document, store, flags.reporter)
+    return exitCode(document)
+  } catch (error) {
+    if (signal.aborted) return INTERRUPTED
+    throw error
+  } finally {
+    progress.close()
+  }
+}
+
+const selectCases = async (
+  paths: readonly string[],
+  { kernel, filter }: RunFlags,
+): Promise<Case[]> => {
+  const kernels = await recipeNames()
+  const unknown = kernel?.find(name => !kernels.includes(name))
+  if (unknown !== undefined)
+    throw new UsageError(
+      'NO_KERNEL',
+      `there is no kernel '${unknown}' (there are: ${kernels.join(', ')})`,
+    )
+  const all = await loadCases(
+    paths.length > 0 ? paths : [shippedScenarios()],
+    { kernels, onlyKernels: kernel },
+  )
+  const cases = filter
+    ? all.filter(({ id }) => filter.some(text => id.includes(text)))
+    : all
+  if (cases.length === 0)
+    throw new UsageError(
+      'NO_CASES',
+      `none of the ${all.length} cases has ${(filter ?? []).map(text => `'${text}'`).join(' or ')} in its id`,
+    )
+  return cases
+}
+
+/** Relative where that is shorter, so that messages can be read. */
+const shippedScenarios = (): string => {
+  const path = join(projectRoot(), 'scenarios')
+  const near = relative(process.cwd(), path)
+  return near.startsWith('..') || near === '' ? path : near
+}
+
+const reporting = (
+  reporter: RunFlags['reporter'],
+  cases: readonly Case[],
+  progress: Progress,
+): { onStart: (item: Case) => void; onResult: (item: Case, result: CaseResult) => void } => {
+  let number = 0
+  if (reporter === 'tap') process.stdout.write(tapHeader(cases.length))
+  return {
+    onStart: ({ id }) => {
+      progress.started(id)
+    },
+    onResult: ({ id }, result) => {
+      progress.finished(id)
+      number++
+      progress.around(() => {
+        process.stdout.write(
+          reporter === 'tap'
+            ? tapPoint(result, number)
+            : `${prettyCase(result, colors)}\n`,
+        )
+      })
+    },
+  }
+}
+
+const conclude = (
+  document: ResultDocument,
+  store: ResultStore,
+  reporter: RunFlags['reporter'],
+): void => {
+  if (reporter === 'tap') {
+    if (document.interrupted) process.stdout.write('Bail out! interrupted\n')
+    return
+  }
+  process.stdout.write(
+    `\n${prettySummary(document, colors)}\nresults: ${relative(process.cwd(), store.document)}\n`,
+  )
+}
+
+const kernelList = (
+  kernels: ReadonlyMap<string, PreparedKernel>,
+): ResultDocument['kernels'] =>
+  [...kernels.values()].map(({ name, built }) => ({ name, key: built.key }))
+
+const exitCode = ({ interrupted, summary }: ResultDocument): number => {
+  if (interrupted) return INTERRUPTED
+  if (summary.fail + summary.invalid > 0) return 1
+  return summary.error > 0 ? 3 : 0
+}

@@ -1,0 +1,100 @@
+import { layoutOfRegions } from '../memory/predict.ts'
+import { tdxMemoryRegions } from '../memory/regions.ts'
+import { MODULE_LIMITS } from '../tdx/platform.ts'
+import type { BootRecord } from '../machine/machine.ts'
+import type { Case } from '../scenario/case.ts'
+import type { Basis, Check, Context, Reason, Verdict } from './context.ts'
+import { checkEnd, checkOutcome, checkSeamcalls } from './ending.ts'
+import {
+  checkCmdline,
+  checkFirmwareMap,
+  checkSrat,
+  checkUserMap,
+} from './effect.ts'
+import {
+  checkKeyids,
+  checkNodeRanges,
+  checkPamt,
+  checkRegions,
+  checkTdmrs,
+} from './layout.ts'
+import { type Prediction, predictOutcome } from './prediction.ts'
+
+/** The outcome of a case, with all that speaks against it. */
+export interface Judgement {
+  readonly verdict: Verdict
+  readonly reasons: readonly Reason[]
+  readonly basis: Basis
+  readonly prediction: Prediction
+}
+
+/** In the order in which a person wants to read what is wrong. */
+const CHECKS: readonly Check[] = [
+  checkCmdline,
+  checkFirmwareMap,
+  checkUserMap,
+  checkSrat,
+  checkEnd,
+  checkOutcome,
+  checkNodeRanges,
+  checkRegions,
+  checkTdmrs,
+  checkPamt,
+  checkKeyids,
+  checkSeamcalls,
+]
+
+/** Holds what a boot left behind against expectation and prediction. */
+export const judge = (
+  item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>,
+  prediction: Prediction,
+  record: BootRecord,
+): Judgement => {
+  const context = contextOf(item, prediction, record)
+  // A kernel that never spoke leaves nothing to compare: only its end counts.
+  const checks = record.facts.kernel === null ? [checkEnd] : CHECKS
+  const reasons = checks.flatMap(check => check(context))
+  return {
+    verdict: verdictOf(reasons),
+    reasons,
+    basis: context.basis,
+    prediction: context.prediction,
+  }
+}
+
+/** A panic or a hang stays a failure even if nothing else is proven. */
+const verdictOf = (reasons: readonly Reason[]): Verdict => {
+  if (reasons.length === 0) return 'pass'
+  const ended = reasons.some(
+    ({ check }) => check === 'end' || check === 'incident' || check === 'panic',
+  )
+  const invalid = reasons.some(({ kind }) => kind === 'invalid')
+  return invalid && !ended ? 'invalid' : 'fail'
+}
+
+/**
+ * Where the model does not follow a parameter, the kernel's own node ranges
+ * take the place of the predicted ones.
+ */
+const contextOf = (
+  item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>,
+  prediction: Prediction,
+  record: BootRecord,
+): Context => {
+  const { layout } = prediction
+  if (layout.unpredictable.length === 0)
+    return { item, prediction, layout, basis: 'machine', record }
+  const memblock = record.facts.nodeRanges
+  const seen = {
+    ...layout,
+    memblock,
+    ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS),
+  }
+  return {
+    item,
+    prediction: { layout: seen, ...predictOutcome(item, seen) },
+    layout: seen,
+    basis: 'console',
+    record,
+  }
+}

@@ -1,0 +1,184 @@
+import { hex } from '../base/units.ts'
+import { formatNodeRange } from '../memory/range.ts'
+import { reservedSpans } from '../tdx/tdmr-info.ts'
+import type { Span, TdmrInfo } from '../tdx/tdmr-info.ts'
+import { privateKeyids } from '../tdx/platform.ts'
+import type { TdmrPrediction } from '../memory/predict.ts'
+import { LEAF } from '../tdx/leaves.ts'
+import type { Check, Reason } from './context.ts'
+import { type Difference, firstDifference } from './differences.ts'
+
+/** What the kernel built: regions, TDMRs and PAMTs, against the prediction. */
+
+const fail = (
+  check: string,
+  what: string,
+  difference: Difference | undefined,
+): Reason[] =>
+  difference
+    ? [
+        {
+          kind: 'fail',
+          check,
+          ...difference,
+          message: `${what}: ${difference.message}`,
+        },
+      ]
+    : []
+
+/** memblock.memory by node, as the kernel prints it for every boot. */
+export const checkNodeRanges: Check = ({ layout, record, basis }) =>
+  basis === 'console' || record.end !== 'settled'
+    ? []
+    : fail(
+        'node-ranges',
+        'early memory node ranges',
+        firstDifference(
+          'range',
+          layout.memblock,
+          record.facts.nodeRanges,
+          formatNodeRange,
+        ),
+      )
+
+/** The three witnesses of the region list, and the scenario's own list. */
+export const checkRegions: Check = ({ item, layout, record }) => {
+  const { regions: memory, facts, seamcalls } = record
+  const compare = (
+    check: string,
+    what: string,
+    expected: Parameters<typeof firstDifference<typeof layout.regions[number]>>[1],
+    found: typeof expected,
+  ): Reason[] =>
+    fail(check, what, firstDifference('region', expected, found, formatNodeRange))
+  const built = seamcalls.some(
+    ({ leaf }) => leaf !== LEAF.SYS_INIT && leaf !== LEAF.SYS_LP_INIT,
+  )
+  if (built && !memory)
+    return [
+      {
+        kind: 'fail',
+        check: 'regions-memory',
+        message: 'the initialisation went on, but tdx_memlist in the kernel\'s memory is empty',
+      },
+    ]
+  const seen = memory ?? facts.regions
+  return [
+    ...(memory
+      ? compare('regions-memory', "TDX memory regions in the kernel's memory, against the prediction", layout.regions, memory)
+      : []),
+    ...(facts.regions
+      ? compare('regions-printed', 'TDX memory regions the kernel printed, against the prediction', layout.regions, facts.regions)
+      : []),
+    ...(item.expect.regions
+      ? compare('regions-expected', 'TDX memory regions, against the scenario', item.expect.regions, seen ?? [])
+      : []),
+  ]
+}
+
+const formatSpan = ({ base, size }: Span): string =>
+  `[${hex(base)}, ${hex(base + size)})`
+
+/** What the kernel gave to TDH.SYS.CONFIG. */
+export const checkTdmrs: Check = ({ layout, record: { tdmrs, facts } }) => {
+  if (!tdmrs) {
+    return facts.tdx.outcome === 'initialized'
+      ? [
+          {
+            kind: 'fail',
+            check: 'tdmrs',
+            message: 'the kernel says initialized, but never called TDH.SYS.CONFIG',
+          },
+        ]
+      : []
+  }
+  const shape = firstDifference(
+    'TDMR',
+    layout.tdmrs.map(({ start, end, pamtSizes }) =>
+      describeTdmr(
+        { base: BigInt(start), size: BigInt(end - start) },
+        pamtSizes.map(BigInt),
+      ),
+    ),
+    tdmrs.map(tdmr => describeTdmr(tdmr, tdmr.pamt.map(({ size }) => size))),
+    text => text,
+  )
+  if (shape) return fail('tdmrs', 'TDMRs given to TDH.SYS.CONFIG', shape)
+  return tdmrs.flatMap((tdmr, i) =>
+    fail(
+      'reserved-areas',
+      `reserved areas of TDMR ${i}`,
+      firstDifference(
+        'area',
+        expectedAreas(tdmr, layout.tdmrs[i]!, tdmrs).map(formatSpan),
+        reservedSpans(tdmr).map(formatSpan),
+        text => text,
+      ),
+    ),
+  )
+}
+
+const describeTdmr = (span: Span, pamtSizes: readonly bigint[]): string =>
+  `${formatSpan(span)} with PAMTs of ${pamtSizes.map(hex).join(', ')} bytes`
+
+/**
+ * Holes as predicted, and what of any PAMT lies in the TDMR: where PAMTs are is
+ * the page allocator's choice, so their addresses are taken as found.
+ */
+const expectedAreas = (
+  tdmr: TdmrInfo,
+  { holes }: TdmrPrediction,
+  tdmrs: readonly TdmrInfo[],
+): Span[] => {
+  const end = tdmr.base + tdmr.size
+  const pamts = tdmrs.flatMap(({ pamt }) => {
+    const base = pamt[0].base
+    const last = pamt[2].base + pamt[2].size
+    const from = base > tdmr.base ? base : tdmr.base
+    const to = last < end ? last : end
+    return from < to ? [{ base: from, size: to - from }] : []
+  })
+  const spans = holes.map(hole => ({
+    base: BigInt(hole.start),
+    size: BigInt(hole.end - hole.start),
+  }))
+  return [...spans, ...pamts].sort((a, b) => (a.base < b.base ? -1 : 1))
+}
+
+/** `%lu KB allocated for PAMT`. */
+export const checkPamt: Check = ({ item, layout, record }) => {
+  const { pamtKib, outcome } = record.facts.tdx
+  if (pamtKib === null && outcome !== 'initialized') return []
+  const expected = `${item.expect.pamtKib ?? layout.pamtKib} KiB`
+  const found = pamtKib === null ? 'no size' : `${pamtKib} KiB`
+  return found === expected
+    ? []
+    : [
+        {
+          kind: 'fail',
+          check: 'pamt',
+          message: `PAMT size: expected ${expected}, the kernel printed ${found}`,
+          expected,
+          found,
+        },
+      ]
+}
+
+/** The KeyID range the kernel announced is the platform's. */
+export const checkKeyids: Check = ({ item, record }) => {
+  const { keyids, outcome } = record.facts.tdx
+  if (outcome === 'absent') return []
+  const expected = `[${privateKeyids(item.platform).join(', ')})`
+  const found = keyids ? `[${keyids.join(', ')})` : 'none'
+  return expected === found
+    ? []
+    : [
+        {
+          kind: 'fail',
+          check: 'keyids',
+          message: `private KeyIDs: expected ${expected}, the kernel announced ${found}`,
+          expected,
+          found,
+        },
+      ]
+}

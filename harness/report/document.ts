@@ -1,0 +1,191 @@
+import { formatSize, hex } from '../base/units.ts'
+import type { Verdict } from '../judge/context.ts'
+import { VERDICTS } from '../judge/context.ts'
+import type { Judgement } from '../judge/judge.ts'
+import type { Prediction } from '../judge/prediction.ts'
+import type { BootRecord } from '../machine/machine.ts'
+import type { NodeRange } from '../memory/range.ts'
+import type { Case } from '../scenario/case.ts'
+import { leafName } from '../tdx/leaves.ts'
+import { statusName } from '../tdx/status.ts'
+import { type Span, type TdmrInfo, reservedSpans } from '../tdx/tdmr-info.ts'
+import type { CaseResult, ResultDocument } from './schema.ts'
+
+/** What is known of a case before it is booted. */
+const common = (
+  item: Case,
+  prediction: Prediction,
+): Omit<CaseResult, 'verdict' | 'reasons'> => ({
+  id: item.id,
+  scenario: item.scenario,
+  name: item.name,
+  kernel: item.kernel,
+  machine: machineOf(item),
+  words: [...item.words],
+  tdx: null,
+  predicted: predictedOf(prediction),
+  regions: {
+    basis: 'machine',
+    predicted: prediction.layout.regions.map(rangeText),
+    printed: null,
+    memory: null,
+  },
+  tdmrs: null,
+  seamcalls: [],
+  incidents: [],
+  end: null,
+  stuck: [],
+  timing: { totalMs: 0, firstByteMs: null },
+  cmdline: null,
+  argv: [],
+  console: null,
+  reproduce: reproduce(item),
+})
+
+/** The result of a case that was booted and judged. */
+export const judgedCase = (
+  item: Case,
+  judgement: Judgement,
+  record: BootRecord,
+  consolePath: string,
+): CaseResult => {
+  const { facts } = record
+  const { tdx } = facts
+  const base = common(item, judgement.prediction)
+  return {
+    ...base,
+    verdict: judgement.verdict,
+    reasons: [...judgement.reasons],
+    tdx: {
+      outcome: tdx.outcome,
+      stage: tdx.stage,
+      errno: tdx.errno,
+      keyids: tdx.keyids && [...tdx.keyids],
+      pamtKiB: tdx.pamtKib,
+      message: tdx.message,
+    },
+    regions: {
+      ...base.regions,
+      basis: judgement.basis,
+      printed: facts.regions?.map(rangeText) ?? null,
+      memory: record.regions?.map(rangeText) ?? null,
+    },
+    tdmrs: record.tdmrs?.map(tdmrText) ?? null,
+    seamcalls: record.seamcalls.map(({ leaf, status, cpu }) => ({
+      leaf,
+      name: leafName(leaf),
+      status: status === null ? null : hex(status),
+      statusName: status === null ? null : (statusName(status) ?? null),
+      cpu,
+    })),
+    incidents: facts.incidents.map(incident => ({ ...incident })),
+    end: record.end,
+    stuck: record.stuck.map(({ cpu, rip, symbol }) => ({
+      cpu,
+      rip: hex(rip),
+      symbol: symbol ?? null,
+    })),
+    timing: {
+      totalMs: round(record.timing.total),
+      firstByteMs:
+        record.timing.firstByte === null ? null : round(record.timing.firstByte),
+    },
+    cmdline: { asked: record.cmdline, effective: facts.cmdline },
+    argv: [...record.argv],
+    console: consolePath,
+  }
+}
+
+/** The result of a case that the rig or the machine could not finish. */
+export const failedCase = (
+  item: Case,
+  prediction: Prediction,
+  message: string,
+): CaseResult => ({
+  ...common(item, prediction),
+  verdict: 'error',
+  reasons: [{ kind: 'error', check: 'machine', message }],
+})
+
+/** The document of a run. */
+export const resultDocument = (
+  head: Pick<
+    ResultDocument,
+    'rig' | 'started' | 'durationMs' | 'interrupted' | 'kernels'
+  >,
+  cases: readonly CaseResult[],
+): ResultDocument => ({
+  schema: 'tdxrig.result/1',
+  ...head,
+  durationMs: round(head.durationMs),
+  summary: summarize(cases),
+  cases: [...cases],
+})
+
+const summarize = (cases: readonly CaseResult[]): Record<Verdict, number> =>
+  Object.fromEntries(
+    VERDICTS.map(verdict => [
+      verdict,
+      cases.filter(result => result.verdict === verdict).length,
+    ]),
+  ) as Record<Verdict, number>
+
+const round = (milliseconds: number): number =>
+  Math.round(milliseconds * 10) / 10
+
+const rangeText = ({
+  start,
+  end,
+  node,
+}: NodeRange): { start: string; end: string; node: number } => ({
+  start: hex(start),
+  end: hex(end),
+  node,
+})
+
+const spanText = ({ base, size }: Span): { base: string; size: string } => ({
+  base: hex(base),
+  size: hex(size),
+})
+
+const tdmrText = (
+  tdmr: TdmrInfo,
+): NonNullable<CaseResult['tdmrs']>[number] => ({
+  ...spanText(tdmr),
+  pamt: tdmr.pamt.map(spanText),
+  reserved: reservedSpans(tdmr).map(spanText),
+})
+
+const machineOf = ({ machine }: Case): CaseResult['machine'] => ({
+  cpus: machine.cpus,
+  packages: machine.packages,
+  memory: formatSize(machine.memory.size),
+  nodes: machine.memory.nodes.map((memory, node) => ({
+    memory: formatSize(memory),
+    cpus: [...(machine.nodeCpus[node] ?? [])],
+  })),
+})
+
+const predictedOf = ({
+  layout,
+  outcome,
+  open,
+}: Prediction): CaseResult['predicted'] => ({
+  outcome: outcome?.outcome ?? null,
+  stage: outcome?.stage ?? null,
+  errno: outcome?.errno ?? null,
+  why: outcome?.why ?? open ?? '',
+  pamtKiB: layout.pamtKib,
+})
+
+/** A word for a POSIX shell. */
+export const shellQuote = (word: string): string =>
+  /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+
+const reproduce = ({ scenario, id, kernel }: Case): string =>
+  [
+    ...['./scripts/tdxrig', 'run', scenario],
+    ...['--kernel', kernel, '--filter', id],
+  ]
+    .map(shellQuote)
+    .join(' ')

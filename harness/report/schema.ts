@@ -1,0 +1,130 @@
+import { z } from 'zod'
+import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { VERDICTS } from '../judge/context.ts'
+
+/**
+ * The result document: the one thing all reports are made from. Addresses and
+ * 64-bit values are `"0x..."` strings; sizes that are counts are numbers.
+ */
+
+const address = z.string().regex(/^0x[0-9a-f]+$/)
+
+const nodeRange = z.strictObject({
+  start: address,
+  end: address.describe('first byte after the range'),
+  node: z.int(),
+})
+
+const span = z.strictObject({ base: address, size: address })
+
+const reason = z.strictObject({
+  kind: z.enum(['invalid', 'fail', 'error']),
+  check: z.string(),
+  message: z.string(),
+  expected: z.string().optional(),
+  found: z.string().optional(),
+})
+
+export const caseSchema = z.strictObject({
+  id: z.string(),
+  scenario: z.string().describe('path of the scenario file'),
+  name: z.string(),
+  kernel: z.string(),
+  machine: z.strictObject({
+    cpus: z.int(),
+    packages: z.int(),
+    memory: z.string(),
+    nodes: z.array(z.strictObject({ memory: z.string(), cpus: z.array(z.int()) })),
+  }),
+  words: z.array(z.string()).describe('kernel parameters of the scenario'),
+  verdict: z.enum(VERDICTS),
+  reasons: z.array(reason),
+  tdx: z
+    .strictObject({
+      outcome: z.enum(OUTCOMES),
+      stage: z.enum(STAGES).nullable(),
+      errno: z.int().nullable(),
+      keyids: z.tuple([z.int(), z.int()]).nullable(),
+      pamtKiB: z.int().nullable(),
+      message: z.string().nullable(),
+    })
+    .nullable()
+    .describe('null when nothing was booted'),
+  predicted: z
+    .strictObject({
+      outcome: z.enum(OUTCOMES).nullable(),
+      stage: z.enum(STAGES).nullable(),
+      errno: z.int().nullable(),
+      why: z.string(),
+      pamtKiB: z.int(),
+    })
+    .nullable(),
+  regions: z.strictObject({
+    basis: z.enum(['machine', 'console']),
+    predicted: z.array(nodeRange),
+    printed: z.array(nodeRange).nullable(),
+    memory: z.array(nodeRange).nullable(),
+  }),
+  tdmrs: z
+    .array(
+      z.strictObject({
+        base: address,
+        size: address,
+        pamt: z.array(span).length(3).describe('for pages of 4K, 2M and 1G'),
+        reserved: z.array(span),
+      }),
+    )
+    .nullable(),
+  seamcalls: z.array(
+    z.strictObject({
+      leaf: z.int(),
+      name: z.string(),
+      status: address.nullable().describe('null for VMfailInvalid'),
+      statusName: z.string().nullable(),
+      cpu: z.int(),
+    }),
+  ),
+  incidents: z.array(
+    z.strictObject({ kind: z.string(), line: z.int(), text: z.string() }),
+  ),
+  end: z
+    .enum(['settled', 'exited', 'reset', 'silence', 'deadline'])
+    .nullable(),
+  stuck: z.array(
+    z.strictObject({ cpu: z.int(), rip: address, symbol: z.string().nullable() }),
+  ),
+  timing: z.strictObject({
+    totalMs: z.number(),
+    firstByteMs: z.number().nullable(),
+  }),
+  cmdline: z
+    .strictObject({ asked: z.string(), effective: z.string().nullable() })
+    .nullable(),
+  argv: z.array(z.string()),
+  console: z.string().nullable().describe('path, relative to this document'),
+  reproduce: z.string().describe('one shell line that runs this case again'),
+})
+
+export const documentSchema = z
+  .strictObject({
+    schema: z.literal('tdxrig.result/1'),
+    rig: z.strictObject({ version: z.string(), machine: z.string() }),
+    started: z.iso.datetime(),
+    durationMs: z.number(),
+    interrupted: z.boolean(),
+    kernels: z.array(z.strictObject({ name: z.string(), key: z.string() })),
+    summary: z.strictObject({
+      pass: z.int(),
+      fail: z.int(),
+      invalid: z.int(),
+      error: z.int(),
+      skip: z.int(),
+    }),
+    cases: z.array(caseSchema),
+  })
+  .meta({ title: 'tdxrig result document' })
+
+export type CaseResult = z.output<typeof caseSchema>
+export type ResultDocument = z.output<typeof documentSchema>
+
+export const resultJsonSchema = (): unknown => z.toJSONSchema(documentSchema)

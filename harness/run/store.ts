@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto'
+import { copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import type { BootRecord } from '../machine/machine.ts'
+import type { ResultDocument } from '../report/schema.ts'
+
+/** The folder of a run: result.json and a folder for each case. */
+export class ResultStore {
+  readonly path: string
+
+  private constructor(path: string) {
+    this.path = path
+  }
+
+  /**
+   * @param out the folder to use; undefined for a new one below `results`,
+   *   which `results/latest` then points to
+   */
+  static async create(out: string | undefined, started: Date): Promise<ResultStore> {
+    const stamp = started.toISOString().replaceAll(/[:.]/g, '-')
+    const path = resolve(out ?? join('results', stamp))
+    await mkdir(path, { recursive: true })
+    if (out === undefined) await pointTo(path)
+    return new ResultStore(path)
+  }
+
+  get document(): string {
+    return join(this.path, 'result.json')
+  }
+
+  /** Moves the console of a boot here. @returns its path in the document */
+  async keepConsole(id: string, record: BootRecord): Promise<string> {
+    const directory = join(this.path, 'cases', folderName(id))
+    await mkdir(directory, { recursive: true })
+    const target = join(directory, basename(record.consolePath))
+    await whole(target, path => copyFile(record.consolePath, path))
+    await whole(join(directory, basename(record.timesPath)), path =>
+      copyFile(record.timesPath, path),
+    )
+    return relative(this.path, target)
+  }
+
+  async writeDocument(document: ResultDocument): Promise<void> {
+    await writeWhole(this.document, `${JSON.stringify(document, null, 2)}\n`)
+  }
+}
+
+/** Writes a file so that it is there as a whole or not at all. */
+export const writeWhole = (path: string, text: string): Promise<void> =>
+  whole(path, temporary => writeFile(temporary, text))
+
+const whole = async (
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> => {
+  const temporary = `${path}.${process.pid}.partial`
+  try {
+    await write(temporary)
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+/**
+ * A case id as one folder name: readable, nothing escapes, and a piece of its
+ * hash keeps ids apart that differ only in what was replaced.
+ */
+export const folderName = (id: string): string => {
+  const readable = id.replaceAll(/[^\w.@=+-]+/g, '_').replace(/^\.+/, '_')
+  const hash = createHash('sha256').update(id).digest('hex').slice(0, 8)
+  return `${readable.slice(0, 180)}-${hash}`
+}
+
+const pointTo = async (path: string): Promise<void> => {
+  const link = join(dirname(path), 'latest')
+  const temporary = `${link}.${process.pid}`
+  await symlink(basename(path), temporary)
+  // A convenience: where `latest` is something else, it stays that.
+  await rename(temporary, link).catch(() => rm(temporary, { force: true }))
+}
