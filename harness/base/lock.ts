@@ -28,7 +28,12 @@ export const withLock = async <T>(
         resolve()
       })
       holder.once('exit', code => {
-        reject(new InfraError('LOCK', `flock on ${path} ended with ${code ?? 'a signal'}`))
+        reject(
+          new InfraError(
+            'LOCK',
+            `flock on ${path} ended with ${code ?? 'a signal'}`,
+          ),
+        )
       })
       holder.once('error', reject)
     })

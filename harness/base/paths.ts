@@ -1,10 +1,22 @@
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The checkout or the installed package: what holds `scenarios/`. */
-export const projectRoot = (): string =>
-  join(dirname(fileURLToPath(import.meta.url)), '..', '..')
+/**
+ * The checkout or the installed package: what holds `scenarios/`. Looked for
+ * upwards, since a bundle lies elsewhere than its sources.
+ */
+export const projectRoot = (): string => {
+  let directory = dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(join(directory, 'package.json'))) {
+    const parent = dirname(directory)
+    if (parent === directory)
+      throw new TypeError('tdxrig runs outside of its package')
+    directory = parent
+  }
+  return directory
+}
 
 /** `$XDG_CACHE_HOME/tdxrig`; relative values are ignored, as the XDG says. */
 export const cacheRoot = (env: NodeJS.ProcessEnv = process.env): string => {

@@ -1,5 +1,10 @@
 import { z } from 'zod'
-import { type Complaint, type DataPath, type YamlFile, nearest } from './yaml-file.ts'
+import {
+  type Complaint,
+  type DataPath,
+  type YamlFile,
+  nearest,
+} from './yaml-file.ts'
 
 /** Maps a path of the checked data to a path in the file. */
 export type PathMap = (path: DataPath) => DataPath
@@ -31,8 +36,7 @@ const unknownKey = (key: string, allowed: readonly string[]): string => {
 const keysAt = (schema: z.ZodType, path: DataPath): string[] => {
   const here = unwrap(schema)
   const [step, ...rest] = path
-  if (here instanceof z.ZodArray)
-    return keysAt(here.element as z.ZodType, rest)
+  if (here instanceof z.ZodArray) return keysAt(here.element as z.ZodType, rest)
   if (here instanceof z.ZodUnion)
     return (here.options as z.ZodType[]).flatMap(option => keysAt(option, path))
   if (!(here instanceof z.ZodObject)) return []

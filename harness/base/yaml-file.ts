@@ -70,7 +70,11 @@ export class YamlFile {
     const lines = new LineCounter()
     const document = parseDocument(text, { lineCounter: lines })
     const source = text.split(/\r?\n/)
-    const complaint = (message: string, from: number, to: number): Complaint => {
+    const complaint = (
+      message: string,
+      from: number,
+      to: number,
+    ): Complaint => {
       const { line, col } = lines.linePos(from)
       return {
         path,
@@ -91,7 +95,11 @@ export class YamlFile {
   }
 
   /** A complaint about the value at a path, or about its key. */
-  complain(at: DataPath, message: string, about: 'value' | 'key' = 'value'): Complaint {
+  complain(
+    at: DataPath,
+    message: string,
+    about: 'value' | 'key' = 'value',
+  ): Complaint {
     const place = this.#placeOf(at, about)
     return {
       path: this.path,
@@ -156,7 +164,10 @@ export const formatComplaint = (complaint: Complaint): string => {
   const { path, place, message, source } = complaint
   const number = String(place.line)
   const indent = ' '.repeat(place.column - 1)
-  const width = Math.max(1, Math.min(place.width, source.length - place.column + 1))
+  const width = Math.max(
+    1,
+    Math.min(place.width, source.length - place.column + 1),
+  )
   return [
     `${path}:${place.line}:${place.column}: ${message}`,
     `  ${number} | ${source}`,

@@ -8,9 +8,7 @@ import { progressFor } from './progress.ts'
 export const kernelListCommand = async (): Promise<number> => {
   for (const name of await recipeNames()) {
     const recipe = await loadRecipe(name)
-    process.stdout.write(
-      `${name}  ${await state(name)}\n  ${recipe.why}\n`,
-    )
+    process.stdout.write(`${name}  ${await state(name)}\n  ${recipe.why}\n`)
   }
   return 0
 }
@@ -42,7 +40,7 @@ export const kernelBuildCommand = async (
   const { signal } = onInterrupt()
   for (const name of names.length > 0 ? names : await recipeNames()) {
     const recipe = await loadRecipe(name)
-    const progress = progressFor(0)
+    const progress = await progressFor(0)
     try {
       const kernel = await buildKernel(recipe, {
         signal,

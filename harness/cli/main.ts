@@ -1,5 +1,10 @@
 #!/usr/bin/env node
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import {
+  Command,
+  CommanderError,
+  InvalidArgumentError,
+  Option,
+} from 'commander'
 import { RigError } from '../base/errors.ts'
 import { VERSION } from './version.ts'
 
@@ -27,24 +32,49 @@ const command =
 
 const program = (): Command => {
   const root = new Command('tdxrig')
-    .description('Boots Linux kernels against a model of the TDX module and judges which memory they hand to it.')
+    .description(
+      'Boots Linux kernels against a model of the TDX module and judges which memory they hand to it.',
+    )
     .version(VERSION)
     .showHelpAfterError('(see tdxrig --help)')
     .exitOverride()
   root
     .command('run')
     .description('boot and judge scenarios')
-    .argument('[paths...]', 'scenario files and folders; default: those that ship')
-    .option('--kernel <name>', 'boot this kernel instead of those the scenarios name (repeatable)', collect)
-    .option('--filter <text>', 'only cases with this text in their id (repeatable)', collect)
-    .option('--jobs <n>', 'cases at a time; default: one for each CPU', positive)
-    .option('--out <folder>', 'where results go; default: a new folder below results/')
+    .argument(
+      '[paths...]',
+      'scenario files and folders; default: those that ship',
+    )
+    .option(
+      '--kernel <name>',
+      'boot this kernel instead of those the scenarios name (repeatable)',
+      collect,
+    )
+    .option(
+      '--filter <text>',
+      'only cases with this text in their id (repeatable)',
+      collect,
+    )
+    .option(
+      '--jobs <n>',
+      'cases at a time; default: one for each CPU',
+      positive,
+    )
+    .option(
+      '--out <folder>',
+      'where results go; default: a new folder below results/',
+    )
     .option('--json <file>', 'write the result document to this file as well')
     .addOption(
-      new Option('--reporter <name>', 'what is printed').choices(['pretty', 'tap']).default('pretty'),
+      new Option('--reporter <name>', 'what is printed')
+        .choices(['pretty', 'tap'])
+        .default('pretty'),
     )
     .addOption(
-      new Option('--accel <name>', 'how guests are run; auto proves KVM before it is used')
+      new Option(
+        '--accel <name>',
+        'how guests are run; auto proves KVM before it is used',
+      )
         .choices(['auto', 'tcg', 'kvm'])
         .default('auto'),
     )
@@ -54,26 +84,44 @@ const program = (): Command => {
     .description('the layout a kernel must build, without booting')
     .argument('<files...>', 'scenario files and folders')
     .option('--json', 'print JSON')
-    .action(command(async () => (await import('./predict-command.ts')).predictCommand))
+    .action(
+      command(
+        async () => (await import('./predict-command.ts')).predictCommand,
+      ),
+    )
   const kernel = root.command('kernel').description('the kernels there are')
   kernel
     .command('list')
     .description('recipes, and whether they are built')
-    .action(command(async () => (await import('./kernel-command.ts')).kernelListCommand))
+    .action(
+      command(
+        async () => (await import('./kernel-command.ts')).kernelListCommand,
+      ),
+    )
   kernel
     .command('build')
     .description('build what is not in the cache')
     .argument('[names...]', 'recipes; default: all')
-    .action(command(async () => (await import('./kernel-command.ts')).kernelBuildCommand))
+    .action(
+      command(
+        async () => (await import('./kernel-command.ts')).kernelBuildCommand,
+      ),
+    )
   kernel
     .command('packages')
     .description('Debian packages the recipes start from')
-    .action(command(async () => (await import('./kernel-command.ts')).kernelPackagesCommand))
+    .action(
+      command(
+        async () => (await import('./kernel-command.ts')).kernelPackagesCommand,
+      ),
+    )
   root
     .command('schema')
     .description('print a JSON Schema')
     .argument('<name>', 'scenario or result')
-    .action(command(async () => (await import('./schema-command.ts')).schemaCommand))
+    .action(
+      command(async () => (await import('./schema-command.ts')).schemaCommand),
+    )
   return root
 }
 

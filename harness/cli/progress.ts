@@ -1,4 +1,3 @@
-import { createLogUpdate } from 'log-update'
 import type { BuildProgress } from '../kernel/make.ts'
 
 /** Shows what is under way; results go to stdout, this goes to stderr. */
@@ -23,7 +22,9 @@ const buildText = (kernel: string, { phase, files }: BuildProgress): string =>
   `kernel ${kernel}: ${phase}${files > 0 ? `, ${files} files done` : ''}`
 
 /** A few lines that are drawn over and over, on a terminal. */
-export const liveProgress = (total: number): Progress => {
+const liveProgress = async (total: number): Promise<Progress> => {
+  // Loaded only for people: it costs a tenth of a second.
+  const { createLogUpdate } = await import('log-update')
   const log = createLogUpdate(process.stderr)
   const running = new Map<string, number>()
   const begin = performance.now()
@@ -32,9 +33,12 @@ export const liveProgress = (total: number): Progress => {
   let frame = 0
   const draw = (): void => {
     const spinner = SPINNER[frame++ % SPINNER.length]!
-    const lines = [...running].map(([id, since]) => `  ${spinner} ${id}  ${seconds(since)}`)
+    const lines = [...running].map(
+      ([id, since]) => `  ${spinner} ${id}  ${seconds(since)}`,
+    )
     if (build !== undefined) log(`${spinner} ${build}, ${seconds(begin)}`)
-    else log([...lines, `${done} of ${total} cases, ${seconds(begin)}`].join('\n'))
+    else
+      log([...lines, `${done} of ${total} cases, ${seconds(begin)}`].join('\n'))
   }
   const timer = setInterval(draw, FRAME_MS)
   return {
@@ -63,7 +67,7 @@ export const liveProgress = (total: number): Progress => {
 }
 
 /** A line now and then, for logs. */
-export const plainProgress = (): Progress => {
+const plainProgress = (): Progress => {
   const begin = performance.now()
   let last = { phase: '', at: -Infinity }
   return {
@@ -71,7 +75,9 @@ export const plainProgress = (): Progress => {
       const now = performance.now()
       if (progress.phase === last.phase && now - last.at < LINE_MS) return
       last = { phase: progress.phase, at: now }
-      process.stderr.write(`${buildText(kernel, progress)}, ${seconds(begin)}\n`)
+      process.stderr.write(
+        `${buildText(kernel, progress)}, ${seconds(begin)}\n`,
+      )
     },
     started: () => undefined,
     finished: () => undefined,
@@ -83,5 +89,5 @@ export const plainProgress = (): Progress => {
 }
 
 /** The display that fits where stderr goes. */
-export const progressFor = (total: number): Progress =>
+export const progressFor = async (total: number): Promise<Progress> =>
   process.stderr.isTTY ? liveProgress(total) : plainProgress()

@@ -42,7 +42,7 @@ export const runCommand = async (
   const qemu = await findQemu()
   const started = new Date()
   const begin = performance.now()
-  const progress = progressFor(cases.length)
+  const progress = await progressFor(cases.length)
   await using workspace = Workspace.create()
   try {
     const kernels = await prepareKernels(
@@ -63,7 +63,10 @@ export const runCommand = async (
     progress.close()
     const document = resultDocument(
       {
-        rig: { version: VERSION, machine: `${machine.description}, QEMU ${qemu.version}` },
+        rig: {
+          version: VERSION,
+          machine: `${machine.description}, QEMU ${qemu.version}`,
+        },
         started: started.toISOString(),
         durationMs: performance.now() - begin,
         interrupted: signal.aborted,
@@ -95,10 +98,10 @@ const selectCases = async (
       'NO_KERNEL',
       `there is no kernel '${unknown}' (there are: ${kernels.join(', ')})`,
     )
-  const all = await loadCases(
-    paths.length > 0 ? paths : [shippedScenarios()],
-    { kernels, onlyKernels: kernel },
-  )
+  const all = await loadCases(paths.length > 0 ? paths : [shippedScenarios()], {
+    kernels,
+    onlyKernels: kernel,
+  })
   const cases = filter
     ? all.filter(({ id }) => filter.some(text => id.includes(text)))
     : all
@@ -121,7 +124,10 @@ const reporting = (
   reporter: RunFlags['reporter'],
   cases: readonly Case[],
   progress: Progress,
-): { onStart: (item: Case) => void; onResult: (item: Case, result: CaseResult) => void } => {
+): {
+  onStart: (item: Case) => void
+  onResult: (item: Case, result: CaseResult) => void
+} => {
   let number = 0
   if (reporter === 'tap') process.stdout.write(tapHeader(cases.length))
   return {

@@ -98,20 +98,28 @@ export class ConsoleReader {
     [/^Kernel command line: (.*)$/, match => (this.#cmdline ??= match[1]!)],
     [
       new RegExp(`^BIOS-e820: ${MEM} (.+)$`),
-      match => pushE820(this.#firmwareMap, match),
+      match => {
+        pushE820(this.#firmwareMap, match)
+      },
     ],
     [/^user-defined physical RAM map:$/, () => (this.#userMap = [])],
     [
       new RegExp(`^user: ${MEM} (.+)$`),
-      match => pushE820((this.#userMap ??= []), match),
+      match => {
+        pushE820((this.#userMap ??= []), match)
+      },
     ],
     [
       new RegExp(`^ACPI: SRAT: Node (\\d+) PXM \\d+ ${MEM}`),
-      match => pushNodeRange(this.#srat, match),
+      match => {
+        pushNodeRange(this.#srat, match)
+      },
     ],
     [
       new RegExp(`^\\s*node +(\\d+): ${MEM}$`),
-      match => pushNodeRange(this.#nodeRanges, match),
+      match => {
+        pushNodeRange(this.#nodeRanges, match)
+      },
     ],
     [
       /^(No NUMA configuration found|NUMA turned off)$/,
@@ -119,8 +127,9 @@ export class ConsoleReader {
     ],
     [
       new RegExp(`^(?:virt/)?tdx: TDX memory region: ${MEM} node (-?\\d+)$`),
-      ([all, start, end, node]) =>
-        pushNodeRange((this.#regions ??= []), [all, node, start, end]),
+      ([all, start, end, node]) => {
+        pushNodeRange((this.#regions ??= []), [all, node, start, end])
+      },
     ],
     [
       /^tdxrig: trigger: cpus=(\d+) tdx_cpu_enable=(-?\d+)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
@@ -148,10 +157,20 @@ const pushNodeRange = (
   [, node, start, end]: Groups,
 ): void => {
   if (list.length < LIMIT)
-    list.push({ start: Number(start), end: Number(end) + 1, node: Number(node) })
+    list.push({
+      start: Number(start),
+      end: Number(end) + 1,
+      node: Number(node),
+    })
 }
 
-const triggerOf = ([, cpus, cpuEnable, failedCpu, enable]: Groups): TriggerResult => ({
+const triggerOf = ([
+  ,
+  cpus,
+  cpuEnable,
+  failedCpu,
+  enable,
+]: Groups): TriggerResult => ({
   cpus: Number(cpus),
   cpuEnable: Number(cpuEnable),
   failedCpu: failedCpu === undefined ? null : Number(failedCpu),

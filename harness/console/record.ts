@@ -14,7 +14,8 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f]/g
 /* eslint-enable no-control-regex */
 
 /** `<6>`, `[    0.123456]` and `[    T1]` or `[   C0]`, each optional. */
-const PREFIX = /^\s*(?:<\d{1,3}>)?(?:\[\s*(\d+\.\d{3,9})\])?(?:\[\s*[TC]\d+\])? ?/
+const PREFIX =
+  /^\s*(?:<\d{1,3}>)?(?:\[\s*(\d+\.\d{3,9})\])?(?:\[\s*[TC]\d+\])? ?/
 
 /** Reads one console line; any text is accepted. */
 export const parseRecord = (raw: string, line: number): Record => {

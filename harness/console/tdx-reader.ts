@@ -32,7 +32,10 @@ export class TdxReader {
     this.#readKeyids(value)
     this.#readNumbers(value)
     const failed = failedSeamcall(value, record.line)
-    if (failed) this.#update({ failedSeamcalls: [...this.#facts.failedSeamcalls, failed] })
+    if (failed)
+      this.#update({
+        failedSeamcalls: [...this.#facts.failedSeamcalls, failed],
+      })
     if (!message.outcome) return
     const stage = failed ? STAGE_OF_LEAF.get(failed.leaf) : message.stage
     // A summary such as "initialization failed (-28)" names no stage of its
@@ -41,9 +44,10 @@ export class TdxReader {
     this.#update({
       outcome: message.outcome,
       stage: stage ?? (summary ? this.#failedStage() : null),
-      message: summary && this.#facts.outcome === 'failed'
-        ? this.#facts.message
-        : record.text,
+      message:
+        summary && this.#facts.outcome === 'failed'
+          ? this.#facts.message
+          : record.text,
     })
   }
 

@@ -4,12 +4,7 @@ import { LEAF } from '../tdx/leaves.ts'
 import { type SeamcallOutcome, TdxModule } from '../tdx/module.ts'
 import { type Platform, keyidPartitioning } from '../tdx/platform.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
-import type {
-  Debugger,
-  RegisterChanges,
-  Registers,
-  Stop,
-} from './debugger.ts'
+import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
 import { readMemlist } from './memlist.ts'
 import { type InstructionKind, type Site, findSites } from './sites.ts'
 
@@ -94,18 +89,24 @@ export class Emulation {
     if (lateBreakpoints && kernel.startKernel !== undefined) {
       await guest.plant(kernel.startKernel)
       const stop = await guest.resume()
-      if (stop?.reason !== 'break') return this.#leave(stop)
+      if (stop?.reason !== 'break') {
+        this.#leave(stop)
+        return
+      }
       await guest.remove(kernel.startKernel)
     }
     await Promise.all(kernel.sites.map(site => guest.plant(site.address)))
-    for (;;) {
-      // freeze() may come while a stop is being answered.
-      if (this.#interrupted) return this.#interrupted()
+    // freeze() may come while a stop is being answered.
+    while (!this.#interrupted) {
       const stop = await guest.resume()
-      if (stop?.reason !== 'break') return this.#leave(stop)
+      if (stop?.reason !== 'break') {
+        this.#leave(stop)
+        return
+      }
       this.#options.onActivity()
       await this.#answer(stop)
     }
+    this.#interrupted()
   }
 
   /** Stops the guest for good, so that its state can be looked at. */

@@ -24,7 +24,10 @@ export const checkCmdline: Check = ({ record }) => {
   const { cmdline } = record.facts
   if (cmdline === null)
     return [
-      invalid('cmdline', 'the kernel printed no command line: it is not known which parameters it got'),
+      invalid(
+        'cmdline',
+        'the kernel printed no command line: it is not known which parameters it got',
+      ),
     ]
   const difference = firstDifference(
     'word',
@@ -33,7 +36,13 @@ export const checkCmdline: Check = ({ record }) => {
     word => word,
   )
   return difference
-    ? [invalid('cmdline', `the kernel's command line: ${difference.message}`, difference)]
+    ? [
+        invalid(
+          'cmdline',
+          `the kernel's command line: ${difference.message}`,
+          difference,
+        ),
+      ]
     : []
 }
 
@@ -47,7 +56,13 @@ export const checkFirmwareMap: Check = ({ record, layout, basis }) => {
     formatEntry,
   )
   return difference
-    ? [invalid('firmware-map', `the firmware's memory map: ${difference.message}`, difference)]
+    ? [
+        invalid(
+          'firmware-map',
+          `the firmware's memory map: ${difference.message}`,
+          difference,
+        ),
+      ]
     : []
 }
 
@@ -58,7 +73,10 @@ export const checkUserMap: Check = ({ record, layout, basis }) => {
   if (!layout.userMap && !userMap) return []
   if (!userMap)
     return [
-      invalid('user-map', 'mem= or memmap= was given, but the kernel printed no user-defined physical RAM map'),
+      invalid(
+        'user-map',
+        'mem= or memmap= was given, but the kernel printed no user-defined physical RAM map',
+      ),
     ]
   const difference = firstDifference(
     'entry',
@@ -67,7 +85,13 @@ export const checkUserMap: Check = ({ record, layout, basis }) => {
     formatEntry,
   )
   return difference
-    ? [invalid('user-map', `the user-defined memory map: ${difference.message}`, difference)]
+    ? [
+        invalid(
+          'user-map',
+          `the user-defined memory map: ${difference.message}`,
+          difference,
+        ),
+      ]
     : []
 }
 
@@ -83,7 +107,9 @@ export const checkSrat: Check = ({ item, record, layout, basis }) => {
     formatNodeRange,
   )
   if (difference)
-    return [invalid('srat', `the SRAT's memory: ${difference.message}`, difference)]
+    return [
+      invalid('srat', `the SRAT's memory: ${difference.message}`, difference),
+    ]
   return numaFallback !== null && !layout.numaFallback
     ? [invalid('srat', `the kernel dropped the SRAT: ${numaFallback}`)]
     : []

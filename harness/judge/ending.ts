@@ -16,9 +16,13 @@ const fail = (
 export const checkEnd: Check = ({ record, item }) => {
   if (record.facts.kernel === null && record.facts.incidents.length === 0)
     return [fail('end', `the kernel printed nothing; ${describeEnd(record)}`)]
-  if (item.expect.panic !== undefined) return checkPanic(record, item.expect.panic)
+  if (item.expect.panic !== undefined)
+    return checkPanic(record, item.expect.panic)
   const trouble = record.facts.incidents.map(({ kind, line, text }) =>
-    fail('incident', `the kernel reports a ${kind} (console line ${line}): ${text}`),
+    fail(
+      'incident',
+      `the kernel reports a ${kind} (console line ${line}): ${text}`,
+    ),
   )
   if (record.end === 'settled' || trouble.length > 0) return trouble
   return [fail('end', describeEnd(record))]
@@ -27,14 +31,23 @@ export const checkEnd: Check = ({ record, item }) => {
 const checkPanic = ({ facts }: BootRecord, text: string): Reason[] => {
   const panic = facts.incidents.find(({ kind }) => kind === 'panic')
   if (!panic)
-    return [fail('panic', `expected the kernel to panic with '${text}', it did not panic`)]
+    return [
+      fail(
+        'panic',
+        `expected the kernel to panic with '${text}', it did not panic`,
+      ),
+    ]
   return panic.text.includes(text)
     ? []
     : [
-        fail('panic', `expected a panic with '${text}', found '${panic.text}'`, {
-          expected: text,
-          found: panic.text,
-        }),
+        fail(
+          'panic',
+          `expected a panic with '${text}', found '${panic.text}'`,
+          {
+            expected: text,
+            found: panic.text,
+          },
+        ),
       ]
 }
 
@@ -47,7 +60,9 @@ const describeEnd = (record: BootRecord): string => {
     case 'silence':
     case 'deadline':
       return `the guest ${
-        record.end === 'silence' ? 'gave no sign of life' : 'did not come to a result in time'
+        record.end === 'silence'
+          ? 'gave no sign of life'
+          : 'did not come to a result in time'
       }; ${said}${lastSeamcall(record)}${whereStuck(record)}`
     case 'exited':
     case 'settled':
@@ -59,7 +74,9 @@ const describeEnd = (record: BootRecord): string => {
 
 const lastSeamcall = ({ seamcalls }: BootRecord): string => {
   const last = seamcalls.at(-1)
-  return last ? `; the last SEAMCALL was ${leafName(last.leaf)} on CPU ${last.cpu}` : ''
+  return last
+    ? `; the last SEAMCALL was ${leafName(last.leaf)} on CPU ${last.cpu}`
+    : ''
 }
 
 const whereStuck = ({ stuck }: BootRecord): string =>
@@ -118,10 +135,14 @@ const checkPrediction = ({ record, prediction }: Context): Reason[] => {
   const found = describeOutcome(tdx)
   if (expected !== found)
     return [
-      fail('prediction', `TDX: the model predicts ${expected} (${predicted.why}), found ${found}`, {
-        expected,
-        found,
-      }),
+      fail(
+        'prediction',
+        `TDX: the model predicts ${expected} (${predicted.why}), found ${found}`,
+        {
+          expected,
+          found,
+        },
+      ),
     ]
   if (!predicted.tdmr || !tdx.failedTdmr) return []
   const left = formatRange(predicted.tdmr)
@@ -129,10 +150,14 @@ const checkPrediction = ({ record, prediction }: Context): Reason[] => {
   return left === right
     ? []
     : [
-        fail('prediction', `the TDMR that fails: predicted ${left}, the kernel names ${right}`, {
-          expected: left,
-          found: right,
-        }),
+        fail(
+          'prediction',
+          `the TDMR that fails: predicted ${left}, the kernel names ${right}`,
+          {
+            expected: left,
+            found: right,
+          },
+        ),
       ]
 }
 

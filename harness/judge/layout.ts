@@ -47,10 +47,16 @@ export const checkRegions: Check = ({ item, layout, record }) => {
   const compare = (
     check: string,
     what: string,
-    expected: Parameters<typeof firstDifference<typeof layout.regions[number]>>[1],
+    expected: Parameters<
+      typeof firstDifference<(typeof layout.regions)[number]>
+    >[1],
     found: typeof expected,
   ): Reason[] =>
-    fail(check, what, firstDifference('region', expected, found, formatNodeRange))
+    fail(
+      check,
+      what,
+      firstDifference('region', expected, found, formatNodeRange),
+    )
   const built = seamcalls.some(
     ({ leaf }) => leaf !== LEAF.SYS_INIT && leaf !== LEAF.SYS_LP_INIT,
   )
@@ -59,19 +65,35 @@ export const checkRegions: Check = ({ item, layout, record }) => {
       {
         kind: 'fail',
         check: 'regions-memory',
-        message: 'the initialisation went on, but tdx_memlist in the kernel\'s memory is empty',
+        message:
+          "the initialisation went on, but tdx_memlist in the kernel's memory is empty",
       },
     ]
   const seen = memory ?? facts.regions
   return [
     ...(memory
-      ? compare('regions-memory', "TDX memory regions in the kernel's memory, against the prediction", layout.regions, memory)
+      ? compare(
+          'regions-memory',
+          "TDX memory regions in the kernel's memory, against the prediction",
+          layout.regions,
+          memory,
+        )
       : []),
     ...(facts.regions
-      ? compare('regions-printed', 'TDX memory regions the kernel printed, against the prediction', layout.regions, facts.regions)
+      ? compare(
+          'regions-printed',
+          'TDX memory regions the kernel printed, against the prediction',
+          layout.regions,
+          facts.regions,
+        )
       : []),
     ...(item.expect.regions
-      ? compare('regions-expected', 'TDX memory regions, against the scenario', item.expect.regions, seen ?? [])
+      ? compare(
+          'regions-expected',
+          'TDX memory regions, against the scenario',
+          item.expect.regions,
+          seen ?? [],
+        )
       : []),
   ]
 }
@@ -87,7 +109,8 @@ export const checkTdmrs: Check = ({ layout, record: { tdmrs, facts } }) => {
           {
             kind: 'fail',
             check: 'tdmrs',
-            message: 'the kernel says initialized, but never called TDH.SYS.CONFIG',
+            message:
+              'the kernel says initialized, but never called TDH.SYS.CONFIG',
           },
         ]
       : []
@@ -100,7 +123,12 @@ export const checkTdmrs: Check = ({ layout, record: { tdmrs, facts } }) => {
         pamtSizes.map(BigInt),
       ),
     ),
-    tdmrs.map(tdmr => describeTdmr(tdmr, tdmr.pamt.map(({ size }) => size))),
+    tdmrs.map(tdmr =>
+      describeTdmr(
+        tdmr,
+        tdmr.pamt.map(({ size }) => size),
+      ),
+    ),
     text => text,
   )
   if (shape) return fail('tdmrs', 'TDMRs given to TDH.SYS.CONFIG', shape)

@@ -147,9 +147,17 @@ const platformFailures = ({ platform, words }: CaseInput): Failure[] => {
     failures.push(failure('sys-init', ENODEV, 'the TDX module is not loaded'))
   const [, endKeyid] = privateKeyids(platform)
   if (endKeyid > 2048)
-    failures.push(failure('sys-init', EIO, 'the module takes 2047 KeyIDs at most'))
+    failures.push(
+      failure('sys-init', EIO, 'the module takes 2047 KeyIDs at most'),
+    )
   if (new Set(platform.packageOf).size > MAX_PACKAGES)
-    failures.push(failure('lp-init', EIO, `the module takes ${MAX_PACKAGES} packages at most`))
+    failures.push(
+      failure(
+        'lp-init',
+        EIO,
+        `the module takes ${MAX_PACKAGES} packages at most`,
+      ),
+    )
   const fewer = parseCmdline(words.join(' ')).find(({ name }) =>
     ['maxcpus', 'nr_cpus', 'nosmp'].includes(name),
   )
@@ -188,6 +196,12 @@ const configFailures = ({ platform }: CaseInput, layout: Layout): Failure[] => {
     region => !cmrs.some(cmr => contains(cmr, region)),
   )
   return outside
-    ? [failure('sys-config', EIO, `region ${formatNodeRange(outside)} is not in one CMR`)]
+    ? [
+        failure(
+          'sys-config',
+          EIO,
+          `region ${formatNodeRange(outside)} is not in one CMR`,
+        ),
+      ]
     : []
 }

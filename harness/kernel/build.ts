@@ -1,4 +1,12 @@
-import { copyFile, cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import {
+  copyFile,
+  cp,
+  mkdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises'
 import { join } from 'node:path'
 import { withLock } from '../base/lock.ts'
 import { projectRoot } from '../base/paths.ts'
@@ -39,7 +47,10 @@ export const buildKernel = async (
     `${directory}.lock`,
     async () =>
       (await cachedKernel(recipe.name, key)) ??
-      buildInto(directory, recipe, key, { onProgress, ...(signal && { signal }) }),
+      buildInto(directory, recipe, key, {
+        onProgress,
+        ...(signal && { signal }),
+      }),
     () => {
       onProgress({ phase: 'wait for another build of this kernel', files: 0 })
     },
@@ -67,7 +78,10 @@ const buildInto = async (
     await mkdir(join(work, 'result'))
     await mkdir(objects)
     await configure(recipe, source, objects, log)
-    await log.make('compile the kernel', objects, ['bzImage', 'modules_prepare'])
+    await log.make('compile the kernel', objects, [
+      'bzImage',
+      'modules_prepare',
+    ])
     await buildTrigger(objects, work, result.trigger, log)
     await buildInit(result.init, work, log)
     await copyFile(join(objects, 'vmlinux'), result.vmlinux)
@@ -112,10 +126,18 @@ const buildTrigger = async (
   log: BuildLog,
 ): Promise<void> => {
   const module = join(work, 'trigger')
-  await cp(join(projectRoot(), 'images', 'trigger'), module, { recursive: true })
+  await cp(join(projectRoot(), 'images', 'trigger'), module, {
+    recursive: true,
+  })
   // The in-tree modules are not built, so modpost has made no Module.symvers.
-  await copyFile(join(objects, 'vmlinux.symvers'), join(objects, 'Module.symvers'))
-  await log.make('compile the trigger module', objects, [`M=${module}`, 'modules'])
+  await copyFile(
+    join(objects, 'vmlinux.symvers'),
+    join(objects, 'Module.symvers'),
+  )
+  await log.make('compile the trigger module', objects, [
+    `M=${module}`,
+    'modules',
+  ])
   await copyFile(join(module, 'tdxrig_trigger.ko'), result)
 }
 
@@ -136,4 +158,3 @@ const buildInit = async (
     cwd,
   })
 }
-

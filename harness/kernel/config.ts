@@ -26,10 +26,7 @@ export interface DroppedOption {
   readonly got: string
 }
 
-export const droppedOptions = (
-  asked: Options,
-  got: Options,
-): DroppedOption[] =>
+export const droppedOptions = (asked: Options, got: Options): DroppedOption[] =>
   [...asked].flatMap(([name, value]) => {
     const actual = got.get(name) ?? 'n'
     return actual === value ? [] : [{ name, asked: value, got: actual }]
@@ -74,17 +71,39 @@ const unmetDependencies = async (
     [
       ...['-rhE', '-A', '30', '--include=Kconfig*'],
       `^(menu)?config ${name}$`,
-      ...['arch/x86', 'init', 'kernel', 'mm', 'drivers', 'fs', 'lib', 'net', 'block', 'security', 'virt', 'crypto', 'certs', 'usr'],
+      ...[
+        'arch/x86',
+        'init',
+        'kernel',
+        'mm',
+        'drivers',
+        'fs',
+        'lib',
+        'net',
+        'block',
+        'security',
+        'virt',
+        'crypto',
+        'certs',
+        'usr',
+      ],
     ],
     { cwd: source, reject: false },
   )
   const [, ...body] = stdout.split('\n')
   if (body.length === 0) return 'no such option in this kernel'
-  const next = body.findIndex(line => /^(menu)?config |^endmenu|^endif|^--$/.test(line))
+  const next = body.findIndex(line =>
+    /^(menu)?config |^endmenu|^endif|^--$/.test(line),
+  )
   const entry = next < 0 ? body : body.slice(0, next)
-  const depends = entry.flatMap(line => /^\s+depends on (.*)$/.exec(line)?.[1] ?? [])
-  if (depends.length === 0) return 'a menu around it, or another option, decides it'
+  const depends = entry.flatMap(
+    line => /^\s+depends on (.*)$/.exec(line)?.[1] ?? [],
+  )
+  if (depends.length === 0)
+    return 'a menu around it, or another option, decides it'
   const symbols = new Set(depends.join(' ').match(/\b[A-Z][A-Z0-9_]+\b/g))
-  const values = [...symbols].map(symbol => `${symbol}=${got.get(symbol) ?? 'n'}`)
+  const values = [...symbols].map(
+    symbol => `${symbol}=${got.get(symbol) ?? 'n'}`,
+  )
   return `depends on ${depends.join(' && ')}; now ${values.join(' ')}`
 }

@@ -1,13 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { UsageError, systemCode } from '../base/errors.ts'
-
-/** A symbol of the kernel image. */
-export interface KernelSymbol {
-  readonly name: string
-  readonly address: bigint
-  /** Bytes; 0 for labels without a size. */
-  readonly size: bigint
-}
+import { type KernelSymbol, SymbolTable } from './symbols.ts'
 
 interface Section {
   readonly type: number
@@ -19,24 +12,26 @@ interface Section {
 
 const SHT_SYMTAB = 2
 const SHT_NOBITS = 8
-const SYMBOL_SIZE = 24
 const SECTION_SIZE = 64
+
+/** Farther from any symbol there is no kernel code. */
+const MAX_DISTANCE = 0x100000n
 
 /**
  * The symbols and bytes of an ELF64 little-endian kernel image (`vmlinux`).
  * Addresses are virtual, as linked: right for a kernel booted with `nokaslr`.
  */
-export class KernelImage {
+export class KernelImage implements AsyncDisposable {
   readonly path: string
   readonly #sections: readonly Section[]
-  readonly #symbols: ReadonlyMap<string, KernelSymbol>
+  readonly #symbols: SymbolTable
   readonly #file: FileHandle
 
   private constructor(
     path: string,
     file: FileHandle,
     sections: readonly Section[],
-    symbols: ReadonlyMap<string, KernelSymbol>,
+    symbols: SymbolTable,
   ) {
     this.path = path
     this.#file = file
@@ -73,18 +68,14 @@ export class KernelImage {
   }
 
   symbol(name: string): KernelSymbol | undefined {
-    return this.#symbols.get(name)
+    return this.#symbols.find(name)
   }
 
   /** The nearest symbol at or below an address: `symbol+0x12`. */
   symbolize(address: bigint): string | undefined {
-    let best: KernelSymbol | undefined
-    for (const symbol of this.#symbols.values()) {
-      if (symbol.address <= address && symbol.address >= (best?.address ?? 0n))
-        best = symbol
-    }
-    if (!best || address - best.address > 0x100000n) return undefined
-    return `${best.name}+0x${(address - best.address).toString(16)}`
+    const nearest = this.#symbols.nearest(address)
+    if (!nearest || address - nearest.address > MAX_DISTANCE) return undefined
+    return `${nearest.name}+0x${(address - nearest.address).toString(16)}`
   }
 
   /** Bytes at a virtual address; fewer when a section ends before. */
@@ -156,7 +147,7 @@ const readSymbols = async (
   file: FileHandle,
   path: string,
   sections: readonly Section[],
-): Promise<Map<string, KernelSymbol>> => {
+): Promise<SymbolTable> => {
   const table = sections.find(section => section.type === SHT_SYMTAB)
   const strings = table && sections[table.link]
   if (!table || !strings)
@@ -164,17 +155,8 @@ const readSymbols = async (
       'KERNEL_SYMBOLS',
       `${path} has no symbol table: use the unstripped vmlinux of the build`,
     )
-  const entries = await readAt(file, table.offset, table.size)
-  const names = await readAt(file, strings.offset, strings.size)
-  const symbols = new Map<string, KernelSymbol>()
-  for (let at = 0; at + SYMBOL_SIZE <= entries.length; at += SYMBOL_SIZE) {
-    const start = entries.readUInt32LE(at)
-    const address = entries.readBigUInt64LE(at + 8)
-    if (start === 0 || address === 0n) continue
-    const name = names.toString('latin1', start, names.indexOf(0, start))
-    // A static name may occur twice; the rig asks only for unique ones.
-    if (!symbols.has(name))
-      symbols.set(name, { name, address, size: entries.readBigUInt64LE(at + 16) })
-  }
-  return symbols
+  return new SymbolTable(
+    await readAt(file, table.offset, table.size),
+    await readAt(file, strings.offset, strings.size),
+  )
 }

@@ -105,7 +105,9 @@ const MAX_ERROR_LINES = 20
 export const errorLines = (log: string): string[] => {
   const lines = log.trimEnd().split('\n')
   const telling = lines.filter(line =>
-    /\b(?:fatal )?error: |: undefined reference to |\*\*\* |^ERROR: |No space left/i.test(line),
+    /\b(?:fatal )?error: |: undefined reference to |\*\*\* |^ERROR: |No space left/i.test(
+      line,
+    ),
   )
   return telling.length > 0
     ? telling.slice(0, MAX_ERROR_LINES)

@@ -10,11 +10,9 @@ const recipeSchema = z.strictObject({
   why: z.string({ error: 'expected what this kernel is for' }).min(1),
   source: z
     .strictObject({
-      debian: z
-        .string()
-        .regex(/^linux-source-[\w.+-]+$/, {
-          error: "expected a package such as 'linux-source-6.12'",
-        }),
+      debian: z.string().regex(/^linux-source-[\w.+-]+$/, {
+        error: "expected a package such as 'linux-source-6.12'",
+      }),
     })
     .describe('Where the source comes from.'),
   config: z.strictObject({
@@ -71,13 +69,19 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
   if (!parsed.success)
     throw complaintsError(complaintsOf(file, recipeSchema, parsed.error))
   const { why, source, config, patches } = parsed.data
-  const inputs = (list: readonly string[], key: string[]): Promise<InputFile[]> =>
+  const inputs = (
+    list: readonly string[],
+    key: string[],
+  ): Promise<InputFile[]> =>
     Promise.all(
       list.map(async (entry, i) => {
         const at = resolve(dirname(path), entry)
         const text = await readFile(at, 'utf8').catch((error: unknown) => {
           throw complaintsError([
-            file.complain([...key, i], `cannot read ${at}: ${messageOf(error)}`),
+            file.complain(
+              [...key, i],
+              `cannot read ${at}: ${messageOf(error)}`,
+            ),
           ])
         })
         return { path: at, text }

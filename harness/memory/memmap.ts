@@ -110,7 +110,9 @@ const parseRetype = (range: Range, text: string): MapOperation | string => {
     return { kind: 'retype', range, from, to }
   }
   if (to) return { kind: 'add', range, type: to }
-  return from ? { kind: 'remove', range, type: from } : { kind: 'remove', range }
+  return from
+    ? { kind: 'remove', range, type: from }
+    : { kind: 'remove', range }
 }
 
 const trailing = (rest: string): string =>

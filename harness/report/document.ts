@@ -88,7 +88,9 @@ export const judgedCase = (
     timing: {
       totalMs: round(record.timing.total),
       firstByteMs:
-        record.timing.firstByte === null ? null : round(record.timing.firstByte),
+        record.timing.firstByte === null
+          ? null
+          : round(record.timing.firstByte),
     },
     cmdline: { asked: record.cmdline, effective: facts.cmdline },
     argv: [...record.argv],

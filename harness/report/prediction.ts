@@ -107,7 +107,8 @@ const nodeLine = (range: NodeRange): string =>
 const tdmrLines = (tdmr: TdmrPrediction): string[] => {
   const { min, max } = tdmr.pamtAreas
   const holes = tdmr.holes.length
-  const areas = min === max ? String(holes + min) : `${holes + min} to ${holes + max}`
+  const areas =
+    min === max ? String(holes + min) : `${holes + min} to ${holes + max}`
   return [
     `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on node ${tdmr.pamtNode}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
     ...tdmr.holes.map(hole => `  hole ${formatRange(hole)}`),

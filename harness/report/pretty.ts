@@ -21,14 +21,17 @@ const outcome = ({ tdx, regions }: CaseResult): string => {
   const count = regions.memory?.length ?? regions.printed?.length
   const errno = tdx.errno === null ? '' : ` (${tdx.errno})`
   const stage = tdx.stage && tdx.stage !== 'done' ? ` at ${tdx.stage}` : ''
-  const list = count === undefined ? '' : `, ${count} region${count === 1 ? '' : 's'}`
+  const list =
+    count === undefined ? '' : `, ${count} region${count === 1 ? '' : 's'}`
   return `${tdx.outcome}${stage}${errno}${list}`
 }
 
 export const prettyCase = (result: CaseResult, colors: Colors): string => {
   const head = `${MARK[result.verdict](colors)} ${result.id}`
   const tail = colors.dim(
-    [outcome(result), seconds(result.timing.totalMs)].filter(Boolean).join(', '),
+    [outcome(result), seconds(result.timing.totalMs)]
+      .filter(Boolean)
+      .join(', '),
   )
   if (result.verdict === 'pass') return `${head}  ${tail}`
   const details = [
@@ -36,7 +39,9 @@ export const prettyCase = (result: CaseResult, colors: Colors): string => {
     ...(result.console === null ? [] : [`console: ${result.console}`]),
     `again: ${result.reproduce}`,
   ]
-  return [`${head}  ${tail}`, ...details.map(line => `          ${line}`)].join('\n')
+  return [`${head}  ${tail}`, ...details.map(line => `          ${line}`)].join(
+    '\n',
+  )
 }
 
 export const prettySummary = (
@@ -45,14 +50,20 @@ export const prettySummary = (
 ): string => {
   const { summary, cases, durationMs } = document
   const words = Object.entries(summary)
-    .filter(([verdict, count]) => count > 0 || verdict === 'pass' || verdict === 'fail')
+    .filter(
+      ([verdict, count]) =>
+        count > 0 || verdict === 'pass' || verdict === 'fail',
+    )
     .map(([verdict, count]) => `${count} ${verdict}`)
     .join(', ')
   const rate = cases.length / (durationMs / 60_000)
-  const ok = summary.pass + summary.skip === cases.length && !document.interrupted
+  const ok =
+    summary.pass + summary.skip === cases.length && !document.interrupted
   const text = `${cases.length} cases: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)`
   return [
-    ...(document.interrupted ? [colors.yellow('interrupted: the cases below were finished')] : []),
+    ...(document.interrupted
+      ? [colors.yellow('interrupted: the cases below were finished')]
+      : []),
     ok ? colors.green(text) : colors.red(text),
     colors.dim(document.rig.machine),
   ].join('\n')

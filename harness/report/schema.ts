@@ -34,7 +34,9 @@ export const caseSchema = z.strictObject({
     cpus: z.int(),
     packages: z.int(),
     memory: z.string(),
-    nodes: z.array(z.strictObject({ memory: z.string(), cpus: z.array(z.int()) })),
+    nodes: z.array(
+      z.strictObject({ memory: z.string(), cpus: z.array(z.int()) }),
+    ),
   }),
   words: z.array(z.string()).describe('kernel parameters of the scenario'),
   verdict: z.enum(VERDICTS),
@@ -87,11 +89,13 @@ export const caseSchema = z.strictObject({
   incidents: z.array(
     z.strictObject({ kind: z.string(), line: z.int(), text: z.string() }),
   ),
-  end: z
-    .enum(['settled', 'exited', 'reset', 'silence', 'deadline'])
-    .nullable(),
+  end: z.enum(['settled', 'exited', 'reset', 'silence', 'deadline']).nullable(),
   stuck: z.array(
-    z.strictObject({ cpu: z.int(), rip: address, symbol: z.string().nullable() }),
+    z.strictObject({
+      cpu: z.int(),
+      rip: address,
+      symbol: z.string().nullable(),
+    }),
   ),
   timing: z.strictObject({
     totalMs: z.number(),

@@ -11,9 +11,13 @@ export const tapPoint = (result: CaseResult, number: number): string => {
   const { verdict } = result
   const ok = verdict === 'pass' || verdict === 'skip' ? 'ok' : 'not ok'
   const directive =
-    verdict === 'skip' ? ` # SKIP ${escape(result.reasons[0]?.message ?? '')}` : ''
+    verdict === 'skip'
+      ? ` # SKIP ${escape(result.reasons[0]?.message ?? '')}`
+      : ''
   const line = `${ok} ${number} - ${escape(result.id)}${directive}\n`
-  return verdict === 'pass' || verdict === 'skip' ? line : line + diagnostic(result)
+  return verdict === 'pass' || verdict === 'skip'
+    ? line
+    : line + diagnostic(result)
 }
 
 /** The document as one TAP stream. */

@@ -103,7 +103,10 @@ const remembered = async (qemu: Qemu): Promise<Accelerator | undefined> => {
     const { accel, reason } = data
     if (data.situation !== (await situation(qemu))) return undefined
     return (accel === 'kvm' || accel === 'tcg') && typeof reason === 'string'
-      ? { accel, reason: `${reason} (found out earlier on this boot of the host)` }
+      ? {
+          accel,
+          reason: `${reason} (found out earlier on this boot of the host)`,
+        }
       : undefined
   } catch {
     return undefined

@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  copyFile,
+  mkdir,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import type { BootRecord } from '../machine/machine.ts'
 import type { ResultDocument } from '../report/schema.ts'
@@ -16,7 +23,10 @@ export class ResultStore {
    * @param out the folder to use; undefined for a new one below `results`,
    *   which `results/latest` then points to
    */
-  static async create(out: string | undefined, started: Date): Promise<ResultStore> {
+  static async create(
+    out: string | undefined,
+    started: Date,
+  ): Promise<ResultStore> {
     const stamp = started.toISOString().replaceAll(/[:.]/g, '-')
     const path = resolve(out ?? join('results', stamp))
     await mkdir(path, { recursive: true })

@@ -20,11 +20,15 @@ export class Workspace implements AsyncDisposable {
   static create(): Workspace {
     const { name } = tmp.dirSync({ prefix: 'tdxrig', mode: 0o700 })
     // Its own session: Ctrl-C in our terminal must not end it first.
-    const reaper = spawn('sh', ['-c', 'read -r _; rm -rf -- "$1"', 'sh', name], {
-      detached: true,
-      stdio: ['pipe', 'ignore', 'ignore'],
-      cwd: '/',
-    })
+    const reaper = spawn(
+      'sh',
+      ['-c', 'read -r _; rm -rf -- "$1"', 'sh', name],
+      {
+        detached: true,
+        stdio: ['pipe', 'ignore', 'ignore'],
+        cwd: '/',
+      },
+    )
     reaper.on('error', () => undefined)
     reaper.stdin.on('error', () => undefined)
     reaper.unref()

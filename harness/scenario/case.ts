@@ -45,7 +45,14 @@ export type CaseBody = Pick<
 const PHYSICAL_BITS = 46
 
 /** Parameters the rig needs for itself: a scenario cannot set them. */
-const RESERVED = ['console', 'earlyprintk', 'kaslr', 'rdinit', 'initrd', 'panic']
+const RESERVED = [
+  'console',
+  'earlyprintk',
+  'kaslr',
+  'rdinit',
+  'initrd',
+  'panic',
+]
 
 /** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h), less the rig's words. */
 const MAX_WORDS_LENGTH = 2047 - 256
@@ -127,7 +134,12 @@ const cmdlineFaults = (cell: Cell): Fault[] => {
   const faults = memmap.flatMap((value, i) => {
     const parsed = parseMemmap(value)
     return 'error' in parsed
-      ? [fault(['memmap', i], `memmap=${value}: the kernel would not parse '${parsed.error.element}': ${parsed.error.message}`)]
+      ? [
+          fault(
+            ['memmap', i],
+            `memmap=${value}: the kernel would not parse '${parsed.error.element}': ${parsed.error.message}`,
+          ),
+        ]
       : []
   })
   const limit = mem === undefined ? undefined : parseMem(mem)
@@ -138,7 +150,12 @@ const cmdlineFaults = (cell: Cell): Fault[] => {
     if (message) faults.push(fault(['append', i], message))
   })
   if (wordsOf(cell).join(' ').length > MAX_WORDS_LENGTH)
-    faults.push(fault([], `the parameters are longer than ${MAX_WORDS_LENGTH} characters: the kernel would cut them off`))
+    faults.push(
+      fault(
+        [],
+        `the parameters are longer than ${MAX_WORDS_LENGTH} characters: the kernel would cut them off`,
+      ),
+    )
   return faults
 }
 

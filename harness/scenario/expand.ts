@@ -34,7 +34,9 @@ export const combinations = (matrix: Matrix): Combination[] => {
     const targets =
       keys.length === 0
         ? []
-        : results.filter((_, i) => product[i] && compatible(product[i], entry, keys))
+        : results.filter(
+            (_, i) => product[i] && compatible(product[i], entry, keys),
+          )
     if (targets.length === 0) results.push(additions)
     for (const target of targets) {
       for (const addition of additions) {
@@ -61,7 +63,11 @@ const crossProduct = (
 }
 
 const assignments = (entry: Keyed, at: DataPath): Assignment[] =>
-  Object.entries(entry).map(([key, value]) => ({ key, value, at: [...at, key] }))
+  Object.entries(entry).map(([key, value]) => ({
+    key,
+    value,
+    at: [...at, key],
+  }))
 
 const same = (a: unknown, b: unknown): boolean =>
   JSON.stringify(a) === JSON.stringify(b)

@@ -1,6 +1,5 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
-import { z } from 'zod'
 import { UsageError } from '../base/errors.ts'
 import { type PathMap, complaintsOf } from '../base/schema-issues.ts'
 import {
@@ -53,14 +52,21 @@ export const loadCases = async (
 
 const twice = (file: YamlFile, item: Case, other: Case): Complaint =>
   item.scenario === other.scenario
-    ? file.complain(['matrix'], `two combinations are the same case: ${item.id}`)
+    ? file.complain(
+        ['matrix'],
+        `two combinations are the same case: ${item.id}`,
+      )
     : file.complain([], `${item.id} stands in ${other.scenario} already`)
 
 const scenarioFiles = async (path: string): Promise<string[]> => {
   const info = await stat(path).catch((error: unknown) => {
-    throw new UsageError('NO_SCENARIO', `no such scenario file or folder: ${path}`, {
-      cause: error,
-    })
+    throw new UsageError(
+      'NO_SCENARIO',
+      `no such scenario file or folder: ${path}`,
+      {
+        cause: error,
+      },
+    )
   })
   if (!info.isDirectory()) return [path]
   const entries = await readdir(path, { recursive: true })
@@ -83,7 +89,9 @@ const casesOf = (
 ): (Case | Complaint)[] => {
   const { data } = file
   if (typeof data !== 'object' || data === null || Array.isArray(data))
-    return [file.complain([], 'expected a scenario: a map with name, why, machine')]
+    return [
+      file.complain([], 'expected a scenario: a map with name, why, machine'),
+    ]
   const { matrix, ...base } = data as Record<string, unknown>
   const cells = matrix === undefined ? [{ values: [] }] : cellsOf(file, matrix)
   return cells.flatMap(cell =>
@@ -97,7 +105,10 @@ const cellsOf = (
 ): (Combination | Complaint)[] => {
   const parsed = matrixSchema.safeParse(matrix)
   if (!parsed.success)
-    return complaintsOf(file, matrixSchema, parsed.error, path => ['matrix', ...path])
+    return complaintsOf(file, matrixSchema, parsed.error, path => [
+      'matrix',
+      ...path,
+    ])
   const cells = combinations(parsed.data)
   return cells.length > 0
     ? cells
@@ -110,7 +121,10 @@ const oneCell = (
   { values }: Combination,
   { kernels, onlyKernels }: Surroundings,
 ): (Case | Complaint)[] => {
-  const data = values.reduce((cell, { key, value }) => assign(cell, key, value), base)
+  const data = values.reduce(
+    (cell, { key, value }) => assign(cell, key, value),
+    base,
+  )
   const map: PathMap = path => placeInFile(path, values)
   const parsed = cellSchema.safeParse(data)
   if (!parsed.success) return complaintsOf(file, cellSchema, parsed.error, map)
@@ -145,13 +159,16 @@ const unknownKernel = (name: string, kernels: readonly string[]): string => {
 const cellLabel = (values: Combination['values']): string => {
   const words = values
     .filter(({ key }) => !key.startsWith('expect') && key !== 'why')
-    .map(({ key, value }) => `${key.split('.').at(-1) ?? key}=${valueLabel(value)}`)
+    .map(
+      ({ key, value }) =>
+        `${key.split('.').at(-1) ?? key}=${valueLabel(value)}`,
+    )
   return words.length > 0 ? `[${words.join(' ')}]` : ''
 }
 
 const valueLabel = (value: unknown): string => {
   if (Array.isArray(value)) return value.map(valueLabel).join('+') || 'none'
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 /** A value that the matrix set is written in the matrix. */
@@ -170,6 +187,3 @@ const placeInFile = (
 const unique = (complaints: readonly Complaint[]): Complaint[] => [
   ...new Map(complaints.map(item => [JSON.stringify(item), item])).values(),
 ]
-
-/** The cell schema is all a cell consists of. */
-export type CellInput = z.input<typeof cellSchema>

@@ -52,21 +52,37 @@ const fault = (at: DataPath, message: string): Fault => ({
 const memoryFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
   if (machine.nodes && machine.memory !== undefined)
     return [
-      fault(['memory'], "'memory' and 'nodes' exclude each other: the nodes' memory adds up"),
+      fault(
+        ['memory'],
+        "'memory' and 'nodes' exclude each other: the nodes' memory adds up",
+      ),
     ]
   if (!machine.nodes && machine.memory === undefined)
     return [fault([], "expected 'memory' (for example 4G) or 'nodes'")]
   const at: DataPath = machine.nodes ? ['nodes'] : ['memory']
   if (memory.size < MIN_MEMORY)
     return [
-      fault(at, `expected at least 512M of memory in all, found ${formatSize(memory.size)}`),
+      fault(
+        at,
+        `expected at least 512M of memory in all, found ${formatSize(memory.size)}`,
+      ),
     ]
   if (memory.size % MIB !== 0)
-    return [fault(at, `expected whole MiB of memory in all, found ${memory.size} bytes`)]
+    return [
+      fault(
+        at,
+        `expected whole MiB of memory in all, found ${memory.size} bytes`,
+      ),
+    ]
   return memory.nodes.flatMap((size, i) =>
     size % PAGE_SIZE === 0
       ? []
-      : [fault(['nodes', i, 'memory'], `expected whole pages of 4K, found ${size} bytes`)],
+      : [
+          fault(
+            ['nodes', i, 'memory'],
+            `expected whole pages of 4K, found ${size} bytes`,
+          ),
+        ],
   )
 }
 
@@ -124,13 +140,19 @@ const cpuFaults = (
       const other = owner.get(cpu)
       if (other !== undefined)
         faults.push(
-          fault(['nodes', node, 'cpus'], other === node
-            ? `CPU ${cpu} is listed twice`
-            : `CPU ${cpu} is on node ${other} and on node ${node}`),
+          fault(
+            ['nodes', node, 'cpus'],
+            other === node
+              ? `CPU ${cpu} is listed twice`
+              : `CPU ${cpu} is on node ${other} and on node ${node}`,
+          ),
         )
       else if (cpu >= machine.cpus)
         faults.push(
-          fault(['nodes', node, 'cpus'], `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`),
+          fault(
+            ['nodes', node, 'cpus'],
+            `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
+          ),
         )
       owner.set(cpu, node)
     }
@@ -145,7 +167,12 @@ const cpuFaults = (
 
 const packageFaults = ({ packages, cpus }: Machine): Fault[] =>
   packages !== undefined && cpus % packages !== 0
-    ? [fault(['packages'], `${cpus} CPUs cannot be spread evenly over ${packages} packages`)]
+    ? [
+        fault(
+          ['packages'],
+          `${cpus} CPUs cannot be spread evenly over ${packages} packages`,
+        ),
+      ]
     : []
 
 /**
@@ -158,8 +185,9 @@ const defaultPackages = (
 ): number => {
   const withCpus = nodeCpus.filter(list => list.length > 0)
   const share = cpus / Math.max(1, withCpus.length)
-  const even = withCpus.every((list, node) =>
-    list.length === share && list.every((cpu, i) => cpu === node * share + i),
+  const even = withCpus.every(
+    (list, node) =>
+      list.length === share && list.every((cpu, i) => cpu === node * share + i),
   )
   if (even) return Math.max(1, withCpus.length)
   return cpus <= DEFAULT_PACKAGES_MAX ? cpus : 1

@@ -30,12 +30,15 @@ const rangeSchema = z.strictObject({
   end: sizeSchema('an address'),
 })
 
-const LEAF_NAMES = Object.keys(LEAF).map(name =>
-  name.replaceAll('_', '.'),
-) as [string, ...string[]]
+const LEAF_NAMES = Object.keys(LEAF).map(name => name.replaceAll('_', '.')) as [
+  string,
+  ...string[],
+]
 
 const faultSchema = z.strictObject({
-  leaf: z.enum(LEAF_NAMES).transform(name => name.replaceAll('.', '_') as LeafName),
+  leaf: z
+    .enum(LEAF_NAMES)
+    .transform(name => name.replaceAll('.', '_') as LeafName),
   status: statusSchema,
   cpu: z.int().min(0).optional(),
   times: z.int().min(1).optional(),
@@ -120,9 +123,7 @@ export const matrixSchema = z
       .array(combinationSchema, { error: 'expected a list of combinations' })
       .default([]),
   })
-  .catchall(
-    z.array(z.unknown(), { error: 'expected a list of values' }).min(1),
-  )
+  .catchall(z.array(z.unknown(), { error: 'expected a list of values' }).min(1))
 
 export type Matrix = z.output<typeof matrixSchema>
 

@@ -51,7 +51,9 @@ export const parseCpuList = (text: string): number[] | undefined => {
 
 /** A 64-bit number: `0xc000090000000000`; becomes a bigint. */
 export const statusSchema = z
-  .string({ error: "expected a status such as '0xc000090000000000', in quotes" })
+  .string({
+    error: "expected a status such as '0xc000090000000000', in quotes",
+  })
   .transform((value, context) => {
     if (/^0x[0-9a-f]{1,16}$/i.test(value)) return BigInt(value)
     context.addIssue({

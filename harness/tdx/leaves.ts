@@ -34,8 +34,7 @@ export const LEAVES_BEFORE_READY: ReadonlySet<number> = new Set([
  * MNG.RD, VP.RD, MEM.PAGE.PROMOTE, MEM.SEPT.ADD and MEM.SEPT.REMOVE. None of
  * them belongs to host initialisation, so the model answers none of them.
  */
-export const isVersioned = (leaf: number): boolean =>
-  VERSIONED_LEAVES.has(leaf)
+export const isVersioned = (leaf: number): boolean => VERSIONED_LEAVES.has(leaf)
 
 const VERSIONED_LEAVES: ReadonlySet<number> = new Set([3, 11, 23, 26, 30])
 

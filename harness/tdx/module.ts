@@ -8,6 +8,13 @@ import {
   privateKeyids,
 } from './platform.ts'
 import { OPERAND, status } from './status.ts'
+import {
+  type SeamcallInput,
+  type SeamcallOutcome,
+  done,
+  failed,
+  invalid,
+} from './seamcall.ts'
 import { checkTdmrs } from './sys-config.ts'
 import { CMR_ARRAY_ALIGNMENT, encodeSysInfo } from './sys-info.ts'
 import {
@@ -16,34 +23,6 @@ import {
   type TdmrInfo,
   decodeTdmrInfo,
 } from './tdmr-info.ts'
-
-/** Registers of a SEAMCALL that host initialisation uses. */
-export interface SeamcallInput {
-  /** Index of the logical processor that executes it. */
-  readonly cpu: number
-  readonly rax: bigint
-  readonly rcx: bigint
-  readonly rdx: bigint
-  readonly r8: bigint
-  readonly r9: bigint
-}
-
-/** Output registers; those not named keep their value. */
-export interface Outputs {
-  readonly rcx?: bigint
-  readonly rdx?: bigint
-  readonly r8?: bigint
-  readonly r9?: bigint
-}
-
-/** How a SEAMCALL ends. VMfailInvalid sets CF and leaves RAX alone. */
-export type SeamcallOutcome =
-  | { readonly kind: 'vmfail-invalid' }
-  | {
-      readonly kind: 'completed'
-      readonly status: bigint
-      readonly outputs: Outputs
-    }
 
 /** Physical memory of the machine the module runs on. */
 export interface PhysicalMemory {
@@ -59,20 +38,9 @@ export type ModuleState =
   | 'SYS_READY'
   | 'SYS_SHUTDOWN'
 
-type Handler = (call: SeamcallInput) => SeamcallOutcome | Promise<SeamcallOutcome>
-
-const done = (outputs: Outputs = {}): SeamcallOutcome => ({
-  kind: 'completed',
-  status: 0n,
-  outputs,
-})
-const failed = (value: bigint, outputs: Outputs = {}): SeamcallOutcome => ({
-  kind: 'completed',
-  status: value,
-  outputs,
-})
-const invalid = (operand: number): SeamcallOutcome =>
-  failed(status('OPERAND_INVALID', operand))
+type Handler = (
+  call: SeamcallInput,
+) => SeamcallOutcome | Promise<SeamcallOutcome>
 
 /**
  * The TDX module, as far as a host kernel sees it while it initialises TDX: a
@@ -210,7 +178,9 @@ export class TdxModule {
     const { lps, cmrs, physicalBits } = this.#platform
     if (this.#state !== 'SYSINIT_DONE' || this.#initializedLps.size < lps)
       return failed(status('SYS_CONFIG_NOT_PENDING'))
-    if (!this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT, TDMR_INFO_ALIGNMENT))
+    if (
+      !this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT, TDMR_INFO_ALIGNMENT)
+    )
       return invalid(OPERAND.RCX)
     const count = call.rdx
     if (count > BigInt(MODULE_LIMITS.maxTdmrs) || count < 1n)
@@ -320,4 +290,3 @@ const validCmrs = ({ cmrs }: Platform): boolean =>
       cmr.start < cmr.end &&
       cmr.start >= (cmrs[i - 1]?.end ?? 0),
   )
-

@@ -12,7 +12,10 @@ export interface TdmrInfo extends Span {
   /** By level: 4K, 2M, 1G. */
   readonly pamt: readonly [Span, Span, Span]
   /** All entries as given, also the empty ones at the end. */
-  readonly reserved: readonly { readonly offset: bigint; readonly size: bigint }[]
+  readonly reserved: readonly {
+    readonly offset: bigint
+    readonly size: bigint
+  }[]
 }
 
 /** Bytes of one TDMR_INFO: 64 + 16 per reserved area, rounded up to 512. */

@@ -34,10 +34,7 @@ const RIG_WORDS = [
  */
 const TCG_WORDS = ['no_timer_check', 'nolapic_timer']
 
-export const kernelCmdline = (
-  accel: Accel,
-  words: readonly string[],
-): string =>
+export const kernelCmdline = (accel: Accel, words: readonly string[]): string =>
   [...RIG_WORDS, ...(accel === 'tcg' ? TCG_WORDS : []), ...words].join(' ')
 
 /**
@@ -65,7 +62,12 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     ...memoryArguments(machine),
     ...['-kernel', plan.vmlinux, '-initrd', plan.initramfs],
     ...['-append', plan.cmdline],
-    ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    ...[
+      '-chardev',
+      'stdio,id=console,signal=off',
+      '-serial',
+      'chardev:console',
+    ],
     // Stopped until the debugger lets it go.
     ...['-S', '-chardev', client('gdb', plan.gdbSocket), '-gdb', 'chardev:gdb'],
     ...['-chardev', client('qmp', plan.qmpSocket)],
@@ -91,7 +93,12 @@ const memoryArguments = (machine: MachineSpec): string[] => {
     `memory-backend-ram,id=${id},size=${size},reserve=off`,
   ]
   if (memory.nodes.length === 0)
-    return [...total, ...backend('ram', memory.size), '-machine', 'memory-backend=ram']
+    return [
+      ...total,
+      ...backend('ram', memory.size),
+      '-machine',
+      'memory-backend=ram',
+    ]
   const perPackage = machine.cpus / machine.packages
   return [
     ...total,

@@ -34,7 +34,10 @@ export class ConsoleSink {
     const time = performance.now() - this.#start
     this.#firstByte ??= time
     writeSync(this.#console, chunk)
-    writeSync(this.#times, `${time.toFixed(1)} ${this.#offset} ${chunk.length}\n`)
+    writeSync(
+      this.#times,
+      `${time.toFixed(1)} ${this.#offset} ${chunk.length}\n`,
+    )
     this.#offset += chunk.length
     this.reader.push(chunk)
   }

@@ -31,7 +31,9 @@ export class PacketReader {
       const payload = this.#buffer.slice(start + 1, end)
       const sum = this.#buffer.slice(end + 1, end + 3)
       if (sum !== checksum(payload))
-        throw new Error(`gdbstub sent a packet with checksum ${sum}: ${payload}`)
+        throw new Error(
+          `gdbstub sent a packet with checksum ${sum}: ${payload}`,
+        )
       payloads.push(payload)
       this.#buffer = this.#buffer.slice(end + 3)
     }

@@ -92,16 +92,15 @@ export class GdbClient implements Debugger {
   }
 
   async registers(cpu: number): Promise<Registers> {
-    const [, reply] = await Promise.all([
-      this.#select(cpu),
-      this.#request('g'),
-    ])
+    const [, reply] = await Promise.all([this.#select(cpu), this.#request('g')])
     const bytes = Buffer.from(reply, 'hex')
     let offset = 0
     const values = REGISTERS.map(name => {
       const width = widthOf(name)
       const value =
-        width === 8 ? bytes.readBigUInt64LE(offset) : BigInt(bytes.readUInt32LE(offset))
+        width === 8
+          ? bytes.readBigUInt64LE(offset)
+          : BigInt(bytes.readUInt32LE(offset))
       offset += width
       return [name, value] as const
     })
@@ -218,9 +217,10 @@ export class GdbClient implements Debugger {
 
   /** `T05thread:02;` for a breakpoint, `T02...` after our interrupt. */
   #stopped(payload: string): void {
-    const match = /^T([0-9a-f]{2})(?:.*?thread:(?:p[0-9a-f]+\.)?([0-9a-f]+);)?/.exec(
-      payload,
-    )
+    const match =
+      /^T([0-9a-f]{2})(?:.*?thread:(?:p[0-9a-f]+\.)?([0-9a-f]+);)?/.exec(
+        payload,
+      )
     const resolve = this.#waiting
     if (!match || !resolve) return
     this.#waiting = undefined

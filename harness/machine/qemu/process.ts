@@ -68,6 +68,8 @@ export const qemuFailure = (
   new InfraError(
     'QEMU_FAILED',
     `${argv[0] ?? 'QEMU'} ended with ${
-      signal === undefined ? `exit code ${exitCode ?? 'none'}` : `signal ${signal}`
+      signal === undefined
+        ? `exit code ${exitCode ?? 'none'}`
+        : `signal ${signal}`
     }: ${stderr || 'it said nothing'}`,
   )

@@ -185,10 +185,7 @@ class Boot {
     }
   }
 
-  async #emulate(
-    connection: Promise<Socket>,
-    accel: Accel,
-  ): Promise<void> {
+  async #emulate(connection: Promise<Socket>, accel: Accel): Promise<void> {
     const { kernel, platform, machine } = this.#plan
     this.#guest = await GdbClient.attach(await connection, machine.cpus)
     this.emulation = new Emulation({
@@ -229,4 +226,3 @@ const whereIs = async (
   const { rip } = await guest.registers(cpu)
   return { cpu, rip, symbol: image.symbolize(rip) }
 }
-

@@ -29,7 +29,9 @@ export class QmpEvents {
   get guestReset(): boolean {
     return this.#events.some(
       ({ event, data }) =>
-        event === 'SHUTDOWN' && data['guest'] === true && data['reason'] === 'guest-reset',
+        event === 'SHUTDOWN' &&
+        data['guest'] === true &&
+        data['reason'] === 'guest-reset',
     )
   }
 

@@ -1,0 +1,83 @@
+/** A symbol of the kernel image. */
+export interface KernelSymbol {
+  readonly name: string
+  readonly address: bigint
+  /** Bytes; 0 for labels without a size. */
+  readonly size: bigint
+}
+
+/** Elf64_Sym: st_name, st_info, st_other, st_shndx, st_value, st_size. */
+const ENTRY_SIZE = 24
+const VALUE = 8
+const SIZE = 16
+
+/**
+ * An ELF symbol table that is searched where it lies: a kernel has tens of
+ * thousands of symbols and the rig asks for six.
+ */
+export class SymbolTable {
+  readonly #entries: Buffer
+  readonly #names: Buffer
+
+  /** @param entries bytes of .symtab @param names bytes of .strtab */
+  constructor(entries: Buffer, names: Buffer) {
+    this.#entries = entries
+    this.#names = names
+  }
+
+  /** The first symbol of that name; static names may occur twice. */
+  find(name: string): KernelSymbol | undefined {
+    const offsets = this.#offsetsOf(name)
+    for (const at of this.#all()) {
+      if (!offsets.has(this.#entries.readUInt32LE(at))) continue
+      const symbol = this.#symbolAt(at)
+      if (symbol.address !== 0n) return symbol
+    }
+    return undefined
+  }
+
+  /** The symbol with the highest address that is not above this one. */
+  nearest(address: bigint): KernelSymbol | undefined {
+    let best = -1
+    let bestAddress = 0n
+    for (const at of this.#all()) {
+      const value = this.#entries.readBigUInt64LE(at + VALUE)
+      if (value > address || value <= bestAddress) continue
+      if (this.#entries.readUInt32LE(at) === 0) continue
+      best = at
+      bestAddress = value
+    }
+    return best < 0 ? undefined : this.#symbolAt(best)
+  }
+
+  *#all(): Generator<number> {
+    const last = this.#entries.length - ENTRY_SIZE
+    for (let at = 0; at <= last; at += ENTRY_SIZE) yield at
+  }
+
+  /** Where the name stands; linkers let a name share the end of another. */
+  #offsetsOf(name: string): Set<number> {
+    const offsets = new Set<number>()
+    const text = Buffer.from(`${name}\0`, 'latin1')
+    for (
+      let at = this.#names.indexOf(text);
+      at >= 0;
+      at = this.#names.indexOf(text, at + 1)
+    )
+      offsets.add(at)
+    return offsets
+  }
+
+  #symbolAt(at: number): KernelSymbol {
+    const start = this.#entries.readUInt32LE(at)
+    return {
+      name: this.#names.toString(
+        'latin1',
+        start,
+        this.#names.indexOf(0, start),
+      ),
+      address: this.#entries.readBigUInt64LE(at + VALUE),
+      size: this.#entries.readBigUInt64LE(at + SIZE),
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { status } from './status.ts'
+
+/** Registers of a SEAMCALL that host initialisation uses. */
+export interface SeamcallInput {
+  /** Index of the logical processor that executes it. */
+  readonly cpu: number
+  readonly rax: bigint
+  readonly rcx: bigint
+  readonly rdx: bigint
+  readonly r8: bigint
+  readonly r9: bigint
+}
+
+/** Output registers; those not named keep their value. */
+export interface Outputs {
+  readonly rcx?: bigint
+  readonly rdx?: bigint
+  readonly r8?: bigint
+  readonly r9?: bigint
+}
+
+/** How a SEAMCALL ends. VMfailInvalid sets CF and leaves RAX alone. */
+export type SeamcallOutcome =
+  | { readonly kind: 'vmfail-invalid' }
+  | {
+      readonly kind: 'completed'
+      readonly status: bigint
+      readonly outputs: Outputs
+    }
+
+/** Success. */
+export const done = (outputs: Outputs = {}): SeamcallOutcome => ({
+  kind: 'completed',
+  status: 0n,
+  outputs,
+})
+export const failed = (
+  value: bigint,
+  outputs: Outputs = {},
+): SeamcallOutcome => ({
+  kind: 'completed',
+  status: value,
+  outputs,
+})
+export const invalid = (operand: number): SeamcallOutcome =>
+  failed(status('OPERAND_INVALID', operand))
