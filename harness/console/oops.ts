@@ -9,8 +9,8 @@ export interface Incident {
 
 /** How a complaint begins. The first row that matches names it. */
 const SIGNS: readonly (readonly [Incident['kind'], RegExp])[] = [
-  ['panic', /^Kernel panic - not syncing/],
-  // early_panic() and the decompressor speak without the usual words.
+  // early_panic() leaves its text on the line without a line feed.
+  ['panic', /Kernel panic - not syncing/],
   ['panic', /^PANIC: early exception/],
   ['oops', /^(?:BUG: (?!soft lockup)|kernel BUG at |Oops: )/],
   ['oops', /^(?:general protection fault|double fault|traps: PANIC)/],
@@ -24,10 +24,11 @@ const SIGNS: readonly (readonly [Incident['kind'], RegExp])[] = [
 
 /** @returns what a record reports, if it reports trouble */
 export const detectIncident = (record: Record): Incident | undefined => {
+  if (isPanicEnd(record)) return undefined
   const sign = SIGNS.find(([, pattern]) => pattern.test(record.text))
   return sign && { kind: sign[0], line: record.line, text: record.text }
 }
 
-/** After these the kernel does nothing more that counts. */
-export const isFatal = (incident: Incident): boolean =>
-  incident.kind === 'panic' || incident.kind === 'oops'
+/** The last words of panic() (kernel/panic.c). */
+export const isPanicEnd = (record: Record): boolean =>
+  record.text.startsWith('---[ end Kernel panic')

@@ -2,7 +2,7 @@ import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { Facts, TriggerResult } from './facts.ts'
 import { LineSplitter } from './lines.ts'
-import { type Incident, detectIncident } from './oops.ts'
+import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
 import { parseRecord } from './record.ts'
 import { TdxReader } from './tdx-reader.ts'
 
@@ -31,12 +31,13 @@ export class ConsoleReader {
   #cmdline: string | null = null
   #numaFallback: string | null = null
   #trigger: TriggerResult | null = null
+  #panicked = false
   #lines = 0
   readonly #tail: string[] = []
 
-  /** What the trigger module said, as soon as it did. */
-  get trigger(): TriggerResult | null {
-    return this.#trigger
+  /** Nothing that counts can come any more: the trigger spoke, or a panic. */
+  get settled(): boolean {
+    return this.#trigger !== null || this.#panicked
   }
 
   /** The last lines of the console so far, without time stamps. */
@@ -83,6 +84,7 @@ export class ConsoleReader {
         return
       }
     }
+    this.#panicked ||= isPanicEnd(record)
     const incident = detectIncident(record)
     if (incident && this.#incidents.length < LIMIT)
       this.#incidents.push(incident)
@@ -95,7 +97,11 @@ export class ConsoleReader {
     (match: RegExpExecArray) => void,
   ])[] = [
     [/^Linux version (\S+)/, match => (this.#kernel ??= match[1]!)],
-    [/^Kernel command line: (.*)$/, match => (this.#cmdline ??= match[1]!)],
+    // setup_arch() says it first, start_kernel() says it again.
+    [
+      /^(?:Command|Kernel command) line: (.*)$/,
+      match => (this.#cmdline ??= match[1]!),
+    ],
     [
       new RegExp(`^BIOS-e820: ${MEM} (.+)$`),
       match => {

@@ -14,7 +14,7 @@ const invalid = (
   check: string,
   message: string,
   details: Partial<Reason> = {},
-): Reason => ({ kind: 'invalid', check, message, ...details })
+): Reason => ({ ...details, kind: 'invalid', check, message })
 
 const formatEntry = (entry: E820Entry): string =>
   `${formatRange(entry)} ${e820TypeName(entry.type)}`

@@ -44,6 +44,19 @@ const CHECKS: readonly Check[] = [
   checkSeamcalls,
 ]
 
+/** What can be looked at when the kernel is meant to die on the way. */
+const PANIC_CHECKS: readonly Check[] = [
+  checkCmdline,
+  checkFirmwareMap,
+  checkEnd,
+]
+
+/** A kernel that never spoke leaves nothing to compare: only its end counts. */
+const checksFor = ({ item, record }: Context): readonly Check[] => {
+  if (record.facts.kernel === null) return [checkEnd]
+  return item.expect.panic === undefined ? CHECKS : PANIC_CHECKS
+}
+
 /** Holds what a boot left behind against expectation and prediction. */
 export const judge = (
   item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>,
@@ -51,9 +64,7 @@ export const judge = (
   record: BootRecord,
 ): Judgement => {
   const context = contextOf(item, prediction, record)
-  // A kernel that never spoke leaves nothing to compare: only its end counts.
-  const checks = record.facts.kernel === null ? [checkEnd] : CHECKS
-  const reasons = checks.flatMap(check => check(context))
+  const reasons = checksFor(context).flatMap(check => check(context))
   return {
     verdict: verdictOf(reasons),
     reasons,

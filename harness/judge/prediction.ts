@@ -48,9 +48,9 @@ type CaseInput = Pick<Case, 'machine' | 'platform' | 'words'>
 
 /** Predicts layout and outcome from the asked machine and cmdline alone. */
 export const predictCase = (item: CaseInput): Prediction => {
-  const { memory } = item.machine
+  const { memory, packages } = item.machine
   const layout = predictLayout(
-    { e820: q35FirmwareMap(memory), srat: q35Srat(memory) },
+    { e820: q35FirmwareMap(memory, packages), srat: q35Srat(memory) },
     item.words.join(' '),
     MODULE_LIMITS,
   )
@@ -65,6 +65,11 @@ export const predictOutcome = (
   item: CaseInput,
   layout: Layout,
 ): Pick<Prediction, 'outcome' | 'open'> => {
+  if (layout.invalidMap)
+    return {
+      outcome: undefined,
+      open: 'the kernel panics: Invalid user supplied memory map',
+    }
   const before = earlyOutcome(item)
   if (before) return { outcome: before, open: undefined }
   const failures = [

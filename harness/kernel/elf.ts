@@ -21,20 +21,17 @@ const MAX_DISTANCE = 0x100000n
  * The symbols and bytes of an ELF64 little-endian kernel image (`vmlinux`).
  * Addresses are virtual, as linked: right for a kernel booted with `nokaslr`.
  */
-export class KernelImage implements AsyncDisposable {
+export class KernelImage {
   readonly path: string
   readonly #sections: readonly Section[]
   readonly #symbols: SymbolTable
-  readonly #file: FileHandle
 
   private constructor(
     path: string,
-    file: FileHandle,
     sections: readonly Section[],
     symbols: SymbolTable,
   ) {
     this.path = path
-    this.#file = file
     this.#sections = sections
     this.#symbols = symbols
   }
@@ -56,15 +53,10 @@ export class KernelImage implements AsyncDisposable {
     try {
       const sections = await readSections(file, path)
       const symbols = await readSymbols(file, path, sections)
-      return new KernelImage(path, file, sections, symbols)
-    } catch (error) {
+      return new KernelImage(path, sections, symbols)
+    } finally {
       await file.close()
-      throw error
     }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close()
   }
 
   symbol(name: string): KernelSymbol | undefined {
@@ -89,11 +81,16 @@ export class KernelImage implements AsyncDisposable {
     )
     if (!section) return new Uint8Array()
     const skip = Number(address - section.address)
-    return readAt(
-      this.#file,
-      section.offset + skip,
-      Math.min(length, section.size - skip),
-    )
+    const file = await open(this.path)
+    try {
+      return await readAt(
+        file,
+        section.offset + skip,
+        Math.min(length, section.size - skip),
+      )
+    } finally {
+      await file.close()
+    }
   }
 }
 

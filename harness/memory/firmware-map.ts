@@ -1,4 +1,4 @@
-import { GIB, KIB, MIB } from '../base/units.ts'
+import { GIB, KIB, MIB, PAGE_SIZE, alignUp } from '../base/units.ts'
 import { E820, type E820Entry } from './e820.ts'
 import { type NodeRange, type Range, intersect } from './range.ts'
 
@@ -29,25 +29,51 @@ export const ramRanges = ({ size }: MachineMemory): Range[] => {
   return ranges
 }
 
+/** QEMU pads its ACPI tables to this (ACPI_BUILD_TABLE_SIZE, acpi-build.c). */
+const ACPI_TABLES = 128 * KIB
+
+/** Above this SMBIOS tables go to high memory (BUILD_MAX_SMBIOS_FSEG, config.h). */
+const SMBIOS_FSEG_MAX = 600
+
 /**
- * What SeaBIOS keeps at the top of low RAM: QEMU's ACPI blob, which is padded
- * to 128 KiB (ACPI_BUILD_TABLE_SIZE, hw/i386/acpi-build.c). SeaBIOS gives the
- * rest of its high zone back (malloc_prepboot(), src/malloc.c).
+ * Bytes of the SMBIOS tables of machine type pc-q35-7.2
+ * (hw/smbios/smbios.c, smbios_get_tables()), with the type 0 that SeaBIOS
+ * 1.16 adds (src/fw/smbios.c). Lengths include the strings.
  */
-const ACPI_TAIL = 128 * KIB
+const smbiosSize = (memory: MachineMemory, packages: number): number => {
+  const fixed = 67 + 75 + 39 + 25 + 13 + 6 // types 0, 1, 3, 16, 32, 127
+  const dimms = Math.ceil(memory.size / (16 * GIB))
+  return fixed + 65 * packages + 53 * dimms + 33 * ramRanges(memory).length
+}
+
+/**
+ * What SeaBIOS keeps at the top of low RAM: the ACPI tables, and the SMBIOS
+ * tables when they are large. The rest of its high zone it gives back
+ * (malloc_prepboot(), src/malloc.c).
+ */
+const reservedTail = (memory: MachineMemory, packages: number): number => {
+  const smbios = smbiosSize(memory, packages)
+  return (
+    ACPI_TABLES + (smbios > SMBIOS_FSEG_MAX ? alignUp(smbios, PAGE_SIZE) : 0)
+  )
+}
 
 /**
  * The e820 map SeaBIOS 1.16 builds on q35, as a kernel started through PVH
  * sees it: init_pvh_bootparams() adds the ISA hole
  * (arch/x86/platform/pvh/enlighten.c).
  */
-export const q35FirmwareMap = (memory: MachineMemory): E820Entry[] => {
+export const q35FirmwareMap = (
+  memory: MachineMemory,
+  packages: number,
+): E820Entry[] => {
   const low = below4g(memory.size)
+  const tail = low - reservedTail(memory, packages)
   const map: E820Entry[] = [
     { start: 0, end: 0x9fc00, type: E820.RAM },
     { start: 0x9fc00, end: MIB, type: E820.RESERVED },
-    { start: MIB, end: low - ACPI_TAIL, type: E820.RAM },
-    { start: low - ACPI_TAIL, end: low, type: E820.RESERVED },
+    { start: MIB, end: tail, type: E820.RAM },
+    { start: tail, end: low, type: E820.RESERVED },
     // MMCONFIG, the chipset's root complex block, the BIOS image.
     { start: 0xb0000000, end: 0xc0000000, type: E820.RESERVED },
     { start: 0xfed1c000, end: 0xfed20000, type: E820.RESERVED },

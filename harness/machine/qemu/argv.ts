@@ -55,8 +55,9 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
   return [
     plan.binary,
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    // The disk controller and SMBus of q35 only cost boot time.
-    ...['-machine', 'q35,sata=off,smbus=off', '-accel', accel],
+    // A fixed version: the firmware's tables, and so the memory map, depend on
+    // it. The disk controller and SMBus of q35 only cost boot time.
+    ...['-machine', 'pc-q35-7.2,sata=off,smbus=off', '-accel', accel],
     ...['-cpu', cpuModel(accel, plan.physicalBits)],
     ...['-smp', topology(machine)],
     ...memoryArguments(machine),

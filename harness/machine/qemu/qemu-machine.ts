@@ -148,7 +148,7 @@ class Boot {
   console(chunk: Buffer): void {
     this.#sink.push(chunk)
     this.#touch()
-    if (this.#sink.reader.trigger) this.#end({ kind: 'settled' })
+    if (this.#sink.reader.settled) this.#end({ kind: 'settled' })
   }
 
   async run(
