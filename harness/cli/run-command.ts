@@ -58,7 +58,7 @@ export const runCommand = async (
     const results = await runCases({
       ...{ cases, machine, kernels, workspace, store, signal },
       jobs: flags.jobs ?? availableParallelism(),
-      events: reporting(flags.reporter, cases, progress),
+      events: reporting(flags.reporter, cases, store, progress),
     })
     progress.close()
     const document = resultDocument(
@@ -123,6 +123,7 @@ const shippedScenarios = (): string => {
 const reporting = (
   reporter: RunFlags['reporter'],
   cases: readonly Case[],
+  store: ResultStore,
   progress: Progress,
 ): {
   onStart: (item: Case) => void
@@ -141,7 +142,7 @@ const reporting = (
         process.stdout.write(
           reporter === 'tap'
             ? tapPoint(result, number)
-            : `${prettyCase(result, colors)}\n`,
+            : `${prettyCase(result, relative(process.cwd(), store.path) || '.', colors)}\n`,
         )
       })
     },

@@ -26,7 +26,12 @@ const outcome = ({ tdx, regions }: CaseResult): string => {
   return `${tdx.outcome}${stage}${errno}${list}`
 }
 
-export const prettyCase = (result: CaseResult, colors: Colors): string => {
+/** @param folder where the result document lies, for paths that can be opened */
+export const prettyCase = (
+  result: CaseResult,
+  folder: string,
+  colors: Colors,
+): string => {
   const head = `${MARK[result.verdict](colors)} ${result.id}`
   const tail = colors.dim(
     [outcome(result), seconds(result.timing.totalMs)]
@@ -36,7 +41,9 @@ export const prettyCase = (result: CaseResult, colors: Colors): string => {
   if (result.verdict === 'pass') return `${head}  ${tail}`
   const details = [
     ...result.reasons.map(({ message }) => message),
-    ...(result.console === null ? [] : [`console: ${result.console}`]),
+    ...(result.console === null
+      ? []
+      : [`console: ${folder}/${result.console}`]),
     `again: ${result.reproduce}`,
   ]
   return [`${head}  ${tail}`, ...details.map(line => `          ${line}`)].join(

@@ -168,6 +168,8 @@ const cellLabel = (values: Combination['values']): string => {
 
 const valueLabel = (value: unknown): string => {
   if (Array.isArray(value)) return value.map(valueLabel).join('+') || 'none'
+  if (typeof value === 'object' && value !== null)
+    return Object.values(value).map(valueLabel).join(':')
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
