@@ -93,7 +93,7 @@ export default tseslint.config(
     rules: { 'no-restricted-properties': 'off' },
   },
   {
-    files: ['harness/**/*.test.ts'],
+    files: ['harness/**/*.test.ts', 'harness/testing/**/*.ts'],
     rules: {
       // t.test() returns a promise that tap itself waits for.
       '@typescript-eslint/no-floating-promises': 'off',

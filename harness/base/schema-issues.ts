@@ -6,8 +6,8 @@ import {
   nearest,
 } from './yaml-file.ts'
 
-/** Maps a path of the checked data to a path in the file. */
-export type PathMap = (path: DataPath) => DataPath
+/** Maps a path of the checked data to the path of its value, or its key. */
+export type PathMap = (path: DataPath, about: 'value' | 'key') => DataPath
 
 /** What a schema finds wrong, as complaints with places. */
 export const complaintsOf = (
@@ -19,10 +19,14 @@ export const complaintsOf = (
   error.issues.flatMap(issue => {
     const path = issue.path as DataPath
     if (issue.code !== 'unrecognized_keys')
-      return [file.complain(map(path), issue.message)]
+      return [file.complain(map(path, 'value'), issue.message)]
     const allowed = keysAt(schema, path)
     return issue.keys.map(key =>
-      file.complain(map([...path, key]), unknownKey(key, allowed), 'key'),
+      file.complain(
+        map([...path, key], 'key'),
+        unknownKey(key, allowed),
+        'key',
+      ),
     )
   })
 

@@ -99,8 +99,8 @@ export class ConsoleReader {
     [/^Linux version (\S+)/, match => (this.#kernel ??= match[1]!)],
     // setup_arch() says it first, start_kernel() says it again.
     [
-      /^(?:Command|Kernel command) line: (.*)$/,
-      match => (this.#cmdline ??= match[1]!),
+      /^(?:Command|Kernel command) line:(?: (.*))?$/,
+      match => (this.#cmdline ??= match[1] ?? ''),
     ],
     [
       new RegExp(`^BIOS-e820: ${MEM} (.+)$`),

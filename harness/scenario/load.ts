@@ -125,19 +125,26 @@ const oneCell = (
     (cell, { key, value }) => assign(cell, key, value),
     base,
   )
-  const map: PathMap = path => placeInFile(path, values)
+  const map: PathMap = (path, about) => placeInFile(path, about, values)
   const parsed = cellSchema.safeParse(data)
   if (!parsed.success) return complaintsOf(file, cellSchema, parsed.error, map)
   const built = caseBody(parsed.data)
   const unknown = (parsed.data.kernels ?? []).flatMap((name, i) =>
     kernels.includes(name)
       ? []
-      : [file.complain(map(['kernels', i]), unknownKernel(name, kernels))],
+      : [
+          file.complain(
+            map(['kernels', i], 'value'),
+            unknownKernel(name, kernels),
+          ),
+        ],
   )
   if ('faults' in built)
     return [
       ...unknown,
-      ...built.faults.map(({ at, message }) => file.complain(map(at), message)),
+      ...built.faults.map(({ at, message }) =>
+        file.complain(map(at, 'value'), message),
+      ),
     ]
   if (unknown.length > 0) return unknown
   const id = scenarioId(file.path) + cellLabel(values)
@@ -176,12 +183,16 @@ const valueLabel = (value: unknown): string => {
 /** A value that the matrix set is written in the matrix. */
 const placeInFile = (
   path: DataPath,
+  about: 'value' | 'key',
   values: Combination['values'],
 ): DataPath => {
   for (const { key, at } of values.toReversed()) {
     const steps = key.split('.')
-    if (steps.every((step, i) => String(path[i]) === step))
-      return [...at, ...path.slice(steps.length)]
+    if (!steps.every((step, i) => String(path[i]) === step)) continue
+    // The key itself is that of the axis, not of one of its values.
+    if (about === 'key' && path.length === steps.length)
+      return typeof at.at(-1) === 'number' ? at.slice(0, -1) : at
+    return [...at, ...path.slice(steps.length)]
   }
   return path
 }

@@ -1,0 +1,103 @@
+import t from 'tap'
+import { NODES, judged, replace } from '../testing/judged.ts'
+import { bodyOf, perfectRecord } from '../testing/records.ts'
+import { judge } from './judge.ts'
+
+t.test('a boot without a result fails, with the evidence', async t => {
+  const silent = judged(NODES, {
+    end: 'silence',
+    stuck: [
+      { cpu: 0, rip: 0x10n, symbol: 'cpu_idle+0x3' },
+      { cpu: 1, rip: 0x20n, symbol: undefined },
+    ],
+  })
+  t.equal(silent.verdict, 'fail')
+  t.match(
+    silent.text,
+    /no sign of life; the last console line is 'tdxrig: trigger.*the last SEAMCALL was TDH.SYS.RD on CPU 0; CPU 0 at cpu_idle\+0x3, CPU 1 at 0x20/,
+  )
+  t.match(judged(NODES, { end: 'reset' }).text, /reset itself/)
+  t.match(
+    judged(NODES, { end: 'exited' }, lines => [
+      ...lines,
+      'tdxrig: init: cannot load /x (-8)',
+    ]).text,
+    /the trigger did not run: cannot load \/x \(-8\)/,
+  )
+  const nothing = judged(NODES, { end: 'silence', tail: [] }, () => [])
+  t.equal(nothing.verdict, 'fail')
+  t.match(nothing.text, /the kernel printed nothing/)
+  const panic = judged(
+    NODES,
+    {},
+    replace(
+      'virt/tdx: module',
+      'Kernel panic - not syncing: x\nvirt/tdx: module',
+    ),
+  )
+  t.equal(panic.verdict, 'fail')
+})
+
+t.test('a panic that is expected', async t => {
+  const cell = { ...NODES, expect: { panic: 'Invalid user' } }
+  t.equal(judged(cell).verdict, 'fail', 'it did not panic')
+  t.equal(
+    judged(
+      cell,
+      {},
+      replace(
+        'virt/tdx: module',
+        'Kernel panic - not syncing: Invalid user map\nx',
+      ),
+    ).verdict,
+    'pass',
+  )
+  t.match(
+    judged(
+      cell,
+      {},
+      replace('virt/tdx: module', 'Kernel panic - not syncing: VFS\nx'),
+    ).text,
+    /expected a panic with 'Invalid user'/,
+  )
+})
+
+t.test("the scenario's own expectations", async t => {
+  const region = { start: '1M', end: 0x7ffe0000, node: 0 }
+  const cell = { machine: { memory: '2G' } }
+  t.equal(judged({ ...cell, expect: { regions: [region] } }).verdict, 'pass')
+  t.match(
+    judged({ ...cell, expect: { regions: [{ ...region, node: 1 }] } }).text,
+    /^regions-expected: TDX memory regions, against the scenario: region 0 differs/,
+  )
+  t.match(judged({ ...cell, expect: { pamtKiB: 5 } }).text, /expected 5 KiB/)
+  t.match(
+    judged({ ...cell, expect: { tdx: 'failed', stage: 'pamt' } }).text,
+    /expected failed at pamt, found initialized/,
+  )
+})
+
+t.test(
+  "parameters the model does not follow: the kernel's node ranges count",
+  async t => {
+    const body = bodyOf({
+      machine: { memory: '2G' },
+      cmdline: { append: ['numa=fake=2'] },
+    })
+    const { prediction, record } = perfectRecord(
+      body,
+      replace(
+        / {2}node {3}0: \[mem 0x100000-.*\]/,
+        '  node   0: [mem 0x100000-0x3fffffff]\n  node   1: [mem 0x40000000-0x7ffdffff]',
+      ),
+    )
+    const regions = [
+      { start: 0x100000, end: 0x40000000, node: 0 },
+      { start: 0x40000000, end: 0x7ffe0000, node: 1 },
+    ]
+    const result = judge(body, prediction, { ...record, regions })
+    t.equal(result.basis, 'console')
+    t.same(result.prediction.layout.regions, regions)
+    t.notOk(result.reasons.some(({ check }) => check === 'regions-memory'))
+  },
+)

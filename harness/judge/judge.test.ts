@@ -1,0 +1,197 @@
+import t from 'tap'
+import type { BootRecord } from '../machine/machine.ts'
+import { NODES, judged, replace } from '../testing/judged.ts'
+
+t.test('a boot that is as predicted passes', async t => {
+  t.same(judged(NODES), { verdict: 'pass', text: '' })
+  t.same(judged({ machine: { memory: '3G' } }), { verdict: 'pass', text: '' })
+})
+
+t.test('without proof that the parameters took effect: invalid', async t => {
+  const cases: [
+    name: string,
+    edit: (lines: string[]) => string[],
+    reason: RegExp,
+  ][] = [
+    [
+      'the $ was eaten',
+      replace('memmap=64M$0x140000000', 'memmap=64M'),
+      /^cmdline: .*expected memmap=64M\$0x140000000, found memmap=64M$/m,
+    ],
+    [
+      'no command line',
+      replace(/Command line: .*\n/, ''),
+      /^cmdline: the kernel printed no command line/m,
+    ],
+    [
+      'another firmware map',
+      replace('0x100000000-0x17fffffff', '0x100000000-0x16fffffff'),
+      /^firmware-map: .*entry 7 differs: expected \[0x100000000, 0x180000000\) usable/m,
+    ],
+    [
+      'no user map',
+      lines => lines.filter(line => !line.startsWith('user')),
+      /^user-map: .*printed no user-defined/m,
+    ],
+    [
+      'another user map',
+      replace('user: [mem 0x144000000', 'user: [mem 0x145000000'),
+      /^user-map: .*found \[0x145000000/m,
+    ],
+    [
+      'another SRAT',
+      replace('SRAT: Node 1 PXM 1', 'SRAT: Node 2 PXM 2'),
+      /^srat: .*node 2$/m,
+    ],
+    [
+      'the SRAT was dropped',
+      replace(
+        'SRAT: Node 1',
+        'x: No NUMA\nNo NUMA configuration found\nACPI: SRAT: Node 1',
+      ),
+      /^srat: the kernel dropped the SRAT/m,
+    ],
+  ]
+  for (const [name, edit, reason] of cases) {
+    const { verdict, text } = judged(NODES, {}, edit)
+    t.equal(verdict, 'invalid', name)
+    t.match(text, reason, name)
+  }
+})
+
+t.test(
+  'a kernel that builds something else fails, with the first difference',
+  async t => {
+    const regions =
+      (
+        edit: (
+          list: NonNullable<BootRecord['regions']>,
+        ) => BootRecord['regions'],
+      ) =>
+      (record: BootRecord) => ({ regions: edit(record.regions!) })
+    const tdmrs =
+      (edit: (list: NonNullable<BootRecord['tdmrs']>) => BootRecord['tdmrs']) =>
+      (record: BootRecord) => ({ tdmrs: edit(record.tdmrs!) })
+    const cases: [
+      name: string,
+      change:
+        Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>),
+      reason: RegExp,
+    ][] = [
+      [
+        'first MiB kept',
+        regions(([first, ...rest]) => [{ ...first!, start: 0 }, ...rest]),
+        /^regions-memory: .*region 0 differs: expected \[0x100000, 0x7ffe0000\) node 0, found \[0x0, 0x7ffe0000\) node 0/m,
+      ],
+      [
+        'node forgotten',
+        regions(list => list.map(range => ({ ...range, node: 0 }))),
+        /region 2 differs: expected .* node 1, found .* node 0/,
+      ],
+      [
+        'a region lost',
+        regions(list => list.slice(1)),
+        /region 0 differs \(4 expected, 3 found\)/,
+      ],
+      [
+        'list empty',
+        { regions: undefined },
+        /^regions-memory: .*tdx_memlist in the kernel's memory is empty/m,
+      ],
+      [
+        'no TDMRs',
+        { tdmrs: undefined },
+        /^tdmrs: .*never called TDH.SYS.CONFIG/m,
+      ],
+      [
+        'TDMR too small',
+        tdmrs(([first, ...rest]) => [
+          { ...first!, size: first!.size - (1n << 30n) },
+          ...rest,
+        ]),
+        /^tdmrs: .*TDMR 0 differs: expected \[0x0, 0x80000000\)/m,
+      ],
+      [
+        'a hole not reserved',
+        tdmrs(([first, ...rest]) => [
+          { ...first!, reserved: first!.reserved.slice(1) },
+          ...rest,
+        ]),
+        /^reserved-areas: reserved areas of TDMR 0: area 0 differs \(2 expected, 1 found\)/m,
+      ],
+      [
+        'a status the module never gave',
+        record => ({
+          facts: {
+            ...record.facts,
+            tdx: {
+              ...record.facts.tdx,
+              failedSeamcalls: [{ leaf: 33, status: 1n, line: 5 }],
+            },
+          },
+        }),
+        /^seamcalls: .*TDH.SYS.INIT failed with 0x1 \(console line 5\)/m,
+      ],
+    ]
+    for (const [name, change, reason] of cases) {
+      const { verdict, text } = judged(NODES, change)
+      t.equal(verdict, 'fail', name)
+      t.match(text, reason, name)
+    }
+  },
+)
+
+t.test('what the kernel prints must agree as well', async t => {
+  const cases: [
+    name: string,
+    edit: (lines: string[]) => string[],
+    reason: RegExp,
+  ][] = [
+    [
+      'PAMT size',
+      replace(/\d+ KB allocated/, '1 KB allocated'),
+      /^pamt: .*printed 1 KiB/m,
+    ],
+    [
+      'no PAMT size',
+      lines => lines.filter(line => !line.includes('PAMT')),
+      /^pamt: .*printed no size/m,
+    ],
+    [
+      'KeyIDs',
+      replace('[32, 64)', '[32, 63)'),
+      /^keyids: .*expected \[32, 64\), .*\[32, 63\)/m,
+    ],
+    [
+      'node ranges',
+      replace('node   1: [mem 0x144000000', 'node   1: [mem 0x144001000'),
+      /^node-ranges: /m,
+    ],
+    [
+      'printed regions',
+      replace(
+        'virt/tdx: module',
+        'tdx: TDX memory region: [mem 0x0-0xfff] node 0\nvirt/tdx: module',
+      ),
+      /^regions-printed: .*found \[0x0, 0x1000\) node 0/m,
+    ],
+    [
+      'a warning',
+      replace(
+        'virt/tdx: module',
+        'WARNING: CPU: 0 at tdx.c:1\nvirt/tdx: module',
+      ),
+      /^incident: the kernel reports a warning/m,
+    ],
+    [
+      'an outcome',
+      replace('module initialized', 'module initialization failed (-12)'),
+      /^outcome: TDX: expected initialized, found failed at pamt \(-12\).*the model predicts initialized/m,
+    ],
+  ]
+  for (const [name, edit, reason] of cases) {
+    const { verdict, text } = judged(NODES, {}, edit)
+    t.equal(verdict, 'fail', name)
+    t.match(text, reason, name)
+  }
+})

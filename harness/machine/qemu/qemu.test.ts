@@ -1,0 +1,139 @@
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import t from 'tap'
+import { GIB, MIB } from '../../base/units.ts'
+import { holds } from '../../testing/property.ts'
+import { kernelCmdline, qemuArgv } from './argv.ts'
+import { PacketReader, encodePacket, registerHex } from './gdb-packets.ts'
+import { findQemu } from './probe.ts'
+import { Incoming } from './sockets.ts'
+
+const plan = {
+  binary: '/usr/bin/qemu-system-x86_64',
+  accel: 'tcg' as const,
+  physicalBits: 46,
+  vmlinux: '/c/vmlinux',
+  initramfs: '/t/initramfs',
+  cmdline: 'quiet a=b,c',
+  gdbSocket: '/t/a,b/gdb',
+  qmpSocket: '/t/qmp',
+}
+
+t.test('the whole command line of a machine with nodes', async t => {
+  const argv = qemuArgv({
+    ...plan,
+    machine: {
+      memory: { size: 4 * GIB, nodes: [2560 * MIB, 1536 * MIB] },
+      cpus: 4,
+      packages: 2,
+      nodeCpus: [
+        [0, 1],
+        [2, 3],
+      ],
+    },
+  })
+  t.equal(
+    argv.join(' '),
+    '/usr/bin/qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot ' +
+      '-machine pc-q35-7.2,sata=off,smbus=off -accel tcg ' +
+      '-cpu max,vendor=GenuineIntel,family=6,model=143,stepping=8,phys-bits=46 ' +
+      '-smp cpus=4,sockets=2,cores=2,threads=1 -m 4194304k ' +
+      '-object memory-backend-ram,id=ram0,size=2684354560,reserve=off -numa node,nodeid=0,memdev=ram0 ' +
+      '-object memory-backend-ram,id=ram1,size=1610612736,reserve=off -numa node,nodeid=1,memdev=ram1 ' +
+      '-numa cpu,node-id=0,socket-id=0,core-id=0,thread-id=0 -numa cpu,node-id=0,socket-id=0,core-id=1,thread-id=0 ' +
+      '-numa cpu,node-id=1,socket-id=1,core-id=0,thread-id=0 -numa cpu,node-id=1,socket-id=1,core-id=1,thread-id=0 ' +
+      '-kernel /c/vmlinux -initrd /t/initramfs -append quiet a=b,c ' +
+      '-chardev stdio,id=console,signal=off -serial chardev:console ' +
+      '-S -chardev socket,id=gdb,path=/t/a,,b/gdb,server=off -gdb chardev:gdb ' +
+      '-chardev socket,id=qmp,path=/t/qmp,server=off -mon chardev=qmp,mode=control',
+  )
+})
+
+t.test('a machine without nodes, under KVM', async t => {
+  const argv = qemuArgv({
+    ...plan,
+    accel: 'kvm',
+    machine: {
+      memory: { size: GIB, nodes: [] },
+      cpus: 1,
+      packages: 1,
+      nodeCpus: [],
+    },
+  })
+  t.ok(argv.includes('memory-backend=ram'))
+  t.ok(argv.includes('host'))
+  t.notOk(argv.includes('-numa'))
+  t.notMatch(kernelCmdline('kvm', []), 'nolapic_timer')
+  t.match(
+    kernelCmdline('tcg', ['mem=1G']),
+    /console=ttyS0 .*nokaslr .*nolapic_timer mem=1G$/,
+  )
+})
+
+t.test('packets survive any chunks', async t => {
+  t.equal(encodePacket('OK'), '$OK#9a')
+  const payload = fc.stringMatching(/^[0-9a-zA-Z:;,.]{0,30}$/)
+  holds(
+    t,
+    'payloads come back, in order',
+    fc.property(
+      fc.array(payload, { maxLength: 5 }),
+      fc.integer({ min: 1, max: 9 }),
+      (payloads, step) => {
+        const stream = payloads.map(text => `+${encodePacket(text)}`).join('')
+        const reader = new PacketReader()
+        const read: string[] = []
+        for (let at = 0; at < stream.length; at += step)
+          read.push(...reader.push(stream.slice(at, at + step)))
+        return JSON.stringify(read) === JSON.stringify(payloads)
+      },
+    ),
+  )
+  t.throws(() => new PacketReader().push('$OK#00'), /checksum 00/)
+  t.equal(registerHex(0x1122334455667788n, 8), '8877665544332211')
+  t.equal(registerHex(0x46n, 4), '46000000')
+})
+
+t.test('QEMU: missing, too old, unreadable, good', async t => {
+  const path = process.env['PATH']
+  const cache = process.env['XDG_CACHE_HOME']
+  const folder = t.testdir({ cache: {}, none: {}, bin: {} })
+  t.teardown(() => {
+    process.env['PATH'] = path
+    if (cache === undefined) delete process.env['XDG_CACHE_HOME']
+    else process.env['XDG_CACHE_HOME'] = cache
+  })
+  process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
+  const program = join(folder, 'bin', 'qemu-system-x86_64')
+  const pretend = (text: string): void => {
+    writeFileSync(program, `#!/bin/sh\necho '${text}'\n`)
+    chmodSync(program, 0o755)
+    process.env['PATH'] = `${join(folder, 'bin')}:${path ?? ''}`
+  }
+  process.env['PATH'] = join(folder, 'none')
+  await t.rejects(findQemu(), {
+    code: 'NO_QEMU',
+    message: /found none: install qemu-system-x86 7.2 or later/,
+  })
+  pretend('QEMU emulator version 6.2.0 (Debian)')
+  await t.rejects(findQemu(), {
+    code: 'OLD_QEMU',
+    message: /expected QEMU 7.2 or later, found 6.2.0/,
+  })
+  pretend('I am something else')
+  await t.rejects(findQemu(), {
+    code: 'NO_QEMU',
+    message: /to name a version, found 'I am something else'/,
+  })
+  pretend('QEMU emulator version 10.0.2')
+  t.match(await findQemu(), { binary: program, version: '10.0.2' })
+})
+
+t.test('a socket path that cannot be bound is explained', async t => {
+  const long = join(t.testdir(), 'x'.repeat(120))
+  await t.rejects(Incoming.listen(long), {
+    code: 'SOCKET_PATH',
+    message: /set TMPDIR to a shorter folder/,
+  })
+})

@@ -1,0 +1,41 @@
+import { judge } from '../judge/judge.ts'
+import type { BootRecord } from '../machine/machine.ts'
+import { bodyOf, perfectRecord } from './records.ts'
+
+/** Two nodes and a hole. */
+export const NODES = {
+  machine: { nodes: [{ memory: '2560M' }, { memory: '1536M' }] },
+  cmdline: { memmap: ['64M$0x140000000'] },
+}
+
+/** Judges a perfect boot after it was changed; gives verdict and reasons. */
+export const judged = (
+  cell: object,
+  change:
+    Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>) = {},
+  editConsole?: (lines: string[]) => string[],
+): { verdict: string; text: string } => {
+  const body = bodyOf(cell)
+  const { prediction, record } = perfectRecord(body, editConsole)
+  const changed = {
+    ...record,
+    ...(typeof change === 'function' ? change(record) : change),
+  }
+  const { verdict, reasons } = judge(body, prediction, changed)
+  return {
+    verdict,
+    text: reasons
+      .map(({ check, message }) => `${check}: ${message}`)
+      .join('\n'),
+  }
+}
+
+/** Replaces text in the console; the text must be there. */
+export const replace =
+  (from: string | RegExp, to: string) =>
+  (lines: string[]): string[] => {
+    const before = lines.join('\n')
+    const after = before.replace(from, to)
+    if (before === after) throw new Error(`${from} is not in the console`)
+    return after.split('\n')
+  }
