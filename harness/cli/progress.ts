@@ -3,6 +3,8 @@ import type { BuildProgress } from '../kernel/make.ts'
 /** Shows what is under way; results go to stdout, this goes to stderr. */
 export interface Progress {
   readonly building: (kernel: string, progress: BuildProgress) => void
+  /** Something else that takes a while before the cases start. */
+  readonly step: (text: string) => void
   readonly started: (id: string) => void
   readonly finished: (id: string) => void
   /** Takes the display away, runs the action, and puts it back. */
@@ -45,6 +47,9 @@ const liveProgress = async (total: number): Promise<Progress> => {
     building: (kernel, progress) => {
       build = buildText(kernel, progress)
     },
+    step: text => {
+      build = text
+    },
     started: id => {
       build = undefined
       running.set(id, performance.now())
@@ -78,6 +83,9 @@ const plainProgress = (): Progress => {
       process.stderr.write(
         `${buildText(kernel, progress)}, ${seconds(begin)}\n`,
       )
+    },
+    step: text => {
+      process.stderr.write(`${text}\n`)
     },
     started: () => undefined,
     finished: () => undefined,

@@ -52,7 +52,13 @@ export const runCommand = async (
       signal,
     )
     const [first] = kernels.values()
-    const choice = await chooseAccelerator(flags.accel, qemu, first!, workspace)
+    const choice = await chooseAccelerator(
+      flags.accel,
+      qemu,
+      first!,
+      workspace,
+      progress.step,
+    )
     const machine = new QemuMachine({ binary: qemu.binary, ...choice })
     const store = await ResultStore.create(flags.out, started)
     const results = await runCases({

@@ -1,6 +1,6 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { UsageError, messageOf } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import { complaintsOf } from '../base/schema-issues.ts'

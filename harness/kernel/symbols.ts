@@ -28,7 +28,7 @@ export class SymbolTable {
   /** The first symbol of that name; static names may occur twice. */
   find(name: string): KernelSymbol | undefined {
     const offsets = this.#offsetsOf(name)
-    for (const at of this.#all()) {
+    for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
       if (!offsets.has(this.#entries.readUInt32LE(at))) continue
       const symbol = this.#symbolAt(at)
       if (symbol.address !== 0n) return symbol
@@ -40,7 +40,7 @@ export class SymbolTable {
   nearest(address: bigint): KernelSymbol | undefined {
     let best = -1
     let bestAddress = 0n
-    for (const at of this.#all()) {
+    for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
       const value = this.#entries.readBigUInt64LE(at + VALUE)
       if (value > address || value <= bestAddress) continue
       if (this.#entries.readUInt32LE(at) === 0) continue
@@ -50,9 +50,9 @@ export class SymbolTable {
     return best < 0 ? undefined : this.#symbolAt(best)
   }
 
-  *#all(): Generator<number> {
-    const last = this.#entries.length - ENTRY_SIZE
-    for (let at = 0; at <= last; at += ENTRY_SIZE) yield at
+  /** One past the last whole entry. */
+  get #end(): number {
+    return this.#entries.length - (this.#entries.length % ENTRY_SIZE)
   }
 
   /** Where the name stands; linkers let a name share the end of another. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { VERDICTS } from '../judge/context.ts'
 

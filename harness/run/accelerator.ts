@@ -35,6 +35,7 @@ export const chooseAccelerator = async (
   qemu: Qemu,
   kernel: PreparedKernel,
   workspace: Workspace,
+  onStep: (text: string) => void,
 ): Promise<Accelerator> => {
   if (choice !== 'auto') return { accel: choice, reason: 'as asked for' }
   try {
@@ -44,6 +45,9 @@ export const chooseAccelerator = async (
   }
   const known = await remembered(qemu)
   if (known) return known
+  onStep(
+    `find out whether KVM runs guests here, for ${PROOF_DEADLINE / 1000} s at most`,
+  )
   const answer = await prove(qemu, kernel, workspace)
   await remember(qemu, answer)
   return answer
@@ -59,6 +63,7 @@ const prove = async (
     accel: 'kvm',
     reason: 'proof',
     deadlines: { silence: PROOF_DEADLINE, total: PROOF_DEADLINE },
+    diagnose: false,
   })
   const cell = cellSchema.parse({
     name: 'proof',

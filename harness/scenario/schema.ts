@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'

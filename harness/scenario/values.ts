@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseSize } from '../base/units.ts'
 
 /** A size or an address; becomes bytes. */

@@ -28,6 +28,8 @@ export interface QemuOptions {
   readonly reason: string
   /** Replaces the deadlines that follow from the machine's size. */
   readonly deadlines?: Deadlines
+  /** Look where a hung guest is; default: yes. */
+  readonly diagnose?: boolean
 }
 
 /** A QEMU that does not even answer its debugger is not waited for. */
@@ -80,7 +82,8 @@ export class QemuMachine implements Machine {
       const events = qmp.connection.then(socket => new QmpEvents(socket))
       const ending = await boot.run(qemu, gdb.connection, accel, signal)
       signal.throwIfAborted()
-      const stuck = await boot.stuck(ending)
+      const stuck =
+        this.#options.diagnose === false ? [] : await boot.stuck(ending)
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
       const exit = await qemu.exit
