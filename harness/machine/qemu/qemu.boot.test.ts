@@ -1,0 +1,144 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { MODE, writeCpio } from '../../image/cpio.ts'
+import { type PreparedKernel, prepareKernels } from '../../run/kernels.ts'
+import { Workspace } from '../../run/workspace.ts'
+import { shortFolder } from '../../testing/cli.ts'
+import { bodyOf } from '../../testing/records.ts'
+import type { BootRecord } from '../machine.ts'
+import { findQemu } from './probe.ts'
+import { QemuMachine } from './qemu-machine.ts'
+
+/** Boots with an init of the test's own, instead of the one with the trigger. */
+const bootWithInit = async (
+  t: Test,
+  source: string,
+  cell: object = {},
+): Promise<BootRecord> => {
+  const folder = shortFolder(t)
+  const init = join(folder, 'init')
+  writeFileSync(join(folder, 'init.c'), source)
+  execFileSync('gcc', [
+    '-O1',
+    '-static',
+    '-nostdlib',
+    '-ffreestanding',
+    '-fno-pie',
+    '-no-pie',
+    '-o',
+    init,
+    join(folder, 'init.c'),
+  ])
+  const initramfs = join(folder, 'initramfs')
+  writeFileSync(
+    initramfs,
+    writeCpio([
+      { name: 'dev', mode: MODE.DIRECTORY | 0o755 },
+      {
+        name: 'dev/console',
+        mode: MODE.CHARACTER_DEVICE | 0o600,
+        device: { major: 5, minor: 1 },
+      },
+      {
+        name: 'init',
+        mode: MODE.FILE | 0o755,
+        data: execFileSync('cat', [init]),
+      },
+    ]),
+  )
+  await using workspace = Workspace.create()
+  const kernels = await prepareKernels(
+    ['upstream-6.12'],
+    workspace,
+    () => undefined,
+    new AbortController().signal,
+  )
+  const kernel: PreparedKernel = { ...kernels.get('upstream-6.12')!, initramfs }
+  const { binary } = await findQemu()
+  const machine = new QemuMachine({
+    binary,
+    accel: 'tcg',
+    reason: 'a test',
+    deadlines: { silence: 4000, total: 60_000 },
+  })
+  const directory = join(folder, 'boot')
+  mkdirSync(directory)
+  return await machine.boot(
+    { kernel, ...bodyOf(cell), directory },
+    new AbortController().signal,
+  )
+}
+
+const SYSCALL = `
+static long call(long n, long a, long b, long c) {
+  long r;
+  __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+  return r;
+}
+`
+
+t.test(
+  'a guest that hangs: where every CPU is, and what it said last',
+  async t => {
+    const record = await bootWithInit(t, 'void _start(void) { for (;;) ; }\n', {
+      machine: { memory: '1G', cpus: 2 },
+    })
+    t.equal(record.end, 'silence')
+    t.equal(record.stuck.length, 2)
+    t.ok(
+      record.stuck.some(({ symbol }) => symbol !== undefined),
+      'the idle CPU is in the kernel',
+      { stuck: record.stuck },
+    )
+    t.ok(
+      record.stuck.some(({ rip }) => rip < 1n << 47n),
+      'the other one is in user space',
+    )
+    t.ok(record.tail.some(line => line.includes('Run /init as init process')))
+  },
+)
+
+t.test('a guest that resets itself', async t => {
+  const reboot = `${SYSCALL}void _start(void) { for (;;) call(169, 0xfee1dead, 672274793, 0x01234567); }\n`
+  t.equal((await bootWithInit(t, reboot)).end, 'reset')
+})
+
+t.test('a guest that powers off without a word of the trigger', async t => {
+  const off = `${SYSCALL}void _start(void) { for (;;) call(169, 0xfee1dead, 672274793, 0x4321fedc); }\n`
+  const record = await bootWithInit(t, off)
+  t.equal(record.end, 'exited')
+  t.equal(record.facts.trigger, null)
+})
+
+t.test('a guest that panics ends at once, with the panic', async t => {
+  const record = await bootWithInit(
+    t,
+    `${SYSCALL}void _start(void) { call(60, 3, 0, 0); }\n`,
+  )
+  t.equal(record.end, 'reset', 'panic=-1 resets it')
+  t.match(record.facts.incidents, [
+    { kind: 'panic', text: /Attempted to kill init! exitcode=0x00000300/ },
+  ])
+})
+
+t.test('an aborted boot rejects and leaves nothing', async t => {
+  const folder = shortFolder(t)
+  await using workspace = Workspace.create()
+  const kernels = await prepareKernels(
+    ['upstream-6.12'],
+    workspace,
+    () => undefined,
+    new AbortController().signal,
+  )
+  const { binary } = await findQemu()
+  const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  const controller = new AbortController()
+  const boot = machine.boot(
+    { kernel: kernels.get('upstream-6.12')!, ...bodyOf({}), directory: folder },
+    controller.signal,
+  )
+  controller.abort(new Error('enough'))
+  await t.rejects(boot, /enough/)
+})
