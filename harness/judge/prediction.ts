@@ -46,11 +46,22 @@ const ENOSPC = -28
 
 type CaseInput = Pick<Case, 'machine' | 'platform' | 'words'>
 
-/** Predicts layout and outcome from the asked machine and cmdline alone. */
-export const predictCase = (item: CaseInput): Prediction => {
+/**
+ * Predicts layout and outcome from the asked machine and cmdline alone.
+ *
+ * @param kernelImage where the kernel lies; matters when memmap= touches it
+ */
+export const predictCase = (
+  item: CaseInput,
+  kernelImage?: Range,
+): Prediction => {
   const { memory, packages } = item.machine
   const layout = predictLayout(
-    { e820: q35FirmwareMap(memory, packages), srat: q35Srat(memory) },
+    {
+      e820: q35FirmwareMap(memory, packages),
+      srat: q35Srat(memory),
+      kernelImage,
+    },
     item.words.join(' '),
     MODULE_LIMITS,
   )

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { UsageError, systemCode } from '../base/errors.ts'
+import type { Range } from '../memory/range.ts'
 import { type KernelSymbol, SymbolTable } from './symbols.ts'
 
 interface Section {
@@ -13,6 +14,9 @@ interface Section {
 const SHT_SYMTAB = 2
 const SHT_NOBITS = 8
 const SECTION_SIZE = 64
+
+/** __START_KERNEL_map (arch/x86/include/asm/page_64_types.h). */
+const START_KERNEL_MAP = 0xffffffff80000000n
 
 /** Farther from any symbol there is no kernel code. */
 const MAX_DISTANCE = 0x100000n
@@ -56,6 +60,17 @@ export class KernelImage {
       return new KernelImage(path, sections, symbols)
     } finally {
       await file.close()
+    }
+  }
+
+  /** Physical range of the image, as `nokaslr` leaves it; setup_arch(). */
+  get physicalRange(): Range | undefined {
+    const start = this.symbol('_text')?.address
+    const end = this.symbol('_end')?.address
+    if (start === undefined || end === undefined) return undefined
+    return {
+      start: Number(start - START_KERNEL_MAP),
+      end: Number(end - START_KERNEL_MAP),
     }
   }
 

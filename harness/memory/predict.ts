@@ -1,5 +1,6 @@
 import { memoryParameters } from './cmdline.ts'
 import {
+  E820,
   type E820Entry,
   from,
   rangeRemove,
@@ -8,10 +9,10 @@ import {
   usable,
 } from './e820.ts'
 import type { MapOperation } from './memmap.ts'
-import { E820 } from './e820.ts'
 import { assignNodes, memblockMemory } from './numa.ts'
 import { type AreaBounds, pamtAreaBounds } from './pamt.ts'
-import type { NodeRange, Range } from './range.ts'
+import { type NodeRange, type Range, subtract } from './range.ts'
+import { MIB } from '../base/units.ts'
 import { tdxMemoryRegions } from './regions.ts'
 import { type TdmrLimits, type TdmrModel, modelTdmrs, pamtKib } from './tdmr.ts'
 
@@ -20,6 +21,11 @@ export interface Firmware {
   readonly e820: readonly E820Entry[]
   /** SRAT memory affinity entries in table order; empty without a SRAT. */
   readonly srat: readonly NodeRange[]
+  /**
+   * Where the kernel image lies, `_text` to `_end`; undefined while no kernel
+   * was chosen.
+   */
+  readonly kernelImage?: Range | undefined
 }
 
 /** A TDMR with the reserved areas its holes and PAMTs need. */
@@ -70,8 +76,11 @@ export const predictLayout = (
   const userMap = asked
     ? sanitize(parameters.operations.reduce(apply, firmwareMap))
     : undefined
+  const { kernelImage = LIKELY_KERNEL } = firmware
+  const table = userMap ?? firmwareMap
+  const uncertain = !firmware.kernelImage && !isRam(table, kernelImage)
   const { ranges: memblock, fallback } = assignNodes(
-    memblockMemory(trimBiosRange(usable(userMap ?? firmwareMap))),
+    memblockMemory(trimBiosRange(usable(addKernelRange(table, kernelImage)))),
     firmware.srat,
     parameters.numaOff,
   )
@@ -81,7 +90,10 @@ export const predictLayout = (
     memblock,
     numaFallback: fallback,
     invalidMap: asked && userMap === undefined,
-    unpredictable: parameters.unpredictable,
+    unpredictable: [
+      ...parameters.unpredictable,
+      ...(uncertain ? ['a hole where the kernel image may lie'] : []),
+    ],
     ...layoutOfRegions(tdxMemoryRegions(memblock), limits),
   }
 }
@@ -121,6 +133,24 @@ const apply = (
       return rangeUpdate(table, operation.range, operation.from, operation.to)
   }
 }
+
+/** CONFIG_PHYSICAL_START and more than any kernel of ours needs. */
+const LIKELY_KERNEL: Range = { start: 16 * MIB, end: 48 * MIB }
+
+const isRam = (table: readonly E820Entry[], range: Range): boolean =>
+  subtract(range, usable(table)).length === 0
+
+/**
+ * e820_add_kernel_range() (arch/x86/kernel/setup.c): the memory the kernel
+ * runs in is RAM, whatever memmap= says about it.
+ */
+const addKernelRange = (
+  table: readonly E820Entry[],
+  image: Range,
+): readonly E820Entry[] =>
+  isRam(table, image)
+    ? table
+    : [...rangeRemove(table, image), { ...image, type: E820.RAM }]
 
 /**
  * trim_bios_range() (arch/x86/kernel/setup.c): page 0 and the legacy hole are

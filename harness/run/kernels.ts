@@ -7,6 +7,7 @@ import type { BuiltKernel } from '../kernel/cache.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import type { BuildProgress } from '../kernel/make.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
+import type { Range } from '../memory/range.ts'
 import type { BootableKernel } from '../machine/machine.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -15,6 +16,8 @@ export type OnBuild = (kernel: string, progress: BuildProgress) => void
 /** A kernel ready to boot, with where it comes from. */
 export interface PreparedKernel extends BootableKernel {
   readonly built: BuiltKernel
+  /** Physical memory the image occupies. */
+  readonly kernelRange: Range | undefined
 }
 
 /** Builds what is not in the cache and looks up what the emulation needs. */
@@ -42,6 +45,7 @@ export const prepareKernels = async (
       sites: await locate(image),
       initramfs,
       built,
+      kernelRange: image.physicalRange,
     })
   }
   return kernels

@@ -56,7 +56,8 @@ const runCase = async (
   index: number,
   options: RunOptions,
 ): Promise<CaseResult | undefined> => {
-  const prediction = predictCase(item)
+  const kernel = options.kernels.get(item.kernel)
+  const prediction = predictCase(item, kernel?.kernelRange)
   try {
     return await bootAndJudge(item, prediction, index, options)
   } catch (error) {

@@ -1,0 +1,63 @@
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { shortFolder } from '../testing/cli.ts'
+import { buildKernel } from './build.ts'
+import { verifyConfig } from './config.ts'
+import { BuildLog } from './make.ts'
+import { loadRecipe } from './recipe.ts'
+import { unpackSource } from './source.ts'
+
+const quiet = { onProgress: () => undefined }
+
+t.test('a second build comes from the cache', async t => {
+  const recipe = await loadRecipe('upstream-6.12')
+  const first = await buildKernel(recipe, quiet)
+  const phases: string[] = []
+  const second = await buildKernel(recipe, {
+    onProgress: ({ phase }) => phases.push(phase),
+  })
+  t.same(second, first)
+  t.same(phases, [], 'nothing was done')
+})
+
+t.test('an option Kconfig drops is named with what it depends on', async t => {
+  const folder = shortFolder(t)
+  const recipe = await loadRecipe('upstream-6.12')
+  const { config } = await buildKernel(recipe, quiet)
+  const source = await unpackSource(
+    recipe,
+    new BuildLog(join(folder, 'log'), () => undefined),
+  )
+  cpSync(config, join(folder, '.config'))
+  await verifyConfig(source, folder, recipe.fragments)
+  const asked = [
+    {
+      path: 'x',
+      text: 'CONFIG_X86_PMEM_LEGACY=y\nCONFIG_NO_SUCH_THING=y\nCONFIG_SMP=y\n',
+    },
+  ]
+  await t.rejects(verifyConfig(source, folder, asked), {
+    code: 'CONFIG_DROPPED',
+    message:
+      /take 2 of the requested options:\n {2}CONFIG_X86_PMEM_LEGACY: asked for y, got n \(depends on .*BLK_DEV=n\)\n {2}CONFIG_NO_SUCH_THING: .*no such option/,
+  })
+})
+
+t.test('a build that fails says why, and keeps the log', async t => {
+  const folder = shortFolder(t)
+  mkdirSync(join(folder, 'w'))
+  writeFileSync(join(folder, 'w', 'a.c'), 'int f(void) { return g }\n')
+  writeFileSync(
+    join(folder, 'w', 'Makefile'),
+    'a.o:\n\t@echo "  CC      a.o"\n\t@gcc -c a.c\n',
+  )
+  const seen: number[] = []
+  const log = new BuildLog(join(folder, 'log'), ({ files }) => seen.push(files))
+  await t.rejects(log.make('compile', join(folder, 'w'), []), {
+    code: 'BUILD_FAILED',
+    message:
+      /^compile failed \(exit code 2\):\n(?: {2}.*\n)*? {2}a\.c:1:\d+: error: .*[^]*the whole log: .*log$/,
+  })
+  t.ok(seen.includes(1), 'files are counted')
+})

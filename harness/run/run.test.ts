@@ -1,0 +1,173 @@
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { withLock } from '../base/lock.ts'
+import { memoized } from '../base/memo.ts'
+import type { Case } from '../scenario/case.ts'
+import { InfraError } from '../base/errors.ts'
+import type { Machine } from '../machine/machine.ts'
+import { bodyOf, perfectRecord } from '../testing/records.ts'
+import { eventually } from '../testing/cli.ts'
+import type { PreparedKernel } from './kernels.ts'
+import { runCases } from './run.ts'
+import { ResultStore, folderName, writeWhole } from './store.ts'
+import { Workspace } from './workspace.ts'
+
+t.test('a workspace is gone when it is disposed of', async t => {
+  const workspace = Workspace.create()
+  writeFileSync(join(await workspace.directory('a'), 'file'), 'x')
+  t.ok(existsSync(join(workspace.path, 'a', 'file')))
+  await workspace[Symbol.asyncDispose]()
+  t.notOk(existsSync(workspace.path))
+})
+
+t.test('the result store', async t => {
+  const cwd = process.cwd()
+  process.chdir(t.testdir({}))
+  t.teardown(() => {
+    process.chdir(cwd)
+  })
+  const store = await ResultStore.create(undefined, new Date(0))
+  t.equal(readlinkSync('results/latest'), '1970-01-01T00-00-00-000Z')
+  writeFileSync('console.log', 'hello')
+  writeFileSync('console.times', '1 0 5')
+  const { record } = perfectRecord(bodyOf({}))
+  const id = 'a/b[memmap=64M$1G]@k'
+  const path = await store.keepConsole(id, {
+    ...record,
+    consolePath: 'console.log',
+    timesPath: 'console.times',
+  })
+  t.equal(path, join('cases', folderName(id), 'console.log'))
+  t.equal(readFileSync(join(store.path, path), 'utf8'), 'hello')
+  t.not(folderName('a/b'), folderName('a_b'), 'ids stay apart')
+  t.notMatch(folderName('../../x'), /^\.|\//)
+  mkdirSync('d')
+  await t.rejects(writeWhole('d', 'x'))
+  t.same(
+    readdirSync('.').filter(name => name.includes('partial')),
+    [],
+    'a failed write leaves nothing',
+  )
+})
+
+t.test(
+  'cases run in order of results, a machine that fails is an error',
+  async t => {
+    t.testdir({})
+    const cases = ['one', 'two', 'three'].map((id): Case => ({
+      id,
+      scenario: 's.yaml',
+      kernel: 'k',
+      ...bodyOf({}),
+    }))
+    let running = 0
+    let most = 0
+    const machine: Machine = {
+      description: 'a stand-in',
+      boot: async () => {
+        most = Math.max(most, ++running)
+        await new Promise(resolve => setImmediate(resolve))
+        running--
+        throw new InfraError('TEST', 'no machine today')
+      },
+    }
+    await using workspace = Workspace.create()
+    const results = await runCases({
+      ...{ cases, machine, workspace, jobs: 2 },
+      kernels: new Map([['k', {} as PreparedKernel]]),
+      store: await ResultStore.create(t.testdirName, new Date(0)),
+      signal: new AbortController().signal,
+      events: { onStart: () => undefined, onResult: () => undefined },
+    })
+    t.same(
+      results.map(({ id, verdict }) => [id, verdict]),
+      [
+        ['one', 'error'],
+        ['two', 'error'],
+        ['three', 'error'],
+      ],
+    )
+    t.match(results[0]?.reasons, [{ message: 'no machine today' }])
+    t.equal(most, 2, 'two at a time')
+  },
+)
+
+t.test('a lock is held by one, and waited for', async t => {
+  const path = join(t.testdir({}), 'a.lock')
+  const order: string[] = []
+  let release: () => void = () => undefined
+  const held = new Promise<void>(resolve => (release = resolve))
+  const first = withLock(
+    path,
+    async () => {
+      order.push('first in')
+      await held
+      order.push('first out')
+    },
+    () => undefined,
+  )
+  t.ok(await eventually(() => order.length === 1))
+  let waited = false
+  const second = withLock(
+    path,
+    async () => order.push('second'),
+    () => (waited = true),
+  )
+  t.ok(await eventually(() => waited), 'it says that it waits')
+  release()
+  await Promise.all([first, second])
+  t.same(order, ['first in', 'first out', 'second'])
+  await t.rejects(
+    withLock(
+      path,
+      () => Promise.reject(new Error('inside')),
+      () => undefined,
+    ),
+    /inside/,
+  )
+  t.equal(
+    await withLock(
+      path,
+      async () => 5,
+      () => undefined,
+    ),
+    5,
+    'and is free again',
+  )
+})
+
+t.test('what is remembered of a file goes when the file changes', async t => {
+  const folder = t.testdir({ file: 'a' })
+  const before = process.env['XDG_CACHE_HOME']
+  process.env['XDG_CACHE_HOME'] = folder
+  t.teardown(() => {
+    if (before === undefined) delete process.env['XDG_CACHE_HOME']
+    else process.env['XDG_CACHE_HOME'] = before
+  })
+  let calls = 0
+  const length = async (path: string): Promise<string> => {
+    calls++
+    return String(readFileSync(path).length)
+  }
+  const file = join(folder, 'file')
+  t.equal(await memoized(file, 'length', length), '1')
+  t.equal(await memoized(file, 'length', length), '1')
+  t.equal(calls, 1)
+  writeFileSync(file, 'abc')
+  t.equal(await memoized(file, 'length', length), '3')
+  writeFileSync(join(folder, 'tdxrig', 'memo.json'), '{ garbage')
+  t.equal(
+    await memoized(file, 'length', length),
+    '3',
+    'a damaged memo costs time, nothing else',
+  )
+  t.equal(calls, 3)
+})
