@@ -221,7 +221,7 @@ t.test(
   async t => {
     const hole = fc.tuple(
       fc.integer({ min: 1, max: 4096 }),
-      fc.integer({ min: 256, max: 1_500_000 }),
+      fc.integer({ min: 12_288, max: 1_500_000 }),
       fc.constantFrom('$', '!', '#'),
     )
     const base = firmware(5 * GIB, [2 * GIB, 3 * GIB])
