@@ -201,6 +201,23 @@ t.test('the outcome of the TDMRs is fits, exhausted or open', async t => {
   )
 })
 
+t.test('the kernel takes the memory of its own image back', async t => {
+  const image = { start: 16 * MIB, end: 0x1a15400 }
+  const input = { ...firmware(2 * GIB), kernelImage: image }
+  const layout = predictLayout(input, 'memmap=64M$8M', LIMITS)
+  t.same(
+    layout.regions.map(({ start, end }) => [start, end]),
+    [
+      [MIB, 8 * MIB],
+      [16 * MIB, 0x1a15000],
+      [72 * MIB, 0x7ffe0000],
+    ],
+  )
+  t.same(layout.unpredictable, [])
+  const unknown = predictLayout(firmware(2 * GIB), 'memmap=64M$8M', LIMITS)
+  t.match(unknown.unpredictable, [/where the kernel image may lie/])
+})
+
 t.test(
   'a user map of one entry is a panic; unknown parameters are named',
   async t => {
