@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import {
   mkdir,
@@ -14,26 +14,12 @@ import { cacheRoot } from './paths.ts'
 
 /**
  * Remembers what was computed from a file, as long as the file is the same by
- * inode, size and time stamps. Losing this file costs time, nothing else.
+ * inode, size and time stamps. One small file an entry, written as a whole, so
+ * that any number of writers may come at once; losing them costs time, nothing
+ * else.
+ *
+ * @param what names the computation, to keep several per file apart
  */
-const memoPath = (): string => join(cacheRoot(), 'memo.json')
-
-const load = async (): Promise<Record<string, string>> => {
-  try {
-    const data: unknown = JSON.parse(await readFile(memoPath(), 'utf8'))
-    return typeof data === 'object' && data !== null
-      ? Object.fromEntries(
-          Object.entries(data).filter(
-            (entry): entry is [string, string] => typeof entry[1] === 'string',
-          ),
-        )
-      : {}
-  } catch {
-    return {}
-  }
-}
-
-/** @param what names the computation, to keep several per file apart */
 export const memoized = async (
   path: string,
   what: string,
@@ -41,16 +27,26 @@ export const memoized = async (
 ): Promise<string> => {
   const real = await realpath(path)
   const { ino, size, mtimeMs, ctimeMs } = await stat(real)
-  const key = [what, real, ino, size, mtimeMs, ctimeMs].join('|')
-  const known = (await load())[key]
+  const key = JSON.stringify([what, real, ino, size, mtimeMs, ctimeMs])
+  const name = createHash('sha256').update(key).digest('hex').slice(0, 32)
+  const entry = join(cacheRoot(), 'memo', name)
+  const known = await remembered(entry, key)
   if (known !== undefined) return known
   const value = await compute(real)
-  const memo = { ...(await load()), [key]: value }
-  await mkdir(dirname(memoPath()), { recursive: true })
-  const temporary = `${memoPath()}.${process.pid}`
-  await writeFile(temporary, JSON.stringify(memo, null, 1))
-  await rename(temporary, memoPath())
+  await mkdir(dirname(entry), { recursive: true })
+  const temporary = `${entry}.${randomUUID()}`
+  await writeFile(temporary, `${key}\n${value}`)
+  await rename(temporary, entry)
   return value
+}
+
+/** The value of an entry; undefined when it is missing or not of this key. */
+const remembered = async (
+  entry: string,
+  key: string,
+): Promise<string | undefined> => {
+  const text = await readFile(entry, 'utf8').catch(() => '')
+  return text.startsWith(`${key}\n`) ? text.slice(key.length + 1) : undefined
 }
 
 /** SHA-256 of a file's bytes, in hex. */

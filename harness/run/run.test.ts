@@ -163,11 +163,19 @@ t.test('what is remembered of a file goes when the file changes', async t => {
   t.equal(calls, 1)
   writeFileSync(file, 'abc')
   t.equal(await memoized(file, 'length', length), '3')
-  writeFileSync(join(folder, 'tdxrig', 'memo.json'), '{ garbage')
+  for (const name of readdirSync(join(folder, 'tdxrig', 'memo')))
+    writeFileSync(join(folder, 'tdxrig', 'memo', name), 'garbage')
   t.equal(
     await memoized(file, 'length', length),
     '3',
     'a damaged memo costs time, nothing else',
   )
   t.equal(calls, 3)
+  const many = Array.from({ length: 20 }, (_, i) =>
+    memoized(file, `length ${i % 4}`, length),
+  )
+  t.ok(
+    (await Promise.all(many)).every(value => value === '3'),
+    'all at once',
+  )
 })
