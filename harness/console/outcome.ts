@@ -1,3 +1,5 @@
+import { LEAF } from '../tdx/leaves.ts'
+
 /** What became of TDX on a boot. */
 export const OUTCOMES = [
   'initialized',
@@ -29,12 +31,12 @@ export type Stage = (typeof STAGES)[number]
 
 /** The stage a failing SEAMCALL belongs to, by leaf number. */
 export const STAGE_OF_LEAF: ReadonlyMap<number, Stage> = new Map([
-  [33, 'sys-init'],
-  [35, 'lp-init'],
-  [32, 'sys-info'],
-  [34, 'sys-info'],
-  [37, 'sys-info'],
-  [45, 'sys-config'],
-  [31, 'key-config'],
-  [36, 'tdmr-init'],
+  [LEAF.SYS_INIT, 'sys-init'],
+  [LEAF.SYS_LP_INIT, 'lp-init'],
+  [LEAF.SYS_INFO, 'sys-info'],
+  [LEAF.SYS_RD, 'sys-info'],
+  [LEAF.SYS_RDALL, 'sys-info'],
+  [LEAF.SYS_CONFIG, 'sys-config'],
+  [LEAF.SYS_KEY_CONFIG, 'key-config'],
+  [LEAF.SYS_TDMR_INIT, 'tdmr-init'],
 ])

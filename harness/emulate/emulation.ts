@@ -6,7 +6,8 @@ import { type Platform, keyidPartitioning } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
-import { readMemlist } from './memlist.ts'
+import { readMemlist, readString } from './memlist.ts'
+import { type Patch, findPatches } from './patches.ts'
 import { type InstructionKind, type Site, findSites } from './sites.ts'
 
 /** One SEAMCALL, as it was executed and answered. */
@@ -25,6 +26,9 @@ export interface KernelSites {
   readonly sites: readonly Site[]
   /** Virtual address of the list of TDX memory regions. */
   readonly memlist: bigint | undefined
+  /** Address of the pointer `saved_command_line` (init/main.c). */
+  readonly savedCommandLine: bigint | undefined
+  readonly patches: readonly Patch[]
   /** Where breakpoints can be planted once the kernel is mapped. */
   readonly startKernel: bigint | undefined
 }
@@ -33,6 +37,8 @@ export interface KernelSites {
 export const locate = async (image: KernelImage): Promise<KernelSites> => ({
   sites: await findSites(image),
   memlist: image.symbol('tdx_memlist')?.address,
+  savedCommandLine: image.symbol('saved_command_line')?.address,
+  patches: await findPatches(image),
   startKernel: image.symbol('start_kernel')?.address,
 })
 
@@ -59,6 +65,8 @@ export class Emulation {
   readonly #module: TdxModule
   readonly #trace: SeamcallTrace[] = []
   #regions: NodeRange[] | undefined
+  #cmdline: string | undefined
+  #keyidReads = 0
   #interrupted: (() => void) | undefined
 
   constructor(options: EmulationOptions) {
@@ -74,6 +82,15 @@ export class Emulation {
     return this.#trace
   }
 
+  /** The command line as the kernel keeps it. */
+  get cmdline(): string | undefined {
+    return this.#cmdline
+  }
+
+  get keyidReads(): number {
+    return this.#keyidReads
+  }
+
   /** `tdx_memlist` as it was when the kernel began to use it. */
   get regions(): readonly NodeRange[] | undefined {
     return this.#regions
@@ -87,6 +104,8 @@ export class Emulation {
   /** Answers the guest until it is gone or {@link freeze} was called. */
   async run(): Promise<void> {
     const { guest, kernel, lateBreakpoints } = this.#options
+    for (const { address, bytes } of kernel.patches)
+      await guest.writePhysical(address, bytes)
     if (lateBreakpoints && kernel.startKernel !== undefined) {
       await guest.plant(kernel.startKernel)
       const stop = await guest.resume()
@@ -141,10 +160,16 @@ export class Emulation {
     >
   > = {
     seamcall: (cpu, registers) => this.#seamcall(cpu, registers),
-    'keyid-msr': () => {
-      const value = keyidPartitioning(this.#options.platform)
-      return Promise.resolve({ rax: value & 0xffffffffn, rdx: value >> 32n })
-    },
+    'keyid-msr': cpu => this.#readKeyids(cpu),
+  }
+
+  async #readKeyids(cpu: number): Promise<RegisterChanges> {
+    const { guest, kernel, platform } = this.#options
+    this.#keyidReads++
+    if (kernel.savedCommandLine !== undefined)
+      this.#cmdline ??= await readString(guest, cpu, kernel.savedCommandLine)
+    const value = keyidPartitioning(platform)
+    return { rax: value & 0xffffffffn, rdx: value >> 32n }
   }
 
   async #seamcall(cpu: number, registers: Registers): Promise<RegisterChanges> {

@@ -42,3 +42,19 @@ const viewOf = (bytes: Uint8Array): DataView =>
 
 const pointerAt = (bytes: Uint8Array): bigint =>
   viewOf(bytes).getBigUint64(0, true)
+
+/** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h). */
+const MAX_STRING = 2048
+
+/** The text a `char *` of the kernel points to. @param pointer its address */
+export const readString = async (
+  guest: Debugger,
+  cpu: number,
+  pointer: bigint,
+): Promise<string | undefined> => {
+  const address = pointerAt(await guest.readVirtual(cpu, pointer, 8))
+  if (address === 0n) return undefined
+  const bytes = Buffer.from(await guest.readVirtual(cpu, address, MAX_STRING))
+  const end = bytes.indexOf(0)
+  return bytes.toString('utf8', 0, end < 0 ? MAX_STRING : end)
+}

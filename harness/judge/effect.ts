@@ -102,7 +102,7 @@ export const checkSrat: Check = ({ item, record, layout, basis }) => {
   if (layout.numaFallback === 'NUMA turned off') return []
   const difference = firstDifference(
     'entry',
-    q35Srat(item.machine.memory),
+    q35Srat(item.machine.memory, item.machine.nodeCpus),
     srat,
     formatNodeRange,
   )

@@ -99,7 +99,8 @@ const contextOf = (
   const seen = {
     ...layout,
     memblock,
-    ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS),
+    // Where the model does not follow, it does not know about PAMTs either.
+    ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, true),
   }
   return {
     item,

@@ -55,11 +55,11 @@ export const predictCase = (
   item: CaseInput,
   kernelImage?: Range,
 ): Prediction => {
-  const { memory, packages } = item.machine
+  const { memory, packages, nodeCpus } = item.machine
   const layout = predictLayout(
     {
       e820: q35FirmwareMap(memory, packages),
-      srat: q35Srat(memory),
+      srat: q35Srat(memory, nodeCpus),
       kernelImage,
     },
     item.words.join(' '),

@@ -69,9 +69,14 @@ export class KernelImage {
     const end = this.symbol('_end')?.address
     if (start === undefined || end === undefined) return undefined
     return {
-      start: Number(start - START_KERNEL_MAP),
-      end: Number(end - START_KERNEL_MAP),
+      start: this.physicalAddress(start),
+      end: this.physicalAddress(end),
     }
+  }
+
+  /** Where an address of the kernel image lies in memory, without KASLR. */
+  physicalAddress(address: bigint): number {
+    return Number(address - START_KERNEL_MAP)
   }
 
   symbol(name: string): KernelSymbol | undefined {

@@ -50,6 +50,13 @@ export interface BootRecord {
   readonly facts: Facts
   /** The command line as it was asked for. */
   readonly cmdline: string
+  /**
+   * `saved_command_line` read from the kernel's memory; undefined when the
+   * kernel did not get that far.
+   */
+  readonly effectiveCmdline: string | undefined
+  /** How often the kernel read MSR 0x87 and was answered by us. */
+  readonly keyidReads: number
   readonly seamcalls: readonly SeamcallTrace[]
   /** The region list read from the kernel's memory; undefined if never seen. */
   readonly regions: readonly NodeRange[] | undefined

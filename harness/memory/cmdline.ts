@@ -36,27 +36,34 @@ export const parseCmdline = (cmdline: string): Parameter[] => {
   return (end < 0 ? words : words.slice(0, end)).map(parameterOf)
 }
 
-const sameName = (a: string, b: string): boolean =>
-  a.replaceAll('-', '_') === b.replaceAll('-', '_')
-
 /** What a command line says about memory. */
 export interface MemoryParameters {
   /** From `mem=` and `memmap=`, in the order they stand. */
   readonly operations: readonly MapOperation[]
   /** `numa=off` or `numa=noacpi`: one node for everything. */
   readonly numaOff: boolean
+  /** Something may keep PAMTs out of the zone they usually come from. */
+  readonly pamtAnywhere: boolean
   /** Parameters whose effect on the layout the model does not know. */
   readonly unpredictable: readonly string[]
   readonly errors: readonly MapSyntaxError[]
 }
 
-const PARSERS: Readonly<Record<string, (value: string) => MapParse>> = {
-  mem: parseMem,
-  memmap: parseMemmap,
-}
+const PARSERS: ReadonlyMap<string, (value: string) => MapParse> = new Map([
+  ['mem', parseMem],
+  ['memmap', parseMemmap],
+])
 
 /** Names whose presence changes the layout in ways not modelled yet. */
-const UNPREDICTABLE = ['efi_fake_mem', 'movable_node']
+const UNPREDICTABLE: ReadonlySet<string> = new Set([
+  ...['acpi', 'efi_fake_mem', 'movable_node', 'noacpi'],
+])
+
+/** Names that move or shrink the memory PAMTs are allocated from. */
+const MOVES_PAMTS: ReadonlySet<string> = new Set([
+  ...['cma', 'crashkernel', 'hugepages', 'hugetlb_cma', 'kernelcore'],
+  ...['movablecore', 'movable_node', 'numa_cma'],
+])
 
 /** Reads what decides the memory layout from a whole command line. */
 export const memoryParameters = (cmdline: string): MemoryParameters => {
@@ -64,19 +71,18 @@ export const memoryParameters = (cmdline: string): MemoryParameters => {
   const errors: MapSyntaxError[] = []
   const unpredictable: string[] = []
   let numaOff = false
-  for (const { name, value = '' } of parseCmdline(cmdline)) {
-    const parse = PARSERS[name]
-    if (parse) {
-      const parsed = parse(value)
-      if ('error' in parsed) errors.push(parsed.error)
-      else operations.push(...parsed.operations)
-    } else if (name === 'numa') {
-      // numa_setup() (arch/x86/mm/numa.c)
-      if (value === 'off' || value === 'noacpi') numaOff = true
-      else if (value.startsWith('fake=')) unpredictable.push(`numa=${value}`)
-    } else if (UNPREDICTABLE.some(known => sameName(known, name))) {
-      unpredictable.push(name)
-    }
+  let pamtAnywhere = false
+  for (const { name: written, value = '' } of parseCmdline(cmdline)) {
+    const name = written.replaceAll('-', '_')
+    const parsed = PARSERS.get(name)?.(value)
+    if (parsed && 'error' in parsed) errors.push(parsed.error)
+    else if (parsed) operations.push(...parsed.operations)
+    // numa_setup() (arch/x86/mm/numa.c) compares beginnings.
+    if (name === 'numa' && /^(?:off|noacpi)/.test(value)) numaOff = true
+    if (name === 'numa' && value.startsWith('fake='))
+      unpredictable.push(`numa=${value}`)
+    if (UNPREDICTABLE.has(name)) unpredictable.push(written)
+    if (MOVES_PAMTS.has(name)) pamtAnywhere = true
   }
-  return { operations, numaOff, unpredictable, errors }
+  return { operations, numaOff, pamtAnywhere, unpredictable, errors }
 }

@@ -88,17 +88,41 @@ export const q35FirmwareMap = (
  * The SRAT memory entries QEMU writes: nodes are laid out one after the other,
  * cut at 640 KiB and at the hole below 4 GiB (build_srat(),
  * hw/i386/acpi-build.c).
+ *
+ * @param nodeCpus CPUs of each node, by node
+ * @returns entries with the kernel's node numbers
  */
-export const q35Srat = (memory: MachineMemory): NodeRange[] => {
+export const q35Srat = (
+  memory: MachineMemory,
+  nodeCpus: readonly (readonly number[])[],
+): NodeRange[] => {
   const entries: NodeRange[] = []
+  const nids = nodeNumbers(nodeCpus)
   let offset = 0
   memory.nodes.forEach((size, node) => {
     const share = { start: offset, end: offset + size }
     offset = share.end
     for (const piece of guestPieces(share, below4g(memory.size)))
-      entries.push({ ...piece, node })
+      entries.push({ ...piece, node: nids[node]! })
   })
   return entries
+}
+
+/**
+ * The numbers the kernel gives to QEMU's nodes: it counts proximity domains in
+ * the order it meets them, and it reads the SRAT's CPU entries, which QEMU
+ * writes by CPU, before the memory entries (acpi_numa_init(),
+ * drivers/acpi/numa/srat.c; acpi_map_pxm_to_node()).
+ */
+export const nodeNumbers = (
+  nodeCpus: readonly (readonly number[])[],
+): number[] => {
+  const owners = nodeCpus
+    .flatMap((cpus, node) => cpus.map(cpu => ({ cpu, node })))
+    .sort((a, b) => a.cpu - b.cpu)
+    .map(({ node }) => node)
+  const order = [...new Set([...owners, ...nodeCpus.keys()])]
+  return [...nodeCpus.keys()].map(node => order.indexOf(node))
 }
 
 /** Where a span of RAM offsets appears in guest-physical memory. */

@@ -93,7 +93,10 @@ t.test('q35: RAM, SRAT and firmware map describe the same memory', async t => {
         nodes: sizes.map(s => s * MIB),
       }
       const ram = totalSize(ramRanges(memory))
-      const srat = q35Srat(memory)
+      const srat = q35Srat(
+        memory,
+        memory.nodes.map(() => []),
+      )
       const usable = q35FirmwareMap(memory, 1).filter(
         ({ type }) => type === E820.RAM,
       )
@@ -174,7 +177,10 @@ t.test(
 
 const firmware = (size: number, nodes: number[] = []) => ({
   e820: q35FirmwareMap({ size, nodes }, 1),
-  srat: q35Srat({ size, nodes }),
+  srat: q35Srat(
+    { size, nodes },
+    nodes.map(() => []),
+  ),
 })
 
 t.test('the outcome of the TDMRs is fits, exhausted or open', async t => {

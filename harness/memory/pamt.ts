@@ -19,23 +19,41 @@ const DMA32_END = 4 * GIB
  */
 const roomFor = (bytes: number): number => 64 * MIB + 8 * bytes
 
+/** What the placement of PAMTs depends on. */
+export interface PamtPlan {
+  readonly tdmrs: readonly TdmrModel[]
+  readonly regions: readonly NodeRange[]
+  /** The zones are not what they usually are: kernelcore= and the like. */
+  readonly anywhere: boolean
+}
+
+const total = (tdmrs: readonly TdmrModel[]): number =>
+  tdmrs.reduce((sum, { pamtSizes: [a, b, c] }) => sum + a + b + c, 0)
+
+const largest = (ranges: readonly Range[]): number =>
+  Math.max(0, ...ranges.map(sizeOf))
+
 /**
  * Where the PAMT of a TDMR can lie. The zone list of its node starts with that
  * node's highest zone; only when it is short of room anything may be taken.
  */
-const pamtCandidates = (
+const candidates = (
   node: number,
-  bytes: number,
-  regions: readonly NodeRange[],
+  { tdmrs, regions, anywhere }: PamtPlan,
 ): readonly Range[] => {
+  if (anywhere) return regions
   const local = regions.filter(region => region.node === node)
   const normal = local.flatMap(({ start, end }) =>
     end > DMA32_END ? [{ start: Math.max(start, DMA32_END), end }] : [],
   )
   const zone = normal.length > 0 ? normal : local
-  const largest = Math.max(0, ...zone.map(sizeOf))
-  return largest >= roomFor(bytes) ? zone : regions
+  const bytes = total(tdmrs.filter(({ pamtNode }) => pamtNode === node))
+  return largest(zone) >= roomFor(bytes) ? zone : regions
 }
+
+/** No piece of memory is surely large enough: -ENOMEM cannot be excluded. */
+export const pamtMayNotFit = ({ tdmrs, regions }: PamtPlan): boolean =>
+  largest(regions) < roomFor(total(tdmrs))
 
 /** How many reserved areas a TDMR needs for PAMTs, at least and at most. */
 export interface AreaBounds {
@@ -44,24 +62,13 @@ export interface AreaBounds {
 }
 
 /** tdmr_populate_rsvd_pamts(), as far as it is determined before the boot. */
-export const pamtAreaBounds = (
-  tdmr: Range,
-  tdmrs: readonly TdmrModel[],
-  regions: readonly NodeRange[],
-): AreaBounds => {
+export const pamtAreaBounds = (tdmr: Range, plan: PamtPlan): AreaBounds => {
   let min = 0
   let max = 0
-  for (const { pamtNode, pamtSizes } of tdmrs) {
-    const bytes = tdmrs
-      .filter(other => other.pamtNode === pamtNode)
-      .reduce((sum, other) => sum + pamtTotal(other.pamtSizes), 0)
-    if (pamtTotal(pamtSizes) === 0) continue
-    const candidates = pamtCandidates(pamtNode, bytes, regions)
-    if (candidates.every(range => contains(tdmr, range))) min++
-    if (candidates.some(range => overlaps(tdmr, range))) max++
+  for (const { pamtNode } of plan.tdmrs) {
+    const ranges = candidates(pamtNode, plan)
+    if (ranges.every(range => contains(tdmr, range))) min++
+    if (ranges.some(range => overlaps(tdmr, range))) max++
   }
   return { min, max }
 }
-
-const pamtTotal = (sizes: readonly number[]): number =>
-  sizes.reduce((sum, size) => sum + size, 0)

@@ -10,7 +10,7 @@ import {
 } from './e820.ts'
 import type { MapOperation } from './memmap.ts'
 import { assignNodes, memblockMemory } from './numa.ts'
-import { type AreaBounds, pamtAreaBounds } from './pamt.ts'
+import { type AreaBounds, pamtAreaBounds, pamtMayNotFit } from './pamt.ts'
 import { type NodeRange, type Range, subtract } from './range.ts'
 import { MIB } from '../base/units.ts'
 import { tdxMemoryRegions } from './regions.ts'
@@ -43,7 +43,11 @@ export type TdmrOutcome =
       readonly tdmr: Range | undefined
     }
   /** Depends on where the page allocator puts the PAMTs. */
-  | { readonly kind: 'open'; readonly reason: string }
+  | {
+      readonly kind: 'open'
+      readonly stage: 'pamt' | 'reserved-areas'
+      readonly reason: string
+    }
 
 /** The memory layout a kernel must build from a firmware map and a cmdline. */
 export interface Layout {
@@ -94,25 +98,35 @@ export const predictLayout = (
       ...parameters.unpredictable,
       ...(uncertain ? ['a hole where the kernel image may lie'] : []),
     ],
-    ...layoutOfRegions(tdxMemoryRegions(memblock), limits),
+    ...layoutOfRegions(
+      tdxMemoryRegions(memblock),
+      limits,
+      parameters.pamtAnywhere,
+    ),
   }
 }
 
-/** The part of a layout that follows from the regions alone. */
+/**
+ * The part of a layout that follows from the regions alone.
+ *
+ * @param anywhere PAMTs may come from any zone
+ */
 export const layoutOfRegions = (
   regions: readonly NodeRange[],
   limits: TdmrLimits,
+  anywhere: boolean,
 ): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrOutcome'> => {
   const models = modelTdmrs(regions, limits)
+  const plan = { tdmrs: models, regions, anywhere }
   const tdmrs = models.map(tdmr => ({
     ...tdmr,
-    pamtAreas: pamtAreaBounds(tdmr, models, regions),
+    pamtAreas: pamtAreaBounds(tdmr, plan),
   }))
   return {
     regions,
     tdmrs,
     pamtKib: pamtKib(tdmrs),
-    tdmrOutcome: outcomeOf(tdmrs, limits),
+    tdmrOutcome: outcomeOf(tdmrs, limits, pamtMayNotFit(plan)),
   }
 }
 
@@ -170,9 +184,16 @@ const trimBiosRange = (ram: readonly Range[]): Range[] =>
 const outcomeOf = (
   tdmrs: readonly TdmrPrediction[],
   limits: TdmrLimits,
+  mayNotFit: boolean,
 ): TdmrOutcome => {
   if (tdmrs.length > limits.maxTdmrs)
     return { kind: 'exhausted', stage: 'tdmrs', tdmr: undefined }
+  if (mayNotFit)
+    return {
+      kind: 'open',
+      stage: 'pamt',
+      reason: 'no piece of memory is surely large enough for the PAMTs',
+    }
   // tdx.c takes the TDMRs in order: the first one that surely fails decides,
   // unless an earlier one may fail too.
   for (const tdmr of tdmrs) {
@@ -186,6 +207,7 @@ const outcomeOf = (
     if (holes.length + pamtAreas.max > limits.maxReservedPerTdmr)
       return {
         kind: 'open',
+        stage: 'reserved-areas',
         reason:
           `${holes.length} holes and up to ${pamtAreas.max} PAMTs for ` +
           `${limits.maxReservedPerTdmr} reserved areas: it depends on where ` +

@@ -71,7 +71,7 @@ const prove = async (
     machine: { memory: 512 * MIB, cpus: 1 },
   })
   const proof = caseBody(cell)
-  if ('faults' in proof) throw new TypeError('the proof is no valid case')
+  if ('problems' in proof) throw new TypeError('the proof is no valid case')
   try {
     const record = await machine.boot(
       {

@@ -1,11 +1,15 @@
 import type { Outcome, Stage } from '../console/outcome.ts'
-import { memoryParameters, splitWords } from '../memory/cmdline.ts'
+import {
+  memoryParameters,
+  parseCmdline,
+  splitWords,
+} from '../memory/cmdline.ts'
 import { ramRanges } from '../memory/firmware-map.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type NodeRange, type Range, intersect } from '../memory/range.ts'
 import { MIB } from '../base/units.ts'
 import type { Platform } from '../tdx/platform.ts'
-import { type Fault, type MachineSpec, machineSpec } from './machine-spec.ts'
+import { type Problem, type MachineSpec, machineSpec } from './machine-spec.ts'
 import type { Cell } from './schema.ts'
 
 /** What a case must show; undefined leaves it to the prediction. */
@@ -44,15 +48,11 @@ export type CaseBody = Pick<
 /** Sapphire Rapids has 46 bits left for addresses once TME took its share. */
 const PHYSICAL_BITS = 46
 
-/** Parameters the rig needs for itself: a scenario cannot set them. */
-const RESERVED = [
-  'console',
-  'earlyprintk',
-  'kaslr',
-  'rdinit',
-  'initrd',
-  'panic',
-]
+/** Parameters that would take the console or the trigger from the rig. */
+const RESERVED = new Set([
+  ...['console', 'earlyprintk', 'quiet', 'loglevel', 'kaslr', 'nokaslr'],
+  ...['rdinit', 'init', 'initrd', 'noinitrd', 'root', 'panic', 'oops'],
+])
 
 /** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h), less the rig's words. */
 const MAX_WORDS_LENGTH = 2047 - 256
@@ -60,14 +60,16 @@ const MAX_WORDS_LENGTH = 2047 - 256
 /** @returns what to boot and expect, or all that is wrong with the cell */
 export const caseBody = (
   cell: Cell,
-): { readonly body: CaseBody } | { readonly faults: readonly Fault[] } => {
+): { readonly body: CaseBody } | { readonly problems: readonly Problem[] } => {
   const machine = machineSpec(cell.machine)
-  const faults = [
-    ...('faults' in machine ? machine.faults : []),
-    ...cmdlineFaults(cell),
-    ...cmrFaults(cell),
+  const problems = [
+    ...('problems' in machine ? machine.problems : []),
+    ...cmdlineProblems(cell),
+    ...cmrProblems(cell),
+    ...faultProblems(cell),
+    ...expectProblems(cell),
   ]
-  if ('faults' in machine || faults.length > 0) return { faults }
+  if ('problems' in machine || problems.length > 0) return { problems }
   const { expect } = cell
   return {
     body: {
@@ -116,7 +118,7 @@ const convertibleMemory = ({ memory }: MachineSpec): Range[] =>
     range => intersect(range, { start: MIB, end: Infinity }) ?? [],
   )
 
-const cmrFaults = ({ tdx }: Cell): Fault[] =>
+const cmrProblems = ({ tdx }: Cell): Problem[] =>
   tdx.cmrs === 'auto'
     ? []
     : tdx.cmrs.flatMap(({ start, end }, i) =>
@@ -125,17 +127,42 @@ const cmrFaults = ({ tdx }: Cell): Fault[] =>
           : [{ at: ['tdx', 'cmrs', i], message: 'expected start below end' }],
       )
 
-const cmdlineFaults = (cell: Cell): Fault[] => {
+/** A fault that can never happen would make the scenario pass for nothing. */
+const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
+  tdx.faults.flatMap(({ cpu }, i) =>
+    cpu === undefined || cpu < machine.cpus
+      ? []
+      : [
+          {
+            at: ['tdx', 'faults', i, 'cpu'],
+            message: `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
+          },
+        ],
+  )
+
+const expectProblems = ({ expect }: Cell): Problem[] =>
+  (expect.regions ?? []).flatMap(({ start, end }, i) =>
+    start < end
+      ? []
+      : [
+          {
+            at: ['expect', 'regions', i],
+            message: 'expected start below end (end is the first byte after)',
+          },
+        ],
+  )
+
+const cmdlineProblems = (cell: Cell): Problem[] => {
   const { memmap, mem, append } = cell.cmdline
-  const fault = (at: Fault['at'], message: string): Fault => ({
+  const problem = (at: Problem['at'], message: string): Problem => ({
     at: ['cmdline', ...at],
     message,
   })
-  const faults = memmap.flatMap((value, i) => {
+  const problems = memmap.flatMap((value, i) => {
     const parsed = parseMemmap(value)
     return 'error' in parsed
       ? [
-          fault(
+          problem(
             ['memmap', i],
             `memmap=${value}: the kernel would not parse '${parsed.error.element}': ${parsed.error.message}`,
           ),
@@ -144,30 +171,32 @@ const cmdlineFaults = (cell: Cell): Fault[] => {
   })
   const limit = mem === undefined ? undefined : parseMem(mem)
   if (limit && 'error' in limit)
-    faults.push(fault(['mem'], `mem=${mem ?? ''}: ${limit.error.message}`))
+    problems.push(problem(['mem'], `mem=${mem ?? ''}: ${limit.error.message}`))
   append.forEach((word, i) => {
-    const message = appendFault(word)
-    if (message) faults.push(fault(['append', i], message))
+    const message = appendProblem(word)
+    if (message) problems.push(problem(['append', i], message))
   })
   if (wordsOf(cell).join(' ').length > MAX_WORDS_LENGTH)
-    faults.push(
-      fault(
+    problems.push(
+      problem(
         [],
         `the parameters are longer than ${MAX_WORDS_LENGTH} characters: the kernel would cut them off`,
       ),
     )
-  return faults
+  return problems
 }
 
-const appendFault = (word: string): string | undefined => {
+const appendProblem = (word: string): string | undefined => {
   // eslint-disable-next-line no-control-regex -- that is what is refused
   if (/[\u0000-\u001f\u007f]/.test(word))
     return 'control characters cannot be passed on a command line'
-  for (const part of splitWords(word)) {
-    const name = part.split('=')[0]!.replaceAll('-', '_')
-    if (RESERVED.includes(name) || part === '--')
-      return `'${part}' is set by the rig itself and cannot be changed`
-  }
+  if (splitWords(word).includes('--'))
+    return "'--' would hide what follows from the kernel"
+  const taken = parseCmdline(word).find(({ name }) =>
+    RESERVED.has(name.replaceAll('-', '_')),
+  )
+  if (taken)
+    return `'${taken.name}' is set by the rig itself and cannot be changed`
   const [error] = memoryParameters(word).errors
   return error && `'${error.element}': ${error.message}`
 }

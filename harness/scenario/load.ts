@@ -139,10 +139,10 @@ const oneCell = (
           ),
         ],
   )
-  if ('faults' in built)
+  if ('problems' in built)
     return [
       ...unknown,
-      ...built.faults.map(({ at, message }) =>
+      ...built.problems.map(({ at, message }) =>
         file.complain(map(at, 'value'), message),
       ),
     ]

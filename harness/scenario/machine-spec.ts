@@ -1,4 +1,4 @@
-import { MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
+import { KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
 import { type MachineMemory, q35Srat } from '../memory/firmware-map.ts'
 import { formatRange, overlaps } from '../memory/range.ts'
 import type { Cell } from './schema.ts'
@@ -14,7 +14,7 @@ export interface MachineSpec {
 }
 
 /** A complaint about a value of the cell. */
-export interface Fault {
+export interface Problem {
   readonly at: DataPath
   readonly message: string
 }
@@ -28,28 +28,30 @@ type Machine = Cell['machine']
 /** @returns the machine, or everything that is wrong with it */
 export const machineSpec = (
   machine: Machine,
-): { readonly spec: MachineSpec } | { readonly faults: readonly Fault[] } => {
+):
+  | { readonly spec: MachineSpec }
+  | { readonly problems: readonly Problem[] } => {
   const sizes = machine.nodes?.map(node => node.memory) ?? []
   const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
   const memory = { size: total, nodes: sizes }
   const nodeCpus = machine.nodes ? assignCpus(machine) : []
-  const faults = [
+  const problems = [
     ...memoryFaults(machine, memory),
     ...startFaults(machine, memory),
     ...cpuFaults(machine, nodeCpus),
     ...packageFaults(machine),
   ]
-  if (faults.length > 0) return { faults }
+  if (problems.length > 0) return { problems }
   const packages = machine.packages ?? defaultPackages(machine.cpus, nodeCpus)
   return { spec: { memory, cpus: machine.cpus, packages, nodeCpus } }
 }
 
-const fault = (at: DataPath, message: string): Fault => ({
+const fault = (at: DataPath, message: string): Problem => ({
   at: ['machine', ...at],
   message,
 })
 
-const memoryFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
+const memoryFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
   if (machine.nodes && machine.memory !== undefined)
     return [
       fault(
@@ -74,6 +76,14 @@ const memoryFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
         `expected whole MiB of memory in all, found ${memory.size} bytes`,
       ),
     ]
+  const border = borderInLegacyHole(memory)
+  if (border !== undefined)
+    return [
+      fault(
+        ['nodes', border],
+        'a node cannot end between 640K and 1M: there is no memory',
+      ),
+    ]
   return memory.nodes.flatMap((size, i) =>
     size % PAGE_SIZE === 0
       ? []
@@ -86,31 +96,44 @@ const memoryFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
   )
 }
 
+/** QEMU shifts the nodes that follow such a border; no machine has one. */
+const borderInLegacyHole = ({ nodes }: MachineMemory): number | undefined => {
+  let end = 0
+  const at = nodes.findIndex(size => {
+    end += size
+    return end > 640 * KIB && end < MIB
+  })
+  return at < 0 ? undefined : at
+}
+
 /** `start` is a statement: the file's writer says where a border is. */
-const startFaults = (machine: Machine, memory: MachineMemory): Fault[] => {
-  const faults: Fault[] = []
-  const placed = q35Srat(memory)
+const startFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
+  const problems: Problem[] = []
+  const placed = q35Srat(
+    memory,
+    memory.nodes.map(() => []),
+  )
   machine.nodes?.forEach((node, i) => {
     if (node.start === undefined) return
     const asked = { start: node.start, end: node.start + node.memory }
     const other = placed.find(range => range.node < i && overlaps(range, asked))
     const actual = placed.find(range => range.node === i)?.start
     if (other)
-      faults.push(
+      problems.push(
         fault(
           ['nodes', i, 'start'],
           `node ${i} at ${formatRange(asked)} overlaps node ${other.node} at ${formatRange(other)}`,
         ),
       )
     else if (actual !== undefined && actual !== node.start)
-      faults.push(
+      problems.push(
         fault(
           ['nodes', i, 'start'],
           `node ${i} starts at ${hex(actual)} on this machine, not at ${hex(node.start)}: nodes follow each other, with a gap below 4G`,
         ),
       )
   })
-  return faults
+  return problems
 }
 
 /** Nodes without a list share what the others left, in order. */
@@ -132,14 +155,14 @@ const assignCpus = ({ nodes = [], cpus }: Machine): number[][] => {
 const cpuFaults = (
   machine: Machine,
   nodeCpus: readonly (readonly number[])[],
-): Fault[] => {
-  const faults: Fault[] = []
+): Problem[] => {
+  const problems: Problem[] = []
   const owner = new Map<number, number>()
   nodeCpus.forEach((cpus, node) => {
     for (const cpu of cpus) {
       const other = owner.get(cpu)
       if (other !== undefined)
-        faults.push(
+        problems.push(
           fault(
             ['nodes', node, 'cpus'],
             other === node
@@ -148,7 +171,7 @@ const cpuFaults = (
           ),
         )
       else if (cpu >= machine.cpus)
-        faults.push(
+        problems.push(
           fault(
             ['nodes', node, 'cpus'],
             `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
@@ -161,11 +184,11 @@ const cpuFaults = (
     cpu => machine.nodes && !owner.has(cpu),
   )
   if (homeless.length > 0)
-    faults.push(fault(['nodes'], `CPU ${homeless.join(', ')} is on no node`))
-  return faults
+    problems.push(fault(['nodes'], `CPU ${homeless.join(', ')} is on no node`))
+  return problems
 }
 
-const packageFaults = ({ packages, cpus }: Machine): Fault[] =>
+const packageFaults = ({ packages, cpus }: Machine): Problem[] =>
   packages !== undefined && cpus % packages !== 0
     ? [
         fault(

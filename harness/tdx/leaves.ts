@@ -47,5 +47,3 @@ export const leafName = (leaf: number): string => {
   const name = NAMES.get(leaf)
   return name ? `TDH.${name.replaceAll('_', '.')}` : `leaf ${leaf}`
 }
-
-export const isLeafName = (name: string): name is LeafName => name in LEAF

@@ -102,6 +102,3 @@ const NAMES: ReadonlyMap<number, string> = new Map(
 /** The name of a status, without its details; undefined when unknown. */
 export const statusName = (value: bigint): string | undefined =>
   SOFTWARE.get(value) ?? NAMES.get(Number(value >> 32n))
-
-/** Bit 63 set, or any warning: Linux treats everything but 0 as a failure. */
-export const isSuccess = (value: bigint): boolean => value === 0n

@@ -4,12 +4,9 @@ export interface Span {
   readonly size: bigint
 }
 
-/** PAMT levels as status details number them. */
-export const PAMT_LEVELS = { '4K': 0, '2M': 1, '1G': 2 } as const
-
 /** TDMR_INFO (TDX module ABI; struct tdmr_info in tdx.h). */
 export interface TdmrInfo extends Span {
-  /** By level: 4K, 2M, 1G. */
+  /** By level, as status details number them: 4K, 2M, 1G. */
   readonly pamt: readonly [Span, Span, Span]
   /** All entries as given, also the empty ones at the end. */
   readonly reserved: readonly {

@@ -17,7 +17,7 @@ export const bodyOf = (cell: object): CaseBody => {
       ...cell,
     }),
   )
-  if ('faults' in built) throw new Error(JSON.stringify(built.faults))
+  if ('problems' in built) throw new Error(JSON.stringify(built.problems))
   return built.body
 }
 
@@ -38,7 +38,7 @@ const perfectConsole = (
   ...(layout.userMap ?? []).map(
     entry => `user: ${mem(entry)} ${e820TypeName(entry.type)}`,
   ),
-  ...q35Srat(body.machine.memory).map(
+  ...q35Srat(body.machine.memory, body.machine.nodeCpus).map(
     entry => `ACPI: SRAT: Node ${entry.node} PXM ${entry.node} ${mem(entry)}`,
   ),
   ...layout.memblock.map(range => `  node   ${range.node}: ${mem(range)}`),

@@ -11,6 +11,8 @@ export interface QemuPlan {
   readonly vmlinux: string
   readonly initramfs: string
   readonly cmdline: string
+  /** File the guest's console is written to. */
+  readonly consolePath: string
   /** Unix sockets on which we listen; QEMU connects to them. */
   readonly gdbSocket: string
   readonly qmpSocket: string
@@ -63,12 +65,8 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     ...memoryArguments(machine),
     ...['-kernel', plan.vmlinux, '-initrd', plan.initramfs],
     ...['-append', plan.cmdline],
-    ...[
-      '-chardev',
-      'stdio,id=console,signal=off',
-      '-serial',
-      'chardev:console',
-    ],
+    ...['-chardev', `file,id=console,path=${quote(plan.consolePath)}`],
+    ...['-serial', 'chardev:console'],
     // Stopped until the debugger lets it go.
     ...['-S', '-chardev', client('gdb', plan.gdbSocket), '-gdb', 'chardev:gdb'],
     ...['-chardev', client('qmp', plan.qmpSocket)],

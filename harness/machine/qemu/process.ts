@@ -19,15 +19,14 @@ export class QemuProcess {
   readonly exit: Promise<QemuExit>
   readonly #kill: () => void
 
-  constructor(
-    argv: readonly string[],
-    cwd: string,
-    onConsole: (chunk: Buffer) => void,
-  ) {
+  constructor(argv: readonly string[], cwd: string) {
     const child = execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
       cwd,
       stdin: 'ignore',
+      stdout: 'ignore',
       buffer: false,
+      // Its own session: Ctrl-C in our terminal is for us alone.
+      detached: true,
       encoding: 'buffer',
       reject: false,
       // Nothing of the caller's environment may change what is tested.
@@ -35,7 +34,6 @@ export class QemuProcess {
       extendEnv: false,
     })
     let stderr = ''
-    child.stdout.on('data', onConsole)
     child.stderr.on('data', (chunk: Buffer) => {
       if (stderr.length < STDERR_KEPT) stderr += chunk.toString('utf8')
     })

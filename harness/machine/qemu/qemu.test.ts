@@ -16,6 +16,7 @@ const plan = {
   vmlinux: '/c/vmlinux',
   initramfs: '/t/initramfs',
   cmdline: 'quiet a=b,c',
+  consolePath: '/t/console.log',
   gdbSocket: '/t/a,b/gdb',
   qmpSocket: '/t/qmp',
 }
@@ -44,7 +45,7 @@ t.test('the whole command line of a machine with nodes', async t => {
       '-numa cpu,node-id=0,socket-id=0,core-id=0,thread-id=0 -numa cpu,node-id=0,socket-id=0,core-id=1,thread-id=0 ' +
       '-numa cpu,node-id=1,socket-id=1,core-id=0,thread-id=0 -numa cpu,node-id=1,socket-id=1,core-id=1,thread-id=0 ' +
       '-kernel /c/vmlinux -initrd /t/initramfs -append quiet a=b,c ' +
-      '-chardev stdio,id=console,signal=off -serial chardev:console ' +
+      '-chardev file,id=console,path=/t/console.log -serial chardev:console ' +
       '-S -chardev socket,id=gdb,path=/t/a,,b/gdb,server=off -gdb chardev:gdb ' +
       '-chardev socket,id=qmp,path=/t/qmp,server=off -mon chardev=qmp,mode=control',
   )

@@ -14,10 +14,17 @@ export type QmpEvent = z.output<typeof eventSchema>
  */
 export class QmpEvents {
   readonly #events: QmpEvent[] = []
+  /** Resolves when QEMU is gone: no event can come any more. */
+  readonly closed: Promise<void>
 
   constructor(socket: Socket) {
     const lines = new LineSplitter()
     socket.on('error', () => undefined)
+    this.closed = new Promise(resolve => {
+      socket.once('close', () => {
+        resolve()
+      })
+    })
     socket.on('data', (chunk: Buffer) => {
       for (const line of lines.push(chunk)) this.#read(line)
     })
@@ -32,6 +39,14 @@ export class QmpEvents {
         event === 'SHUTDOWN' &&
         data['guest'] === true &&
         data['reason'] === 'guest-reset',
+    )
+  }
+
+  /** Somebody ended QEMU with a signal: not the guest, and not we. */
+  get endedBySignal(): boolean {
+    return this.#events.some(
+      ({ event, data }) =>
+        event === 'SHUTDOWN' && data['reason'] === 'host-signal',
     )
   }
 

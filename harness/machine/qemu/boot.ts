@@ -1,0 +1,184 @@
+import type { Socket } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
+import { InfraError, messageOf } from '../../base/errors.ts'
+import type { Debugger } from '../../emulate/debugger.ts'
+import { Emulation } from '../../emulate/emulation.ts'
+import { type Deadlines, Watchdog } from '../deadline.ts'
+import type { BootPlan, BootRecord, StuckCpu } from '../machine.ts'
+import type { Accel } from './argv.ts'
+import { ConsoleTail } from './console-tail.ts'
+import { GdbClient } from './gdb.ts'
+import type { QemuProcess } from './process.ts'
+
+/** What ended the wait for a boot, before its evidence is collected. */
+export type Ending =
+  | { readonly kind: 'settled' | 'silence' | 'deadline' | 'interrupted' }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'broken'; readonly error: unknown }
+
+/** A QEMU that does not even answer its debugger is not waited for. */
+const DIAGNOSIS_TIMEOUT = 5_000
+
+/** A QEMU that starts connects within milliseconds. */
+const CONNECT_TIMEOUT = 30_000
+
+/** One boot under way: whatever happens first ends it. */
+export class Boot {
+  readonly console: ConsoleTail
+  readonly #plan: BootPlan
+  readonly #deadlines: Deadlines
+  readonly #accel: Accel
+  readonly #start: number
+  #end: (ending: Ending) => void = () => undefined
+  #touch: () => void = () => undefined
+  #guest: Debugger | undefined
+  #emulation: Emulation | undefined
+
+  /** @param start performance.now() when the boot began */
+  constructor(
+    plan: BootPlan,
+    deadlines: Deadlines,
+    accel: Accel,
+    start: number,
+  ) {
+    this.#plan = plan
+    this.#deadlines = deadlines
+    this.#accel = accel
+    this.#start = start
+    this.console = new ConsoleTail(
+      plan.directory,
+      start,
+      () => {
+        this.#touch()
+        if (this.console.reader.settled) this.#end({ kind: 'settled' })
+      },
+      error => {
+        this.#end({ kind: 'broken', error: consoleFailure(error) })
+      },
+    )
+  }
+
+  [Symbol.dispose](): void {
+    this.console[Symbol.dispose]()
+  }
+
+  /** QEMU's debugger answered: the guest could run. */
+  get attached(): boolean {
+    return this.#guest !== undefined
+  }
+
+  async run(
+    qemu: QemuProcess,
+    connection: Promise<Socket>,
+    signal: AbortSignal,
+  ): Promise<Ending> {
+    const ended = new Promise<Ending>(resolve => {
+      this.#end = resolve
+    })
+    const onAbort = (): void => {
+      this.#end({ kind: 'interrupted' })
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    using watchdog = new Watchdog(this.#deadlines, kind => {
+      this.#end({ kind })
+    })
+    this.#touch = () => {
+      watchdog.touch()
+    }
+    void qemu.exit.then(() => {
+      this.#end({ kind: 'gone' })
+    })
+    this.#emulate(connection).catch((error: unknown) => {
+      // QEMU is ending: its exit tells more than the lost connection.
+      const lost = error instanceof InfraError && error.code === 'GDB_CLOSED'
+      if (!lost) this.#end({ kind: 'broken', error })
+    })
+    try {
+      return await ended
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  async #emulate(connection: Promise<Socket>): Promise<void> {
+    const { kernel, platform, machine } = this.#plan
+    const silent = new AbortController()
+    const socket = await Promise.race([
+      connection,
+      setTimeout(CONNECT_TIMEOUT, undefined, {
+        signal: silent.signal,
+        ref: false,
+      }),
+    ]).finally(() => {
+      // Its rejection has no reader any more.
+      silent.abort()
+    })
+    if (!socket)
+      throw new InfraError(
+        'QEMU_MUTE',
+        `expected QEMU to connect to its debugger socket within ${CONNECT_TIMEOUT / 1000} s, it did not: is it really a QEMU?`,
+      )
+    this.#guest = await GdbClient.attach(socket, machine.cpus)
+    this.#emulation = new Emulation({
+      guest: this.#guest,
+      kernel: kernel.sites,
+      platform,
+      lateBreakpoints: this.#accel === 'kvm',
+      onActivity: () => {
+        this.#touch()
+      },
+    })
+    await this.#emulation.run()
+  }
+
+  /** Where every vCPU is, when the guest gave no sign of life. */
+  async stuck(ending: Ending): Promise<StuckCpu[]> {
+    if (ending.kind !== 'silence' && ending.kind !== 'deadline') return []
+    try {
+      return await Promise.race([
+        this.#whereStuck(),
+        setTimeout(DIAGNOSIS_TIMEOUT, [], { ref: false }),
+      ])
+    } catch {
+      // The hang is the finding; that it cannot be looked into changes nothing.
+      return []
+    }
+  }
+
+  async #whereStuck(): Promise<StuckCpu[]> {
+    const guest = this.#guest
+    if (!guest || !this.#emulation) return []
+    await this.#emulation.freeze()
+    const { image } = this.#plan.kernel
+    return Promise.all(
+      Array.from({ length: guest.cpus }, async (_, cpu) => {
+        const { rip } = await guest.registers(cpu)
+        return { cpu, rip, symbol: image.symbolize(rip) }
+      }),
+    )
+  }
+
+  /** What the boot left behind; QEMU has ended. */
+  evidence(): Omit<BootRecord, 'end' | 'stuck' | 'cmdline' | 'argv'> {
+    this.console.read()
+    const { reader, consolePath, timesPath, firstByte } = this.console
+    reader.end()
+    return {
+      facts: reader.facts(),
+      effectiveCmdline: this.#emulation?.cmdline,
+      keyidReads: this.#emulation?.keyidReads ?? 0,
+      seamcalls: this.#emulation?.trace ?? [],
+      regions: this.#emulation?.regions,
+      tdmrs: this.#emulation?.tdmrs,
+      timing: { total: performance.now() - this.#start, firstByte },
+      ...{ consolePath, timesPath },
+      tail: reader.tail,
+    }
+  }
+}
+
+const consoleFailure = (error: unknown): InfraError =>
+  new InfraError('CONSOLE', `cannot keep the console: ${messageOf(error)}`, {
+    cause: error,
+  })

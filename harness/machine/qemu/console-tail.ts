@@ -1,0 +1,99 @@
+import {
+  type FSWatcher,
+  closeSync,
+  openSync,
+  readSync,
+  watch,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { ConsoleReader } from '../../console/reader.ts'
+
+const CHUNK = 64 * 1024
+
+/**
+ * Follows the file QEMU writes the guest's console to, and notes at what host
+ * time each piece arrived.
+ *
+ * A file and not a pipe: QEMU writes single bytes, a unix socket holds 278 of
+ * those, and when it is full QEMU's UART drops what the guest sends
+ * (serial_xmit(), hw/char/serial.c). A file takes them all, however late we read.
+ */
+export class ConsoleTail {
+  readonly reader = new ConsoleReader()
+  readonly consolePath: string
+  readonly timesPath: string
+  readonly #start: number
+  readonly #onBytes: () => void
+  readonly #onError: (error: unknown) => void
+  readonly #console: number
+  readonly #times: number
+  readonly #watcher: FSWatcher
+  readonly #buffer = Buffer.alloc(CHUNK)
+  #offset = 0
+  #firstByte: number | null = null
+
+  /**
+   * @param start the time to count from (performance.now())
+   * @param onBytes called after new bytes were read
+   */
+  constructor(
+    directory: string,
+    start: number,
+    onBytes: () => void,
+    onError: (error: unknown) => void,
+  ) {
+    this.#start = start
+    this.#onBytes = onBytes
+    this.#onError = onError
+    this.consolePath = join(directory, 'console.log')
+    this.timesPath = join(directory, 'console.times')
+    writeFileSync(this.consolePath, '')
+    this.#console = openSync(this.consolePath, 'r')
+    this.#times = openSync(this.timesPath, 'w')
+    this.#watcher = watch(this.consolePath, () => {
+      this.read()
+    })
+    this.#watcher.on('error', onError)
+  }
+
+  /** Milliseconds to the first byte. */
+  get firstByte(): number | null {
+    return this.#firstByte
+  }
+
+  /** Reads what is there and was not read yet. */
+  read(): void {
+    try {
+      for (;;) {
+        const length = readSync(
+          this.#console,
+          this.#buffer,
+          0,
+          CHUNK,
+          this.#offset,
+        )
+        if (length === 0) return
+        this.#take(length)
+      }
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #take(length: number): void {
+    const time = performance.now() - this.#start
+    this.#firstByte ??= time
+    writeSync(this.#times, `${time.toFixed(1)} ${this.#offset} ${length}\n`)
+    this.#offset += length
+    this.reader.push(this.#buffer.subarray(0, length))
+    this.#onBytes()
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher.close()
+    closeSync(this.#console)
+    closeSync(this.#times)
+  }
+}
