@@ -27,7 +27,7 @@ export type Basis = 'machine' | 'console'
 
 /** All there is to judge a boot by. */
 export interface Context {
-  readonly item: Pick<Case, 'expect' | 'machine' | 'platform'>
+  readonly item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>
   readonly prediction: Prediction
   /** The predicted layout; from the console where the model does not follow. */
   readonly layout: Layout

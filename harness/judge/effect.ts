@@ -19,10 +19,13 @@ const invalid = (
 const formatEntry = (entry: E820Entry): string =>
   `${formatRange(entry)} ${e820TypeName(entry.type)}`
 
-/** The kernel got the command line word by word. */
+/**
+ * The kernel got the command line word by word. The kernel's own copy counts;
+ * what it prints is cut off at a kilobyte.
+ */
 export const checkCmdline: Check = ({ record }) => {
-  const { cmdline } = record.facts
-  if (cmdline === null)
+  const effective = record.effectiveCmdline ?? record.facts.cmdline
+  if (effective === null)
     return [
       invalid(
         'cmdline',
@@ -32,7 +35,7 @@ export const checkCmdline: Check = ({ record }) => {
   const difference = firstDifference(
     'word',
     splitWords(record.cmdline),
-    splitWords(cmdline),
+    splitWords(effective),
     word => word,
   )
   return difference
@@ -46,9 +49,19 @@ export const checkCmdline: Check = ({ record }) => {
     : []
 }
 
+/** The kernel asked for the KeyIDs, and it was the rig that answered. */
+export const checkInterposition: Check = ({ record }) =>
+  record.end !== 'settled' || record.keyidReads > 0
+    ? []
+    : [
+        invalid(
+          'interposition',
+          'the kernel never read MSR 0x87 (IA32_MKTME_KEYID_PARTITIONING): it saw no TDX platform at all',
+        ),
+      ]
+
 /** The firmware handed over the map of the machine that was asked for. */
-export const checkFirmwareMap: Check = ({ record, layout, basis }) => {
-  if (basis === 'console') return []
+export const checkFirmwareMap: Check = ({ record, layout }) => {
   const difference = firstDifference(
     'entry',
     layout.firmwareMap,
@@ -67,8 +80,7 @@ export const checkFirmwareMap: Check = ({ record, layout, basis }) => {
 }
 
 /** `mem=` and `memmap=` changed the map the way they must. */
-export const checkUserMap: Check = ({ record, layout, basis }) => {
-  if (basis === 'console') return []
+export const checkUserMap: Check = ({ record, layout }) => {
   const { userMap } = record.facts
   if (!layout.userMap && !userMap) return []
   if (!userMap)
@@ -96,21 +108,33 @@ export const checkUserMap: Check = ({ record, layout, basis }) => {
 }
 
 /** The NUMA topology reached the kernel, and it was not thrown away. */
-export const checkSrat: Check = ({ item, record, layout, basis }) => {
-  if (basis === 'console') return []
+export const checkSrat: Check = ({ item, record, layout }) => {
   const { srat, numaFallback } = record.facts
-  if (layout.numaFallback === 'NUMA turned off') return []
+  const expected = announcedFallback(layout.numaFallback)
+  if (numaFallback !== expected)
+    return [
+      invalid(
+        'srat',
+        `how the kernel found its nodes: expected ${expected ?? 'from the SRAT'}, found ${numaFallback ?? 'from the SRAT'}`,
+      ),
+    ]
+  if (expected === NUMA_OFF) return []
+  const { memory, nodeCpus } = item.machine
   const difference = firstDifference(
     'entry',
-    q35Srat(item.machine.memory, item.machine.nodeCpus),
+    q35Srat(memory, nodeCpus),
     srat,
     formatNodeRange,
   )
-  if (difference)
-    return [
-      invalid('srat', `the SRAT's memory: ${difference.message}`, difference),
-    ]
-  return numaFallback !== null && !layout.numaFallback
-    ? [invalid('srat', `the kernel dropped the SRAT: ${numaFallback}`)]
+  return difference
+    ? [invalid('srat', `the SRAT's memory: ${difference.message}`, difference)]
     : []
+}
+
+const NUMA_OFF = 'NUMA turned off'
+
+/** dummy_numa_init() has one line for all reasons but numa=off. */
+const announcedFallback = (fallback: string | undefined): string | null => {
+  if (fallback === undefined) return null
+  return fallback === NUMA_OFF ? NUMA_OFF : 'No NUMA configuration found'
 }

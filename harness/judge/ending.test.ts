@@ -14,7 +14,7 @@ t.test('a boot without a result fails, with the evidence', async t => {
   t.equal(silent.verdict, 'fail')
   t.match(
     silent.text,
-    /no sign of life; the last console line is 'tdxrig: trigger.*the last SEAMCALL was TDH.SYS.RD on CPU 0; CPU 0 at cpu_idle\+0x3, CPU 1 at 0x20/,
+    /no sign of life; the last console line is 'tdxrig: trigger.*the last SEAMCALL was TDH.SYS.TDMR.INIT on CPU 0; CPU 0 at cpu_idle\+0x3, CPU 1 at 0x20/,
   )
   t.match(judged(NODES, { end: 'reset' }).text, /reset itself/)
   t.match(

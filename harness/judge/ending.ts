@@ -160,16 +160,3 @@ const checkPrediction = ({ record, prediction }: Context): Reason[] => {
         ),
       ]
 }
-
-/** Every SEAMCALL the kernel reports as failed was answered that way. */
-export const checkSeamcalls: Check = ({ record }) =>
-  record.facts.tdx.failedSeamcalls.flatMap(({ leaf, status, line }) =>
-    record.seamcalls.some(call => call.leaf === leaf && call.status === status)
-      ? []
-      : [
-          fail(
-            'seamcalls',
-            `the kernel reports ${leafName(leaf)} failed with ${hex(status)} (console line ${line}), which the module never returned`,
-          ),
-        ],
-  )

@@ -4,10 +4,12 @@ import { MODULE_LIMITS } from '../tdx/platform.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Basis, Check, Context, Reason, Verdict } from './context.ts'
-import { checkEnd, checkOutcome, checkSeamcalls } from './ending.ts'
+import { checkEnd, checkOutcome } from './ending.ts'
+import { checkSeamcalls, checkSequence, checkTrigger } from './seamcalls.ts'
 import {
   checkCmdline,
   checkFirmwareMap,
+  checkInterposition,
   checkSrat,
   checkUserMap,
 } from './effect.ts'
@@ -31,6 +33,7 @@ export interface Judgement {
 /** In the order in which a person wants to read what is wrong. */
 const CHECKS: readonly Check[] = [
   checkCmdline,
+  checkInterposition,
   checkFirmwareMap,
   checkUserMap,
   checkSrat,
@@ -42,6 +45,8 @@ const CHECKS: readonly Check[] = [
   checkPamt,
   checkKeyids,
   checkSeamcalls,
+  checkSequence,
+  checkTrigger,
 ]
 
 /** What can be looked at when the kernel is meant to die on the way. */

@@ -1,23 +1,26 @@
+import { MIB } from '../base/units.ts'
 import type { Outcome, Stage } from '../console/outcome.ts'
 import { STAGES, STAGE_OF_LEAF } from '../console/outcome.ts'
-import { parseCmdline } from '../memory/cmdline.ts'
 import { q35FirmwareMap, q35Srat } from '../memory/firmware-map.ts'
 import { type Layout, predictLayout } from '../memory/predict.ts'
 import {
   type Range,
   contains,
   formatNodeRange,
+  totalSize,
   union,
 } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
-import { LEAF } from '../tdx/leaves.ts'
+import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import {
-  type Fault,
+  MAX_KEYIDS,
   MAX_PACKAGES,
   MODULE_LIMITS,
   privateKeyids,
+  validCmrs,
 } from '../tdx/platform.ts'
 import { status } from '../tdx/status.ts'
+import { fewerCpus } from './seamcalls.ts'
 
 /** How TDX must end on a boot. */
 export interface PredictedOutcome {
@@ -43,6 +46,9 @@ export interface Prediction {
 const EIO = -5
 const ENODEV = -19
 const ENOSPC = -28
+
+/** Below this a boot runs out of memory before it comes to TDX. */
+const TOO_LITTLE = 128 * MIB
 
 type CaseInput = Pick<Case, 'machine' | 'platform' | 'words'>
 
@@ -81,11 +87,16 @@ export const predictOutcome = (
       outcome: undefined,
       open: 'the kernel panics: Invalid user supplied memory map',
     }
+  if (totalSize(layout.regions) < TOO_LITTLE)
+    return {
+      outcome: undefined,
+      open: 'a kernel needs more memory than this to boot',
+    }
   const before = earlyOutcome(item)
   if (before) return { outcome: before, open: undefined }
   const failures = [
-    ...faultFailures(item),
     ...platformFailures(item),
+    ...faultFailures(item),
     ...tdmrFailures(layout),
     ...configFailures(item, layout),
   ].sort((a, b) => order(a.stage) - order(b.stage))
@@ -144,27 +155,44 @@ const failure = (
 const ENTROPY_TRIES = 10
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
+/** Leaves the initialisation of Linux 6.8 to 6.15 calls. */
+const CALLED: ReadonlySet<LeafName> = new Set([
+  ...(['SYS_INIT', 'SYS_LP_INIT', 'SYS_RD'] as const),
+  ...(['SYS_CONFIG', 'SYS_KEY_CONFIG', 'SYS_TDMR_INIT'] as const),
+])
+
 const faultFailures = ({ platform }: CaseInput): Failure[] =>
-  platform.faults.flatMap(fault => {
+  platform.faults.flatMap((fault): Failure[] => {
     const stage = STAGE_OF_LEAF.get(LEAF[fault.leaf])
-    if (!stage || isRetried(fault)) return []
+    if (!stage || !CALLED.has(fault.leaf)) return []
     if (fault.cpu !== undefined && fault.leaf !== 'SYS_LP_INIT')
       return [{ stage, open: `which CPU executes ${fault.leaf} is not known` }]
-    if (fault.cpu !== undefined && fault.cpu >= platform.lps) return []
+    if (fault.status === NO_ENTROPY) {
+      if (fault.times < ENTROPY_TRIES) return []
+      // CPUs that try at the same time use up the refusals together.
+      const shared = fault.cpu === undefined && platform.lps > 1
+      if (shared && fault.times < ENTROPY_TRIES * platform.lps)
+        return [{ stage, open: 'which CPU is refused how often is not known' }]
+    }
     return [failure(stage, EIO, `the platform makes ${fault.leaf} fail`)]
   })
-
-const isRetried = (fault: Fault): boolean =>
-  fault.status === NO_ENTROPY && fault.times < ENTROPY_TRIES
 
 const platformFailures = ({ platform, words }: CaseInput): Failure[] => {
   const failures: Failure[] = []
   if (!platform.moduleLoaded)
     failures.push(failure('sys-init', ENODEV, 'the TDX module is not loaded'))
   const [, endKeyid] = privateKeyids(platform)
-  if (endKeyid > 2048)
+  if (endKeyid > MAX_KEYIDS)
     failures.push(
-      failure('sys-init', EIO, 'the module takes 2047 KeyIDs at most'),
+      failure('sys-init', EIO, `the module takes KeyIDs below ${MAX_KEYIDS}`),
+    )
+  if (!validCmrs(platform))
+    failures.push(
+      failure(
+        'sys-init',
+        EIO,
+        'the CMRs overlap, or are not in order or pages',
+      ),
     )
   if (new Set(platform.packageOf).size > MAX_PACKAGES)
     failures.push(
@@ -174,13 +202,11 @@ const platformFailures = ({ platform, words }: CaseInput): Failure[] => {
         `the module takes ${MAX_PACKAGES} packages at most`,
       ),
     )
-  const fewer = parseCmdline(words.join(' ')).find(({ name }) =>
-    ['maxcpus', 'nr_cpus', 'nosmp'].includes(name),
-  )
-  if (fewer && platform.lps > 1)
+  const fewer = fewerCpus(words)
+  if (fewer !== undefined && platform.lps > 1)
     failures.push({
-      stage: 'sys-config',
-      open: `${fewer.name} decides how many logical processors are initialised`,
+      stage: 'lp-init',
+      open: `${fewer} decides how many logical processors are initialised`,
     })
   return failures
 }
@@ -190,7 +216,7 @@ const tdmrFailures = ({ tdmrOutcome }: Layout): Failure[] => {
     case 'fits':
       return []
     case 'open':
-      return [{ stage: 'reserved-areas', open: tdmrOutcome.reason }]
+      return [{ stage: tdmrOutcome.stage, open: tdmrOutcome.reason }]
     case 'exhausted':
       return [
         failure(

@@ -3,7 +3,12 @@ import t from 'tap'
 import { holds } from '../testing/property.ts'
 import { GIB, MIB } from '../base/units.ts'
 import { E820 } from './e820.ts'
-import { q35FirmwareMap, q35Srat, ramRanges } from './firmware-map.ts'
+import {
+  nodeNumbers,
+  q35FirmwareMap,
+  q35Srat,
+  ramRanges,
+} from './firmware-map.ts'
 import { assignNodes, memblockMemory } from './numa.ts'
 import { predictLayout } from './predict.ts'
 import { NO_NODE, totalSize, union } from './range.ts'
@@ -273,3 +278,11 @@ t.test(
     )
   },
 )
+
+t.test('nodes are numbered in the order of their first CPU', async t => {
+  t.same(nodeNumbers([[0], [1]]), [0, 1])
+  t.same(nodeNumbers([[1], [0]]), [1, 0])
+  t.same(nodeNumbers([[], [0], [1]]), [2, 0, 1])
+  t.same(nodeNumbers([[], [], []]), [0, 1, 2])
+  t.same(nodeNumbers([]), [])
+})

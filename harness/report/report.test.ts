@@ -69,7 +69,7 @@ t.test('the document follows its own schema', async t => {
       basis: 'machine',
       memory: [{ start: '0x100000', end: '0x7ffe0000', node: 0 }, {}, {}],
     },
-    seamcalls: [{ name: 'TDH.SYS.RD', status: '0x0', statusName: 'SUCCESS' }],
+    seamcalls: [{ name: 'TDH.SYS.INIT', status: '0x0', statusName: 'SUCCESS' }],
     reproduce:
       "./scripts/tdxrig run scenarios/group/name.yaml --kernel kernel --filter 'group/name[x=1]@kernel'",
   })

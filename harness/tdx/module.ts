@@ -2,10 +2,12 @@ import { GlobalMetadata, NO_FIELD } from './metadata.ts'
 import { LEAF, LEAVES_BEFORE_READY, isVersioned } from './leaves.ts'
 import {
   MAX_CMRS,
+  MAX_KEYIDS,
   MAX_PACKAGES,
   MODULE_LIMITS,
   type Platform,
   privateKeyids,
+  validCmrs,
 } from './platform.ts'
 import { OPERAND, status } from './status.ts'
 import {
@@ -15,7 +17,7 @@ import {
   failed,
   invalid,
 } from './seamcall.ts'
-import { checkTdmrs } from './sys-config.ts'
+import { checkTdmr } from './sys-config.ts'
 import { CMR_ARRAY_ALIGNMENT, encodeSysInfo } from './sys-info.ts'
 import {
   TDMR_INFO_ALIGNMENT,
@@ -121,9 +123,8 @@ export class TdxModule {
     if (rcx !== 0n) return invalid(OPERAND.RCX)
     if (this.#state !== 'SYSINIT_PENDING')
       return failed(status('SYS_INIT_NOT_PENDING'))
-    // KeyIDs are 11 bits wide for the module: the last one must be below 2048.
     const [, endKeyid] = privateKeyids(this.#platform)
-    if (endKeyid > 2048)
+    if (endKeyid > MAX_KEYIDS)
       return failed(status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED'))
     if (!validCmrs(this.#platform)) return failed(status('CMR_LIST_INVALID'))
     this.#state = 'SYSINIT_DONE'
@@ -175,7 +176,7 @@ export class TdxModule {
 
   /** tdh_sys_config.c */
   async #sysConfig(call: SeamcallInput): Promise<SeamcallOutcome> {
-    const { lps, cmrs, physicalBits } = this.#platform
+    const { lps } = this.#platform
     if (this.#state !== 'SYSINIT_DONE' || this.#initializedLps.size < lps)
       return failed(status('SYS_CONFIG_NOT_PENDING'))
     if (
@@ -186,38 +187,44 @@ export class TdxModule {
     if (count > BigInt(MODULE_LIMITS.maxTdmrs) || count < 1n)
       return invalid(OPERAND.RDX)
     if (!this.#privateKeyid(call.r8)) return invalid(OPERAND.R8)
-    const tdmrs = await this.#readTdmrs(call.rcx, Number(count))
-    if (!tdmrs) return invalid(OPERAND.RCX)
-    this.#offered = tdmrs
-    const wrong = checkTdmrs(tdmrs, {
-      cmrs,
-      maxAddress: 1n << BigInt(physicalBits),
-      pamtEntrySize: MODULE_LIMITS.pamtEntrySize,
-    })
+    const wrong = await this.#takeTdmrs(call.rcx, Number(count))
     if (wrong !== undefined) return failed(wrong)
     this.#state = 'SYSCONFIG_DONE'
     return done()
   }
 
-  async #readTdmrs(
-    array: bigint,
-    count: number,
-  ): Promise<TdmrInfo[] | undefined> {
-    const bytes = await this.#memory.read(Number(array), count * 8)
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  /**
+   * Reads and checks the TDMRs one by one, as the module does: what is wrong
+   * with the first comes before the address of the second.
+   *
+   * @returns the first status that fails; all that can be read is kept
+   */
+  async #takeTdmrs(array: bigint, count: number): Promise<bigint | undefined> {
+    const { cmrs, physicalBits } = this.#platform
+    const limits = {
+      cmrs,
+      maxAddress: 1n << BigInt(physicalBits),
+      pamtEntrySize: MODULE_LIMITS.pamtEntrySize,
+    }
+    const bytes = Buffer.from(await this.#memory.read(Number(array), count * 8))
     const tdmrs: TdmrInfo[] = []
+    let wrong: bigint | undefined
     for (let i = 0; i < count; i++) {
-      const address = view.getBigUint64(8 * i, true)
-      if (!this.#sharedAddress(address, TDMR_INFO_SIZE, TDMR_INFO_ALIGNMENT))
-        return undefined
+      const address = bytes.readBigUInt64LE(8 * i)
+      if (!this.#sharedAddress(address, TDMR_INFO_SIZE, TDMR_INFO_ALIGNMENT)) {
+        wrong ??= status('OPERAND_INVALID', OPERAND.RCX)
+        break
+      }
       tdmrs.push(
         decodeTdmrInfo(
           await this.#memory.read(Number(address), TDMR_INFO_SIZE),
           MODULE_LIMITS.maxReservedPerTdmr,
         ),
       )
+      wrong ??= checkTdmr(tdmrs, i, limits)
     }
-    return tdmrs
+    this.#offered = tdmrs
+    return wrong
   }
 
   /** tdh_sys_key_config.c */
@@ -279,14 +286,3 @@ export class TdxModule {
     return hkid >= BigInt(start) && hkid < BigInt(end)
   }
 }
-
-/** The CMR table must be ascending, disjoint and 4 KiB-aligned. */
-const validCmrs = ({ cmrs }: Platform): boolean =>
-  cmrs.length <= MAX_CMRS &&
-  cmrs.every(
-    (cmr, i) =>
-      cmr.start % 4096 === 0 &&
-      cmr.end % 4096 === 0 &&
-      cmr.start < cmr.end &&
-      cmr.start >= (cmrs[i - 1]?.end ?? 0),
-  )

@@ -52,3 +52,17 @@ export const MODULE_LIMITS: TdmrLimits = {
 /** MAX_CMR and MAX_PKGS of the module (include/tdx_api_defs.h). */
 export const MAX_CMRS = 32
 export const MAX_PACKAGES = 8
+
+/** KeyIDs are 11 bits wide for the module. */
+export const MAX_KEYIDS = 2048
+
+/** The CMR table must be ascending, disjoint and 4 KiB-aligned. */
+export const validCmrs = ({ cmrs }: Pick<Platform, 'cmrs'>): boolean =>
+  cmrs.length <= MAX_CMRS &&
+  cmrs.every(
+    (cmr, i) =>
+      cmr.start % 4096 === 0 &&
+      cmr.end % 4096 === 0 &&
+      cmr.start < cmr.end &&
+      cmr.start >= (cmrs[i - 1]?.end ?? 0),
+  )

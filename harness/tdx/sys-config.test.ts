@@ -1,13 +1,8 @@
 import t from 'tap'
 import { GIB, MIB } from '../base/units.ts'
 import { type StatusName, statusName, statusWithBytes } from './status.ts'
-import { checkTdmrs } from './sys-config.ts'
-import {
-  type Span,
-  type TdmrInfo,
-  decodeTdmrInfo,
-  reservedSpans,
-} from './tdmr-info.ts'
+import { type ConfigLimits, checkTdmr } from './sys-config.ts'
+import { type Span, type TdmrInfo } from './tdmr-info.ts'
 
 const G = BigInt(GIB)
 const PAGE = 4096n
@@ -43,6 +38,18 @@ const tdmr = (at: bigint, change: Partial<TdmrInfo> = {}): TdmrInfo => ({
   reserved: areas(),
   ...change,
 })
+
+/** All TDMRs in order, to the first status that fails. */
+const checkTdmrs = (
+  tdmrs: readonly TdmrInfo[],
+  limits: ConfigLimits,
+): bigint | undefined => {
+  for (const index of tdmrs.keys()) {
+    const wrong = checkTdmr(tdmrs, index, limits)
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}
 
 const check = (...tdmrs: TdmrInfo[]): string => {
   const status = checkTdmrs(tdmrs, limits)
@@ -275,19 +282,4 @@ t.test('a hole of the CMRs inside a TDMR must be reserved', async t => {
     checkTdmrs([tdmr(1n, { reserved: areas(hole) })], { ...limits, cmrs }),
     undefined,
   )
-})
-
-t.test('TDMR_INFO as it lies in memory', async t => {
-  const bytes = Buffer.alloc(512)
-  ;[G, 2n * G, 3n, 4n, 5n, 6n, 7n, 8n, PAGE, 2n * PAGE].forEach((value, i) =>
-    bytes.writeBigUInt64LE(value, 8 * i),
-  )
-  const info = decodeTdmrInfo(bytes, 16)
-  t.same(info.pamt, [
-    { base: 7n, size: 8n },
-    { base: 5n, size: 6n },
-    { base: 3n, size: 4n },
-  ])
-  t.equal(info.reserved.length, 16)
-  t.same(reservedSpans(info), [{ base: G + PAGE, size: 2n * PAGE }])
 })

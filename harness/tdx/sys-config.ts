@@ -33,20 +33,13 @@ const overlap = (a: Span, b: Span): boolean =>
 const fail = (name: StatusName, ...bytes: number[]): bigint =>
   statusWithBytes(name, ...bytes)
 
-/** Runs all checks on all TDMRs. @returns the failing status, if any */
-export const checkTdmrs = (
-  tdmrs: readonly TdmrInfo[],
-  limits: ConfigLimits,
-): Result => {
-  for (const index of tdmrs.keys()) {
-    const failed = checkTdmr(tdmrs, index, limits)
-    if (failed !== undefined) return failed
-  }
-  return undefined
-}
-
-/** The checks on one TDMR, given those before it. */
-const checkTdmr = (
+/**
+ * The checks on one TDMR, given those before it.
+ *
+ * @param tdmrs at least those up to `index`
+ * @returns the first status that fails, if any
+ */
+export const checkTdmr = (
   tdmrs: readonly TdmrInfo[],
   index: number,
   limits: ConfigLimits,

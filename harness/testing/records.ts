@@ -1,3 +1,4 @@
+import { LEAF } from '../tdx/leaves.ts'
 import { ConsoleReader } from '../console/reader.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
@@ -38,6 +39,7 @@ const perfectConsole = (
   ...(layout.userMap ?? []).map(
     entry => `user: ${mem(entry)} ${e820TypeName(entry.type)}`,
   ),
+  ...(layout.numaFallback === undefined ? [] : [layout.numaFallback]),
   ...q35Srat(body.machine.memory, body.machine.nodeCpus).map(
     entry => `ACPI: SRAT: Node ${entry.node} PXM ${entry.node} ${mem(entry)}`,
   ),
@@ -91,6 +93,29 @@ const perfectTdmrs = ({
   })
 }
 
+/** The SEAMCALLs of Linux 6.12, all of which succeed. */
+const perfectTrace = (
+  { platform }: CaseBody,
+  { layout }: Prediction,
+): BootRecord['seamcalls'] => {
+  const call = (leaf: number, cpu = 0, rcx = 0n) => ({
+    ...{ leaf, cpu, rcx, status: 0n, rdx: 0n, r8: 0n },
+  })
+  const firstOf = (own: number): number => platform.packageOf.indexOf(own)
+  return [
+    call(LEAF.SYS_INIT),
+    ...platform.packageOf.map((_, cpu) => call(LEAF.SYS_LP_INIT, cpu)),
+    call(LEAF.SYS_RD),
+    call(LEAF.SYS_CONFIG),
+    ...[...new Set(platform.packageOf)].map(own =>
+      call(LEAF.SYS_KEY_CONFIG, firstOf(own)),
+    ),
+    ...layout.tdmrs.map(({ start }) =>
+      call(LEAF.SYS_TDMR_INIT, 0, BigInt(start)),
+    ),
+  ]
+}
+
 /** The record of a boot in which everything is as predicted. */
 export const perfectRecord = (
   body: CaseBody,
@@ -110,7 +135,9 @@ export const perfectRecord = (
     end: 'settled',
     facts: reader.facts(),
     cmdline: body.words.join(' '),
-    seamcalls: [{ leaf: 34, status: 0n, cpu: 0, rcx: 0n, rdx: 0n, r8: 0n }],
+    effectiveCmdline: undefined,
+    keyidReads: 1,
+    seamcalls: perfectTrace(body, prediction),
     regions: prediction.layout.regions,
     tdmrs: perfectTdmrs(prediction),
     stuck: [],

@@ -1,0 +1,134 @@
+import { hex } from '../base/units.ts'
+import type { SeamcallTrace } from '../emulate/emulation.ts'
+import { parseCmdline } from '../memory/cmdline.ts'
+import { LEAF, leafName } from '../tdx/leaves.ts'
+import { status } from '../tdx/status.ts'
+import type { Check, Reason } from './context.ts'
+
+/** What the kernel asked of the module, against what it says about it. */
+
+const fail = (check: string, message: string): Reason => ({
+  kind: 'fail',
+  check,
+  message,
+})
+
+/** sc_retry() tries again on this one, silently. */
+const NO_ENTROPY = status('RND_NO_ENTROPY')
+
+/** Failed SEAMCALLs and lines about them belong together, both ways. */
+export const checkSeamcalls: Check = ({ record }) => {
+  const { failedSeamcalls } = record.facts.tdx
+  const invented = failedSeamcalls.filter(
+    ({ leaf, status }) =>
+      !record.seamcalls.some(
+        call => call.leaf === leaf && call.status === status,
+      ),
+  )
+  const hidden = record.seamcalls.filter(
+    ({ leaf, status }) =>
+      status !== null &&
+      status !== 0n &&
+      status !== NO_ENTROPY &&
+      !failedSeamcalls.some(
+        line => line.leaf === leaf && line.status === status,
+      ),
+  )
+  return [
+    ...invented.map(({ leaf, status, line }) =>
+      fail(
+        'seamcalls',
+        `the kernel reports ${leafName(leaf)} failed with ${hex(status)} (console line ${line}), which the module never returned`,
+      ),
+    ),
+    ...hidden.map(({ leaf, status, cpu }) =>
+      fail(
+        'seamcalls',
+        `${leafName(leaf)} on CPU ${cpu} returned ${hex(status ?? 0n)}, and the kernel said nothing about it`,
+      ),
+    ),
+  ]
+}
+
+/** An initialisation is complete only when every part of it was done. */
+export const checkSequence: Check = ({ item, record, layout }) => {
+  if (record.facts.tdx.outcome !== 'initialized') return []
+  const { seamcalls } = record
+  const { packageOf } = item.platform
+  const cpus = cpusOf(seamcalls, LEAF.SYS_LP_INIT)
+  const keyed = cpusOf(seamcalls, LEAF.SYS_KEY_CONFIG).map(
+    cpu => packageOf[cpu] ?? -1,
+  )
+  const initialised = succeeded(seamcalls, LEAF.SYS_TDMR_INIT).map(({ rcx }) =>
+    Number(rcx),
+  )
+  return [
+    ...missing(packageOf.keys(), cpus, cpu => `TDH.SYS.LP.INIT on CPU ${cpu}`),
+    ...missing(
+      new Set(packageOf),
+      keyed,
+      own => `TDH.SYS.KEY.CONFIG on package ${own}`,
+    ),
+    ...missing(
+      layout.tdmrs.map(({ start }) => start),
+      initialised,
+      base => `TDH.SYS.TDMR.INIT of the TDMR at ${hex(base)}`,
+    ),
+  ]
+}
+
+const succeeded = (
+  calls: readonly SeamcallTrace[],
+  wanted: number,
+): SeamcallTrace[] =>
+  calls.filter(({ leaf, status }) => leaf === wanted && status === 0n)
+
+const cpusOf = (calls: readonly SeamcallTrace[], wanted: number): number[] =>
+  succeeded(calls, wanted).map(({ cpu }) => cpu)
+
+const missing = (
+  needed: Iterable<number>,
+  done: readonly number[],
+  what: (value: number) => string,
+): Reason[] =>
+  [...needed]
+    .filter(value => !done.includes(value))
+    .map(value =>
+      fail(
+        'sequence',
+        `the kernel says initialized, but ${what(value)} never succeeded`,
+      ),
+    )
+
+/** Parameters after which not every CPU comes up. */
+export const fewerCpus = (words: readonly string[]): string | undefined =>
+  parseCmdline(words.join(' ')).find(({ name }) =>
+    FEWER_CPUS.has(name.replaceAll('-', '_')),
+  )?.name
+
+const FEWER_CPUS: ReadonlySet<string> = new Set([
+  ...['maxcpus', 'nr_cpus', 'nosmp', 'possible_cpus', 'disable_cpu_apicid'],
+  ...['nolapic', 'noapic', 'disableapic', 'acpi', 'noacpi'],
+])
+
+/** What the trigger got back agrees with what the kernel printed. */
+export const checkTrigger: Check = ({ item, record }) => {
+  const { trigger, tdx } = record.facts
+  if (!trigger) return []
+  const success = trigger.cpuEnable === 0 && trigger.enable === 0
+  const reasons: Reason[] = []
+  if (success !== (tdx.outcome === 'initialized'))
+    reasons.push(
+      fail(
+        'trigger',
+        `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${trigger.cpuEnable} and tdx_enable() ${trigger.enable ?? 'was not called'}`,
+      ),
+    )
+  if (trigger.cpus !== item.machine.cpus && !fewerCpus(item.words))
+    reasons.push({
+      kind: 'invalid',
+      check: 'cpus',
+      message: `expected ${item.machine.cpus} CPUs online, found ${trigger.cpus}`,
+    })
+  return reasons
+}
