@@ -1,42 +1,52 @@
-import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from './errors.ts'
+import { ensureFolder } from './output.ts'
+
+export interface LockOptions {
+  /** Called once when somebody else holds the lock. */
+  readonly onWait: () => void
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined
+}
 
 /**
  * Runs an action while holding an exclusive lock on a file. The lock is the
  * kernel's (flock): it is gone the moment this process is, however it ends.
- *
- * @param onWait called once when somebody else holds the lock
  */
 export const withLock = async <T>(
   path: string,
   action: () => Promise<T>,
-  onWait: () => void,
+  { onWait, signal }: LockOptions,
 ): Promise<T> => {
-  await mkdir(dirname(path), { recursive: true })
+  await ensureFolder(dirname(path))
   // Says "locked" once it has the lock, and holds it until stdin closes.
-  const holder = execa('flock', ['-x', path, 'sh', '-c', 'echo locked; cat'], {
-    stdin: 'pipe',
-    stderr: 'ignore',
-    reject: false,
+  const holder = execa(
+    'flock',
+    ['-x', path, 'sh', '-c', 'echo locked; read -r _'],
+    {
+      stdin: 'pipe',
+      stderr: 'ignore',
+      reject: false,
+      buffer: false,
+      ...(signal && { cancelSignal: signal }),
+    },
+  )
+  const ended = holder.then(result => {
+    signal?.throwIfAborted()
+    throw new InfraError(
+      'LOCK',
+      `cannot lock ${path} with flock: ${result.message ?? `exit code ${result.exitCode ?? 'none'}`}`,
+    )
   })
+  // Whoever awaits it handles the error; later nobody does.
+  ended.catch(() => undefined)
   const timer = setTimeout(onWait, 200)
   try {
-    await new Promise<void>((resolve, reject) => {
-      holder.stdout.once('data', () => {
-        resolve()
-      })
-      holder.once('exit', code => {
-        reject(
-          new InfraError(
-            'LOCK',
-            `flock on ${path} ended with ${code ?? 'a signal'}`,
-          ),
-        )
-      })
-      holder.once('error', reject)
-    })
+    await Promise.race([
+      new Promise(resolve => holder.stdout.once('data', resolve)),
+      ended,
+    ])
     clearTimeout(timer)
     return await action()
   } finally {

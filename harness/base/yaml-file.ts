@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { distance } from 'fastest-levenshtein'
 import {
   type Document,
@@ -13,6 +13,7 @@ import {
   parseDocument,
 } from 'yaml'
 import { UsageError, messageOf, systemCode } from './errors.ts'
+import { visible } from './text.ts'
 
 /** Where something stands in a file, both from 1. */
 export interface Place {
@@ -143,8 +144,18 @@ export class YamlFile {
   }
 }
 
+/** A scenario is a page of text; more is a mistake. */
+const MAX_SIZE = 2 ** 20
+
 const readText = async (path: string): Promise<string> => {
   try {
+    const { size, isFile } = await stat(path).then(info => ({
+      size: info.size,
+      isFile: info.isFile() || info.isDirectory(),
+    }))
+    if (!isFile) throw new Error('it is no regular file')
+    if (size > MAX_SIZE)
+      throw new Error(`it has ${size} bytes, ${MAX_SIZE} are allowed`)
     return await readFile(path, 'utf8')
   } catch (error) {
     const why =
@@ -159,11 +170,15 @@ const readText = async (path: string): Promise<string> => {
   }
 }
 
+/** Characters of a source line that are shown. */
+const MAX_SOURCE = 160
+
 /** `file:3:5: message`, the line and a caret under the place. */
 export const formatComplaint = (complaint: Complaint): string => {
-  const { path, place, message, source } = complaint
+  const { path, place, message } = complaint
+  const source = complaint.source.slice(0, MAX_SOURCE)
   const number = String(place.line)
-  const indent = ' '.repeat(place.column - 1)
+  const indent = ' '.repeat(Math.min(place.column, MAX_SOURCE) - 1)
   const width = Math.max(
     1,
     Math.min(place.width, source.length - place.column + 1),
@@ -172,7 +187,9 @@ export const formatComplaint = (complaint: Complaint): string => {
     `${path}:${place.line}:${place.column}: ${message}`,
     `  ${number} | ${source}`,
     `  ${' '.repeat(number.length)} | ${indent}${'^'.repeat(width)}`,
-  ].join('\n')
+  ]
+    .map(visible)
+    .join('\n')
 }
 
 /** One error for all complaints: nothing is done when any file is wrong. */

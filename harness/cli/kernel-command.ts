@@ -1,3 +1,4 @@
+import { RigError } from '../base/errors.ts'
 import { buildKernel } from '../kernel/build.ts'
 import { cachedKernel, kernelDirectory, kernelKey } from '../kernel/cache.ts'
 import { loadRecipe, recipeNames } from '../kernel/recipe.ts'
@@ -20,8 +21,9 @@ const state = async (name: string): Promise<string> => {
     return (await cachedKernel(name, key))
       ? `built: ${kernelDirectory(name, key)}`
       : 'not built'
-  } catch {
-    return `not built: ${recipe.debianPackage} is not installed`
+  } catch (error) {
+    if (error instanceof RigError) return `not built: ${error.message}`
+    throw error
   }
 }
 

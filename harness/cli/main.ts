@@ -5,7 +5,7 @@ import {
   InvalidArgumentError,
   Option,
 } from 'commander'
-import { RigError } from '../base/errors.ts'
+import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { VERSION } from './version.ts'
 
 /** The only place that exits or prints errors for people. */
@@ -132,6 +132,11 @@ const report = (error: unknown): number => {
     process.stderr.write(`tdxrig: ${error.message}\n`)
     return error.exitCode
   }
+  // The surroundings: a full disk, a missing folder, no rights.
+  if (systemCode(error) !== undefined) {
+    process.stderr.write(`tdxrig: ${messageOf(error)}\n`)
+    return 3
+  }
   const trace = error instanceof Error ? error.stack : String(error)
   process.stderr.write(
     `tdxrig: a defect of tdxrig itself, please report it:\n${trace ?? ''}\n`,
@@ -142,7 +147,12 @@ const report = (error: unknown): number => {
 // The reader of a pipe may leave: nobody is told, nothing breaks.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code === 'EPIPE') return
+    process.exitCode = 3
+    if (stream === process.stdout)
+      process.stderr.write(
+        `tdxrig: cannot write the output: ${error.message}\n`,
+      )
   })
 }
 

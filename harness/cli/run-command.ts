@@ -2,6 +2,11 @@ import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import colors from 'picocolors'
 import { UsageError } from '../base/errors.ts'
+import {
+  checkOutputFile,
+  checkOutputFolder,
+  writeWhole,
+} from '../base/output.ts'
 import { projectRoot } from '../base/paths.ts'
 import { recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
@@ -13,7 +18,7 @@ import { tapHeader, tapPoint } from '../report/tap.ts'
 import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
 import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
-import { ResultStore, writeWhole } from '../run/store.ts'
+import { ResultStore } from '../run/store.ts'
 import { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
@@ -39,6 +44,9 @@ export const runCommand = async (
   const controller = onInterrupt()
   const { signal } = controller
   const cases = await selectCases(paths, flags)
+  // Whatever cannot be written must be known before anything is booted.
+  if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
+  if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
   const qemu = await findQemu()
   const started = new Date()
   const begin = performance.now()
@@ -58,11 +66,13 @@ export const runCommand = async (
       first!,
       workspace,
       progress.step,
+      signal,
     )
     const machine = new QemuMachine({ binary: qemu.binary, ...choice })
     const store = await ResultStore.create(flags.out, started)
     const results = await runCases({
       ...{ cases, machine, kernels, workspace, store, signal },
+      flags: flags.accel === 'auto' ? [] : ['--accel', flags.accel],
       jobs: flags.jobs ?? availableParallelism(),
       events: reporting(flags.reporter, cases, store, progress),
     })

@@ -3,7 +3,8 @@ import type { FailedSeamcall, TdxFacts, TriggerResult } from './facts.ts'
 import { STAGE_OF_LEAF, type Stage } from './outcome.ts'
 import type { Record } from './record.ts'
 
-const UNKNOWN_KEPT = 100
+/** Kept of lists that a hostile console could grow without end. */
+const KEPT = 100
 
 /** Folds the TDX lines of a console into one outcome. */
 export class TdxReader {
@@ -32,7 +33,7 @@ export class TdxReader {
     this.#readKeyids(value)
     this.#readNumbers(value)
     const failed = failedSeamcall(value, record.line)
-    if (failed)
+    if (failed && this.#facts.failedSeamcalls.length < KEPT)
       this.#update({
         failedSeamcalls: [...this.#facts.failedSeamcalls, failed],
       })
@@ -100,7 +101,7 @@ export class TdxReader {
   }
 
   #keepUnknown(text: string): void {
-    if (this.#facts.unknown.length < UNKNOWN_KEPT)
+    if (this.#facts.unknown.length < KEPT)
       this.#update({ unknown: [...this.#facts.unknown, text] })
   }
 

@@ -51,8 +51,11 @@ export const buildKernel = async (
         onProgress,
         ...(signal && { signal }),
       }),
-    () => {
-      onProgress({ phase: 'wait for another build of this kernel', files: 0 })
+    {
+      signal,
+      onWait: () => {
+        onProgress({ phase: 'wait for another build of this kernel', files: 0 })
+      },
     },
   )
 }

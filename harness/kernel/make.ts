@@ -33,19 +33,24 @@ export interface Command {
 export class BuildLog {
   readonly path: string
   readonly #onProgress: OnProgress
-  readonly #signal: AbortSignal | undefined
+  /** Ends the step that runs. */
+  readonly signal: AbortSignal | undefined
   #files = 0
 
   constructor(path: string, onProgress: OnProgress, signal?: AbortSignal) {
     this.path = path
     this.#onProgress = onProgress
-    this.#signal = signal
+    this.signal = signal
   }
 
   /** @throws InfraError with the lines that say why it failed */
   async run({ phase, file, args, cwd }: Command): Promise<void> {
     this.#onProgress({ phase, files: this.#files })
     const log = createWriteStream(this.path, { flags: 'a' })
+    let broken: Error | undefined
+    log.on('error', error => {
+      broken ??= error
+    })
     log.write(`\n$ cd ${cwd} && ${[file, ...args].join(' ')}\n`)
     const child = execa(
       'setpriv',
@@ -58,7 +63,7 @@ export class BuildLog {
         all: true,
         buffer: false,
         reject: false,
-        ...(this.#signal && { cancelSignal: this.#signal }),
+        ...(this.signal && { cancelSignal: this.signal }),
       },
     )
     child.all.on('data', (chunk: Buffer) => {
@@ -72,6 +77,11 @@ export class BuildLog {
     }
     const result = await child
     await new Promise(resolve => log.end(resolve))
+    if (broken)
+      throw new InfraError(
+        'BUILD_LOG',
+        `cannot write the build log ${this.path}: ${broken.message}`,
+      )
     if (result.isCanceled)
       throw new InfraError('INTERRUPTED', `interrupted while: ${phase}`)
     if (result.failed) throw await this.#failure(phase, result.exitCode)

@@ -27,7 +27,7 @@ export const unpackSource = async (
     async () => {
       if (!(await exists(directory))) await unpack(recipe, directory, log)
     },
-    () => undefined,
+    { onWait: () => undefined, signal: log.signal },
   )
   return directory
 }

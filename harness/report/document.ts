@@ -15,6 +15,7 @@ import type { CaseResult, ResultDocument } from './schema.ts'
 const common = (
   item: Case,
   prediction: Prediction,
+  flags: readonly string[],
 ): Omit<CaseResult, 'verdict' | 'reasons'> => ({
   id: item.id,
   scenario: item.scenario,
@@ -39,7 +40,7 @@ const common = (
   cmdline: null,
   argv: [],
   console: null,
-  reproduce: reproduce(item),
+  reproduce: reproduce(item, flags),
 })
 
 /** The result of a case that was booted and judged. */
@@ -48,10 +49,11 @@ export const judgedCase = (
   judgement: Judgement,
   record: BootRecord,
   consolePath: string,
+  flags: readonly string[],
 ): CaseResult => {
   const { facts } = record
   const { tdx } = facts
-  const base = common(item, judgement.prediction)
+  const base = common(item, judgement.prediction, flags)
   return {
     ...base,
     verdict: judgement.verdict,
@@ -92,7 +94,10 @@ export const judgedCase = (
           ? null
           : round(record.timing.firstByte),
     },
-    cmdline: { asked: record.cmdline, effective: facts.cmdline },
+    cmdline: {
+      asked: record.cmdline,
+      effective: record.effectiveCmdline ?? facts.cmdline,
+    },
     argv: [...record.argv],
     console: consolePath,
   }
@@ -102,9 +107,10 @@ export const judgedCase = (
 export const failedCase = (
   item: Case,
   prediction: Prediction,
+  flags: readonly string[],
   message: string,
 ): CaseResult => ({
-  ...common(item, prediction),
+  ...common(item, prediction, flags),
   verdict: 'error',
   reasons: [{ kind: 'error', check: 'machine', message }],
 })
@@ -184,10 +190,13 @@ const predictedOf = ({
 export const shellQuote = (word: string): string =>
   /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
-const reproduce = ({ scenario, id, kernel }: Case): string =>
+const reproduce = (
+  { scenario, id, kernel }: Case,
+  flags: readonly string[],
+): string =>
   [
     ...['./scripts/tdxrig', 'run', scenario],
-    ...['--kernel', kernel, '--filter', id],
+    ...['--kernel', kernel, '--filter', id, ...flags],
   ]
     .map(shellQuote)
     .join(' ')

@@ -1,4 +1,5 @@
 import type { Colors } from 'picocolors/types.js'
+import { visible } from '../base/text.ts'
 import type { CaseResult, ResultDocument } from './schema.ts'
 
 /** Text for people: one line a case, reasons below, a summary at the end. */
@@ -32,7 +33,7 @@ export const prettyCase = (
   folder: string,
   colors: Colors,
 ): string => {
-  const head = `${MARK[result.verdict](colors)} ${result.id}`
+  const head = `${MARK[result.verdict](colors)} ${visible(result.id)}`
   const tail = colors.dim(
     [outcome(result), seconds(result.timing.totalMs)]
       .filter(Boolean)
@@ -46,9 +47,10 @@ export const prettyCase = (
       : [`console: ${folder}/${result.console}`]),
     `again: ${result.reproduce}`,
   ]
-  return [`${head}  ${tail}`, ...details.map(line => `          ${line}`)].join(
-    '\n',
-  )
+  return [
+    `${head}  ${tail}`,
+    ...details.map(line => `          ${visible(line)}`),
+  ].join('\n')
 }
 
 export const prettySummary = (
@@ -66,10 +68,10 @@ export const prettySummary = (
   const rate = cases.length / (durationMs / 60_000)
   const ok =
     summary.pass + summary.skip === cases.length && !document.interrupted
-  const text = `${cases.length} cases: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)`
+  const text = `${cases.length} case${cases.length === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)`
   return [
     ...(document.interrupted
-      ? [colors.yellow('interrupted: the cases below were finished')]
+      ? [colors.yellow('interrupted: only the cases above were finished')]
       : []),
     ok ? colors.green(text) : colors.red(text),
     colors.dim(document.rig.machine),

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml'
-import type { CaseResult, ResultDocument } from './schema.ts'
+import { visible } from '../base/text.ts'
+import type { CaseResult } from './schema.ts'
 
 /** TAP 14 (https://testanything.org/tap-version-14-specification.html). */
 
@@ -20,18 +21,9 @@ export const tapPoint = (result: CaseResult, number: number): string => {
     : line + diagnostic(result)
 }
 
-/** The document as one TAP stream. */
-export const tapReport = (document: ResultDocument): string =>
-  tapHeader(document.cases.length) +
-  document.cases.map((result, i) => tapPoint(result, i + 1)).join('') +
-  (document.interrupted ? 'Bail out! interrupted\n' : '')
-
 /** `#` begins a directive and line feeds a new line: neither may be meant. */
 const escape = (text: string): string =>
-  text
-    .replaceAll('\\', '\\\\')
-    .replaceAll('#', '\\#')
-    .replace(/\s*[\r\n]+\s*/g, ' ')
+  visible(text.replaceAll('\\', '\\\\').replaceAll('#', '\\#'))
 
 const diagnostic = (result: CaseResult): string => {
   const data = {

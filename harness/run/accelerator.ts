@@ -1,6 +1,6 @@
 import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { messageOf } from '../base/errors.ts'
+import { InfraError, messageOf } from '../base/errors.ts'
 import { cacheRoot } from '../base/paths.ts'
 import { MIB } from '../base/units.ts'
 import type { Accel } from '../machine/qemu/argv.ts'
@@ -36,8 +36,25 @@ export const chooseAccelerator = async (
   kernel: PreparedKernel,
   workspace: Workspace,
   onStep: (text: string) => void,
+  signal: AbortSignal,
 ): Promise<Accelerator> => {
-  if (choice !== 'auto') return { accel: choice, reason: 'as asked for' }
+  if (choice === 'tcg') return { accel: 'tcg', reason: 'as asked for' }
+  const answer = await kvmOrTcg(qemu, kernel, workspace, onStep, signal)
+  if (choice === 'kvm' && answer.accel !== 'kvm')
+    throw new InfraError(
+      'NO_KVM',
+      `expected KVM to run guests, but ${answer.reason}: use --accel tcg`,
+    )
+  return answer
+}
+
+const kvmOrTcg = async (
+  qemu: Qemu,
+  kernel: PreparedKernel,
+  workspace: Workspace,
+  onStep: (text: string) => void,
+  signal: AbortSignal,
+): Promise<Accelerator> => {
   try {
     await access(KVM, constants.R_OK | constants.W_OK)
   } catch {
@@ -48,7 +65,9 @@ export const chooseAccelerator = async (
   onStep(
     `find out whether KVM runs guests here, for ${PROOF_DEADLINE / 1000} s at most`,
   )
-  const answer = await prove(qemu, kernel, workspace)
+  const answer = await prove(qemu, kernel, workspace, signal)
+  // What was interrupted proves nothing.
+  signal.throwIfAborted()
   await remember(qemu, answer)
   return answer
 }
@@ -57,6 +76,7 @@ const prove = async (
   { binary }: Qemu,
   kernel: PreparedKernel,
   workspace: Workspace,
+  signal: AbortSignal,
 ): Promise<Accelerator> => {
   const machine = new QemuMachine({
     binary,
@@ -79,13 +99,13 @@ const prove = async (
         ...proof.body,
         directory: await workspace.directory('kvm-proof'),
       },
-      AbortSignal.timeout(2 * PROOF_DEADLINE),
+      signal,
     )
     return record.facts.tdx.outcome === 'initialized'
       ? { accel: 'kvm', reason: 'a small machine initialised TDX under KVM' }
       : {
           accel: 'tcg',
-          reason: `${KVM} opens, but no guest initialised TDX under it within ${PROOF_DEADLINE / 1000} s`,
+          reason: `${KVM} opens, but runs no guest`,
         }
   } catch (error) {
     return { accel: 'tcg', reason: `KVM does not work: ${messageOf(error)}` }
@@ -110,7 +130,7 @@ const remembered = async (qemu: Qemu): Promise<Accelerator | undefined> => {
     return (accel === 'kvm' || accel === 'tcg') && typeof reason === 'string'
       ? {
           accel,
-          reason: `${reason} (found out earlier on this boot of the host)`,
+          reason: `${reason} (remembered)`,
         }
       : undefined
   } catch {

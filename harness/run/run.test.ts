@@ -4,8 +4,10 @@ import {
   readFileSync,
   readdirSync,
   readlinkSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
+import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import { withLock } from '../base/lock.ts'
@@ -17,7 +19,8 @@ import { bodyOf, perfectRecord } from '../testing/records.ts'
 import { eventually } from '../testing/cli.ts'
 import type { PreparedKernel } from './kernels.ts'
 import { runCases } from './run.ts'
-import { ResultStore, folderName, writeWhole } from './store.ts'
+import { checkOutputFile, ensureFolder, writeWhole } from '../base/output.ts'
+import { ResultStore, folderName } from './store.ts'
 import { Workspace } from './workspace.ts'
 
 t.test('a workspace is gone when it is disposed of', async t => {
@@ -81,7 +84,7 @@ t.test(
     }
     await using workspace = Workspace.create()
     const results = await runCases({
-      ...{ cases, machine, workspace, jobs: 2 },
+      ...{ cases, machine, workspace, jobs: 2, flags: [] },
       kernels: new Map([['k', {} as PreparedKernel]]),
       store: await ResultStore.create(t.testdirName, new Date(0)),
       signal: new AbortController().signal,
@@ -112,33 +115,25 @@ t.test('a lock is held by one, and waited for', async t => {
       await held
       order.push('first out')
     },
-    () => undefined,
+    { onWait: () => undefined },
   )
   t.ok(await eventually(() => order.length === 1))
   let waited = false
-  const second = withLock(
-    path,
-    async () => order.push('second'),
-    () => (waited = true),
-  )
+  const second = withLock(path, async () => order.push('second'), {
+    onWait: () => (waited = true),
+  })
   t.ok(await eventually(() => waited), 'it says that it waits')
   release()
   await Promise.all([first, second])
   t.same(order, ['first in', 'first out', 'second'])
   await t.rejects(
-    withLock(
-      path,
-      () => Promise.reject(new Error('inside')),
-      () => undefined,
-    ),
+    withLock(path, () => Promise.reject(new Error('inside')), {
+      onWait: () => undefined,
+    }),
     /inside/,
   )
   t.equal(
-    await withLock(
-      path,
-      async () => 5,
-      () => undefined,
-    ),
+    await withLock(path, async () => 5, { onWait: () => undefined }),
     5,
     'and is free again',
   )
@@ -178,4 +173,33 @@ t.test('what is remembered of a file goes when the file changes', async t => {
     (await Promise.all(many)).every(value => value === '3'),
     'all at once',
   )
+})
+
+t.test('outputs: devices and pipes are written to, never replaced', async t => {
+  const folder = t.testdir({ file: 'x', sub: {} })
+  const fifo = join(folder, 'fifo')
+  execFileSync('mkfifo', [fifo])
+  const reader = execFile('cat', [fifo])
+  let read = ''
+  reader.stdout?.on('data', (text: string) => (read += text))
+  await writeWhole(fifo, 'hello')
+  await new Promise(resolve => reader.once('close', resolve))
+  t.equal(read, 'hello')
+  t.ok(statSync(fifo).isFIFO(), 'still a pipe')
+  await writeWhole('/dev/null', 'x')
+  t.ok(statSync('/dev/null').isCharacterDevice())
+  await checkOutputFile('--json', '/dev/null')
+  await checkOutputFile('--json', join(folder, 'new'))
+  for (const path of [
+    '',
+    '-',
+    join(folder, 'sub'),
+    '/nonexistent/x',
+    join(folder, 'file', 'x'),
+  ])
+    await t.rejects(checkOutputFile('--json', path), { code: 'OUTPUT' }, path)
+  await ensureFolder(join(folder, 'a', 'b', 'c'))
+  t.ok(existsSync(join(folder, 'a', 'b', 'c')))
+  await t.rejects(ensureFolder('/proc/tdxrig/x'), { code: 'ENOENT' })
+  await t.rejects(ensureFolder(join(folder, 'file', 'x')), /ENOTDIR|EEXIST/)
 })

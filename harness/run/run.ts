@@ -1,5 +1,5 @@
 import PQueue from 'p-queue'
-import { InfraError, messageOf } from '../base/errors.ts'
+import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { judge } from '../judge/judge.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly workspace: Workspace
   readonly store: ResultStore
   readonly jobs: number
+  /** Options that a run of one case alone must repeat. */
+  readonly flags: readonly string[]
   readonly signal: AbortSignal
   readonly events: RunEvents
 }
@@ -62,8 +64,12 @@ const runCase = async (
     return await bootAndJudge(item, prediction, index, options)
   } catch (error) {
     if (options.signal.aborted) return undefined
-    if (!(error instanceof InfraError)) throw error
-    return failedCase(item, prediction, messageOf(error))
+    // One case must not end the others, not even by a defect of ours.
+    const ours = error instanceof RigError || systemCode(error) !== undefined
+    const text = ours
+      ? messageOf(error)
+      : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+    return failedCase(item, prediction, options.flags, text)
   }
 }
 
@@ -71,7 +77,7 @@ const bootAndJudge = async (
   item: Case,
   prediction: Prediction,
   index: number,
-  { machine, kernels, workspace, store, signal }: RunOptions,
+  { machine, kernels, workspace, store, signal, flags }: RunOptions,
 ): Promise<CaseResult> => {
   const kernel = kernels.get(item.kernel)
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
@@ -90,5 +96,6 @@ const bootAndJudge = async (
     judge(item, prediction, record),
     record,
     await store.keepConsole(item.id, record),
+    flags,
   )
 }

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
-import {
-  copyFile,
-  mkdir,
-  rename,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises'
+import { copyFile, rename, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
+import {
+  checkOutputFolder,
+  ensureFolder,
+  whole,
+  writeWhole,
+} from '../base/output.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import type { ResultDocument } from '../report/schema.ts'
 
@@ -28,8 +27,9 @@ export class ResultStore {
     started: Date,
   ): Promise<ResultStore> {
     const stamp = started.toISOString().replaceAll(/[:.]/g, '-')
+    if (out === '') await checkOutputFolder('--out', out)
     const path = resolve(out ?? join('results', stamp))
-    await mkdir(path, { recursive: true })
+    await checkOutputFolder('--out', path)
     if (out === undefined) await pointTo(path)
     return new ResultStore(path)
   }
@@ -41,7 +41,7 @@ export class ResultStore {
   /** Moves the console of a boot here. @returns its path in the document */
   async keepConsole(id: string, record: BootRecord): Promise<string> {
     const directory = join(this.path, 'cases', folderName(id))
-    await mkdir(directory, { recursive: true })
+    await ensureFolder(directory)
     const target = join(directory, basename(record.consolePath))
     await whole(target, path => copyFile(record.consolePath, path))
     await whole(join(directory, basename(record.timesPath)), path =>
@@ -52,24 +52,6 @@ export class ResultStore {
 
   async writeDocument(document: ResultDocument): Promise<void> {
     await writeWhole(this.document, `${JSON.stringify(document, null, 2)}\n`)
-  }
-}
-
-/** Writes a file so that it is there as a whole or not at all. */
-export const writeWhole = (path: string, text: string): Promise<void> =>
-  whole(path, temporary => writeFile(temporary, text))
-
-const whole = async (
-  path: string,
-  write: (temporary: string) => Promise<void>,
-): Promise<void> => {
-  const temporary = `${path}.${process.pid}.partial`
-  try {
-    await write(temporary)
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
   }
 }
 

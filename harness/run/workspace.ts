@@ -2,6 +2,19 @@ import { spawn } from 'node:child_process'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import tmp from 'tmp'
+import { InfraError, messageOf } from '../base/errors.ts'
+
+const privateFolder = (): string => {
+  try {
+    return tmp.dirSync({ prefix: 'tdxrig', mode: 0o700 }).name
+  } catch (error) {
+    throw new InfraError(
+      'TMPDIR',
+      `cannot make a temporary folder: ${messageOf(error)}; set TMPDIR to a folder that can be written`,
+      { cause: error },
+    )
+  }
+}
 
 /**
  * A private temporary folder for sockets, initramfs images and consoles under
@@ -18,7 +31,7 @@ export class Workspace implements AsyncDisposable {
   }
 
   static create(): Workspace {
-    const { name } = tmp.dirSync({ prefix: 'tdxrig', mode: 0o700 })
+    const name = privateFolder()
     // Its own session: Ctrl-C in our terminal must not end it first.
     const reaper = spawn(
       'sh',

@@ -1,0 +1,97 @@
+import { constants } from 'node:fs'
+import { access, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { UsageError, messageOf, systemCode } from './errors.ts'
+
+/**
+ * Makes a folder and those above it. Not mkdir(recursive): that one never
+ * returns below /proc (Node.js 20).
+ */
+export const ensureFolder = async (path: string): Promise<void> => {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return
+    if (code !== 'ENOENT' || dirname(path) === path) throw error
+    await ensureFolder(dirname(path))
+    await mkdir(path)
+  }
+}
+
+/**
+ * Writes a file so that it is there as a whole or not at all. What is no
+ * regular file, a pipe or a device, is written to and never replaced.
+ *
+ * @param write puts the content at the path it is given
+ */
+export const whole = async (
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> => {
+  if (await isSpecial(path)) {
+    await write(path)
+    return
+  }
+  const temporary = `${path}.${process.pid}.partial`
+  try {
+    await write(temporary)
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+export const writeWhole = (path: string, text: string): Promise<void> =>
+  whole(path, temporary => writeFile(temporary, text))
+
+const isSpecial = async (path: string): Promise<boolean> => {
+  try {
+    const info = await stat(path)
+    return !info.isFile() && !info.isDirectory()
+  } catch {
+    return false
+  }
+}
+
+const unusable = (option: string, path: string, why: string): UsageError =>
+  new UsageError('OUTPUT', `cannot write to ${option} '${path}': ${why}`)
+
+/**
+ * Makes sure that a file can be written later, before anything is booted.
+ *
+ * @throws UsageError when it cannot
+ */
+export const checkOutputFile = async (
+  option: string,
+  path: string,
+): Promise<void> => {
+  if (path === '' || path === '-')
+    throw unusable(option, path, 'expected a file name (or /dev/stdout)')
+  if (await isSpecial(path)) return
+  const info = await stat(path).catch(() => undefined)
+  if (info?.isDirectory()) throw unusable(option, path, 'it is a folder')
+  const folder = dirname(resolve(path))
+  try {
+    await access(folder, constants.W_OK)
+    if (!(await stat(folder)).isDirectory())
+      throw new Error(`${folder} is no folder`)
+  } catch (error) {
+    throw unusable(option, path, messageOf(error))
+  }
+}
+
+/** The same for a folder, which is made. @throws UsageError */
+export const checkOutputFolder = async (
+  option: string,
+  path: string,
+): Promise<void> => {
+  if (path === '') throw unusable(option, path, 'expected the name of a folder')
+  try {
+    await ensureFolder(path)
+    await access(path, constants.W_OK)
+  } catch (error) {
+    throw unusable(option, path, messageOf(error))
+  }
+}
