@@ -54,7 +54,7 @@ const layerRules = LAYERS.map((layer, level) => ({
 }))
 
 export default tseslint.config(
-  { ignores: ['dist', 'results', 'node_modules', '.tap'] },
+  { ignores: ['dist', 'bundles', 'results', 'node_modules', '.tap'] },
   js.configs.recommended,
   {
     files: ['harness/**/*.ts'],

@@ -9,18 +9,39 @@ import {
 /** Maps a path of the checked data to the path of its value, or its key. */
 export type PathMap = (path: DataPath, about: 'value' | 'key') => DataPath
 
+/** A check that failed, and how to get from data to file. */
+export interface Failed {
+  readonly file: YamlFile
+  readonly schema: z.ZodType
+  readonly error: z.ZodError
+  /** What was checked. */
+  readonly data: unknown
+  readonly map?: PathMap
+  /** Keys of the top level that another schema takes care of. */
+  readonly alsoAllowed?: readonly string[]
+}
+
 /** What a schema finds wrong, as complaints with places. */
-export const complaintsOf = (
-  file: YamlFile,
-  schema: z.ZodType,
-  error: z.ZodError,
-  map: PathMap = path => path,
-): Complaint[] =>
+export const complaintsOf = ({
+  file,
+  schema,
+  error,
+  data,
+  map = path => path,
+  alsoAllowed = [],
+}: Failed): Complaint[] =>
   error.issues.flatMap(issue => {
     const path = issue.path as DataPath
-    if (issue.code !== 'unrecognized_keys')
-      return [file.complain(map(path, 'value'), issue.message)]
-    const allowed = keysAt(schema, path)
+    if (issue.code !== 'unrecognized_keys') {
+      const message = isMissing(data, path)
+        ? `'${String(path.at(-1))}' is missing: ${issue.message}`
+        : issue.message
+      return [file.complain(map(path, 'value'), message)]
+    }
+    const allowed = [
+      ...keysAt(schema, path),
+      ...(path.length === 0 ? alsoAllowed : []),
+    ]
     return issue.keys.map(key =>
       file.complain(
         map([...path, key], 'key'),
@@ -29,6 +50,16 @@ export const complaintsOf = (
       ),
     )
   })
+
+/** A key that is not there, as opposed to one with a wrong value. */
+const isMissing = (data: unknown, path: DataPath): boolean => {
+  let value = data
+  for (const step of path) {
+    if (typeof value !== 'object' || value === null) return false
+    value = (value as Record<string | number, unknown>)[step]
+  }
+  return path.length > 0 && value === undefined
+}
 
 const unknownKey = (key: string, allowed: readonly string[]): string => {
   const meant = nearest(key, allowed)

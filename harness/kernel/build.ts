@@ -17,6 +17,7 @@ import {
   kernelDirectory,
   kernelKey,
   logsRoot,
+  writeManifest,
 } from './cache.ts'
 import { verifyConfig } from './config.ts'
 import { BuildLog, type OnProgress } from './make.ts'
@@ -91,6 +92,8 @@ const buildInto = async (
     await copyFile(join(objects, 'arch/x86/boot/bzImage'), result.bzImage)
     await copyFile(join(objects, '.config'), result.config)
     await copyFile(logPath, join(work, 'result', 'build.log'))
+    await writeManifest(result, join(work, 'result'))
+    await rm(directory, { recursive: true, force: true })
     await rename(join(work, 'result'), directory)
   } finally {
     await rm(work, { recursive: true, force: true })

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { access, readFile } from 'node:fs/promises'
+import { access, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
@@ -8,7 +8,7 @@ import { memoized, sha256OfFile } from '../base/memo.ts'
 import type { Recipe } from './recipe.ts'
 
 /** Raise when the way of building changes what comes out. */
-const FORMAT = 1
+const FORMAT = 2
 
 /** A kernel as it lies in the cache. */
 export interface BuiltKernel {
@@ -46,15 +46,40 @@ export const builtKernel = (
   init: join(directory, 'init'),
 })
 
-/** A kernel that is in the cache, or undefined. Entries appear as a whole. */
+/** Names and sizes of the artefacts, to know a damaged entry. */
+const MANIFEST = 'manifest.json'
+
+const artefacts = (kernel: BuiltKernel): string[] => [
+  ...[kernel.vmlinux, kernel.bzImage, kernel.config],
+  ...[kernel.trigger, kernel.init],
+]
+
+const sizesOf = (kernel: BuiltKernel): Promise<number[]> =>
+  Promise.all(artefacts(kernel).map(async path => (await stat(path)).size))
+
+/** Completes an entry, before it is moved to its place. */
+export const writeManifest = async (
+  kernel: BuiltKernel,
+  directory: string,
+): Promise<void> => {
+  const sizes = await sizesOf(kernel)
+  await writeFile(join(directory, MANIFEST), JSON.stringify({ sizes }))
+}
+
+/**
+ * A kernel that is in the cache, or undefined. Entries appear as a whole; one
+ * that was damaged since counts as missing and is built again.
+ */
 export const cachedKernel = async (
   name: string,
   key: string,
 ): Promise<BuiltKernel | undefined> => {
-  const kernel = builtKernel(name, key, kernelDirectory(name, key))
+  const directory = kernelDirectory(name, key)
+  const kernel = builtKernel(name, key, directory)
   try {
-    await access(kernel.vmlinux)
-    return kernel
+    const manifest = await readFile(join(directory, MANIFEST), 'utf8')
+    const sizes = await sizesOf(kernel)
+    return manifest === JSON.stringify({ sizes }) ? kernel : undefined
   } catch {
     return undefined
   }

@@ -67,7 +67,12 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
   if (Array.isArray(file)) throw complaintsError(file)
   const parsed = recipeSchema.safeParse(file.data)
   if (!parsed.success)
-    throw complaintsError(complaintsOf(file, recipeSchema, parsed.error))
+    throw complaintsError(
+      complaintsOf({
+        ...{ file, schema: recipeSchema, error: parsed.error },
+        data: file.data,
+      }),
+    )
   const { why, source, config, patches } = parsed.data
   const inputs = (
     list: readonly string[],

@@ -140,8 +140,10 @@ const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
         ],
   )
 
-const expectProblems = ({ expect }: Cell): Problem[] =>
-  (expect.regions ?? []).flatMap(({ start, end }, i) =>
+/** Expectations that no boot can meet. */
+const expectProblems = ({ expect }: Cell): Problem[] => {
+  const { tdx, stage, errno, panic } = expect
+  const problems = (expect.regions ?? []).flatMap(({ start, end }, i) =>
     start < end
       ? []
       : [
@@ -151,6 +153,17 @@ const expectProblems = ({ expect }: Cell): Problem[] =>
           },
         ],
   )
+  const contradiction = (key: string, message: string): void => {
+    problems.push({ at: ['expect', key], message })
+  }
+  if (errno !== undefined && tdx !== 'failed')
+    contradiction('errno', `only 'tdx: failed' has an errno, not '${tdx}'`)
+  if (stage !== undefined && (stage === 'done') !== (tdx === 'initialized'))
+    contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
+  if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
+    contradiction('panic', 'a kernel that panics has no other result')
+  return problems
+}
 
 const cmdlineProblems = (cell: Cell): Problem[] => {
   const { memmap, mem, append } = cell.cmdline
@@ -176,11 +189,11 @@ const cmdlineProblems = (cell: Cell): Problem[] => {
     const message = appendProblem(word)
     if (message) problems.push(problem(['append', i], message))
   })
-  if (wordsOf(cell).join(' ').length > MAX_WORDS_LENGTH)
+  if (Buffer.byteLength(wordsOf(cell).join(' ')) > MAX_WORDS_LENGTH)
     problems.push(
       problem(
         [],
-        `the parameters are longer than ${MAX_WORDS_LENGTH} characters: the kernel would cut them off`,
+        `the parameters are longer than ${MAX_WORDS_LENGTH} bytes: the kernel would cut them off`,
       ),
     )
   return problems

@@ -87,6 +87,59 @@ const compatible = (
       !keys.includes(key) || !(key in entry) || same(entry[key], value),
   )
 
+/** More cases than anybody boots: an axis too many. */
+const MAX_CELLS = 4096
+
+/** What is wrong with a matrix, with the path in it. */
+export const matrixProblems = (
+  matrix: Matrix,
+): { readonly at: DataPath; readonly message: string }[] => {
+  const { include, exclude, ...axes } = matrix
+  const sizes = Object.values(axes).map(values => values.length)
+  const cells = sizes.reduce((product, size) => product * size, 1)
+  if (cells > MAX_CELLS)
+    return [
+      {
+        at: [],
+        message: `${cells} combinations, ${MAX_CELLS} are allowed`,
+      },
+    ]
+  const combined = crossProduct(axes)
+  return [
+    ...overlappingKeys(Object.keys(axes), []),
+    ...include.flatMap((entry, i) =>
+      overlappingKeys(Object.keys(entry), ['include', i]),
+    ),
+    ...exclude.flatMap((pattern, i) =>
+      combined.some(combination => matches(combination, pattern))
+        ? []
+        : [
+            {
+              at: ['exclude', i],
+              message: 'no combination has these values: nothing is excluded',
+            },
+          ],
+    ),
+  ]
+}
+
+/** `machine` and `machine.cpus` would overwrite each other. */
+const overlappingKeys = (
+  keys: readonly string[],
+  at: DataPath,
+): { at: DataPath; message: string }[] =>
+  keys.flatMap(key => {
+    const other = keys.find(outer => key.startsWith(`${outer}.`))
+    return other === undefined
+      ? []
+      : [
+          {
+            at: [...at, key],
+            message: `'${key}' lies inside '${other}', which is set as well`,
+          },
+        ]
+  })
+
 /** A copy of the data with one dotted path set; objects appear as needed. */
 export const assign = (data: unknown, key: string, value: unknown): unknown => {
   const set = (target: unknown, steps: readonly string[]): unknown => {

@@ -10,7 +10,12 @@ import {
   nearest,
 } from '../base/yaml-file.ts'
 import { type Case, caseBody } from './case.ts'
-import { type Combination, assign, combinations } from './expand.ts'
+import {
+  type Combination,
+  assign,
+  combinations,
+  matrixProblems,
+} from './expand.ts'
 import { cellSchema, matrixSchema } from './schema.ts'
 
 /** What a scenario may refer to. */
@@ -105,10 +110,15 @@ const cellsOf = (
 ): (Combination | Complaint)[] => {
   const parsed = matrixSchema.safeParse(matrix)
   if (!parsed.success)
-    return complaintsOf(file, matrixSchema, parsed.error, path => [
-      'matrix',
-      ...path,
-    ])
+    return complaintsOf({
+      ...{ file, schema: matrixSchema, error: parsed.error, data: matrix },
+      map: path => ['matrix', ...path],
+    })
+  const problems = matrixProblems(parsed.data)
+  if (problems.length > 0)
+    return problems.map(({ at, message }) =>
+      file.complain(['matrix', ...at], message),
+    )
   const cells = combinations(parsed.data)
   return cells.length > 0
     ? cells
@@ -127,7 +137,11 @@ const oneCell = (
   )
   const map: PathMap = (path, about) => placeInFile(path, about, values)
   const parsed = cellSchema.safeParse(data)
-  if (!parsed.success) return complaintsOf(file, cellSchema, parsed.error, map)
+  if (!parsed.success)
+    return complaintsOf({
+      ...{ file, schema: cellSchema, error: parsed.error, map, data },
+      alsoAllowed: ['matrix'],
+    })
   const built = caseBody(parsed.data)
   const unknown = (parsed.data.kernels ?? []).flatMap((name, i) =>
     kernels.includes(name)

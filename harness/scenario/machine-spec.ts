@@ -1,4 +1,4 @@
-import { KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
+import { GIB, KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
 import { type MachineMemory, q35Srat } from '../memory/firmware-map.ts'
 import { formatRange, overlaps } from '../memory/range.ts'
 import type { Cell } from './schema.ts'
@@ -20,6 +20,8 @@ export interface Problem {
 }
 
 const MIN_MEMORY = 512 * MIB
+/** struct page takes 1/64 of a guest's memory, and that much of the host's. */
+const MAX_MEMORY = 512 * GIB
 /** tot_num_sockets of the TDX module never exceeds MAX_PKGS. */
 const DEFAULT_PACKAGES_MAX = 8
 
@@ -36,42 +38,49 @@ export const machineSpec = (
   const memory = { size: total, nodes: sizes }
   const nodeCpus = machine.nodes ? assignCpus(machine) : []
   const problems = [
-    ...memoryFaults(machine, memory),
-    ...startFaults(machine, memory),
-    ...cpuFaults(machine, nodeCpus),
-    ...packageFaults(machine),
+    ...memoryProblems(machine, memory),
+    ...startProblems(machine, memory),
+    ...cpuProblems(machine, nodeCpus),
+    ...packageProblems(machine),
   ]
   if (problems.length > 0) return { problems }
   const packages = machine.packages ?? defaultPackages(machine.cpus, nodeCpus)
   return { spec: { memory, cpus: machine.cpus, packages, nodeCpus } }
 }
 
-const fault = (at: DataPath, message: string): Problem => ({
+const problem = (at: DataPath, message: string): Problem => ({
   at: ['machine', ...at],
   message,
 })
 
-const memoryFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
+const memoryProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
   if (machine.nodes && machine.memory !== undefined)
     return [
-      fault(
+      problem(
         ['memory'],
         "'memory' and 'nodes' exclude each other: the nodes' memory adds up",
       ),
     ]
   if (!machine.nodes && machine.memory === undefined)
-    return [fault([], "expected 'memory' (for example 4G) or 'nodes'")]
+    return [problem([], "expected 'memory' (for example 4G) or 'nodes'")]
   const at: DataPath = machine.nodes ? ['nodes'] : ['memory']
   if (memory.size < MIN_MEMORY)
     return [
-      fault(
+      problem(
         at,
         `expected at least 512M of memory in all, found ${formatSize(memory.size)}`,
       ),
     ]
+  if (memory.size > MAX_MEMORY)
+    return [
+      problem(
+        at,
+        `expected at most ${formatSize(MAX_MEMORY)} of memory in all, found ${formatSize(memory.size)}: a guest touches 1/64 of it`,
+      ),
+    ]
   if (memory.size % MIB !== 0)
     return [
-      fault(
+      problem(
         at,
         `expected whole MiB of memory in all, found ${memory.size} bytes`,
       ),
@@ -79,7 +88,7 @@ const memoryFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
   const border = borderInLegacyHole(memory)
   if (border !== undefined)
     return [
-      fault(
+      problem(
         ['nodes', border],
         'a node cannot end between 640K and 1M: there is no memory',
       ),
@@ -88,7 +97,7 @@ const memoryFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
     size % PAGE_SIZE === 0
       ? []
       : [
-          fault(
+          problem(
             ['nodes', i, 'memory'],
             `expected whole pages of 4K, found ${size} bytes`,
           ),
@@ -107,7 +116,7 @@ const borderInLegacyHole = ({ nodes }: MachineMemory): number | undefined => {
 }
 
 /** `start` is a statement: the file's writer says where a border is. */
-const startFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
+const startProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
   const problems: Problem[] = []
   const placed = q35Srat(
     memory,
@@ -120,14 +129,14 @@ const startFaults = (machine: Machine, memory: MachineMemory): Problem[] => {
     const actual = placed.find(range => range.node === i)?.start
     if (other)
       problems.push(
-        fault(
+        problem(
           ['nodes', i, 'start'],
           `node ${i} at ${formatRange(asked)} overlaps node ${other.node} at ${formatRange(other)}`,
         ),
       )
     else if (actual !== undefined && actual !== node.start)
       problems.push(
-        fault(
+        problem(
           ['nodes', i, 'start'],
           `node ${i} starts at ${hex(actual)} on this machine, not at ${hex(node.start)}: nodes follow each other, with a gap below 4G`,
         ),
@@ -152,7 +161,7 @@ const assignCpus = ({ nodes = [], cpus }: Machine): number[][] => {
   })
 }
 
-const cpuFaults = (
+const cpuProblems = (
   machine: Machine,
   nodeCpus: readonly (readonly number[])[],
 ): Problem[] => {
@@ -163,7 +172,7 @@ const cpuFaults = (
       const other = owner.get(cpu)
       if (other !== undefined)
         problems.push(
-          fault(
+          problem(
             ['nodes', node, 'cpus'],
             other === node
               ? `CPU ${cpu} is listed twice`
@@ -172,7 +181,7 @@ const cpuFaults = (
         )
       else if (cpu >= machine.cpus)
         problems.push(
-          fault(
+          problem(
             ['nodes', node, 'cpus'],
             `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
           ),
@@ -184,14 +193,16 @@ const cpuFaults = (
     cpu => machine.nodes && !owner.has(cpu),
   )
   if (homeless.length > 0)
-    problems.push(fault(['nodes'], `CPU ${homeless.join(', ')} is on no node`))
+    problems.push(
+      problem(['nodes'], `CPU ${homeless.join(', ')} is on no node`),
+    )
   return problems
 }
 
-const packageFaults = ({ packages, cpus }: Machine): Problem[] =>
+const packageProblems = ({ packages, cpus }: Machine): Problem[] =>
   packages !== undefined && cpus % packages !== 0
     ? [
-        fault(
+        problem(
           ['packages'],
           `${cpus} CPUs cannot be spread evenly over ${packages} packages`,
         ),

@@ -8,6 +8,9 @@ const MAX_NODES = 64
 /** CONFIG_NR_CPUS of the shipped kernels. */
 const MAX_CPUS = 64
 
+/** KeyIDs have 15 bits in TME (IA32_TME_ACTIVATE); the module takes fewer. */
+const MAX_KEYID_COUNT = 0x7fff
+
 const nodeSchema = z
   .strictObject({
     memory: sizeSchema('the memory of the node'),
@@ -53,8 +56,8 @@ const tdxSchema = z
       .default('1.5'),
     keyids: z
       .strictObject({
-        mktme: z.int().min(0).max(0xffffffff),
-        tdx: z.int().min(0).max(0xffffffff),
+        mktme: z.int().min(0).max(MAX_KEYID_COUNT),
+        tdx: z.int().min(0).max(MAX_KEYID_COUNT),
       })
       .default({ mktme: 31, tdx: 32 }),
     cmrs: z
@@ -84,7 +87,11 @@ const expectSchema = z
   .strictObject({
     tdx: z.enum(OUTCOMES).default('initialized'),
     stage: z.enum(STAGES).optional(),
-    errno: z.int().max(-1).min(-4095).optional(),
+    errno: z
+      .int()
+      .max(-1, { error: 'an errno is negative, for example -28' })
+      .min(-4095)
+      .optional(),
     regions: z
       .array(
         z.strictObject({

@@ -55,10 +55,11 @@ export const statusSchema = z
     error: "expected a status such as '0xc000090000000000', in quotes",
   })
   .transform((value, context) => {
-    if (/^0x[0-9a-f]{1,16}$/i.test(value)) return BigInt(value)
+    if (/^0x[0-9a-f]{1,16}$/i.test(value) && BigInt(value) !== 0n)
+      return BigInt(value)
     context.addIssue({
       code: 'custom',
-      message: `expected a status such as '0xc000090000000000', found '${value}'`,
+      message: `expected a status that is an error, such as '0xc000090000000000', found '${value}'`,
     })
     return z.NEVER
   })

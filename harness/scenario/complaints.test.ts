@@ -1,0 +1,228 @@
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { UsageError } from '../base/errors.ts'
+import type { Case } from './case.ts'
+import { loadCases } from './load.ts'
+
+const KERNELS = { kernels: ['one', 'two'], onlyKernels: undefined }
+
+const load = async (t: Test, text: string): Promise<Case[]> => {
+  const folder = t.testdir({ 's.yaml': text })
+  return loadCases([join(folder, 's.yaml')], KERNELS)
+}
+
+const HEAD = 'name: n\nwhy: w\n'
+
+/** The messages of a refused file, with line and column, the path cut off. */
+const complaints = async (t: Test, text: string): Promise<string[]> => {
+  try {
+    await load(t, text)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    return error.message
+      .split('\n\n')
+      .map(block => block.split('\n')[0]!.replace(/^.*?s\.yaml:/, ''))
+  }
+  return ['accepted']
+}
+
+t.test('every mistake is named with its place and what is allowed', async t => {
+  const cases: [text: string, messages: RegExp[]][] = [
+    ['- a\n', [/^1:1: expected a scenario/]],
+    ['name: [\n', [/^2:1: /]],
+    ['a: &x [*x]\n', [/expected the reason|unknown key|alias|circular/i]],
+    [
+      `${HEAD}machine: { memroy: 4G }\n`,
+      [
+        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, packages, memory, nodes\)/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: [1] }\n`,
+      [/^3:20: expected the memory of the machine such as 512M/],
+    ],
+    [`${HEAD}machine: { memory: 4X }\n`, [/^3:20: .* found '4X'/]],
+    [
+      `${HEAD}machine: { memory: 256M }\n`,
+      [/^3:20: expected at least 512M .* found 256M/],
+    ],
+    [`${HEAD}machine: {}\n`, [/^3:10: expected 'memory' .* or 'nodes'/]],
+    [
+      `${HEAD}machine: { memory: 4G, nodes: [{ memory: 4G }] }\n`,
+      [/^3:20: 'memory' and 'nodes' exclude each other/],
+    ],
+    [`${HEAD}machine: { memory: 4G, cpus: two }\n`, [/^3:30: .*expected/i]],
+    [
+      `${HEAD}machine: { memory: 4G, cpus: 3, packages: 2 }\n`,
+      [/^3:43: 3 CPUs cannot be spread/],
+    ],
+    [
+      `${HEAD}machine:\n  nodes:\n    - { memory: 1G, cpus: 0-1 }\n    - { memory: 1G, cpus: 1 }\n`,
+      [/^6:27: CPU 1 is on node 0 and on node 1/],
+    ],
+    [
+      `${HEAD}machine:\n  nodes:\n    - { memory: 1G, cpus: 0-7 }\n`,
+      [/^5:27: CPU 2 does not exist/],
+    ],
+    [
+      `${HEAD}machine:\n  nodes:\n    - { memory: 1G, cpus: 0 }\n`,
+      [/^5:5: CPU 1 is on no node/],
+    ],
+    [
+      `${HEAD}machine:\n  nodes:\n    - { memory: 1G }\n    - { memory: 1G, start: 512M }\n`,
+      [/^6:28: node 1 at .* overlaps node 0/],
+    ],
+    [
+      `${HEAD}machine:\n  nodes:\n    - { memory: 1G }\n    - { memory: 1G, start: 3G }\n`,
+      [/^6:28: node 1 starts at 0x40000000 on this machine/],
+    ],
+    [
+      `${HEAD}kernels: [on]\nmachine: { memory: 1G }\n`,
+      [/^3:11: there is no kernel 'on'; did you mean 'one'\?/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { memmap: ['64M?1G'] }\n`,
+      [
+        /^4:21: memmap=64M\?1G: the kernel would not parse '64M\?1G': unknown operator/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { memmap: '64M$1G' }\n`,
+      [/^4:20: expected a list such as/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { append: ['console=tty0'] }\n`,
+      [/^4:21: 'console' is set by the rig/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { append: ['mem=x'] }\n`,
+      [/^4:21: 'x': expected a size/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ntdx: { module: 1.5 }\n`,
+      [/^4:16: expected '1.5' or 'none' \(in quotes/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ntdx: { cmrs: [{ start: 2G, end: 1G }] }\n`,
+      [/^4:15: expected start below end/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { tdx: initialised }\n`,
+      [/^4:16: .*initialized/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { machine.cpu: [1] }\n`,
+      [/^4:11: unknown key 'cpu'; did you mean 'cpus'/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { machine.cpus: [1, 0] }\n`,
+      [/^4:29: /],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { machine.cpus: 3 }\n`,
+      [/^4:25: expected a list of values/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { machine.cpus: [1, 1] }\n`,
+      [/^4:\d+: two combinations are the same case/],
+    ],
+    [
+      `${HEAD}machine: { memory: 600G }\n`,
+      [/at most 512G of memory in all, found 600G/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { append: [quiet] }\n`,
+      [/'quiet' is set by the rig/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { append: ['"console=x"'] }\n`,
+      [/'console' is set by the rig/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { append: ['--'] }\n`,
+      [/'--' would hide/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ncmdline: { append: [constructor] }\n`,
+      [/^accepted$/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ntdx: { faults: [{ leaf: SYS.RD, status: '0x0' }] }\n`,
+      [/expected a status that is an error/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\ntdx: { faults: [{ leaf: SYS.LP.INIT, status: '0x1', cpu: 7 }] }\n`,
+      [/CPU 7 does not exist/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { errno: -28 }\n`,
+      [/only 'tdx: failed' has an errno/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { tdx: failed, errno: 28 }\n`,
+      [/an errno is negative/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { tdx: failed, stage: done }\n`,
+      [/'stage: done' contradicts 'tdx: failed'/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { panic: x, stage: done }\n`,
+      [/no other result/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { regions: [{ start: 2M, end: 1M, node: 0 }] }\n`,
+      [/expected start below end/],
+    ],
+    [
+      `${HEAD}machine:\n  nodes: [{ memory: 768K }, { memory: 1048320K }]\n`,
+      [/cannot end between 640K and 1M/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { machine: [{ memory: 1G }], machine.cpus: [1] }\n`,
+      [/'machine.cpus' lies inside 'machine'/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { machine.cpus: [1], exclude: [{ machine.cpus: 3 }] }\n`,
+      [/no combination has these values/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nmatrix: { ${'abcdefgh'
+        .split('')
+        .map(a => `${a}: [1,2,3,4,5,6,7,8,9]`)
+        .join(', ')} }\n`,
+      [/43046721 combinations, 4096 are allowed/],
+    ],
+    [`machine: { memory: 1G }\n`, [/'name' is missing/, /'why' is missing/]],
+    [`${HEAD}machine: { memory: 1G }\nmatrx: {}\n`, [/did you mean 'matrix'/]],
+    [`${HEAD}x: ${'y'.repeat(2 ** 20)}\n`, [/1048576 are allowed/]],
+    [
+      `name: 1\nmachine: { memory: 1G }\nfoo: 2\n`,
+      [
+        /expected a short name/,
+        /expected the reason/,
+        /^3:1: unknown key 'foo'/,
+      ],
+    ],
+  ]
+  for (const [text, messages] of cases) {
+    const found = await complaints(t, text)
+    for (const message of messages)
+      t.ok(
+        found.some(line => message.test(line)),
+        `${message}`,
+        { found, text },
+      )
+  }
+})
+
+t.test('an alias bomb is refused', async t => {
+  const levels = Array.from(
+    { length: 9 },
+    (_, i) =>
+      `a${i}: &a${i} [${Array(9)
+        .fill(i ? `*a${i - 1}` : 'x')
+        .join(', ')}]`,
+  )
+  t.match(await complaints(t, `${levels.join('\n')}\n`), [/alias/i])
+})
