@@ -175,7 +175,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/expected start below end/],
     ],
     [
-      `${HEAD}machine:\n  nodes: [{ memory: 768K }, { memory: 1048320K }]\n`,
+      `${HEAD}machine:\n  nodes: [{ memory: 768K }, { memory: 1047808K }]\n`,
       [/cannot end between 640K and 1M/],
     ],
     [
