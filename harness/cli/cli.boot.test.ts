@@ -171,6 +171,44 @@ t.test(
   },
 )
 
+t.test('a QEMU that ends before it ran anything is an error', async t => {
+  const options = pretendQemu(t, 'exit 0')
+  const { code, stdout } = await runCli(['run', 'p.yaml', ...TCG], options)
+  t.equal(code, 3)
+  t.match(stdout, 'ended with exit code 0: it said nothing')
+})
+
+t.test(
+  'outputs that cannot be written: exit code 2, nothing booted',
+  async t => {
+    const folder = shortFolder(t)
+    writeFileSync(join(folder, 'p.yaml'), PLAIN)
+    const cases: [args: string[], message: RegExp][] = [
+      [['--json', '/nonexistent/x.json'], /cannot write to --json/],
+      [['--json', '-'], /expected a file name \(or \/dev\/stdout\)/],
+      [['--out', join(folder, 'p.yaml')], /cannot write to --out/],
+      [['--out', '/proc/tdxrig'], /cannot write to --out/],
+      [['--out', ''], /expected the name of a folder/],
+    ]
+    for (const [args, message] of cases) {
+      const { code, stderr, stdout } = await runCli(
+        ['run', 'p.yaml', ...TCG, ...args],
+        { cwd: folder },
+      )
+      t.equal(code, 2, args.join(' '))
+      t.match(stderr, message)
+      t.equal(stdout, '')
+    }
+    const temporary = await runCli(['run', 'p.yaml', ...TCG], {
+      cwd: folder,
+      env: { TMPDIR: '/nonexistent' },
+    })
+    t.equal(temporary.code, 3)
+    t.match(temporary.stderr, /set TMPDIR to a folder that can be written/)
+    t.same(readdirSync(folder), ['p.yaml'])
+  },
+)
+
 t.test(
   'Ctrl-C in the middle: exit code 130, no process, no litter',
   async t => {

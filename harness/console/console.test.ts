@@ -4,7 +4,6 @@ import { holds } from '../testing/property.ts'
 import { MESSAGES, lookUp } from './catalogue.ts'
 import { patternOf } from './format.ts'
 import { LineSplitter, MAX_LINE } from './lines.ts'
-import { detectIncident } from './oops.ts'
 import { ConsoleReader } from './reader.ts'
 import { parseRecord } from './record.ts'
 
@@ -239,24 +238,11 @@ t.test('the facts of a layout', async t => {
   })
 })
 
-t.test('incidents', async t => {
-  const kind = (text: string): string | undefined =>
-    detectIncident({ line: 1, time: 0, text })?.kind
-  t.equal(kind('Kernel panic - not syncing: VFS'), 'panic')
-  t.equal(
-    kind(
-      'Invalid user supplied memory map[    0.0] Kernel panic - not syncing: Invalid',
-    ),
-    'panic',
-  )
-  t.equal(kind('BUG: kernel NULL pointer dereference, address: 0'), 'oops')
-  t.equal(kind('Oops: 0002 [#1] PREEMPT SMP'), 'oops')
-  t.equal(kind('watchdog: BUG: soft lockup - CPU#0 stuck'), 'lockup')
-  t.equal(kind('rcu: INFO: rcu_sched self-detected stall on CPU'), 'lockup')
-  t.equal(kind('WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2'), 'warning')
-  t.equal(kind('Out of memory: Killed process 1'), 'out-of-memory')
-  t.equal(kind('---[ end Kernel panic - not syncing: VFS ]---'), undefined)
-  t.equal(kind('This is not a BUG: really'), undefined)
+t.test('a flood of failures is bounded', async t => {
+  const failure = 'virt/tdx: SEAMCALL (0x21) failed: 0x1'
+  const { failedSeamcalls, outcome } = factsOf(line(failure).repeat(50_000)).tdx
+  t.equal(outcome, 'failed')
+  t.ok(failedSeamcalls.length <= 100)
 })
 
 t.test('any console, in any chunks: the same facts, never a throw', async t => {

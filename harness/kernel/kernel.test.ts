@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { findPatches } from '../emulate/patches.ts'
 import { findSites } from '../emulate/sites.ts'
 import { droppedOptions, parseOptions } from './config.ts'
 import { KernelImage } from './elf.ts'
@@ -81,6 +82,13 @@ tdx_init: mov $0x87, %ecx
  rdmsr
  ret
 .size tdx_init, . - tdx_init
+.globl reset_tdx_pages
+.type reset_tdx_pages, @function
+reset_tdx_pages: nop
+ .byte 0x66,0x0f,0x38,0xf8,0x02
+ .byte 0x66,0x41,0x0f,0x38,0xf8,0x00
+ .byte 0xc3,0x0f,0x38,0xf8,0x02
+.size reset_tdx_pages, . - reset_tdx_pages
 `
 
 t.test('an ELF image: symbols, bytes, sites', async t => {
@@ -127,6 +135,15 @@ t.test('an ELF image: symbols, bytes, sites', async t => {
       length: 2,
     },
   ])
+  const pages = image.symbol('reset_tdx_pages')!.address
+  t.match(
+    await findPatches(image),
+    [
+      { address: image.physicalAddress(pages + 1n), bytes: { length: 5 } },
+      { address: image.physicalAddress(pages + 6n), bytes: { length: 6 } },
+    ],
+    'MOVDIR64B without and with REX, and nothing that only looks like it',
+  )
   await t.rejects(
     findSites(await KernelImage.open(link('b.s'))),
     /build this kernel with CONFIG_INTEL_TDX_HOST=y/,

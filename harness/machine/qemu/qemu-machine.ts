@@ -53,6 +53,8 @@ export class QemuMachine implements Machine {
     const qemu = new QemuProcess(argv, plan.directory)
     try {
       const events = qmp.connection.then(socket => new QmpEvents(socket))
+      // Awaited only when the guest ended by itself.
+      events.catch(() => undefined)
       const ending = await boot.run(qemu, gdb.connection, signal)
       signal.throwIfAborted()
       const stuck = diagnose ? await boot.stuck(ending) : []
