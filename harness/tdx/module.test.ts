@@ -151,3 +151,27 @@ t.test('faults fail as often as they say, where they say', async t => {
   t.equal(await rig.call(LEAF.SYS_LP_INIT, { cpu: 1 }), wrong)
   t.equal(await rig.call(LEAF.SYS_LP_INIT, { cpu: 1 }), 0n)
 })
+
+t.test('outputs are zeroed before anything is checked', async t => {
+  const rig = new ModuleRig()
+  const refused = input(LEAF.SYS_INIT, { rcx: 1n, rdx: 2n, r8: 3n, r9: 4n })
+  t.match(await rig.module.call(refused), {
+    status: status('OPERAND_INVALID', OPERAND.RCX),
+    outputs: { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n },
+  })
+  t.match(await rig.module.call(input(LEAF.SYS_LP_INIT)), {
+    status: status('SYS_LP_INIT_NOT_PENDING'),
+    outputs: { rcx: 0n, rdx: 0n, r8: 0n },
+  })
+})
+
+t.test('the first TDMR is checked before the second is looked up', async t => {
+  const rig = new ModuleRig()
+  await rig.init()
+  await rig.writeTdmr({ 0: 4096n })
+  const pointers = Buffer.alloc(16)
+  pointers.writeBigUInt64LE(0x3000n, 0)
+  pointers.writeBigUInt64LE(0x3001n, 8)
+  await rig.memory.write(0x2000, pointers)
+  t.equal(await rig.config({ rdx: 2n }), status('INVALID_TDMR'))
+})

@@ -16,6 +16,7 @@ import {
   done,
   failed,
   invalid,
+  zeroed,
 } from './seamcall.ts'
 import { checkTdmr } from './sys-config.ts'
 import { CMR_ARRAY_ALIGNMENT, encodeSysInfo } from './sys-info.ts'
@@ -89,7 +90,7 @@ export class TdxModule {
       return failed(status('SYS_NOT_READY'))
     const handler = this.#handlers[leaf]
     if (!handler) return invalid(OPERAND.RAX)
-    return this.#fault(leaf, call.cpu) ?? handler(call)
+    return zeroed(leaf, this.#fault(leaf, call.cpu) ?? (await handler(call)))
   }
 
   #fault(leaf: number, cpu: number): SeamcallOutcome | undefined {
@@ -128,7 +129,7 @@ export class TdxModule {
       return failed(status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED'))
     if (!validCmrs(this.#platform)) return failed(status('CMR_LIST_INVALID'))
     this.#state = 'SYSINIT_DONE'
-    return done({ rcx: 0n, rdx: 0n, r8: 0n, r9: 0n })
+    return done()
   }
 
   /** tdh_sys_lp_init.c */
@@ -139,7 +140,7 @@ export class TdxModule {
     if ((this.#platform.packageOf[cpu] ?? 0) >= MAX_PACKAGES)
       return failed(status('INVALID_PKG_ID'))
     this.#initializedLps.add(cpu)
-    return done({ rcx: 0n, rdx: 0n, r8: 0n })
+    return done()
   }
 
   /** tdh_sys_info.c */

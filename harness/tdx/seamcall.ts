@@ -1,3 +1,4 @@
+import { LEAF } from './leaves.ts'
 import { status } from './status.ts'
 
 /** Registers of a SEAMCALL that host initialisation uses. */
@@ -44,3 +45,22 @@ export const failed = (
 })
 export const invalid = (operand: number): SeamcallOutcome =>
   failed(status('OPERAND_INVALID', operand))
+
+/** Outputs that a leaf sets to 0 before it checks anything. */
+const ZEROED_FIRST: ReadonlyMap<number, Outputs> = new Map<number, Outputs>([
+  [LEAF.SYS_INIT, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n }],
+  [LEAF.SYS_LP_INIT, { rcx: 0n, rdx: 0n, r8: 0n }],
+  [LEAF.SYS_INFO, { rdx: 0n, r9: 0n }],
+])
+
+/** An outcome with those zeroes where the leaf itself set nothing. */
+export const zeroed = (
+  leaf: number,
+  outcome: SeamcallOutcome,
+): SeamcallOutcome =>
+  outcome.kind === 'completed'
+    ? {
+        ...outcome,
+        outputs: { ...ZEROED_FIRST.get(leaf), ...outcome.outputs },
+      }
+    : outcome

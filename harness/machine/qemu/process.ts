@@ -41,7 +41,10 @@ export class QemuProcess {
       child.kill('SIGKILL')
     }
     this.exit = child.then(result => {
-      if (result.exitCode === undefined && result.signal === undefined)
+      if (result.code === 'ENOENT')
+        stderr =
+          'expected setpriv (util-linux) in PATH, found none: run ./scripts/setup'
+      else if (result.exitCode === undefined && result.signal === undefined)
         stderr += result.message ?? ''
       return {
         exitCode: result.exitCode ?? null,
