@@ -2,7 +2,11 @@ import type { KernelImage } from '../kernel/elf.ts'
 import type { NodeRange } from '../memory/range.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import { TdxModule } from '../tdx/module.ts'
-import { type Platform, keyidPartitioning } from '../tdx/platform.ts'
+import {
+  type Fault,
+  type Platform,
+  keyidPartitioning,
+} from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
@@ -94,6 +98,11 @@ export class Emulation {
   /** `tdx_memlist` as it was when the kernel began to use it. */
   get regions(): readonly NodeRange[] | undefined {
     return this.#regions
+  }
+
+  /** Faults of the platform that never happened. */
+  get unmetFaults(): readonly Fault[] {
+    return this.#module.unmetFaults
   }
 
   /** The TDMRs the kernel gave to TDH.SYS.CONFIG. */

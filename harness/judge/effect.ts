@@ -60,6 +60,17 @@ export const checkInterposition: Check = ({ record }) =>
         ),
       ]
 
+/** A fault that was asked for has happened, or something stopped before it. */
+export const checkFaults: Check = ({ record }) =>
+  record.facts.tdx.outcome === 'initialized'
+    ? record.unmetFaults.map(({ leaf }) =>
+        invalid(
+          'faults',
+          `a fault on ${leaf.replaceAll('_', '.')} was asked for, and the kernel never met it`,
+        ),
+      )
+    : []
+
 /** The firmware handed over the map of the machine that was asked for. */
 export const checkFirmwareMap: Check = ({ record, layout }) => {
   const difference = firstDifference(

@@ -8,6 +8,7 @@ import { checkEnd, checkOutcome } from './ending.ts'
 import { checkSeamcalls, checkSequence, checkTrigger } from './seamcalls.ts'
 import {
   checkCmdline,
+  checkFaults,
   checkFirmwareMap,
   checkInterposition,
   checkSrat,
@@ -34,6 +35,7 @@ export interface Judgement {
 const CHECKS: readonly Check[] = [
   checkCmdline,
   checkInterposition,
+  checkFaults,
   checkFirmwareMap,
   checkUserMap,
   checkSrat,

@@ -71,6 +71,21 @@ t.test('proof: the kernel asked us, and got the parameters', async t => {
   t.equal(judged(NODES, { effectiveCmdline: 'x' }).verdict, 'invalid')
 })
 
+t.test('a fault that never happened proves nothing', async t => {
+  const fault = {
+    leaf: 'SYS_INFO',
+    status: 1n,
+    cpu: undefined,
+    times: 1,
+  } as const
+  const unmet = judged(NODES, { unmetFaults: [fault] })
+  t.equal(unmet.verdict, 'invalid')
+  t.match(
+    unmet.text,
+    /fault on SYS.INFO was asked for, and the kernel never met it/,
+  )
+})
+
 t.test('numa=off must have turned NUMA off', async t => {
   const off = { ...NODES, cmdline: { append: ['numa=off'] } }
   t.equal(judged(off).verdict, 'pass')

@@ -3,7 +3,7 @@ import type { KernelSites, SeamcallTrace } from '../emulate/emulation.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
-import type { Platform } from '../tdx/platform.ts'
+import type { Fault, Platform } from '../tdx/platform.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 
 /** A kernel that can be booted, with what was looked up in it once. */
@@ -58,6 +58,8 @@ export interface BootRecord {
   /** How often the kernel read MSR 0x87 and was answered by us. */
   readonly keyidReads: number
   readonly seamcalls: readonly SeamcallTrace[]
+  /** Faults of the platform that no SEAMCALL met. */
+  readonly unmetFaults: readonly Fault[]
   /** The region list read from the kernel's memory; undefined if never seen. */
   readonly regions: readonly NodeRange[] | undefined
   /** The TDMRs given to TDH.SYS.CONFIG; undefined if it was not called. */

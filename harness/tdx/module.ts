@@ -1,6 +1,7 @@
 import { GlobalMetadata, NO_FIELD } from './metadata.ts'
 import { LEAF, LEAVES_BEFORE_READY, isVersioned } from './leaves.ts'
 import {
+  type Fault,
   MAX_CMRS,
   MAX_KEYIDS,
   MAX_PACKAGES,
@@ -75,6 +76,11 @@ export class TdxModule {
   /** The TDMRs of the last TDH.SYS.CONFIG that could be read. */
   get offeredTdmrs(): readonly TdmrInfo[] | undefined {
     return this.#offered
+  }
+
+  /** Faults that no call ever met. */
+  get unmetFaults(): readonly Fault[] {
+    return this.#platform.faults.filter(fault => !this.#faultHits.has(fault))
   }
 
   /** tdx_vmm_dispatcher.c: checks common to all leaves, then the leaf. */

@@ -137,6 +137,7 @@ export const perfectRecord = (
     cmdline: body.words.join(' '),
     effectiveCmdline: undefined,
     keyidReads: 1,
+    unmetFaults: [],
     seamcalls: perfectTrace(body, prediction),
     regions: prediction.layout.regions,
     tdmrs: perfectTdmrs(prediction),

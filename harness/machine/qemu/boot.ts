@@ -169,6 +169,7 @@ export class Boot {
       effectiveCmdline: this.#emulation?.cmdline,
       keyidReads: this.#emulation?.keyidReads ?? 0,
       seamcalls: this.#emulation?.trace ?? [],
+      unmetFaults: this.#emulation?.unmetFaults ?? [],
       regions: this.#emulation?.regions,
       tdmrs: this.#emulation?.tdmrs,
       timing: { total: performance.now() - this.#start, firstByte },
