@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
+import { access } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, isAbsolute, join } from 'node:path'
+import { delimiter, dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -22,4 +23,20 @@ export const projectRoot = (): string => {
 export const cacheRoot = (env: NodeJS.ProcessEnv = process.env): string => {
   const base = env['XDG_CACHE_HOME'] ?? ''
   return join(isAbsolute(base) ? base : join(homedir(), '.cache'), 'tdxrig')
+}
+
+/** Where `PATH` has an executable program; undefined when nowhere. */
+export const findProgram = async (
+  program: string,
+): Promise<string | undefined> => {
+  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
+    const path = join(directory || '.', program)
+    try {
+      await access(path, constants.X_OK)
+      return path
+    } catch {
+      continue
+    }
+  }
+  return undefined
 }

@@ -1,3 +1,5 @@
+import type { Reason } from './context.ts'
+
 /** The first place where two lists differ, in words. */
 export interface Difference {
   readonly message: string
@@ -38,3 +40,21 @@ const textAt = <T>(
   index: number,
   format: (element: T) => string,
 ): string => (index < list.length ? format(list[index]!) : 'none')
+
+/** A difference as a reason, or nothing when there is none. */
+export const differing = (
+  kind: Reason['kind'],
+  check: string,
+  what: string,
+  difference: Difference | undefined,
+): Reason[] =>
+  difference
+    ? [
+        {
+          ...difference,
+          kind,
+          check,
+          message: `${what}: ${difference.message}`,
+        },
+      ]
+    : []

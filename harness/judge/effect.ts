@@ -3,18 +3,18 @@ import { splitWords } from '../memory/cmdline.ts'
 import { formatNodeRange, formatRange } from '../memory/range.ts'
 import { q35Srat } from '../memory/firmware-map.ts'
 import type { Check, Reason } from './context.ts'
-import { firstDifference } from './differences.ts'
+import { differing, firstDifference } from './differences.ts'
 
 /**
  * Proof that what was asked took effect. Where it is missing the boot says
  * nothing about the kernel, and the verdict is `invalid`.
  */
 
-const invalid = (
-  check: string,
-  message: string,
-  details: Partial<Reason> = {},
-): Reason => ({ ...details, kind: 'invalid', check, message })
+const invalid = (check: string, message: string): Reason => ({
+  kind: 'invalid',
+  check,
+  message,
+})
 
 const formatEntry = (entry: E820Entry): string =>
   `${formatRange(entry)} ${e820TypeName(entry.type)}`
@@ -38,15 +38,12 @@ export const checkCmdline: Check = ({ record }) => {
     splitWords(effective),
     word => word,
   )
-  return difference
-    ? [
-        invalid(
-          'cmdline',
-          `the kernel's command line: ${difference.message}`,
-          difference,
-        ),
-      ]
-    : []
+  return differing(
+    'invalid',
+    'cmdline',
+    "the kernel's command line",
+    difference,
+  )
 }
 
 /** The kernel asked for the KeyIDs, and it was the rig that answered. */
@@ -79,15 +76,12 @@ export const checkFirmwareMap: Check = ({ record, layout }) => {
     record.facts.firmwareMap,
     formatEntry,
   )
-  return difference
-    ? [
-        invalid(
-          'firmware-map',
-          `the firmware's memory map: ${difference.message}`,
-          difference,
-        ),
-      ]
-    : []
+  return differing(
+    'invalid',
+    'firmware-map',
+    "the firmware's memory map",
+    difference,
+  )
 }
 
 /** `mem=` and `memmap=` changed the map the way they must. */
@@ -107,15 +101,12 @@ export const checkUserMap: Check = ({ record, layout }) => {
     userMap,
     formatEntry,
   )
-  return difference
-    ? [
-        invalid(
-          'user-map',
-          `the user-defined memory map: ${difference.message}`,
-          difference,
-        ),
-      ]
-    : []
+  return differing(
+    'invalid',
+    'user-map',
+    'the user-defined memory map',
+    difference,
+  )
 }
 
 /** The NUMA topology reached the kernel, and it was not thrown away. */
@@ -137,9 +128,7 @@ export const checkSrat: Check = ({ item, record, layout }) => {
     srat,
     formatNodeRange,
   )
-  return difference
-    ? [invalid('srat', `the SRAT's memory: ${difference.message}`, difference)]
-    : []
+  return differing('invalid', 'srat', "the SRAT's memory", difference)
 }
 
 const NUMA_OFF = 'NUMA turned off'

@@ -6,7 +6,7 @@ import { privateKeyids } from '../tdx/platform.ts'
 import type { TdmrPrediction } from '../memory/predict.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import type { Check, Reason } from './context.ts'
-import { type Difference, firstDifference } from './differences.ts'
+import { type Difference, differing, firstDifference } from './differences.ts'
 
 /** What the kernel built: regions, TDMRs and PAMTs, against the prediction. */
 
@@ -14,17 +14,7 @@ const fail = (
   check: string,
   what: string,
   difference: Difference | undefined,
-): Reason[] =>
-  difference
-    ? [
-        {
-          kind: 'fail',
-          check,
-          ...difference,
-          message: `${what}: ${difference.message}`,
-        },
-      ]
-    : []
+): Reason[] => differing('fail', check, what, difference)
 
 /** memblock.memory by node, as the kernel prints it for every boot. */
 export const checkNodeRanges: Check = ({ layout, record, basis }) =>

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { access, readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
-import { cacheRoot, projectRoot } from '../base/paths.ts'
+import { cacheRoot, findProgram, projectRoot } from '../base/paths.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
 import type { Recipe } from './recipe.ts'
 
@@ -131,26 +131,15 @@ export const kernelKey = async (recipe: Recipe): Promise<string> => {
 const toolchain = (): Promise<string[]> =>
   Promise.all(
     ['gcc', 'ld'].map(async tool => {
-      const path = await which(tool)
+      const path = await findProgram(tool)
+      if (path === undefined)
+        throw new InfraError(
+          'NO_TOOLCHAIN',
+          `expected ${tool} in PATH, found none: run ./scripts/setup`,
+        )
       return memoized(path, 'version', async real => {
         const { stdout } = await execa(real, ['--version'])
         return stdout.split('\n')[0]!
       })
     }),
   )
-
-const which = async (tool: string): Promise<string> => {
-  for (const directory of (process.env['PATH'] ?? '').split(':')) {
-    const path = join(directory, tool)
-    try {
-      await access(path)
-      return path
-    } catch {
-      continue
-    }
-  }
-  throw new InfraError(
-    'NO_TOOLCHAIN',
-    `expected ${tool} in PATH, found none: run ./scripts/setup`,
-  )
-}

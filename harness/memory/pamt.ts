@@ -6,7 +6,7 @@ import {
   overlaps,
   sizeOf,
 } from './range.ts'
-import type { TdmrModel } from './tdmr.ts'
+import { type TdmrModel, pamtBytes } from './tdmr.ts'
 
 /** End of ZONE_DMA32 (arch/x86/mm/init.c). */
 const DMA32_END = 4 * GIB
@@ -27,9 +27,6 @@ export interface PamtPlan {
   readonly anywhere: boolean
 }
 
-const total = (tdmrs: readonly TdmrModel[]): number =>
-  tdmrs.reduce((sum, { pamtSizes: [a, b, c] }) => sum + a + b + c, 0)
-
 const largest = (ranges: readonly Range[]): number =>
   Math.max(0, ...ranges.map(sizeOf))
 
@@ -47,13 +44,13 @@ const candidates = (
     end > DMA32_END ? [{ start: Math.max(start, DMA32_END), end }] : [],
   )
   const zone = normal.length > 0 ? normal : local
-  const bytes = total(tdmrs.filter(({ pamtNode }) => pamtNode === node))
+  const bytes = pamtBytes(tdmrs.filter(({ pamtNode }) => pamtNode === node))
   return largest(zone) >= roomFor(bytes) ? zone : regions
 }
 
 /** No piece of memory is surely large enough: -ENOMEM cannot be excluded. */
 export const pamtMayNotFit = ({ tdmrs, regions }: PamtPlan): boolean =>
-  largest(regions) < roomFor(total(tdmrs))
+  largest(regions) < roomFor(pamtBytes(tdmrs))
 
 /** How many reserved areas a TDMR needs for PAMTs, at least and at most. */
 export interface AreaBounds {

@@ -79,6 +79,10 @@ export const modelTdmrs = (
     holes: tdmrHoles(tdmr, regions),
   }))
 
+/** Bytes of all PAMTs together. */
+export const pamtBytes = (tdmrs: readonly TdmrModel[]): number =>
+  tdmrs.reduce((sum, { pamtSizes: [a, b, c] }) => sum + a + b + c, 0)
+
 /** tdmrs_count_pamt_kb(). */
 export const pamtKib = (tdmrs: readonly TdmrModel[]): number =>
-  tdmrs.reduce((sum, { pamtSizes: [a, b, c] }) => sum + a + b + c, 0) / KIB
+  pamtBytes(tdmrs) / KIB

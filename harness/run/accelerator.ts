@@ -17,7 +17,7 @@ export interface Accelerator {
   readonly reason: string
 }
 
-/** `auto` proves KVM first; the others are taken at their word. */
+/** KVM is proven in any case; `auto` takes TCG when it does not work. */
 export type AccelChoice = Accel | 'auto'
 
 /** A kernel that KVM really runs needs a second. */

@@ -27,7 +27,6 @@ export class ResultStore {
     started: Date,
   ): Promise<ResultStore> {
     const stamp = started.toISOString().replaceAll(/[:.]/g, '-')
-    if (out === '') await checkOutputFolder('--out', out)
     const path = resolve(out ?? join('results', stamp))
     await checkOutputFolder('--out', path)
     if (out === undefined) await pointTo(path)

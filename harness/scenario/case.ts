@@ -7,6 +7,7 @@ import {
 import { ramRanges } from '../memory/firmware-map.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type NodeRange, type Range, intersect } from '../memory/range.ts'
+import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
 import type { Platform } from '../tdx/platform.ts'
 import { type Problem, type MachineSpec, machineSpec } from './machine-spec.ts'
@@ -200,8 +201,7 @@ const cmdlineProblems = (cell: Cell): Problem[] => {
 }
 
 const appendProblem = (word: string): string | undefined => {
-  // eslint-disable-next-line no-control-regex -- that is what is refused
-  if (/[\u0000-\u001f\u007f]/.test(word))
+  if (visible(word) !== word)
     return 'control characters cannot be passed on a command line'
   if (splitWords(word).includes('--'))
     return "'--' would hide what follows from the kernel"

@@ -1,8 +1,7 @@
-import { access, constants } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../../base/errors.ts'
 import { memoized } from '../../base/memo.ts'
+import { findProgram } from '../../base/paths.ts'
 
 const PROGRAM = 'qemu-system-x86_64'
 
@@ -17,7 +16,7 @@ export interface Qemu {
 
 /** @throws InfraError when there is none, or it is too old */
 export const findQemu = async (): Promise<Qemu> => {
-  const binary = await inPath(PROGRAM)
+  const binary = await findProgram(PROGRAM)
   if (binary === undefined)
     throw new InfraError(
       'NO_QEMU',
@@ -40,17 +39,4 @@ export const findQemu = async (): Promise<Qemu> => {
       `expected QEMU ${MINIMUM.join('.')} or later, found ${match[0].slice(8)} at ${binary}: install a newer one`,
     )
   return { binary, version: match[0].slice(8) }
-}
-
-const inPath = async (program: string): Promise<string | undefined> => {
-  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
-    const path = join(directory || '.', program)
-    try {
-      await access(path, constants.X_OK)
-      return path
-    } catch {
-      continue
-    }
-  }
-  return undefined
 }
