@@ -179,7 +179,7 @@ const faultFailures = ({ platform }: CaseInput): Failure[] =>
 
 const platformFailures = ({ platform, words }: CaseInput): Failure[] => {
   const failures: Failure[] = []
-  if (!platform.moduleLoaded)
+  if (!platform.module)
     failures.push(failure('sys-init', ENODEV, 'the TDX module is not loaded'))
   const [, endKeyid] = privateKeyids(platform)
   if (endKeyid > MAX_KEYIDS)

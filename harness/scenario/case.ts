@@ -99,7 +99,8 @@ const wordsOf = ({ cmdline }: Cell): string[] => [
 
 const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
   keyids: tdx.keyids,
-  moduleLoaded: tdx.module !== 'none',
+  module: tdx.module === 'none' ? null : tdx.module,
+  x2apic: tdx.x2apic,
   cmrs: tdx.cmrs === 'auto' ? convertibleMemory(machine) : tdx.cmrs,
   lps: machine.cpus,
   packageOf: Array.from({ length: machine.cpus }, (_, cpu) =>

@@ -31,7 +31,7 @@ t.test('defaults', async t => {
     },
     platform: {
       keyids: { mktme: 31, tdx: 32 },
-      moduleLoaded: true,
+      module: '1.5',
       cmrs: [
         { start: MIB, end: 2 * GIB },
         { start: 4 * GIB, end: 6 * GIB },

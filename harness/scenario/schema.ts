@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
+import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
 
 /** Largest number of nodes the shipped kernels take (CONFIG_NODES_SHIFT=6). */
@@ -50,10 +51,16 @@ const faultSchema = z.strictObject({
 const tdxSchema = z
   .strictObject({
     module: z
-      .enum(['1.5', 'none'], {
-        error: "expected '1.5' or 'none' (in quotes: 1.5 alone is a number)",
+      .enum([...PROFILE_NAMES, 'none'], {
+        error:
+          "expected '1.0', '1.5' or 'none' (in quotes: 1.5 alone is a number)",
       })
-      .default('1.5'),
+      .default('1.5')
+      .describe('Version of the TDX module, or none for no module.'),
+    x2apic: z
+      .boolean({ error: 'expected true or false' })
+      .default(true)
+      .describe('Whether the CPUs use x2APIC.'),
     keyids: z
       .strictObject({
         mktme: z.int().min(0).max(MAX_KEYID_COUNT),

@@ -16,19 +16,6 @@ export const LEAF = {
 
 export type LeafName = keyof typeof LEAF
 
-/** Leaves callable before SYS_READY (tdx_vmm_dispatcher.c). */
-export const LEAVES_BEFORE_READY: ReadonlySet<number> = new Set([
-  LEAF.SYS_KEY_CONFIG,
-  LEAF.SYS_INFO,
-  LEAF.SYS_INIT,
-  LEAF.SYS_RD,
-  LEAF.SYS_LP_INIT,
-  LEAF.SYS_RDALL,
-  LEAF.SYS_LP_SHUTDOWN,
-  LEAF.SYS_CONFIG,
-  LEAF.SYS_UPDATE,
-])
-
 /**
  * Leaves that take a version above 0 in RAX 23:16 (tdx_vmm_dispatcher.c):
  * MNG.RD, VP.RD, MEM.PAGE.PROMOTE, MEM.SEPT.ADD and MEM.SEPT.REMOVE. None of

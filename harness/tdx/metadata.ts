@@ -1,5 +1,8 @@
-import type { Platform } from './platform.ts'
-import { MAX_CMRS, MODULE_LIMITS } from './platform.ts'
+import { MAX_CMRS, MODULE_LIMITS, type Platform } from './platform.ts'
+import { PROFILES } from './profile.ts'
+
+/** The first module that has metadata to read. */
+const MODULE = PROFILES['1.5']
 
 /**
  * Global metadata fields of module 1.5.01
@@ -15,12 +18,12 @@ const FIXED: readonly (readonly [id: bigint, value: bigint])[] = [
   // TDX_FEATURES0; bit 18 (NO_RBP_MOD) is what 6.16 and later insist on.
   [0x0a00000300000008n, 0xf0ebfn],
   [0x0800000200000000n, 0x8086n],
-  [0x0800000100000003n, 5n],
-  [0x0800000100000004n, 1n],
+  [0x0800000100000003n, BigInt(MODULE.minorVersion)],
+  [0x0800000100000004n, BigInt(MODULE.majorVersion)],
   [0x0800000100000005n, 1n],
   [0x0800000100000006n, 0n],
-  [0x8800000200000001n, 20240129n],
-  [0x8800000100000002n, 0n],
+  [0x8800000200000001n, BigInt(MODULE.buildDate)],
+  [0x8800000100000002n, BigInt(MODULE.buildNumber)],
   // Always the size of the table, whatever the number of real CMRs.
   [0x9000000100000000n, BigInt(MAX_CMRS)],
 ]

@@ -105,10 +105,7 @@ t.test('operands of SYS.CONFIG, in order', async t => {
 })
 
 t.test('platforms that cannot start', async t => {
-  t.equal(
-    await new ModuleRig({ moduleLoaded: false }).call(LEAF.SYS_INIT),
-    'vmfail',
-  )
+  t.equal(await new ModuleRig({ module: null }).call(LEAF.SYS_INIT), 'vmfail')
   t.equal(
     await new ModuleRig({ keyids: { mktme: 2000, tdx: 100 } }).call(
       LEAF.SYS_INIT,
@@ -177,3 +174,49 @@ t.test('the first TDMR is checked before the second is looked up', async t => {
   await rig.memory.write(0x2000, pointers)
   t.equal(await rig.config({ rdx: 2n }), status('INVALID_TDMR'))
 })
+
+t.test(
+  'module 1.0 has no metadata leaves, and LP.SHUTDOWN ends it',
+  async t => {
+    const rig = new ModuleRig({ module: '1.0' })
+    await rig.init()
+    t.equal(await rig.call(LEAF.SYS_RD), 0xc000050500000000n, 'as logs show')
+    t.equal(await rig.call(LEAF.SYS_RDALL), status('SYS_NOT_READY'))
+    t.equal(
+      await rig.call(LEAF.SYS_INFO, {
+        rcx: 0x4000n,
+        rdx: 1024n,
+        r8: 0x5000n,
+        r9: 32n,
+      }),
+      0n,
+    )
+    const info = Buffer.from(await rig.memory.read(0x4000, 20))
+    t.same(
+      [
+        info.readUInt16LE(16),
+        info.readUInt16LE(14),
+        info.readUInt32LE(8),
+        info[18],
+      ],
+      [1, 0, 20211209, 0],
+      'version 1.0, without SYS.RD',
+    )
+    await rig.writeTdmr()
+    t.equal(await rig.config(), 0n)
+    for (const cpu of [0, 1])
+      t.equal(await rig.call(LEAF.SYS_KEY_CONFIG, { cpu }), 0n)
+    t.equal(
+      await rig.call(LEAF.SYS_RD),
+      status('OPERAND_INVALID', OPERAND.RAX),
+      'an unknown leaf, once the module is ready',
+    )
+    t.equal(await rig.call(LEAF.SYS_LP_SHUTDOWN), 0n)
+    t.equal(await rig.call(LEAF.SYS_TDMR_INIT), status('SYS_SHUTDOWN'))
+    t.equal(await rig.call(LEAF.SYS_LP_SHUTDOWN, { cpu: 1 }), 0n, 'on each CPU')
+    const newer = new ModuleRig()
+    await newer.init()
+    t.equal(await newer.call(LEAF.SYS_LP_SHUTDOWN), 0n)
+    t.equal(newer.module.state, 'SYSINIT_DONE', '1.5 does nothing')
+  },
+)

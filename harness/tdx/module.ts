@@ -1,5 +1,6 @@
+import { Faults } from './faults.ts'
 import { GlobalMetadata, NO_FIELD } from './metadata.ts'
-import { LEAF, LEAVES_BEFORE_READY, isVersioned } from './leaves.ts'
+import { LEAF, isVersioned } from './leaves.ts'
 import {
   type Fault,
   MAX_CMRS,
@@ -10,6 +11,7 @@ import {
   privateKeyids,
   validCmrs,
 } from './platform.ts'
+import { type ModuleProfile, PROFILES } from './profile.ts'
 import { OPERAND, status } from './status.ts'
 import {
   type SeamcallInput,
@@ -44,28 +46,32 @@ export type ModuleState =
 
 type Handler = (
   call: SeamcallInput,
+  profile: ModuleProfile,
 ) => SeamcallOutcome | Promise<SeamcallOutcome>
 
 /**
  * The TDX module, as far as a host kernel sees it while it initialises TDX: a
- * state machine with the checks of module 1.5 in their order. A failing leaf
+ * state machine with the checks of the module in their order. A failing leaf
  * never changes the state, so everything may be retried.
  */
 export class TdxModule {
   readonly #platform: Platform
+  /** Undefined when no module is loaded. */
+  readonly #profile: ModuleProfile | undefined
   readonly #memory: PhysicalMemory
   readonly #metadata: GlobalMetadata
   readonly #initializedLps = new Set<number>()
   readonly #keyedPackages = new Set<number>()
   readonly #initializedTdmrs = new Set<bigint>()
-  /** Calls that hit each fault so far. */
-  readonly #faultHits = new Map<object, number>()
+  readonly #faults: Faults
   #state: ModuleState = 'SYSINIT_PENDING'
   #offered: readonly TdmrInfo[] | undefined
 
   constructor(platform: Platform, memory: PhysicalMemory) {
     this.#platform = platform
+    this.#profile = platform.module ? PROFILES[platform.module] : undefined
     this.#memory = memory
+    this.#faults = new Faults(platform.faults)
     this.#metadata = new GlobalMetadata(platform)
   }
 
@@ -80,48 +86,41 @@ export class TdxModule {
 
   /** Faults that no call ever met. */
   get unmetFaults(): readonly Fault[] {
-    return this.#platform.faults.filter(fault => !this.#faultHits.has(fault))
+    return this.#faults.unmet
   }
 
   /** tdx_vmm_dispatcher.c: checks common to all leaves, then the leaf. */
   async call(call: SeamcallInput): Promise<SeamcallOutcome> {
-    if (!this.#platform.moduleLoaded) return { kind: 'vmfail-invalid' }
+    const profile = this.#profile
+    if (!profile) return { kind: 'vmfail-invalid' }
     const leaf = Number(call.rax & 0xffffn)
     const version = Number((call.rax >> 16n) & 0xffn)
     if (call.rax >> 24n !== 0n) return invalid(OPERAND.RAX)
     if (version > 0 && !isVersioned(leaf)) return invalid(OPERAND.RAX)
     if (this.#state === 'SYS_SHUTDOWN' && leaf !== LEAF.SYS_LP_SHUTDOWN)
       return failed(status('SYS_SHUTDOWN'))
-    if (this.#state !== 'SYS_READY' && !LEAVES_BEFORE_READY.has(leaf))
+    if (this.#state !== 'SYS_READY' && !profile.leavesBeforeReady.has(leaf))
       return failed(status('SYS_NOT_READY'))
     const handler = this.#handlers[leaf]
-    if (!handler) return invalid(OPERAND.RAX)
-    return zeroed(leaf, this.#fault(leaf, call.cpu) ?? (await handler(call)))
-  }
-
-  #fault(leaf: number, cpu: number): SeamcallOutcome | undefined {
-    for (const fault of this.#platform.faults) {
-      if (LEAF[fault.leaf] !== leaf) continue
-      if (fault.cpu !== undefined && fault.cpu !== cpu) continue
-      const hits = this.#faultHits.get(fault) ?? 0
-      if (hits >= fault.times) continue
-      this.#faultHits.set(fault, hits + 1)
-      return failed(fault.status)
-    }
-    return undefined
+    if (!handler || !profile.leaves.has(leaf)) return invalid(OPERAND.RAX)
+    const fault = this.#faults.strike(leaf, call.cpu)
+    return zeroed(
+      leaf,
+      fault === undefined ? await handler(call, profile) : failed(fault),
+    )
   }
 
   readonly #handlers: Readonly<Partial<Record<number, Handler>>> = {
     [LEAF.SYS_INIT]: call => this.#sysInit(call),
     [LEAF.SYS_LP_INIT]: call => this.#lpInit(call),
-    [LEAF.SYS_INFO]: call => this.#sysInfo(call),
+    [LEAF.SYS_INFO]: (call, profile) => this.#sysInfo(call, profile),
     [LEAF.SYS_RD]: call => this.#sysRd(call),
     [LEAF.SYS_CONFIG]: call => this.#sysConfig(call),
     [LEAF.SYS_KEY_CONFIG]: call => this.#keyConfig(call),
     [LEAF.SYS_TDMR_INIT]: call => this.#tdmrInit(call),
     [LEAF.PHYMEM_PAGE_RDMD]: call => this.#pageRdmd(call),
-    // Since 1.5 this succeeds and does nothing.
-    [LEAF.SYS_LP_SHUTDOWN]: () => done(),
+    [LEAF.SYS_LP_SHUTDOWN]: (_, profile) =>
+      profile.shutsDownByLp ? this.#shutdown() : done(),
     [LEAF.SYS_SHUTDOWN]: () => this.#shutdown(),
   }
 
@@ -150,10 +149,13 @@ export class TdxModule {
   }
 
   /** tdh_sys_info.c */
-  async #sysInfo(call: SeamcallInput): Promise<SeamcallOutcome> {
+  async #sysInfo(
+    call: SeamcallInput,
+    profile: ModuleProfile,
+  ): Promise<SeamcallOutcome> {
     if (!this.#initializedLps.has(call.cpu))
       return failed(status('SYS_LP_INIT_NOT_DONE'))
-    const info = encodeSysInfo(this.#platform)
+    const info = encodeSysInfo(this.#platform, profile)
     if (!this.#sharedAddress(call.rcx, info.struct.length, 1024))
       return invalid(OPERAND.RCX)
     if (call.rdx < BigInt(info.struct.length)) return invalid(OPERAND.RDX)
@@ -274,7 +276,7 @@ export class TdxModule {
       : failed(status('OPERAND_ADDR_RANGE_ERROR', OPERAND.RCX))
   }
 
-  /** tdh_sys_shutdown.c */
+  /** tdh_sys_shutdown.c, tdh_sys_lp_shutdown.c */
   #shutdown(): SeamcallOutcome {
     this.#state = 'SYS_SHUTDOWN'
     return done()

@@ -1,6 +1,7 @@
 import type { Range } from '../memory/range.ts'
 import type { TdmrLimits } from '../memory/tdmr.ts'
 import type { LeafName } from './leaves.ts'
+import type { ProfileName } from './profile.ts'
 
 /** A fault to be reported by the module instead of doing its work. */
 export interface Fault {
@@ -17,8 +18,10 @@ export interface Fault {
 export interface Platform {
   /** IA32_MKTME_KEYID_PARTITIONING (MSR 0x87): numbers of KeyIDs. */
   readonly keyids: { readonly mktme: number; readonly tdx: number }
-  /** False: every SEAMCALL ends in VMfailInvalid. */
-  readonly moduleLoaded: boolean
+  /** The module that is loaded; null: every SEAMCALL ends in VMfailInvalid. */
+  readonly module: ProfileName | null
+  /** The CPUs have x2APIC, and the firmware or the kernel turned it on. */
+  readonly x2apic: boolean
   /** Convertible memory regions, ascending. */
   readonly cmrs: readonly Range[]
   /** Logical processors the firmware counted at boot. */
@@ -42,7 +45,7 @@ export const privateKeyids = ({
   keyids.mktme + 1 + keyids.tdx,
 ]
 
-/** What module 1.5 reports (MAX_TDMRS, MAX_RESERVED_AREAS, PAMT entry size). */
+/** What every module reports (MAX_TDMRS, MAX_RESERVED_AREAS, PAMT entry size). */
 export const MODULE_LIMITS: TdmrLimits = {
   maxTdmrs: 64,
   maxReservedPerTdmr: 16,

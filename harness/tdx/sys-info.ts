@@ -1,4 +1,6 @@
+import { LEAF } from './leaves.ts'
 import { MAX_CMRS, MODULE_LIMITS, type Platform } from './platform.ts'
+import type { ModuleProfile } from './profile.ts'
 
 /** CMR_INFO: {u64 base, u64 size}. */
 const CMR_INFO_SIZE = 16
@@ -7,13 +9,16 @@ export const CMR_ARRAY_ALIGNMENT = 512
 const SYSINFO_SIZE = 1024
 
 /** [offset, bytes, value] of the fields a host kernel may look at. */
-const FIELDS: readonly (readonly [number, 1 | 2 | 4 | 8, bigint])[] = [
+const fieldsOf = (
+  profile: ModuleProfile,
+): readonly (readonly [number, 1 | 2 | 4 | 8, bigint])[] => [
   [0, 4, 0n], // attributes: not a debug module
   [4, 4, 0x8086n], // vendor_id
-  [8, 4, 20240129n], // build_date, decimal yyyymmdd
-  [14, 2, 5n], // minor_version
-  [16, 2, 1n], // major_version
-  [18, 1, 1n], // sys_rd
+  [8, 4, BigInt(profile.buildDate)],
+  [12, 2, BigInt(profile.buildNumber)],
+  [14, 2, BigInt(profile.minorVersion)],
+  [16, 2, BigInt(profile.majorVersion)],
+  [18, 1, profile.leaves.has(LEAF.SYS_RD) ? 1n : 0n], // sys_rd
   [32, 2, BigInt(MODULE_LIMITS.maxTdmrs)],
   [34, 2, BigInt(MODULE_LIMITS.maxReservedPerTdmr)],
   [36, 2, BigInt(MODULE_LIMITS.pamtEntrySize)],
@@ -27,9 +32,10 @@ const FIELDS: readonly (readonly [number, 1 | 2 | 4 | 8, bigint])[] = [
 /** What TDH.SYS.INFO writes: the structure and the CMR array. */
 export const encodeSysInfo = (
   platform: Platform,
+  profile: ModuleProfile,
 ): { struct: Uint8Array; cmrs: Uint8Array } => {
   const struct = new Uint8Array(SYSINFO_SIZE)
-  for (const [offset, bytes, value] of FIELDS) {
+  for (const [offset, bytes, value] of fieldsOf(profile)) {
     for (let i = 0; i < bytes; i++)
       struct[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn)
   }

@@ -7,7 +7,8 @@ import type { SeamcallInput, SeamcallOutcome } from '../tdx/seamcall.ts'
 /** Two logical processors on two packages, 4 GiB of convertible memory. */
 export const platform: Platform = {
   keyids: { mktme: 31, tdx: 32 },
-  moduleLoaded: true,
+  module: '1.5',
+  x2apic: true,
   cmrs: [{ start: MIB, end: 4 * GIB }],
   lps: 2,
   packageOf: [0, 1],
