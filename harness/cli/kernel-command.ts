@@ -1,26 +1,32 @@
 import { RigError } from '../base/errors.ts'
-import { buildKernel } from '../kernel/build.ts'
-import { cachedKernel, kernelDirectory, kernelKey } from '../kernel/cache.ts'
-import { loadRecipe, recipeNames } from '../kernel/recipe.ts'
+import { buildKernel, findKernel } from '../kernel/build.ts'
+import { type Recipe, loadRecipe, recipeNames } from '../kernel/recipe.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 
 /** `tdxrig kernel list`: the recipes, and whether they are built. */
 export const kernelListCommand = async (): Promise<number> => {
+  let code = 0
   for (const name of await recipeNames()) {
-    const recipe = await loadRecipe(name)
-    process.stdout.write(`${name}  ${await state(name)}\n  ${recipe.why}\n`)
+    try {
+      const recipe = await loadRecipe(name)
+      process.stdout.write(
+        `${name}  ${await stateOf(recipe)}\n  ${recipe.why}\n`,
+      )
+    } catch (error) {
+      // One that is broken must not hide the others.
+      if (!(error instanceof RigError)) throw error
+      process.stdout.write(`${name}  broken: ${error.message}\n`)
+      code = error.exitCode
+    }
   }
-  return 0
+  return code
 }
 
-const state = async (name: string): Promise<string> => {
-  const recipe = await loadRecipe(name)
+const stateOf = async (recipe: Recipe): Promise<string> => {
   try {
-    const key = await kernelKey(recipe)
-    return (await cachedKernel(name, key))
-      ? `built: ${kernelDirectory(name, key)}`
-      : 'not built'
+    const kernel = await findKernel(recipe)
+    return kernel ? `built: ${kernel.vmlinux}` : 'not built'
   } catch (error) {
     if (error instanceof RigError) return `not built: ${error.message}`
     throw error
@@ -30,8 +36,12 @@ const state = async (name: string): Promise<string> => {
 /** `tdxrig kernel packages`: the Debian packages the recipes start from. */
 export const kernelPackagesCommand = async (): Promise<number> => {
   const recipes = await Promise.all((await recipeNames()).map(loadRecipe))
-  const packages = new Set(recipes.map(({ debianPackage }) => debianPackage))
-  process.stdout.write([...packages].map(name => `${name}\n`).join(''))
+  const packages = recipes.flatMap(recipe =>
+    recipe.kind === 'source' && recipe.source.kind === 'debian'
+      ? [recipe.source.package]
+      : [],
+  )
+  process.stdout.write([...new Set(packages)].map(name => `${name}\n`).join(''))
   return 0
 }
 

@@ -51,6 +51,11 @@ const program = (): Command => {
       collect,
     )
     .option(
+      '--kernel-build <folder>',
+      'boot the kernel that was built in this folder (repeatable)',
+      collect,
+    )
+    .option(
       '--filter <text>',
       'only cases with this text in their id (repeatable)',
       collect,

@@ -10,17 +10,21 @@ export const predictCommand = async (
 ): Promise<number> => {
   const kernels = await recipeNames()
   const cases = await loadCases(files, { kernels, onlyKernels: undefined })
-  // The model does not depend on the kernel: one prediction for each cell.
+  // One prediction for each cell and lineage, whatever the kernels are called.
   const cells = new Map(
     cases.map(item => [item.id.replace(/@[^@]*$/, ''), item]),
   )
-  const predictions = [...cells].map(
-    ([id, item]) => [{ ...item, id }, predictCase(item)] as const,
-  )
+  const predictions = [...cells].map(([id, item]) => ({
+    item: { ...item, id },
+    on: {
+      v6: predictCase(item, { lineage: 'v6' }),
+      upstream: predictCase(item, { lineage: 'upstream' }),
+    },
+  }))
   process.stdout.write(
     json
       ? `${JSON.stringify(predictionJson(predictions), null, 2)}\n`
-      : predictions.map(entry => predictionText(...entry)).join('\n'),
+      : predictions.map(predictionText).join('\n'),
   )
   return 0
 }

@@ -8,7 +8,13 @@ import {
   writeWhole,
 } from '../base/output.ts'
 import { projectRoot } from '../base/paths.ts'
-import { recipeNames } from '../kernel/recipe.ts'
+import {
+  type FolderRecipe,
+  type Recipe,
+  folderRecipe,
+  loadRecipe,
+  recipeNames,
+} from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { resultDocument } from '../report/document.ts'
@@ -28,6 +34,7 @@ import { VERSION } from './version.ts'
 
 export interface RunFlags {
   readonly kernel?: readonly string[]
+  readonly kernelBuild?: readonly string[]
   readonly filter?: readonly string[]
   readonly jobs?: number
   readonly out?: string
@@ -43,7 +50,8 @@ export const runCommand = async (
 ): Promise<number> => {
   const controller = onInterrupt()
   const { signal } = controller
-  const cases = await selectCases(paths, flags)
+  const built = (flags.kernelBuild ?? []).map(folderRecipe)
+  const cases = await selectCases(paths, flags, built)
   // Whatever cannot be written must be known before anything is booted.
   if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
   if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
@@ -54,7 +62,7 @@ export const runCommand = async (
   await using workspace = Workspace.create()
   try {
     const kernels = await prepareKernels(
-      cases.map(({ kernel }) => kernel),
+      await recipesFor(cases, built),
       workspace,
       progress.building,
       signal,
@@ -103,20 +111,40 @@ export const runCommand = async (
   }
 }
 
+/** The recipes of the kernels that are booted, each once. */
+const recipesFor = (
+  cases: readonly Case[],
+  built: readonly FolderRecipe[],
+): Promise<Recipe[]> =>
+  Promise.all(
+    [...new Set(cases.map(({ kernel }) => kernel))].map(
+      async name =>
+        built.find(recipe => recipe.name === name) ?? loadRecipe(name),
+    ),
+  )
+
 const selectCases = async (
   paths: readonly string[],
-  { kernel, filter }: RunFlags,
+  { kernel = [], filter }: RunFlags,
+  built: readonly FolderRecipe[],
 ): Promise<Case[]> => {
   const kernels = await recipeNames()
-  const unknown = kernel?.find(name => !kernels.includes(name))
+  const unknown = kernel.find(name => !kernels.includes(name))
   if (unknown !== undefined)
     throw new UsageError(
       'NO_KERNEL',
       `there is no kernel '${unknown}' (there are: ${kernels.join(', ')})`,
     )
+  const asked = [...kernel, ...built.map(({ name }) => name)]
+  const twice = asked.find((name, i) => asked.indexOf(name) !== i)
+  if (twice !== undefined)
+    throw new UsageError(
+      'NO_KERNEL',
+      `the kernel '${twice}' is asked for twice`,
+    )
   const all = await loadCases(paths.length > 0 ? paths : [shippedScenarios()], {
     kernels,
-    onlyKernels: kernel,
+    onlyKernels: asked.length > 0 ? asked : undefined,
   })
   const cases = filter
     ? all.filter(({ id }) => filter.some(text => id.includes(text)))

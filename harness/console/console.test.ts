@@ -1,18 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { KEYIDS, factsOf, line } from '../testing/consoles.ts'
 import { holds } from '../testing/property.ts'
-import { MESSAGES, lookUp } from './catalogue.ts'
 import { patternOf } from './format.ts'
 import { LineSplitter, MAX_LINE } from './lines.ts'
 import { ConsoleReader } from './reader.ts'
 import { parseRecord } from './record.ts'
-
-const factsOf = (text: string) => {
-  const reader = new ConsoleReader()
-  reader.push(Buffer.from(text))
-  reader.end()
-  return reader.facts()
-}
 
 const chunked = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
   const edges = [
@@ -100,112 +93,6 @@ t.test('format strings become patterns', async t => {
   t.throws(() => patternOf('%p'), { message: /no rule/ })
 })
 
-t.test('every message of the catalogue is found by its own text', async t => {
-  for (const message of MESSAGES) {
-    const text = message.format
-      .replaceAll(/%0?\d*(?:ll|l)?x/g, 'ff')
-      .replaceAll(/%(?:ll|l)?[ud]/g, '7')
-    t.equal(lookUp(message.prefix + text)?.message, message, message.format)
-    t.equal(
-      message.arguments?.length ?? 0,
-      message.arguments ? (message.format.match(/%/g) ?? []).length : 0,
-    )
-  }
-  t.equal(lookUp('virt/tdx: something new'), undefined)
-})
-
-const line = (text: string, time = 0.5): string =>
-  `[    ${time.toFixed(6)}] ${text}\r\n`
-const KEYIDS = line('virt/tdx: BIOS enabled: private KeyID range [32, 64)')
-const trigger = (text: string): string =>
-  line(`tdxrig: trigger: cpus=2 ${text}`)
-
-t.test('outcomes of TDX', async t => {
-  const cases: [name: string, console: string, tdx: object][] = [
-    [
-      'nothing said',
-      line('Linux version 6.12.0'),
-      { outcome: 'absent', stage: null, errno: null },
-    ],
-    ['KeyIDs only', KEYIDS, { outcome: 'unfinished', keyids: [32, 64] }],
-    [
-      'success',
-      KEYIDS +
-        line('virt/tdx: 16428 KB allocated for PAMT') +
-        line('virt/tdx: module initialized') +
-        trigger('tdx_cpu_enable=0 tdx_enable=0'),
-      { outcome: 'initialized', stage: 'done', errno: null, pamtKib: 16428 },
-    ],
-    [
-      'too few KeyIDs',
-      KEYIDS +
-        line(
-          'virt/tdx: initialization failed: too few private KeyIDs available.',
-        ) +
-        trigger('tdx_cpu_enable=-19 failed_cpu=0 tdx_enable=none'),
-      { outcome: 'disabled', stage: 'checks', errno: null },
-    ],
-    [
-      'no module',
-      KEYIDS +
-        line('virt/tdx: module not loaded') +
-        trigger('tdx_cpu_enable=-19 failed_cpu=0 tdx_enable=none'),
-      { outcome: 'failed', stage: 'sys-init', errno: -19 },
-    ],
-    [
-      'no module, from the log alone',
-      KEYIDS + line('virt/tdx: module not loaded'),
-      { outcome: 'failed', stage: 'sys-init', errno: null },
-    ],
-    [
-      'reserved areas',
-      KEYIDS +
-        line(
-          'virt/tdx: initialization failed: TDMR [0x0, 0x80000000): reserved areas exhausted.',
-        ) +
-        line('virt/tdx: module initialization failed (-28)'),
-      {
-        outcome: 'failed',
-        stage: 'reserved-areas',
-        errno: -28,
-        failedTdmr: { start: 0, end: 0x80000000 },
-        message: /reserved areas exhausted/,
-      },
-    ],
-    [
-      'SYS.CONFIG',
-      KEYIDS +
-        line(
-          'virt/tdx: SEAMCALL (0x000000000000002d) failed: 0xc0000a0200000001',
-        ) +
-        line('virt/tdx: module initialization failed (-5)'),
-      {
-        outcome: 'failed',
-        stage: 'sys-config',
-        errno: -5,
-        failedSeamcalls: [{ leaf: 45, status: 0xc0000a0200000001n }],
-      },
-    ],
-    [
-      'PAMT allocation says nothing else',
-      KEYIDS + line('virt/tdx: module initialization failed (-12)'),
-      { outcome: 'failed', stage: 'pamt', errno: -12 },
-    ],
-    [
-      'silent #UD',
-      KEYIDS + trigger('tdx_cpu_enable=-13 failed_cpu=1 tdx_enable=none'),
-      { outcome: 'failed', stage: 'sys-init', errno: -13 },
-    ],
-    [
-      'a line nobody knows',
-      KEYIDS + line('virt/tdx: bananas'),
-      { outcome: 'unfinished', unknown: ['virt/tdx: bananas'] },
-    ],
-  ]
-  for (const [name, console, tdx] of cases)
-    t.match(factsOf(console).tdx, tdx, name)
-})
-
 t.test('the facts of a layout', async t => {
   const facts = factsOf(
     [
@@ -219,6 +106,8 @@ t.test('the facts of a layout', async t => {
       '  node   0: [mem 0x0000000000001000-0x000000000009efff]',
       'Kernel command line: other',
       'tdx: TDX memory region: [mem 0x00100000-0x7ffdffff] node 0',
+      'tdx: TDX memory regions: 1',
+      'tdx: Kernel-checked-CMR : [0x100000, 0x7ffe0000)',
     ]
       .map(text => line(text, 0))
       .join(''),
@@ -233,16 +122,27 @@ t.test('the facts of a layout', async t => {
     userMap: [{ start: 0, end: 0x9fc00, type: 1 }],
     srat: [{ start: 0x120000000, end: 0x180000000, node: 1 }],
     nodeRanges: [{ start: 0x1000, end: 0x9f000, node: 0 }],
-    regions: [{ start: 0x100000, end: 0x7ffe0000, node: 0 }],
-    lines: 10,
+    tdx: {
+      regions: [{ start: 0x100000, end: 0x7ffe0000, node: 0 }],
+      regionCount: 1,
+      cmrs: [{ start: 0x100000, end: 0x7ffe0000 }],
+    },
+    lines: 12,
   })
 })
 
-t.test('a flood of failures is bounded', async t => {
-  const failure = 'virt/tdx: SEAMCALL (0x21) failed: 0x1'
-  const { failedSeamcalls, outcome } = factsOf(line(failure).repeat(50_000)).tdx
-  t.equal(outcome, 'failed')
-  t.ok(failedSeamcalls.length <= 100)
+t.test('what init says about the steps of a boot', async t => {
+  const facts = factsOf(
+    line('tdxrig: step 0 plug') +
+      line('tdxrig: step 1 online: blocks=8 refused=2 errno=-1') +
+      line('tdxrig: step 2 online: blocks=8 refused=') +
+      line('tdxrig: steps done'),
+  )
+  t.same(facts.steps, [
+    { step: 0, kind: 'plug' },
+    { step: 1, kind: 'online', blocks: 8, refused: 2, errno: -1 },
+  ])
+  t.ok(facts.stepsDone)
 })
 
 t.test('any console, in any chunks: the same facts, never a throw', async t => {

@@ -13,12 +13,29 @@ export interface FailedSeamcall {
 /** The one line our trigger module prints. */
 export interface TriggerResult {
   readonly cpus: number
-  /** Return value of the first tdx_cpu_enable() that failed, or 0. */
-  readonly cpuEnable: number
+  /**
+   * Return value of the first tdx_cpu_enable() that failed, or 0; null when
+   * the kernel has no such function.
+   */
+  readonly cpuEnable: number | null
   readonly failedCpu: number | null
   /** Return value of tdx_enable(); null when it was not called. */
   readonly enable: number | null
 }
+
+/** What the rig's init says about a step it went through. */
+export type StepReport =
+  /** It waits for a DIMM to be plugged. */
+  | { readonly step: number; readonly kind: 'plug' }
+  | {
+      readonly step: number
+      readonly kind: 'online'
+      /** Memory blocks that were tried, and that the kernel refused. */
+      readonly blocks: number
+      readonly refused: number
+      /** Of the last refusal; 0 when there was none. */
+      readonly errno: number
+    }
 
 /** What the console says about TDX, as one outcome. */
 export interface TdxFacts {
@@ -34,6 +51,12 @@ export interface TdxFacts {
   /** The line that decided the outcome. */
   readonly message: string | null
   readonly failedSeamcalls: readonly FailedSeamcall[]
+  /** TDX memory regions; null when the kernel prints none. */
+  readonly regions: readonly NodeRange[] | null
+  /** How many regions there are, from the line behind them. */
+  readonly regionCount: number | null
+  /** CMRs as the kernel read them; null when it prints none. */
+  readonly cmrs: readonly Range[] | null
   /** TDX lines that the catalogue does not know. */
   readonly unknown: readonly string[]
 }
@@ -50,10 +73,12 @@ export interface Facts {
   readonly nodeRanges: readonly NodeRange[]
   /** `No NUMA configuration found` or `NUMA turned off`. */
   readonly numaFallback: string | null
-  /** Null when the kernel prints no regions. */
-  readonly regions: readonly NodeRange[] | null
   readonly tdx: TdxFacts
   readonly trigger: TriggerResult | null
+  /** Steps of the boot that init has reported on, in order. */
+  readonly steps: readonly StepReport[]
+  /** init went through all steps. */
+  readonly stepsDone: boolean
   /** Complaints of the rig's own init. */
   readonly initErrors: readonly string[]
   readonly incidents: readonly Incident[]

@@ -7,6 +7,8 @@ const CONVERSIONS: readonly (readonly [RegExp, string])[] = [
   [/^%(?:ll|l|h)?u/, '(\\d+)'],
   [/^%(?:ll|l|h)?d/, '(-?\\d+)'],
   [/^%0?\d*(?:ll|l|h)?x/, '([0-9a-f]+)'],
+  // `#` puts 0x before every value but 0.
+  [/^%#0?\d*(?:ll|l|h)?x/, '(?:0x)?([0-9a-f]+)'],
   [/^%s/, '(\\S+)'],
 ]
 

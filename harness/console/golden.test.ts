@@ -22,6 +22,8 @@ const header = ({
   userMap,
   srat,
   nodeRanges,
+  steps,
+  stepsDone,
   incidents,
 }: Facts): string =>
   [
@@ -37,10 +39,15 @@ const header = ({
       'SEAMCALL',
       `${leaf} ${hex(status)}`,
     ]),
+    ...(tdx.regions ?? []).map(region => ['REGION', formatNodeRange(region)]),
+    ['REGIONS', tdx.regionCount],
+    ...(tdx.cmrs ?? []).map(cmr => ['CMR', formatRange(cmr)]),
     ['TRIGGER', trigger && `${trigger.cpuEnable} ${trigger.enable}`],
     ['USER-MAP', userMap?.length],
     ...srat.map(entry => ['SRAT', formatNodeRange(entry)]),
     ...nodeRanges.map(range => ['RANGE', formatNodeRange(range)]),
+    ...steps.map(step => ['STEP', Object.values(step).join(' ')]),
+    ['STEPS-DONE', stepsDone],
     ...incidents.map(({ kind, line }) => ['INCIDENT', `${kind} ${line}`]),
   ]
     .map(([name, value]) => `${name}: ${value ?? 'none'}\n`)

@@ -1,6 +1,6 @@
 import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
 import type { NodeRange } from '../memory/range.ts'
-import type { Facts, TriggerResult } from './facts.ts'
+import type { Facts, StepReport, TriggerResult } from './facts.ts'
 import { LineSplitter } from './lines.ts'
 import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
 import { parseRecord } from './record.ts'
@@ -26,18 +26,24 @@ export class ConsoleReader {
   readonly #incidents: Incident[] = []
   readonly #initErrors: string[] = []
   #userMap: E820Entry[] | null = null
-  #regions: NodeRange[] | null = null
   #kernel: string | null = null
   #cmdline: string | null = null
   #numaFallback: string | null = null
   #trigger: TriggerResult | null = null
+  readonly #steps: StepReport[] = []
+  #stepsDone = false
   #panicked = false
   #lines = 0
   readonly #tail: string[] = []
 
-  /** Nothing that counts can come any more: the trigger spoke, or a panic. */
+  /** Nothing that counts can come any more: all steps are done, or a panic. */
   get settled(): boolean {
-    return this.#trigger !== null || this.#panicked
+    return this.#stepsDone || this.#panicked
+  }
+
+  /** Steps that init has reported on so far. */
+  get steps(): readonly StepReport[] {
+    return this.#steps
   }
 
   /** The last lines of the console so far, without time stamps. */
@@ -64,9 +70,10 @@ export class ConsoleReader {
       srat: this.#srat,
       nodeRanges: this.#nodeRanges,
       numaFallback: this.#numaFallback,
-      regions: this.#regions,
       tdx: this.#tdx.facts(this.#trigger),
       trigger: this.#trigger,
+      steps: this.#steps,
+      stepsDone: this.#stepsDone,
       initErrors: this.#initErrors,
       incidents: this.#incidents,
       lines: this.#lines,
@@ -132,15 +139,16 @@ export class ConsoleReader {
       match => (this.#numaFallback = match[1]!),
     ],
     [
-      new RegExp(`^(?:virt/)?tdx: TDX memory region: ${MEM} node (-?\\d+)$`),
-      ([all, start, end, node]) => {
-        pushNodeRange((this.#regions ??= []), [all, node, start, end])
-      },
-    ],
-    [
-      /^tdxrig: trigger: cpus=(\d+) tdx_cpu_enable=(-?\d+)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
+      /^tdxrig: trigger: cpus=(\d+) tdx_cpu_enable=(-?\d+|none)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
       match => (this.#trigger = triggerOf(match)),
     ],
+    [
+      /^tdxrig: step (\d+) (?:plug|online: blocks=(\d+) refused=(\d+) errno=(-?\d+))$/,
+      match => {
+        if (this.#steps.length < LIMIT) this.#steps.push(stepOf(match))
+      },
+    ],
+    [/^tdxrig: steps done$/, () => (this.#stepsDone = true)],
     [
       /^tdxrig: init: (.+)$/,
       match => {
@@ -178,7 +186,18 @@ const triggerOf = ([
   enable,
 ]: Groups): TriggerResult => ({
   cpus: Number(cpus),
-  cpuEnable: Number(cpuEnable),
+  cpuEnable: cpuEnable === 'none' ? null : Number(cpuEnable),
   failedCpu: failedCpu === undefined ? null : Number(failedCpu),
   enable: enable === 'none' ? null : Number(enable),
 })
+
+const stepOf = ([, step, blocks, refused, errno]: Groups): StepReport =>
+  blocks === undefined
+    ? { step: Number(step), kind: 'plug' }
+    : {
+        step: Number(step),
+        kind: 'online',
+        blocks: Number(blocks),
+        refused: Number(refused),
+        errno: Number(errno),
+      }

@@ -1,3 +1,4 @@
+import { KIB, PAGE_SIZE } from '../base/units.ts'
 import { type Argument, TDX_PREFIX, lookUp } from './catalogue.ts'
 import type { FailedSeamcall, TdxFacts, TriggerResult } from './facts.ts'
 import { STAGE_OF_LEAF, type Stage } from './outcome.ts'
@@ -5,6 +6,7 @@ import type { Record } from './record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const KEPT = 100
+const KEPT_RANGES = 4096
 
 /** Folds the TDX lines of a console into one outcome. */
 export class TdxReader {
@@ -17,6 +19,9 @@ export class TdxReader {
     failedTdmr: null,
     message: null,
     failedSeamcalls: [],
+    regions: null,
+    regionCount: null,
+    cmrs: null,
     unknown: [],
   }
 
@@ -32,6 +37,7 @@ export class TdxReader {
       values[message.arguments?.indexOf(name) ?? -1]
     this.#readKeyids(value)
     this.#readNumbers(value)
+    this.#readRanges(value)
     const failed = failedSeamcall(value, record.line)
     if (failed && this.#facts.failedSeamcalls.length < KEPT)
       this.#update({
@@ -55,7 +61,8 @@ export class TdxReader {
   /** The outcome, given what the trigger module saw. */
   facts(trigger: TriggerResult | null): TdxFacts {
     const facts = this.#facts
-    const errno = trigger && (trigger.cpuEnable || trigger.enable)
+    // The first that failed; a function that was not called is null.
+    const errno = (trigger && (trigger.cpuEnable ?? 0)) || trigger?.enable
     if (!errno) return facts
     // Silent failures: #GP and #UD on the first SEAMCALL, and -ENODEV, leave
     // nothing in the log but the caller's return value.
@@ -90,13 +97,45 @@ export class TdxReader {
   #readNumbers(value: (name: Argument) => string | undefined): void {
     const errno = value('errno')
     const pamt = value('pamt-kib')
+    const pages = value('pamt-pages')
+    const count = value('region-count')
     const start = value('tdmr-start')
     const end = value('tdmr-end')
     if (errno !== undefined) this.#update({ errno: Number(errno) })
     if (pamt !== undefined) this.#update({ pamtKib: Number(pamt) })
+    if (pages !== undefined)
+      this.#update({ pamtKib: (Number(pages) * PAGE_SIZE) / KIB })
+    if (count !== undefined) this.#update({ regionCount: Number(count) })
     if (start !== undefined && end !== undefined)
       this.#update({
         failedTdmr: { start: parseInt(start, 16), end: parseInt(end, 16) },
+      })
+  }
+
+  #readRanges(value: (name: Argument) => string | undefined): void {
+    const { regions, cmrs } = this.#facts
+    const start = value('region-start')
+    if (start !== undefined && (regions?.length ?? 0) < KEPT_RANGES)
+      this.#update({
+        regions: [
+          ...(regions ?? []),
+          {
+            start: parseInt(start, 16),
+            end: parseInt(value('region-last') ?? '', 16) + 1,
+            node: Number(value('region-node')),
+          },
+        ],
+      })
+    const base = value('cmr-start')
+    if (base !== undefined && (cmrs?.length ?? 0) < KEPT)
+      this.#update({
+        cmrs: [
+          ...(cmrs ?? []),
+          {
+            start: parseInt(base, 16),
+            end: parseInt(value('cmr-end') ?? '', 16),
+          },
+        ],
       })
   }
 

@@ -49,6 +49,7 @@ export interface Debugger {
   setRegisters(cpu: number, changes: RegisterChanges): Promise<void>
   /** Reads through the page tables of a vCPU. */
   readVirtual(cpu: number, address: bigint, length: number): Promise<Uint8Array>
+  writeVirtual(cpu: number, address: bigint, bytes: Uint8Array): Promise<void>
   readPhysical(address: number, length: number): Promise<Uint8Array>
   writePhysical(address: number, bytes: Uint8Array): Promise<void>
 }

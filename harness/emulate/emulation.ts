@@ -1,18 +1,14 @@
-import type { KernelImage } from '../kernel/elf.ts'
 import type { NodeRange } from '../memory/range.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import { TdxModule } from '../tdx/module.ts'
-import {
-  type Fault,
-  type Platform,
-  keyidPartitioning,
-} from '../tdx/platform.ts'
+import type { Fault, Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
+import type { KernelSites } from './kernel-sites.ts'
 import { readMemlist, readString } from './memlist.ts'
-import { type Patch, findPatches } from './patches.ts'
-import { type InstructionKind, type Site, findSites } from './sites.ts'
+import { Msrs } from './msr.ts'
+import type { Site } from './sites.ts'
 
 /** One SEAMCALL, as it was executed and answered. */
 export interface SeamcallTrace {
@@ -25,36 +21,16 @@ export interface SeamcallTrace {
   readonly r8: bigint
 }
 
-/** What of a kernel the emulation needs to know; the same for every boot. */
-export interface KernelSites {
-  readonly sites: readonly Site[]
-  /** Virtual address of the list of TDX memory regions. */
-  readonly memlist: bigint | undefined
-  /** Address of the pointer `saved_command_line` (init/main.c). */
-  readonly savedCommandLine: bigint | undefined
-  readonly patches: readonly Patch[]
-  /** Where breakpoints can be planted once the kernel is mapped. */
-  readonly startKernel: bigint | undefined
-}
-
-/** @throws UsageError when the image has no TDX host support */
-export const locate = async (image: KernelImage): Promise<KernelSites> => ({
-  sites: await findSites(image),
-  memlist: image.symbol('tdx_memlist')?.address,
-  savedCommandLine: image.symbol('saved_command_line')?.address,
-  patches: await findPatches(image),
-  startKernel: image.symbol('start_kernel')?.address,
-})
-
 export interface EmulationOptions {
   readonly guest: Debugger
   readonly kernel: KernelSites
   readonly platform: Platform
   /**
-   * Plant the breakpoints at start_kernel() and not before: KVM cannot write
-   * them into code that is not mapped yet.
+   * Touch the kernel at start_kernel() and not before: KVM cannot write
+   * breakpoints into code that is not mapped yet, and a bzImage is not even
+   * unpacked.
    */
-  readonly lateBreakpoints: boolean
+  readonly late: boolean
   /** Called at every stop: the guest is alive. */
   readonly onActivity: () => void
 }
@@ -67,19 +43,21 @@ const VMX_FLAGS = 0x8d5n
 export class Emulation {
   readonly #options: EmulationOptions
   readonly #module: TdxModule
+  readonly #msrs: Msrs
   readonly #trace: SeamcallTrace[] = []
-  #regions: NodeRange[] | undefined
+  #regions: readonly NodeRange[] | undefined
+  #regionsAtBoot: readonly NodeRange[] | undefined
   #cmdline: string | undefined
-  #keyidReads = 0
   #interrupted: (() => void) | undefined
 
   constructor(options: EmulationOptions) {
     this.#options = options
-    const { guest, platform } = options
+    const { guest, kernel, platform } = options
     this.#module = new TdxModule(platform, {
       read: (address, length) => guest.readPhysical(address, length),
       write: (address, bytes) => guest.writePhysical(address, bytes),
     })
+    this.#msrs = new Msrs(guest, kernel, platform)
   }
 
   get trace(): readonly SeamcallTrace[] {
@@ -92,12 +70,17 @@ export class Emulation {
   }
 
   get keyidReads(): number {
-    return this.#keyidReads
+    return this.#msrs.keyidReads
   }
 
   /** `tdx_memlist` as it was when the kernel began to use it. */
   get regions(): readonly NodeRange[] | undefined {
     return this.#regions
+  }
+
+  /** `tdx_memlist` after the early initcalls; undefined when never seen. */
+  get regionsAtBoot(): readonly NodeRange[] | undefined {
+    return this.#regionsAtBoot
   }
 
   /** Faults of the platform that never happened. */
@@ -112,10 +95,8 @@ export class Emulation {
 
   /** Answers the guest until it is gone or {@link freeze} was called. */
   async run(): Promise<void> {
-    const { guest, kernel, lateBreakpoints } = this.#options
-    for (const { address, bytes } of kernel.patches)
-      await guest.writePhysical(address, bytes)
-    if (lateBreakpoints && kernel.startKernel !== undefined) {
+    const { guest, kernel, late } = this.#options
+    if (late && kernel.startKernel !== undefined) {
       await guest.plant(kernel.startKernel)
       const stop = await guest.resume()
       if (stop?.reason !== 'break') {
@@ -124,7 +105,9 @@ export class Emulation {
       }
       await guest.remove(kernel.startKernel)
     }
-    await Promise.all(kernel.sites.map(site => guest.plant(site.address)))
+    for (const { address, bytes } of kernel.patches)
+      await guest.writePhysical(address, bytes)
+    await this.#plantFirst()
     // freeze() may come while a stop is being answered.
     while (!this.#interrupted) {
       const stop = await guest.resume()
@@ -150,35 +133,65 @@ export class Emulation {
     if (stop) this.#interrupted?.()
   }
 
+  /**
+   * MSRs are read before smp_init() and SEAMCALLs are made after it: at no time
+   * there are more breakpoints than the four KVM has.
+   */
+  async #plantFirst(): Promise<void> {
+    const { guest, kernel } = this.#options
+    const first =
+      kernel.smpInit === undefined
+        ? kernel.sites.map(({ address }) => address)
+        : [kernel.smpInit, ...this.#sitesOf(isMsrRead)]
+    await Promise.all(first.map(address => guest.plant(address)))
+  }
+
+  async #atSmpInit(cpu: number, smpInit: bigint): Promise<void> {
+    const { guest, kernel } = this.#options
+    await this.#msrs.end(cpu)
+    if (kernel.memlist !== undefined)
+      this.#regionsAtBoot = await readMemlist(guest, cpu, kernel.memlist)
+    await Promise.all([
+      ...[smpInit, ...this.#sitesOf(isMsrRead)].map(address =>
+        guest.remove(address),
+      ),
+      ...this.#sitesOf(isSeamcall).map(address => guest.plant(address)),
+    ])
+  }
+
+  #sitesOf(wanted: (site: Site) => boolean): bigint[] {
+    return this.#options.kernel.sites
+      .filter(wanted)
+      .map(({ address }) => address)
+  }
+
   async #answer({ cpu }: Stop): Promise<void> {
     const { guest, kernel } = this.#options
     const registers = await guest.registers(cpu)
+    if (registers.rip === kernel.smpInit) {
+      await this.#atSmpInit(cpu, registers.rip)
+      return
+    }
     const site = kernel.sites.find(known => known.address === registers.rip)
     if (!site) return
-    const changes = await this.#execute[site.kind](cpu, registers)
+    const changes = isSeamcall(site)
+      ? await this.#seamcall(cpu, registers)
+      : await this.#readMsr(cpu, site, registers)
     await guest.setRegisters(cpu, {
       ...changes,
       rip: registers.rip + BigInt(site.length),
     })
   }
 
-  readonly #execute: Readonly<
-    Record<
-      InstructionKind,
-      (cpu: number, registers: Registers) => Promise<RegisterChanges>
-    >
-  > = {
-    seamcall: (cpu, registers) => this.#seamcall(cpu, registers),
-    'keyid-msr': cpu => this.#readKeyids(cpu),
-  }
-
-  async #readKeyids(cpu: number): Promise<RegisterChanges> {
-    const { guest, kernel, platform } = this.#options
-    this.#keyidReads++
+  async #readMsr(
+    cpu: number,
+    site: Site,
+    registers: Registers,
+  ): Promise<RegisterChanges> {
+    const { guest, kernel } = this.#options
     if (kernel.savedCommandLine !== undefined)
       this.#cmdline ??= await readString(guest, cpu, kernel.savedCommandLine)
-    const value = keyidPartitioning(platform)
-    return { rax: value & 0xffffffffn, rdx: value >> 32n }
+    return this.#msrs.read(cpu, site, registers)
   }
 
   async #seamcall(cpu: number, registers: Registers): Promise<RegisterChanges> {
@@ -203,10 +216,17 @@ export class Emulation {
   async #lookAtRegions(cpu: number, leaf: number): Promise<void> {
     const { guest, kernel } = this.#options
     if (this.#regions || kernel.memlist === undefined) return
-    if (leaf === LEAF.SYS_INIT || leaf === LEAF.SYS_LP_INIT) return
+    if (BEFORE_THE_LIST.has(leaf)) return
     this.#regions = await readMemlist(guest, cpu, kernel.memlist)
   }
 }
+
+const BEFORE_THE_LIST: ReadonlySet<number> = new Set([
+  ...[LEAF.SYS_INIT, LEAF.SYS_LP_INIT, LEAF.SYS_LP_SHUTDOWN],
+])
+
+const isSeamcall = ({ kind }: Site): boolean => kind === 'seamcall'
+const isMsrRead = (site: Site): boolean => !isSeamcall(site)
 
 const afterSeamcall = (
   outcome: SeamcallOutcome,

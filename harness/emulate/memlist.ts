@@ -15,13 +15,13 @@ const MAX_ENTRIES = 4096
  * Walks `tdx_memlist` in the memory of a stopped guest.
  *
  * @param head virtual address of the list head
- * @returns the regions, or undefined while the list is empty
+ * @returns the regions; none while the list is empty
  */
 export const readMemlist = async (
   guest: Debugger,
   cpu: number,
   head: bigint,
-): Promise<NodeRange[] | undefined> => {
+): Promise<NodeRange[]> => {
   const regions: NodeRange[] = []
   let next = pointerAt(await guest.readVirtual(cpu, head, 8))
   while (next !== head && next !== 0n && regions.length < MAX_ENTRIES) {
@@ -34,7 +34,7 @@ export const readMemlist = async (
     })
     next = pointerAt(entry)
   }
-  return regions.length > 0 ? regions : undefined
+  return regions
 }
 
 const viewOf = (bytes: Uint8Array): DataView =>

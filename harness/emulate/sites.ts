@@ -1,105 +1,212 @@
 import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
+import type { KernelSymbol } from '../kernel/symbols.ts'
 
-/** Instructions the rig executes in the guest's stead. */
-export type InstructionKind = 'seamcall' | 'keyid-msr'
+/** What the rig does in the guest's stead. */
+export type SiteKind = 'seamcall' | 'keyid-msr' | 'apic-base-msr'
 
-/** Where such an instruction is found in a kernel image. */
-interface Rule {
-  readonly kind: InstructionKind
-  /** Functions that may hold it; each that exists must. */
-  readonly symbols: readonly string[]
-  /** What comes shortly before it: the compiler schedules others between. */
-  readonly after: readonly number[]
-  readonly bytes: readonly number[]
-}
-
-const RULES: readonly Rule[] = [
-  {
-    // .byte 0x66,0x0f,0x01,0xcf: three copies of TDX_MODULE_CALL since 6.8,
-    // one in the series before (arch/x86/virt/vmx/tdx/seamcall.S).
-    kind: 'seamcall',
-    symbols: ['__seamcall', '__seamcall_ret', '__seamcall_saved_ret'],
-    after: [],
-    bytes: [0x66, 0x0f, 0x01, 0xcf],
-  },
-  {
-    // mov $0x87,%ecx ... rdmsr: IA32_MKTME_KEYID_PARTITIONING, read through
-    // rdmsr_safe() in tdx_init() (arch/x86/virt/vmx/tdx/tdx.c).
-    kind: 'keyid-msr',
-    symbols: ['tdx_init'],
-    after: [0xb9, 0x87, 0x00, 0x00, 0x00],
-    bytes: [0x0f, 0x32],
-  },
-]
+/**
+ * How a site looks. An MSR is read by an RDMSR in place, or by a call of
+ * native_read_msr_safe(msr, err) where the compiler did not inline it.
+ */
+export type SiteForm = 'seamcall' | 'rdmsr' | 'read-msr-call'
 
 /** One instruction to stop at. */
 export interface Site {
-  readonly kind: InstructionKind
+  readonly kind: SiteKind
+  readonly form: SiteForm
   readonly symbol: string
   readonly address: bigint
   /** Bytes of the instruction. */
   readonly length: number
 }
 
+/** Where the sites of a kind are. */
+interface Rule {
+  readonly kind: SiteKind
+  /** Functions that may hold it. */
+  readonly symbols: readonly string[]
+  /** Where else to look when none of them does. */
+  readonly elsewhere?: RegExp
+  /** A kernel without it has no TDX host support. */
+  readonly required: boolean
+  readonly find: (code: Code) => Found | undefined
+}
+
+interface Found {
+  readonly form: SiteForm
+  readonly offset: number
+  readonly length: number
+}
+
+/** The code of one function. */
+interface Code {
+  readonly image: KernelImage
+  readonly address: bigint
+  readonly bytes: Buffer
+}
+
+/** `.byte 0x66,0x0f,0x01,0xcf` (arch/x86/virt/vmx/tdx/tdxcall.S). */
+const SEAMCALL = Buffer.from([0x66, 0x0f, 0x01, 0xcf])
+
+const findSeamcall = ({ bytes }: Code): Found | undefined => {
+  const offset = bytes.indexOf(SEAMCALL)
+  return offset < 0
+    ? undefined
+    : { form: 'seamcall', offset, length: SEAMCALL.length }
+}
+
+/** The compiler schedules others between the MSR's number and its use. */
+const MAX_GAP = 32
+/** mov imm32 to ECX, for RDMSR; to EDI, for a call. */
+const MOV_ECX = 0xb9
+const MOV_EDI = 0xbf
+const RDMSR = Buffer.from([0x0f, 0x32])
+/** call rel32. */
+const CALL = 0xe8
+const CALL_LENGTH = 5
+
+const findMsrRead =
+  (msr: number) =>
+  (code: Code): Found | undefined =>
+    findRdmsr(code, msr) ?? findReadMsrCall(code, msr)
+
+/** Bytes right behind `mov $number` to a register, within reach. */
+const behindMov = (
+  bytes: Buffer,
+  opcode: number,
+  number: number,
+): { readonly start: number; readonly end: number } | undefined => {
+  const mov = Buffer.from([opcode, 0, 0, 0, 0])
+  mov.writeUInt32LE(number, 1)
+  const at = bytes.indexOf(mov)
+  if (at < 0) return undefined
+  const start = at + mov.length
+  return { start, end: Math.min(bytes.length, start + MAX_GAP) }
+}
+
+const findRdmsr = ({ bytes }: Code, msr: number): Found | undefined => {
+  const window = behindMov(bytes, MOV_ECX, msr)
+  const offset = window ? bytes.indexOf(RDMSR, window.start) : -1
+  return window && offset >= 0 && offset <= window.end
+    ? { form: 'rdmsr', offset, length: RDMSR.length }
+    : undefined
+}
+
+const findReadMsrCall = (
+  { image, address, bytes }: Code,
+  msr: number,
+): Found | undefined => {
+  const window = behindMov(bytes, MOV_EDI, msr)
+  if (!window) return undefined
+  for (let at = window.start; at <= window.end; at++) {
+    if (bytes[at] !== CALL || at + CALL_LENGTH > bytes.length) continue
+    const target =
+      address + BigInt(at + CALL_LENGTH + bytes.readInt32LE(at + 1))
+    if (!/^native_read_msr_safe\b/.test(image.symbolize(target) ?? '')) continue
+    return { form: 'read-msr-call', offset: at, length: CALL_LENGTH }
+  }
+  return undefined
+}
+
+const RULES: readonly Rule[] = [
+  {
+    // Three copies of TDX_MODULE_CALL since 6.8, one in the series before
+    // (arch/x86/virt/vmx/tdx/seamcall.S).
+    kind: 'seamcall',
+    symbols: ['__seamcall', '__seamcall_ret', '__seamcall_saved_ret'],
+    required: true,
+    find: findSeamcall,
+  },
+  {
+    // IA32_MKTME_KEYID_PARTITIONING, read with rdmsr_safe() in tdx_init() or
+    // a function it calls (arch/x86/virt/vmx/tdx/tdx.c).
+    kind: 'keyid-msr',
+    symbols: ['tdx_init'],
+    elsewhere: /tdx|keyid/,
+    required: true,
+    find: findMsrRead(0x87),
+  },
+  {
+    // IA32_APIC_BASE, which x2apic_enabled() reads (arch/x86/include/asm/apic.h)
+    // in kernels that insist on it.
+    kind: 'apic-base-msr',
+    symbols: ['tdx_init'],
+    elsewhere: /tdx/,
+    required: false,
+    find: findMsrRead(0x1b),
+  },
+]
+
 /** Functions without a size in the symbol table are searched this far. */
 const SEARCH_LIMIT = 4096
 
+/** What was found, and what a kernel must have and this one has not. */
+export interface SiteSearch {
+  readonly sites: readonly Site[]
+  readonly missing: readonly string[]
+}
+
+/** Finds every interposed instruction by symbol and bytes. */
+export const searchSites = async (image: KernelImage): Promise<SiteSearch> => {
+  const sites: Site[] = []
+  const missing: string[] = []
+  for (const rule of RULES) {
+    const found = await sitesOf(image, rule)
+    if (found.length === 0 && rule.required)
+      missing.push(`${DESCRIPTION[rule.kind]} in ${rule.symbols.join(' or ')}`)
+    sites.push(...found)
+  }
+  return { sites, missing }
+}
+
+const DESCRIPTION: Readonly<Record<SiteKind, string>> = {
+  seamcall: 'the instruction SEAMCALL (66 0f 01 cf)',
+  'keyid-msr': 'the read of MSR 0x87',
+  'apic-base-msr': 'the read of IA32_APIC_BASE',
+}
+
 /**
- * Finds every interposed instruction by symbol and bytes.
+ * The sites of a kernel that is to be booted.
  *
  * @throws UsageError when the kernel has no TDX host support
  */
 export const findSites = async (image: KernelImage): Promise<Site[]> => {
-  const sites: Site[] = []
-  for (const rule of RULES) {
-    const found = await sitesOf(image, rule)
-    if (found.length === 0) throw missing(image, rule)
-    sites.push(...found)
-  }
-  return sites
+  const { sites, missing } = await searchSites(image)
+  if (missing.length === 0) return [...sites]
+  throw new UsageError(
+    'NO_TDX_HOST',
+    `expected ${missing.join(' and ')} of ${image.path}, found none: build this kernel with CONFIG_INTEL_TDX_HOST=y`,
+  )
 }
 
 const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {
+  const named = rule.symbols.flatMap(name => image.symbol(name) ?? [])
+  const found = await among(image, rule, named)
+  if (found.length > 0 || !rule.elsewhere) return found
+  return (await among(image, rule, image.symbolsLike(rule.elsewhere))).slice(
+    0,
+    1,
+  )
+}
+
+const among = async (
+  image: KernelImage,
+  rule: Rule,
+  symbols: readonly KernelSymbol[],
+): Promise<Site[]> => {
   const sites: Site[] = []
-  for (const name of rule.symbols) {
-    const symbol = image.symbol(name)
-    if (!symbol) continue
-    const size = Number(symbol.size) || SEARCH_LIMIT
-    const code = Buffer.from(await image.bytesAt(symbol.address, size))
-    const at = findInstruction(code, rule)
-    if (at === undefined) continue
+  for (const { name, address, size } of symbols) {
+    const bytes = Buffer.from(
+      await image.bytesAt(address, Number(size) || SEARCH_LIMIT),
+    )
+    const found = rule.find({ image, address, bytes })
+    if (!found) continue
     sites.push({
-      kind: rule.kind,
-      symbol: name,
-      address: symbol.address + BigInt(at),
-      length: rule.bytes.length,
+      ...{ kind: rule.kind, form: found.form, symbol: name },
+      address: address + BigInt(found.offset),
+      length: found.length,
     })
   }
   return sites
-}
-
-/** Bytes between what comes before an instruction and the instruction. */
-const MAX_GAP = 32
-
-/** Offset of the instruction in the code of a function. */
-const findInstruction = (code: Buffer, rule: Rule): number | undefined => {
-  const before = code.indexOf(Buffer.from(rule.after))
-  if (before < 0) return undefined
-  const from = before + rule.after.length
-  const at = code.indexOf(Buffer.from(rule.bytes), from)
-  const near = rule.after.length === 0 || at - from <= MAX_GAP
-  return at >= 0 && near ? at : undefined
-}
-
-const missing = (image: KernelImage, rule: Rule): UsageError => {
-  const bytes = [rule.after, rule.bytes]
-    .filter(part => part.length > 0)
-    .map(part => Buffer.from(part).toString('hex'))
-    .join(' ... ')
-  return new UsageError(
-    'NO_TDX_HOST',
-    `expected the bytes ${bytes} in ${rule.symbols.join(' or ')} of ` +
-      `${image.path}, found none: build this kernel with CONFIG_INTEL_TDX_HOST=y`,
-  )
 }

@@ -1,5 +1,5 @@
-import type { BootRecord } from '../machine/machine.ts'
-import type { Case } from '../scenario/case.ts'
+import type { BootRecord, BootableKernel } from '../machine/machine.ts'
+import type { Case, Expectation } from '../scenario/case.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { Prediction } from './prediction.ts'
 
@@ -25,9 +25,21 @@ export interface Reason {
 /** Where the predicted layout comes from. */
 export type Basis = 'machine' | 'console'
 
+/** What of a case is judged. */
+export type JudgedCase = Pick<
+  Case,
+  'expect' | 'expectOn' | 'machine' | 'platform' | 'words' | 'steps'
+>
+
+/** What of a kernel matters to a judge. */
+export type JudgedKernel = Pick<BootableKernel, 'lineage' | 'printsRegions'>
+
 /** All there is to judge a boot by. */
 export interface Context {
-  readonly item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>
+  readonly item: JudgedCase
+  readonly kernel: JudgedKernel
+  /** What the case must show on this kernel. */
+  readonly expect: Expectation
   readonly prediction: Prediction
   /** The predicted layout; from the console where the model does not follow. */
   readonly layout: Layout

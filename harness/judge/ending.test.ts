@@ -1,5 +1,5 @@
 import t from 'tap'
-import { NODES, judged, replace } from '../testing/judged.ts'
+import { KERNEL, NODES, judged, replace } from '../testing/judged.ts'
 import { bodyOf, perfectRecord } from '../testing/records.ts'
 import { judge } from './judge.ts'
 
@@ -14,7 +14,7 @@ t.test('a boot without a result fails, with the evidence', async t => {
   t.equal(silent.verdict, 'fail')
   t.match(
     silent.text,
-    /no sign of life; the last console line is 'tdxrig: trigger.*the last SEAMCALL was TDH.SYS.TDMR.INIT on CPU 0; CPU 0 at cpu_idle\+0x3, CPU 1 at 0x20/,
+    /no sign of life; the last console line is 'tdxrig: steps done.*the last SEAMCALL was TDH.SYS.TDMR.INIT on CPU 0; CPU 0 at cpu_idle\+0x3, CPU 1 at 0x20/,
   )
   t.match(judged(NODES, { end: 'reset' }).text, /reset itself/)
   t.match(
@@ -22,7 +22,7 @@ t.test('a boot without a result fails, with the evidence', async t => {
       ...lines,
       'tdxrig: init: cannot load /x (-8)',
     ]).text,
-    /the trigger did not run: cannot load \/x \(-8\)/,
+    /a step failed: cannot load \/x \(-8\)/,
   )
   const nothing = judged(NODES, { end: 'silence', tail: [] }, () => [])
   t.equal(nothing.verdict, 'fail')
@@ -95,7 +95,7 @@ t.test(
       { start: 0x100000, end: 0x40000000, node: 0 },
       { start: 0x40000000, end: 0x7ffe0000, node: 1 },
     ]
-    const result = judge(body, prediction, { ...record, regions })
+    const result = judge(body, KERNEL, prediction, { ...record, regions })
     t.equal(result.basis, 'console')
     t.same(result.prediction.layout.regions, regions)
     t.notOk(result.reasons.some(({ check }) => check === 'regions-memory'))

@@ -2,7 +2,9 @@ import { formatRange } from '../memory/range.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import { hex } from '../base/units.ts'
 import { leafName } from '../tdx/leaves.ts'
+import type { Expectation } from '../scenario/case.ts'
 import type { Check, Context, Reason } from './context.ts'
+import { type Observed, describe, isAt, observe } from './observed.ts'
 
 /** How the boot ended, and what became of TDX. */
 
@@ -13,19 +15,32 @@ const fail = (
 ): Reason => ({ kind: 'fail', check, message, ...details })
 
 /** The kernel came to a result by itself. */
-export const checkEnd: Check = ({ record, item }) => {
+export const checkEnd: Check = ({ record, item, expect }) => {
   if (record.facts.kernel === null && record.facts.incidents.length === 0)
     return [fail('end', `the kernel printed nothing; ${describeEnd(record)}`)]
-  if (item.expect.panic !== undefined)
-    return checkPanic(record, item.expect.panic)
+  if (expect.panic !== undefined) return checkPanic(record, expect.panic)
   const trouble = record.facts.incidents.map(({ kind, line, text }) =>
     fail(
       'incident',
       `the kernel reports a ${kind} (console line ${line}): ${text}`,
     ),
   )
-  if (record.end === 'settled' || trouble.length > 0) return trouble
-  return [fail('end', describeEnd(record))]
+  if (trouble.length > 0) return trouble
+  return record.end === 'settled'
+    ? checkSteps(record, item)
+    : [fail('end', describeEnd(record))]
+}
+
+/** Every step was gone through, and the trigger said how it went. */
+const checkSteps = (
+  { facts }: BootRecord,
+  { steps }: Context['item'],
+): Reason[] => {
+  if (facts.initErrors.length > 0)
+    return [fail('end', `a step failed: ${facts.initErrors.join('; ')}`)]
+  return facts.trigger === null && steps.some(({ kind }) => kind === 'trigger')
+    ? [fail('end', 'the trigger ran, and said nothing')]
+    : []
 }
 
 const checkPanic = ({ facts }: BootRecord, text: string): Reason[] => {
@@ -67,8 +82,8 @@ const describeEnd = (record: BootRecord): string => {
     case 'exited':
     case 'settled':
       return record.facts.initErrors.length > 0
-        ? `the trigger did not run: ${record.facts.initErrors.join('; ')}`
-        : `the guest powered off without a result of the trigger; ${said}`
+        ? `a step failed: ${record.facts.initErrors.join('; ')}`
+        : `the guest powered off before all steps were done; ${said}`
   }
 }
 
@@ -86,77 +101,71 @@ const whereStuck = ({ stuck }: BootRecord): string =>
 
 /** TDX ended as the scenario says and as the model predicts. */
 export const checkOutcome: Check = context => {
-  const { item, record, prediction } = context
-  if (item.expect.panic !== undefined || record.end !== 'settled') return []
-  const found = describeOutcome(record.facts.tdx)
-  const expected = describeExpected(context)
-  if (!meets(context)) {
-    const hint = prediction.outcome
-      ? `; the model predicts ${describeOutcome(prediction.outcome)}: ${prediction.outcome.why}`
-      : ''
-    const message = record.facts.tdx.message
-    return [
-      fail(
-        'outcome',
-        `TDX: expected ${expected}, found ${found}${message ? ` ('${message}')` : ''}${hint}`,
-        { expected, found },
-      ),
-    ]
-  }
-  return checkPrediction(context)
-}
-
-interface OutcomeText {
-  readonly outcome: string
-  readonly stage: string | null
-  readonly errno: number | null
-}
-
-const describeOutcome = ({ outcome, stage, errno }: OutcomeText): string =>
-  `${outcome}${stage && stage !== 'done' ? ` at ${stage}` : ''}${errno === null ? '' : ` (${errno})`}`
-
-const describeExpected = ({ item: { expect } }: Context): string =>
-  describeOutcome({
+  const { expect, record, prediction } = context
+  if (expect.panic !== undefined || record.end !== 'settled') return []
+  const seen = observe(record)
+  if (meets(expect, seen)) return checkPrediction(context, seen)
+  const found = describe(seen)
+  const expected = describe({
     outcome: expect.outcome,
     stage: expect.stage ?? null,
     errno: expect.errno ?? null,
   })
+  const hint = prediction.outcome
+    ? `; the model predicts ${describe(prediction.outcome)}: ${prediction.outcome.why}`
+    : ''
+  const { message } = record.facts.tdx
+  return [
+    fail(
+      'outcome',
+      `TDX: expected ${expected}, found ${found}${message ? ` ('${message}')` : ''}${hint}`,
+      { expected, found },
+    ),
+  ]
+}
 
-const meets = ({ item: { expect }, record: { facts } }: Context): boolean =>
-  facts.tdx.outcome === expect.outcome &&
-  (expect.stage === undefined || facts.tdx.stage === expect.stage) &&
-  (expect.errno === undefined || facts.tdx.errno === expect.errno)
+const meets = (
+  { outcome, stage, errno }: Expectation,
+  seen: Observed,
+): boolean =>
+  seen.outcome === outcome &&
+  (stage === undefined || isAt(seen, stage)) &&
+  (errno === undefined || seen.errno === errno)
 
-const checkPrediction = ({ record, prediction }: Context): Reason[] => {
+const checkPrediction = (
+  { record, prediction }: Context,
+  seen: Observed,
+): Reason[] => {
   const { outcome: predicted } = prediction
-  const { tdx } = record.facts
   if (!predicted) return []
-  const expected = describeOutcome(predicted)
-  const found = describeOutcome(tdx)
-  if (expected !== found)
+  const agrees =
+    seen.outcome === predicted.outcome &&
+    seen.errno === predicted.errno &&
+    (predicted.stage === null
+      ? seen.stage === null
+      : isAt(seen, predicted.stage))
+  if (!agrees) {
+    const expected = describe(predicted)
+    const found = describe(seen)
     return [
       fail(
         'prediction',
         `TDX: the model predicts ${expected} (${predicted.why}), found ${found}`,
-        {
-          expected,
-          found,
-        },
+        { expected, found },
       ),
     ]
-  if (!predicted.tdmr || !tdx.failedTdmr) return []
-  const left = formatRange(predicted.tdmr)
-  const right = formatRange(tdx.failedTdmr)
-  return left === right
+  }
+  const { failedTdmr } = record.facts.tdx
+  if (!predicted.tdmr || !failedTdmr) return []
+  const expected = formatRange(predicted.tdmr)
+  const found = formatRange(failedTdmr)
+  return expected === found
     ? []
     : [
         fail(
           'prediction',
-          `the TDMR that fails: predicted ${left}, the kernel names ${right}`,
-          {
-            expected: left,
-            found: right,
-          },
+          `the TDMR that fails: predicted ${expected}, the kernel names ${found}`,
+          { expected, found },
         ),
       ]
 }

@@ -1,11 +1,17 @@
+import type { BootRecord } from '../machine/machine.ts'
 import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
+import { expectationOn } from '../scenario/case.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import type { BootRecord } from '../machine/machine.ts'
-import type { Case } from '../scenario/case.ts'
-import type { Basis, Check, Context, Reason, Verdict } from './context.ts'
-import { checkEnd, checkOutcome } from './ending.ts'
-import { checkSeamcalls, checkSequence, checkTrigger } from './seamcalls.ts'
+import type {
+  Basis,
+  Check,
+  Context,
+  JudgedCase,
+  JudgedKernel,
+  Reason,
+  Verdict,
+} from './context.ts'
 import {
   checkCmdline,
   checkFaults,
@@ -14,14 +20,22 @@ import {
   checkSrat,
   checkUserMap,
 } from './effect.ts'
+import { checkEnd, checkOutcome } from './ending.ts'
 import {
   checkKeyids,
   checkNodeRanges,
   checkPamt,
-  checkRegions,
   checkTdmrs,
 } from './layout.ts'
-import { type Prediction, predictOutcome } from './prediction.ts'
+import {
+  checkCmrs,
+  checkExpectedRegions,
+  checkMemoryRegions,
+  checkPrintedRegions,
+} from './regions.ts'
+import { checkOnline, checkPlugged } from './steps.ts'
+import { type Prediction, predictFrom } from './prediction.ts'
+import { checkSeamcalls, checkSequence, checkTrigger } from './seamcalls.ts'
 
 /** The outcome of a case, with all that speaks against it. */
 export interface Judgement {
@@ -33,22 +47,12 @@ export interface Judgement {
 
 /** In the order in which a person wants to read what is wrong. */
 const CHECKS: readonly Check[] = [
-  checkCmdline,
-  checkInterposition,
-  checkFaults,
-  checkFirmwareMap,
-  checkUserMap,
-  checkSrat,
-  checkEnd,
-  checkOutcome,
-  checkNodeRanges,
-  checkRegions,
-  checkTdmrs,
-  checkPamt,
-  checkKeyids,
-  checkSeamcalls,
-  checkSequence,
-  checkTrigger,
+  ...[checkCmdline, checkInterposition, checkFaults],
+  ...[checkFirmwareMap, checkUserMap, checkSrat, checkPlugged],
+  ...[checkEnd, checkOutcome],
+  ...[checkNodeRanges, checkMemoryRegions, checkPrintedRegions],
+  ...[checkExpectedRegions, checkCmrs, checkTdmrs, checkPamt, checkKeyids],
+  ...[checkSeamcalls, checkSequence, checkTrigger, checkOnline],
 ]
 
 /** What can be looked at when the kernel is meant to die on the way. */
@@ -59,18 +63,19 @@ const PANIC_CHECKS: readonly Check[] = [
 ]
 
 /** A kernel that never spoke leaves nothing to compare: only its end counts. */
-const checksFor = ({ item, record }: Context): readonly Check[] => {
+const checksFor = ({ expect, record }: Context): readonly Check[] => {
   if (record.facts.kernel === null) return [checkEnd]
-  return item.expect.panic === undefined ? CHECKS : PANIC_CHECKS
+  return expect.panic === undefined ? CHECKS : PANIC_CHECKS
 }
 
 /** Holds what a boot left behind against expectation and prediction. */
 export const judge = (
-  item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>,
+  item: JudgedCase,
+  kernel: JudgedKernel,
   prediction: Prediction,
   record: BootRecord,
 ): Judgement => {
-  const context = contextOf(item, prediction, record)
+  const context = contextOf(item, kernel, prediction, record)
   const reasons = checksFor(context).flatMap(check => check(context))
   return {
     verdict: verdictOf(reasons),
@@ -95,25 +100,32 @@ const verdictOf = (reasons: readonly Reason[]): Verdict => {
  * take the place of the predicted ones.
  */
 const contextOf = (
-  item: Pick<Case, 'expect' | 'machine' | 'platform' | 'words'>,
+  item: JudgedCase,
+  kernel: JudgedKernel,
   prediction: Prediction,
   record: BootRecord,
 ): Context => {
   const { layout } = prediction
-  if (layout.unpredictable.length === 0)
-    return { item, prediction, layout, basis: 'machine', record }
-  const memblock = record.facts.nodeRanges
-  const seen = {
-    ...layout,
-    memblock,
-    // Where the model does not follow, it does not know about PAMTs either.
-    ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, true),
+  const common = {
+    ...{ item, kernel, record },
+    expect: expectationOn(item, kernel.lineage),
   }
-  return {
+  if (layout.unpredictable.length === 0)
+    return { ...common, prediction, layout, basis: 'machine' }
+  const memblock = record.facts.nodeRanges
+  const seen = predictFrom(
     item,
-    prediction: { layout: seen, ...predictOutcome(item, seen) },
-    layout: seen,
+    {
+      ...layout,
+      memblock,
+      // Where the model does not follow, it does not know about PAMTs either.
+      ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, true),
+    },
+    kernel.lineage,
+  )
+  return {
+    ...common,
+    ...{ prediction: seen, layout: seen.layout },
     basis: 'console',
-    record,
   }
 }

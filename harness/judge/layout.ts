@@ -4,7 +4,6 @@ import { reservedSpans } from '../tdx/tdmr-info.ts'
 import type { Span, TdmrInfo } from '../tdx/tdmr-info.ts'
 import { privateKeyids } from '../tdx/platform.ts'
 import type { TdmrPrediction } from '../memory/predict.ts'
-import { LEAF } from '../tdx/leaves.ts'
 import type { Check, Reason } from './context.ts'
 import { type Difference, differing, firstDifference } from './differences.ts'
 
@@ -30,63 +29,6 @@ export const checkNodeRanges: Check = ({ layout, record, basis }) =>
           formatNodeRange,
         ),
       )
-
-/** The three witnesses of the region list, and the scenario's own list. */
-export const checkRegions: Check = ({ item, layout, record }) => {
-  const { regions: memory, facts, seamcalls } = record
-  const compare = (
-    check: string,
-    what: string,
-    expected: Parameters<
-      typeof firstDifference<(typeof layout.regions)[number]>
-    >[1],
-    found: typeof expected,
-  ): Reason[] =>
-    fail(
-      check,
-      what,
-      firstDifference('region', expected, found, formatNodeRange),
-    )
-  const built = seamcalls.some(
-    ({ leaf }) => leaf !== LEAF.SYS_INIT && leaf !== LEAF.SYS_LP_INIT,
-  )
-  if (built && !memory)
-    return [
-      {
-        kind: 'fail',
-        check: 'regions-memory',
-        message:
-          "the initialisation went on, but tdx_memlist in the kernel's memory is empty",
-      },
-    ]
-  const seen = memory ?? facts.regions
-  return [
-    ...(memory
-      ? compare(
-          'regions-memory',
-          "TDX memory regions in the kernel's memory, against the prediction",
-          layout.regions,
-          memory,
-        )
-      : []),
-    ...(facts.regions
-      ? compare(
-          'regions-printed',
-          'TDX memory regions the kernel printed, against the prediction',
-          layout.regions,
-          facts.regions,
-        )
-      : []),
-    ...(item.expect.regions
-      ? compare(
-          'regions-expected',
-          'TDX memory regions, against the scenario',
-          item.expect.regions,
-          seen ?? [],
-        )
-      : []),
-  ]
-}
 
 const formatSpan = ({ base, size }: Span): string =>
   `[${hex(base)}, ${hex(base + size)})`
@@ -164,10 +106,10 @@ const expectedAreas = (
 }
 
 /** `%lu KB allocated for PAMT`. */
-export const checkPamt: Check = ({ item, layout, record }) => {
+export const checkPamt: Check = ({ expect, layout, record }) => {
   const { pamtKib, outcome } = record.facts.tdx
   if (pamtKib === null && outcome !== 'initialized') return []
-  const expected = `${item.expect.pamtKib ?? layout.pamtKib} KiB`
+  const expected = `${expect.pamtKib ?? layout.pamtKib} KiB`
   const found = pamtKib === null ? 'no size' : `${pamtKib} KiB`
   return found === expected
     ? []

@@ -1,9 +1,13 @@
 import t from 'tap'
 import { bodyOf } from '../testing/records.ts'
+import type { Lineage } from '../tdx/host.ts'
 import { predictCase } from './prediction.ts'
 
-const outcomeOf = (cell: object): object => {
-  const { outcome, open } = predictCase(bodyOf(cell))
+const outcomeOf = (
+  cell: object,
+  lineage: Lineage | undefined = 'upstream',
+): object => {
+  const { outcome, open } = predictCase(bodyOf(cell), { lineage })
   return outcome ?? { open }
 }
 const NO_ENTROPY = '0x8000020300000000'

@@ -1,6 +1,7 @@
 import { hex } from '../base/units.ts'
 import type { SeamcallTrace } from '../emulate/emulation.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
+import { HOST_KERNELS } from '../tdx/host.ts'
 import { LEAF, leafName } from '../tdx/leaves.ts'
 import { status } from '../tdx/status.ts'
 import type { Check, Reason } from './context.ts'
@@ -17,7 +18,7 @@ const fail = (check: string, message: string): Reason => ({
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 /** Failed SEAMCALLs and lines about them belong together, both ways. */
-export const checkSeamcalls: Check = ({ record }) => {
+export const checkSeamcalls: Check = ({ record, kernel }) => {
   const { failedSeamcalls } = record.facts.tdx
   const invented = failedSeamcalls.filter(
     ({ leaf, status }) =>
@@ -25,8 +26,11 @@ export const checkSeamcalls: Check = ({ record }) => {
         call => call.leaf === leaf && call.status === status,
       ),
   )
+  const reports =
+    kernel.lineage && HOST_KERNELS[kernel.lineage].reportsSeamcalls
   const hidden = record.seamcalls.filter(
     ({ leaf, status }) =>
+      reports &&
       status !== null &&
       status !== 0n &&
       status !== NO_ENTROPY &&
@@ -115,13 +119,13 @@ const FEWER_CPUS: ReadonlySet<string> = new Set([
 export const checkTrigger: Check = ({ item, record }) => {
   const { trigger, tdx } = record.facts
   if (!trigger) return []
-  const success = trigger.cpuEnable === 0 && trigger.enable === 0
+  const success = (trigger.cpuEnable ?? 0) === 0 && trigger.enable === 0
   const reasons: Reason[] = []
   if (success !== (tdx.outcome === 'initialized'))
     reasons.push(
       fail(
         'trigger',
-        `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${trigger.cpuEnable} and tdx_enable() ${trigger.enable ?? 'was not called'}`,
+        `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${trigger.cpuEnable ?? 'nothing'} and tdx_enable() ${trigger.enable ?? 'was not called'}`,
       ),
     )
   if (trigger.cpus !== item.machine.cpus && !fewerCpus(item.words))

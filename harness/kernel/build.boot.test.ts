@@ -5,8 +5,14 @@ import { shortFolder } from '../testing/cli.ts'
 import { buildKernel } from './build.ts'
 import { verifyConfig } from './config.ts'
 import { BuildLog } from './make.ts'
-import { loadRecipe } from './recipe.ts'
+import { type SourceRecipe, loadRecipe } from './recipe.ts'
 import { unpackSource } from './source.ts'
+
+const sourceRecipe = async (name: string): Promise<SourceRecipe> => {
+  const recipe = await loadRecipe(name)
+  if (recipe.kind !== 'source') throw new Error(`${name} has no source`)
+  return recipe
+}
 
 const quiet = { onProgress: () => undefined }
 
@@ -23,13 +29,13 @@ t.test('a second build comes from the cache', async t => {
 
 t.test('an option Kconfig drops is named with what it depends on', async t => {
   const folder = shortFolder(t)
-  const recipe = await loadRecipe('upstream-6.12')
+  const recipe = await sourceRecipe('upstream-6.12')
   const { config } = await buildKernel(recipe, quiet)
   const source = await unpackSource(
     recipe,
     new BuildLog(join(folder, 'log'), () => undefined),
   )
-  cpSync(config, join(folder, '.config'))
+  cpSync(config!, join(folder, '.config'))
   await verifyConfig(source, folder, recipe.fragments)
   const asked = [
     {

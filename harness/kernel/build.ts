@@ -9,19 +9,22 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withLock } from '../base/lock.ts'
-import { projectRoot } from '../base/paths.ts'
+import { type CacheEntry, buildTrigger } from './artefacts.ts'
 import {
+  ARTEFACT,
   type BuiltKernel,
-  builtKernel,
+  TDX_SOURCES,
   cachedKernel,
+  isThere,
   kernelDirectory,
   kernelKey,
   logsRoot,
   writeManifest,
 } from './cache.ts'
 import { verifyConfig } from './config.ts'
+import { folderEntry } from './folder.ts'
 import { BuildLog, type OnProgress } from './make.ts'
-import type { Recipe } from './recipe.ts'
+import type { Recipe, SourceRecipe } from './recipe.ts'
 import { unpackSource } from './source.ts'
 
 export interface BuildOptions {
@@ -33,76 +36,99 @@ export interface BuildOptions {
  * The kernel of a recipe: from the cache, or built now. Safe to call from
  * several processes at once: one builds, the others wait and take its result.
  *
- * @throws UsageError when Kconfig drops a requested option
+ * @throws UsageError when a patch does not apply, or Kconfig drops an option
  * @throws InfraError when a step of the build fails
  */
 export const buildKernel = async (
   recipe: Recipe,
   { onProgress, signal }: BuildOptions,
 ): Promise<BuiltKernel> => {
-  const key = await kernelKey(recipe)
-  const cached = await cachedKernel(recipe.name, key)
-  if (cached) return cached
-  const directory = kernelDirectory(recipe.name, key)
-  return withLock(
-    `${directory}.lock`,
-    async () =>
-      (await cachedKernel(recipe.name, key)) ??
-      buildInto(directory, recipe, key, {
-        onProgress,
-        ...(signal && { signal }),
-      }),
-    {
+  const { name, key, find, fill } = await entryOf(recipe)
+  const directory = kernelDirectory(name, key)
+  const build = async (): Promise<BuiltKernel> => {
+    const cached = await find()
+    if (cached) return cached
+    await mkdir(logsRoot(), { recursive: true })
+    const logPath = join(logsRoot(), `${name}-${key.slice(0, 16)}.log`)
+    await writeFile(logPath, '')
+    await fillEntry(directory, new BuildLog(logPath, onProgress, signal), fill)
+    const built = await find()
+    if (!built) throw new TypeError(`${directory} is not what was built`)
+    return built
+  }
+  const cached = await find()
+  return (
+    cached ??
+    withLock(`${directory}.lock`, build, {
       signal,
       onWait: () => {
         onProgress({ phase: 'wait for another build of this kernel', files: 0 })
       },
-    },
+    })
   )
 }
 
-const buildInto = async (
-  directory: string,
+/** The kernel of a recipe, if it is in the cache. */
+export const findKernel = async (
   recipe: Recipe,
-  key: string,
-  { onProgress, signal }: BuildOptions,
-): Promise<BuiltKernel> => {
-  await mkdir(logsRoot(), { recursive: true })
-  const logPath = join(logsRoot(), `${recipe.name}-${key.slice(0, 16)}.log`)
-  await writeFile(logPath, '')
-  const log = new BuildLog(logPath, onProgress, signal)
-  const source = await unpackSource(recipe, log)
+): Promise<BuiltKernel | undefined> => (await entryOf(recipe)).find()
+
+const entryOf = async (recipe: Recipe): Promise<CacheEntry> => {
+  if (recipe.kind === 'folder') return folderEntry(recipe)
+  const { name } = recipe
+  const key = await kernelKey(recipe)
+  return {
+    ...{ name, key },
+    find: () => cachedKernel(name, key),
+    fill: (result, work, log) => buildFromSource(recipe, result, work, log),
+  }
+}
+
+/** The entry appears as a whole. */
+const fillEntry = async (
+  directory: string,
+  log: BuildLog,
+  fill: CacheEntry['fill'],
+): Promise<void> => {
   // We hold the lock: whatever lies here was left by a killed build.
   const work = `${directory}.partial`
   await rm(work, { recursive: true, force: true })
-  await mkdir(work, { recursive: true })
   try {
-    const objects = join(work, 'objects')
-    const result = builtKernel(recipe.name, key, join(work, 'result'))
-    await mkdir(join(work, 'result'))
-    await mkdir(objects)
-    await configure(recipe, source, objects, log)
-    await log.make('compile the kernel', objects, [
-      'bzImage',
-      'modules_prepare',
-    ])
-    await buildTrigger(objects, work, result.trigger, log)
-    await buildInit(result.init, work, log)
-    await copyFile(join(objects, 'vmlinux'), result.vmlinux)
-    await copyFile(join(objects, 'arch/x86/boot/bzImage'), result.bzImage)
-    await copyFile(join(objects, '.config'), result.config)
-    await copyFile(logPath, join(work, 'result', 'build.log'))
-    await writeManifest(result, join(work, 'result'))
+    const result = join(work, 'result')
+    await mkdir(result, { recursive: true })
+    await fill(result, work, log)
+    await copyFile(log.path, join(result, 'build.log'))
+    await writeManifest(result)
     await rm(directory, { recursive: true, force: true })
-    await rename(join(work, 'result'), directory)
+    await rename(result, directory)
   } finally {
     await rm(work, { recursive: true, force: true })
   }
-  return builtKernel(recipe.name, key, directory)
+}
+
+const buildFromSource = async (
+  recipe: SourceRecipe,
+  result: string,
+  work: string,
+  log: BuildLog,
+): Promise<void> => {
+  const source = await unpackSource(recipe, log)
+  const objects = join(work, 'objects')
+  const at = (file: string): string => join(result, file)
+  await mkdir(objects)
+  await configure(recipe, source, objects, log)
+  await log.make('compile the kernel', objects, ['bzImage', 'modules_prepare'])
+  await buildTrigger(objects, join(work, 'trigger'), at(ARTEFACT.trigger), log)
+  await copyFile(join(objects, 'vmlinux'), at(ARTEFACT.vmlinux))
+  await copyFile(join(objects, 'arch/x86/boot/bzImage'), at(ARTEFACT.bzImage))
+  await copyFile(join(objects, '.config'), at(ARTEFACT.config))
+  const tdx = join(source, TDX_SOURCES)
+  if (await isThere(tdx))
+    await cp(tdx, at(ARTEFACT.tdxSources), { recursive: true })
 }
 
 const configure = async (
-  recipe: Recipe,
+  recipe: SourceRecipe,
   source: string,
   objects: string,
   log: BuildLog,
@@ -122,45 +148,4 @@ const configure = async (
   }
   await log.make('configure', objects, ['olddefconfig'])
   await verifyConfig(source, objects, recipe.fragments)
-}
-
-/** An external module: the same source works against any tree. */
-const buildTrigger = async (
-  objects: string,
-  work: string,
-  result: string,
-  log: BuildLog,
-): Promise<void> => {
-  const module = join(work, 'trigger')
-  await cp(join(projectRoot(), 'images', 'trigger'), module, {
-    recursive: true,
-  })
-  // The in-tree modules are not built, so modpost has made no Module.symvers.
-  await copyFile(
-    join(objects, 'vmlinux.symvers'),
-    join(objects, 'Module.symvers'),
-  )
-  await log.make('compile the trigger module', objects, [
-    `M=${module}`,
-    'modules',
-  ])
-  await copyFile(join(module, 'tdxrig_trigger.ko'), result)
-}
-
-const buildInit = async (
-  result: string,
-  cwd: string,
-  log: BuildLog,
-): Promise<void> => {
-  await log.run({
-    phase: 'compile init',
-    file: 'gcc',
-    args: [
-      ...['-Os', '-Wall', '-Wextra', '-Werror', '-static', '-nostdlib'],
-      ...['-ffreestanding', '-fno-stack-protector', '-fno-pie', '-no-pie'],
-      ...['-fno-asynchronous-unwind-tables', '-Wl,--build-id=none', '-s'],
-      ...['-o', result, join(projectRoot(), 'images', 'init', 'init.c')],
-    ],
-    cwd,
-  })
 }

@@ -1,28 +1,31 @@
 import { createHash } from 'node:crypto'
-import { readFile, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
-import { cacheRoot, findProgram, projectRoot } from '../base/paths.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
-import type { Recipe } from './recipe.ts'
+import { cacheRoot, findProgram, projectRoot } from '../base/paths.ts'
+import type { SourceRecipe } from './recipe.ts'
+import { sourceKey } from './source.ts'
 
 /** Raise when the way of building changes what comes out. */
-const FORMAT = 2
+const FORMAT = 3
 
-/** A kernel as it lies in the cache. */
+/** A kernel and what the rig built for it. Paths; undefined: there is none. */
 export interface BuiltKernel {
   readonly name: string
   /** Hash of everything that entered the build. */
   readonly key: string
-  /** ELF image with symbols; also what QEMU boots through PVH. */
+  /** ELF image with symbols. */
   readonly vmlinux: string
-  readonly bzImage: string
-  readonly config: string
+  readonly bzImage: string | undefined
+  readonly config: string | undefined
   /** Our trigger module, built against this kernel. */
-  readonly trigger: string
-  /** Our init program. */
-  readonly init: string
+  readonly trigger: string | undefined
+  /** Why there is no trigger module. */
+  readonly noTrigger: string | undefined
+  /** Folder with the sources of the kernel's TDX host support. */
+  readonly tdxSources: string | undefined
 }
 
 const kernelsRoot = (): string => join(cacheRoot(), 'kernels')
@@ -32,103 +35,122 @@ export const logsRoot = (): string => join(cacheRoot(), 'logs')
 export const kernelDirectory = (name: string, key: string): string =>
   join(kernelsRoot(), `${name}-${key.slice(0, 16)}`)
 
-export const builtKernel = (
-  name: string,
-  key: string,
-  directory: string,
-): BuiltKernel => ({
-  name,
-  key,
-  vmlinux: join(directory, 'vmlinux'),
-  bzImage: join(directory, 'bzImage'),
-  config: join(directory, 'config'),
-  trigger: join(directory, 'tdxrig_trigger.ko'),
-  init: join(directory, 'init'),
-})
+/** Names of what lies in the folder of a kernel. */
+export const ARTEFACT = {
+  vmlinux: 'vmlinux',
+  bzImage: 'bzImage',
+  config: 'config',
+  trigger: 'tdxrig_trigger.ko',
+  /** Text: why there is no trigger. */
+  noTrigger: 'no-trigger.txt',
+  tdxSources: 'tdx',
+} as const
 
-/** Names and sizes of the artefacts, to know a damaged entry. */
+/** Where the kernel's TDX host support stands in a source tree. */
+export const TDX_SOURCES = 'arch/x86/virt/vmx/tdx'
+
+/** Names and sizes of all files, to know a damaged entry. */
 const MANIFEST = 'manifest.json'
 
-const artefacts = (kernel: BuiltKernel): string[] => [
-  ...[kernel.vmlinux, kernel.bzImage, kernel.config],
-  ...[kernel.trigger, kernel.init],
-]
-
-const sizesOf = (kernel: BuiltKernel): Promise<number[]> =>
-  Promise.all(artefacts(kernel).map(async path => (await stat(path)).size))
+const sizesIn = async (directory: string): Promise<string> => {
+  const entries = await readdir(directory, {
+    recursive: true,
+    withFileTypes: true,
+  })
+  const files = entries
+    .filter(entry => entry.isFile())
+    .map(entry => relative(directory, join(entry.parentPath, entry.name)))
+    .filter(name => name !== MANIFEST)
+    .sort()
+  const sizes = files.map(
+    async name => [name, (await stat(join(directory, name))).size] as const,
+  )
+  return JSON.stringify(Object.fromEntries(await Promise.all(sizes)))
+}
 
 /** Completes an entry, before it is moved to its place. */
-export const writeManifest = async (
-  kernel: BuiltKernel,
-  directory: string,
-): Promise<void> => {
-  const sizes = await sizesOf(kernel)
-  await writeFile(join(directory, MANIFEST), JSON.stringify({ sizes }))
+export const writeManifest = async (directory: string): Promise<void> => {
+  await writeFile(join(directory, MANIFEST), await sizesIn(directory))
 }
 
 /**
- * A kernel that is in the cache, or undefined. Entries appear as a whole; one
- * that was damaged since counts as missing and is built again.
+ * What an entry of the cache holds, or undefined when there is none. Entries
+ * appear as a whole; one that was damaged since counts as missing and is built
+ * again.
+ *
+ * @param folder where kernel, symbols and configuration are, if not in the
+ *   entry itself
  */
 export const cachedKernel = async (
   name: string,
   key: string,
+  folder: Partial<Pick<BuiltKernel, 'vmlinux' | 'bzImage' | 'config'>> = {},
 ): Promise<BuiltKernel | undefined> => {
   const directory = kernelDirectory(name, key)
-  const kernel = builtKernel(name, key, directory)
   try {
     const manifest = await readFile(join(directory, MANIFEST), 'utf8')
-    const sizes = await sizesOf(kernel)
-    return manifest === JSON.stringify({ sizes }) ? kernel : undefined
+    if (manifest !== (await sizesIn(directory))) return undefined
   } catch {
     return undefined
   }
-}
-
-/** The tarball of a `linux-source-*` package. */
-export const sourceTarball = (debianPackage: string): string =>
-  `/usr/src/${debianPackage}.tar.xz`
-
-/** SHA-256 of the source a recipe starts from. */
-export const sourceKey = async (recipe: Recipe): Promise<string> => {
-  const path = sourceTarball(recipe.debianPackage)
-  try {
-    return await memoized(path, 'sha256', sha256OfFile)
-  } catch (error) {
-    throw new InfraError(
-      'NO_SOURCE',
-      `the source of kernel '${recipe.name}' is missing: expected ${path}; install it with 'apt-get install ${recipe.debianPackage}' or run ./scripts/setup`,
-      { cause: error },
-    )
+  const at = async (file: string): Promise<string | undefined> => {
+    const path = join(directory, file)
+    return (await isThere(path)) ? path : undefined
+  }
+  const reason = await at(ARTEFACT.noTrigger)
+  return {
+    ...{ name, key },
+    vmlinux: folder.vmlinux ?? join(directory, ARTEFACT.vmlinux),
+    bzImage: folder.bzImage ?? (await at(ARTEFACT.bzImage)),
+    config: folder.config ?? (await at(ARTEFACT.config)),
+    trigger: await at(ARTEFACT.trigger),
+    noTrigger:
+      reason === undefined ? undefined : await readFile(reason, 'utf8'),
+    tdxSources: await at(ARTEFACT.tdxSources),
   }
 }
 
-/** Sources of ours that are built into the artefacts. */
-const OWN_SOURCES = [
-  'images/init/init.c',
-  'images/trigger/Kbuild',
-  'images/trigger/tdxrig_trigger.c',
-]
+export const isThere = async (path: string): Promise<boolean> => {
+  try {
+    await access(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Sources of ours that are built against a kernel. */
+const OWN_SOURCES = ['images/trigger/Kbuild', 'images/trigger/tdxrig_trigger.c']
+
+/** What enters every build: our sources, and the tools. */
+const commonParts = async (): Promise<unknown> => ({
+  format: FORMAT,
+  own: await Promise.all(
+    OWN_SOURCES.map(path => readFile(join(projectRoot(), path), 'utf8')),
+  ),
+  toolchain: await toolchain(),
+})
+
+const keyOf = async (parts: object): Promise<string> =>
+  createHash('sha256')
+    .update(JSON.stringify([parts, await commonParts()]))
+    .digest('hex')
 
 /** The hash of everything that enters a build. */
-export const kernelKey = async (recipe: Recipe): Promise<string> => {
-  const own = await Promise.all(
-    OWN_SOURCES.map(path => readFile(join(projectRoot(), path), 'utf8')),
-  )
-  const parts = {
-    format: FORMAT,
+export const kernelKey = async (recipe: SourceRecipe): Promise<string> =>
+  keyOf({
     source: await sourceKey(recipe),
     base: recipe.configBase,
     fragments: recipe.fragments.map(({ text }) => text),
     patches: recipe.patches.map(({ text }) => text),
-    own,
-    toolchain: await toolchain(),
-  }
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
-}
+  })
+
+/** The same for a kernel that was built elsewhere: the image stands for it. */
+export const folderKey = async (vmlinux: string): Promise<string> =>
+  keyOf({ vmlinux: await memoized(vmlinux, 'sha256', sha256OfFile) })
 
 /** Versions of compiler and linker, as they print them. */
-const toolchain = (): Promise<string[]> =>
+export const toolchain = (): Promise<string[]> =>
   Promise.all(
     ['gcc', 'ld'].map(async tool => {
       const path = await findProgram(tool)

@@ -11,6 +11,7 @@ interface Section {
   readonly link: number
 }
 
+const SHT_PROGBITS = 1
 const SHT_SYMTAB = 2
 const SHT_NOBITS = 8
 const SECTION_SIZE = 64
@@ -83,11 +84,33 @@ export class KernelImage {
     return this.#symbols.find(name)
   }
 
+  /** Symbols with such a name. */
+  symbolsLike(pattern: RegExp): KernelSymbol[] {
+    return this.#symbols.like(pattern)
+  }
+
   /** The nearest symbol at or below an address: `symbol+0x12`. */
   symbolize(address: bigint): string | undefined {
     const nearest = this.#symbols.nearest(address)
     if (!nearest || address - nearest.address > MAX_DISTANCE) return undefined
     return `${nearest.name}+0x${(address - nearest.address).toString(16)}`
+  }
+
+  /** Whether a text stands in any section that is loaded. */
+  async holds(text: string): Promise<boolean> {
+    const wanted = Buffer.from(text, 'latin1')
+    const loaded = this.#sections.filter(
+      ({ type, address }) => type === SHT_PROGBITS && address !== 0n,
+    )
+    const file = await open(this.path)
+    try {
+      for (const { offset, size } of loaded) {
+        if ((await readAt(file, offset, size)).includes(wanted)) return true
+      }
+      return false
+    } finally {
+      await file.close()
+    }
   }
 
   /** Bytes at a virtual address; fewer when a section ends before. */

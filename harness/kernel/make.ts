@@ -43,9 +43,14 @@ export class BuildLog {
     this.signal = signal
   }
 
+  /** A step that is not a command of its own. */
+  announce(phase: string): void {
+    this.#onProgress({ phase, files: this.#files })
+  }
+
   /** @throws InfraError with the lines that say why it failed */
   async run({ phase, file, args, cwd }: Command): Promise<void> {
-    this.#onProgress({ phase, files: this.#files })
+    this.announce(phase)
     const log = createWriteStream(this.path, { flags: 'a' })
     let broken: Error | undefined
     log.on('error', error => {

@@ -1,28 +1,46 @@
 import { readFile, readdir } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
-import { UsageError, messageOf } from '../base/errors.ts'
+import { RigError, UsageError, messageOf } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import { complaintsOf } from '../base/schema-issues.ts'
-import { YamlFile, complaintsError, nearest } from '../base/yaml-file.ts'
+import {
+  type DataPath,
+  YamlFile,
+  complaintsError,
+  nearest,
+} from '../base/yaml-file.ts'
+import { type Patch, readSeries } from './series.ts'
+
+const sourceSchema = z
+  .strictObject({
+    debian: z
+      .string()
+      .regex(/^linux-source-[\w.+-]+$/, {
+        error: "expected a package such as 'linux-source-6.12'",
+      })
+      .optional(),
+    git: z.string().min(1).optional(),
+    ref: z.string().min(1).optional(),
+    tarball: z.string().min(1).optional(),
+    build: z.string().min(1).optional(),
+  })
+  .describe('Where the source, or the kernel, comes from.')
+
+const configSchema = z.strictObject({
+  base: z.enum(['allnoconfig', 'defconfig'], {
+    error: "expected 'allnoconfig' or 'defconfig'",
+  }),
+  fragments: z.array(z.string()).min(1),
+})
 
 const recipeSchema = z.strictObject({
   why: z.string({ error: 'expected what this kernel is for' }).min(1),
-  source: z
-    .strictObject({
-      debian: z.string().regex(/^linux-source-[\w.+-]+$/, {
-        error: "expected a package such as 'linux-source-6.12'",
-      }),
-    })
-    .describe('Where the source comes from.'),
-  config: z.strictObject({
-    base: z.enum(['allnoconfig', 'defconfig'], {
-      error: "expected 'allnoconfig' or 'defconfig'",
-    }),
-    fragments: z.array(z.string()).min(1),
-  }),
+  source: sourceSchema,
+  config: configSchema.optional(),
   patches: z.array(z.string()).default([]),
 })
+type Data = z.output<typeof recipeSchema>
 
 /** A file that enters a build. */
 export interface InputFile {
@@ -30,16 +48,38 @@ export interface InputFile {
   readonly text: string
 }
 
-/** How a kernel is obtained, configured and built. */
-export interface Recipe {
+/** Where a source tree comes from. Paths are absolute. */
+export type Source =
+  /** The tarball of a `linux-source-*` package. */
+  | { readonly kind: 'debian'; readonly package: string }
+  | {
+      readonly kind: 'git'
+      readonly repository: string
+      readonly ref: string
+    }
+  | { readonly kind: 'tarball'; readonly path: string }
+
+/** A kernel to be built from source. */
+export interface SourceRecipe {
+  readonly kind: 'source'
   readonly name: string
   readonly why: string
-  /** Debian package with the source tarball. */
-  readonly debianPackage: string
+  readonly source: Source
   readonly configBase: 'allnoconfig' | 'defconfig'
   readonly fragments: readonly InputFile[]
-  readonly patches: readonly InputFile[]
+  readonly patches: readonly Patch[]
 }
+
+/** A kernel that somebody else has built. */
+export interface FolderRecipe {
+  readonly kind: 'folder'
+  readonly name: string
+  readonly why: string
+  readonly folder: string
+}
+
+/** How a kernel is obtained. */
+export type Recipe = SourceRecipe | FolderRecipe
 
 const recipesRoot = (): string => join(projectRoot(), 'kernel-configs')
 
@@ -62,7 +102,22 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
       `there is no kernel '${name}'${meant ? `; did you mean '${meant}'?` : ''} (there are: ${names.join(', ')})`,
     )
   }
-  const path = join(recipesRoot(), name, 'kernel.yaml')
+  return readRecipe(name, join(recipesRoot(), name, 'kernel.yaml'))
+}
+
+/** A kernel that was built in some folder, as a recipe. */
+export const folderRecipe = (folder: string): FolderRecipe => ({
+  kind: 'folder',
+  name: `build-${basename(resolve(folder))}`,
+  why: `the kernel built in ${resolve(folder)}`,
+  folder: resolve(folder),
+})
+
+/** @throws UsageError that shows what is wrong in the file */
+export const readRecipe = async (
+  name: string,
+  path: string,
+): Promise<Recipe> => {
   const file = await YamlFile.read(path)
   if (Array.isArray(file)) throw complaintsError(file)
   const parsed = recipeSchema.safeParse(file.data)
@@ -73,31 +128,96 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
         data: file.data,
       }),
     )
-  const { why, source, config, patches } = parsed.data
-  const inputs = (
+  const problems = problemsOf(parsed.data)
+  if (problems.length > 0)
+    throw complaintsError(
+      problems.map(([at, message]) => file.complain(at, message)),
+    )
+  return recipeOf(name, path, file, parsed.data)
+}
+
+const KINDS = ['debian', 'git', 'tarball', 'build'] as const
+
+const problemsOf = ({
+  source,
+  config,
+  patches,
+}: Data): (readonly [DataPath, string])[] => {
+  const kinds = KINDS.filter(kind => source[kind] !== undefined)
+  if (kinds.length !== 1)
+    return [
+      [
+        ['source'],
+        `expected one of ${KINDS.join(', ')}, found ${kinds.join(' and ') || 'none'}`,
+      ],
+    ]
+  const [kind] = kinds
+  const problems: (readonly [DataPath, string])[] = []
+  if (kind === 'git' && source.ref === undefined)
+    problems.push([
+      ['source'],
+      "expected 'ref' beside 'git': a tag, branch or commit",
+    ])
+  if (kind !== 'git' && source.ref !== undefined)
+    problems.push([['source', 'ref'], "'ref' belongs to 'git'"])
+  if (kind !== 'build' && !config)
+    problems.push([[], "expected 'config': what to build"])
+  if (kind === 'build' && config)
+    problems.push([['config'], 'a kernel that is built already has its own'])
+  if (kind === 'build' && patches.length > 0)
+    problems.push([
+      ['patches'],
+      'a kernel that is built already cannot be patched',
+    ])
+  return problems
+}
+
+const recipeOf = async (
+  name: string,
+  path: string,
+  file: YamlFile,
+  { why, source, config, patches }: Data,
+): Promise<Recipe> => {
+  const absolute = (entry: string): string => resolve(dirname(path), entry)
+  if (!config)
+    return { kind: 'folder', name, why, folder: absolute(source.build ?? '.') }
+  /** What goes wrong with an entry is shown at its place in the file. */
+  const each = async <T>(
     list: readonly string[],
-    key: string[],
-  ): Promise<InputFile[]> =>
+    key: readonly string[],
+    read: (at: string) => Promise<T>,
+  ): Promise<T[]> =>
     Promise.all(
-      list.map(async (entry, i) => {
-        const at = resolve(dirname(path), entry)
-        const text = await readFile(at, 'utf8').catch((error: unknown) => {
+      list.map((entry, i) =>
+        read(absolute(entry)).catch((error: unknown) => {
+          if (error instanceof RigError && !(error instanceof UsageError))
+            throw error
           throw complaintsError([
             file.complain(
               [...key, i],
-              `cannot read ${at}: ${messageOf(error)}`,
+              `cannot use ${absolute(entry)}: ${messageOf(error)}`,
             ),
           ])
-        })
-        return { path: at, text }
-      }),
+        }),
+      ),
     )
   return {
-    name,
-    why,
-    debianPackage: source.debian,
+    ...{ kind: 'source', name, why },
+    source: sourceOf(source, absolute),
     configBase: config.base,
-    fragments: await inputs(config.fragments, ['config', 'fragments']),
-    patches: await inputs(patches, ['patches']),
+    fragments: await each(config.fragments, ['config', 'fragments'], at =>
+      readFile(at, 'utf8').then(text => ({ path: at, text })),
+    ),
+    patches: (await each(patches, ['patches'], readSeries)).flat(),
   }
+}
+
+const sourceOf = (
+  { debian, git, ref, tarball }: Data['source'],
+  absolute: (entry: string) => string,
+): Source => {
+  if (debian !== undefined) return { kind: 'debian', package: debian }
+  if (git !== undefined && ref !== undefined)
+    return { kind: 'git', repository: absolute(git), ref }
+  return { kind: 'tarball', path: absolute(tarball ?? '.') }
 }

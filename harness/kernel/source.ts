@@ -1,64 +1,191 @@
 import { createHash } from 'node:crypto'
 import { access, mkdir, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { execa } from 'execa'
+import { InfraError, messageOf } from '../base/errors.ts'
 import { withLock } from '../base/lock.ts'
-import { cacheRoot } from '../base/paths.ts'
-import { sourceKey, sourceTarball } from './cache.ts'
+import { memoized, sha256OfFile } from '../base/memo.ts'
+import { cacheRoot, findProgram } from '../base/paths.ts'
+import { applyPatch } from './apply.ts'
 import type { BuildLog } from './make.ts'
-import type { Recipe } from './recipe.ts'
+import type { Source, SourceRecipe } from './recipe.ts'
+
+/** The tarball of a `linux-source-*` package. */
+const debianTarball = (name: string): string => `/usr/src/${name}.tar.xz`
+
+/**
+ * Identifies the source a recipe starts from: SHA-256 of a tarball, or the
+ * commit.
+ *
+ * @throws InfraError when it is not there
+ */
+export const sourceKey = async ({
+  name,
+  source,
+}: Pick<SourceRecipe, 'name' | 'source'>): Promise<string> => {
+  if (source.kind === 'git') return commitOf(name, source)
+  const path =
+    source.kind === 'debian' ? debianTarball(source.package) : source.path
+  try {
+    return await memoized(path, 'sha256', sha256OfFile)
+  } catch (error) {
+    throw new InfraError(
+      'NO_SOURCE',
+      `the source of kernel '${name}' is missing: expected ${path}${
+        source.kind === 'debian'
+          ? `; install it with 'apt-get install ${source.package}' or run ./scripts/setup`
+          : `: ${messageOf(error)}`
+      }`,
+      { cause: error },
+    )
+  }
+}
+
+const commitOf = async (
+  name: string,
+  { repository, ref }: Extract<Source, { kind: 'git' }>,
+): Promise<string> => {
+  if ((await findProgram('git')) === undefined)
+    throw new InfraError(
+      'NO_GIT',
+      `expected git in PATH for the source of kernel '${name}', found none: apt-get install git`,
+    )
+  try {
+    const { stdout } = await execa('git', [
+      ...['-C', repository, 'rev-parse', '--verify', '--quiet'],
+      ...['--end-of-options', `${ref}^{commit}`],
+    ])
+    return stdout.trim()
+  } catch (error) {
+    throw new InfraError(
+      'NO_SOURCE',
+      `the source of kernel '${name}' is missing: expected the commit '${ref}' in the git repository ${repository}, found none`,
+      { cause: error },
+    )
+  }
+}
+
+/** For the name of a folder. */
+const labelOf = (source: Source): string => {
+  switch (source.kind) {
+    case 'debian':
+      return source.package
+    case 'git':
+      return basename(source.repository).replace(/\.git$/, '')
+    case 'tarball':
+      return basename(source.path).replace(/\.tar\..*$/, '')
+  }
+}
 
 /**
  * The unpacked and patched source of a recipe. It stays in the cache: builds
- * are out of tree, and it is what to read when a boot surprises.
+ * are out of tree, and it is what to read when a boot surprises. Patched trees
+ * share the files they did not change with the one they start from.
  */
 export const unpackSource = async (
-  recipe: Recipe,
+  recipe: SourceRecipe,
   log: BuildLog,
 ): Promise<string> => {
-  const hash = createHash('sha256').update(await sourceKey(recipe))
+  const key = await sourceKey(recipe)
+  const original = await tree(recipe, createHash('sha256').update(key), log, {
+    phase: `unpack ${labelOf(recipe.source)}`,
+    fill: partial => unpack(recipe.source, key, partial, log),
+  })
+  if (recipe.patches.length === 0) return original
+  const hash = createHash('sha256').update(key)
   for (const { text } of recipe.patches) hash.update(text)
-  const root = join(cacheRoot(), 'sources')
-  const directory = join(
-    root,
-    `${recipe.debianPackage}-${hash.digest('hex').slice(0, 16)}`,
-  )
-  await withLock(
-    `${directory}.lock`,
-    async () => {
-      if (!(await exists(directory))) await unpack(recipe, directory, log)
+  return tree(recipe, hash, log, {
+    phase: `patch ${labelOf(recipe.source)}`,
+    fill: async partial => {
+      await log.run({
+        phase: `copy ${labelOf(recipe.source)}`,
+        file: 'cp',
+        args: ['--archive', '--link', `${original}/.`, partial],
+        cwd: partial,
+      })
+      for (const patch of recipe.patches) await applyPatch(patch, partial, log)
     },
-    { onWait: () => undefined, signal: log.signal },
+  })
+}
+
+interface Filling {
+  readonly phase: string
+  readonly fill: (partial: string) => Promise<void>
+}
+
+/** A folder that appears as a whole; what a killed process left is removed. */
+const tree = async (
+  { source }: SourceRecipe,
+  hash: ReturnType<typeof createHash>,
+  log: BuildLog,
+  { phase, fill }: Filling,
+): Promise<string> => {
+  const directory = join(
+    cacheRoot(),
+    'sources',
+    `${labelOf(source)}-${hash.digest('hex').slice(0, 16)}`,
   )
+  const make = async (): Promise<void> => {
+    if (await exists(directory)) return
+    log.announce(phase)
+    const partial = `${directory}.partial`
+    await rm(partial, { recursive: true, force: true })
+    await mkdir(partial)
+    try {
+      await fill(partial)
+      await rename(partial, directory)
+    } finally {
+      await rm(partial, { recursive: true, force: true })
+    }
+  }
+  await withLock(`${directory}.lock`, make, {
+    onWait: () => undefined,
+    signal: log.signal,
+  })
   return directory
 }
 
-/** Appears as a whole; what a killed process left behind is overwritten. */
 const unpack = async (
-  recipe: Recipe,
-  directory: string,
+  source: Source,
+  key: string,
+  partial: string,
   log: BuildLog,
 ): Promise<void> => {
-  const partial = `${directory}.partial`
-  await rm(partial, { recursive: true, force: true })
-  await mkdir(partial)
-  await log.run({
-    phase: `unpack ${recipe.debianPackage}`,
-    file: 'tar',
-    args: [
-      ...['-xf', sourceTarball(recipe.debianPackage)],
-      ...['-C', partial, '--strip-components=1', '--no-same-owner'],
-    ],
-    cwd: partial,
-  })
-  for (const { path } of recipe.patches) {
+  const phase = `unpack ${labelOf(source)}`
+  if (source.kind !== 'git') {
+    const path =
+      source.kind === 'debian' ? debianTarball(source.package) : source.path
     await log.run({
-      phase: `apply ${path}`,
-      file: 'patch',
-      args: ['-p1', '--forward', '--batch', '--input', path],
+      phase,
+      file: 'tar',
+      args: [
+        ...['-xf', path, '-C', partial],
+        ...['--strip-components=1', '--no-same-owner'],
+      ],
       cwd: partial,
     })
+    return
   }
-  await rename(partial, directory)
+  const tarball = `${partial}.tar`
+  try {
+    await log.run({
+      phase,
+      file: 'git',
+      args: [
+        ...['-C', source.repository, 'archive', '--format=tar'],
+        ...[`--output=${tarball}`, key],
+      ],
+      cwd: partial,
+    })
+    await log.run({
+      phase,
+      file: 'tar',
+      args: ['-xf', tarball, '-C', partial, '--no-same-owner'],
+      cwd: partial,
+    })
+  } finally {
+    await rm(tarball, { force: true })
+  }
 }
 
 const exists = async (path: string): Promise<boolean> => {

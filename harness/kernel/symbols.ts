@@ -36,6 +36,15 @@ export class SymbolTable {
     return undefined
   }
 
+  like(pattern: RegExp): KernelSymbol[] {
+    const found: KernelSymbol[] = []
+    for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
+      const symbol = this.#symbolAt(at)
+      if (symbol.address !== 0n && pattern.test(symbol.name)) found.push(symbol)
+    }
+    return found
+  }
+
   /** The symbol with the highest address that is not above this one. */
   nearest(address: bigint): KernelSymbol | undefined {
     let best = -1

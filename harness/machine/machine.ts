@@ -1,8 +1,11 @@
 import type { Facts } from '../console/facts.ts'
-import type { KernelSites, SeamcallTrace } from '../emulate/emulation.ts'
+import type { SeamcallTrace } from '../emulate/emulation.ts'
+import type { KernelSites } from '../emulate/kernel-sites.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
+import type { Step } from '../scenario/steps.ts'
+import type { Lineage } from '../tdx/host.ts'
 import type { Fault, Platform } from '../tdx/platform.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 
@@ -11,8 +14,12 @@ export interface BootableKernel {
   readonly name: string
   readonly image: KernelImage
   readonly sites: KernelSites
-  /** Initramfs with init and the trigger module. */
-  readonly initramfs: string
+  /** What is started: the image itself where it has PVH, else a bzImage. */
+  readonly bootFile: string
+  /** Undefined: a series we do not know; how TDX ends is not predicted. */
+  readonly lineage: Lineage | undefined
+  /** It prints the region list when it has built it. */
+  readonly printsRegions: boolean
 }
 
 /** Everything a machine needs for one boot. */
@@ -22,8 +29,18 @@ export interface BootPlan {
   readonly platform: Platform
   /** Kernel parameters of the scenario; the machine adds its own. */
   readonly words: readonly string[]
+  /** What happens once the kernel is up; init in the initramfs knows them. */
+  readonly steps: readonly Step[]
+  readonly initramfs: string
   /** Private folder of this boot; the console is written there. */
   readonly directory: string
+}
+
+/** What the guest's ACPI code said about a DIMM that was plugged. */
+export interface PlugResult {
+  readonly name: string
+  /** _OST status code: 0 when the kernel added the memory (ACPI 6.3.5). */
+  readonly status: number
 }
 
 /** Why a boot was over. */
@@ -62,6 +79,10 @@ export interface BootRecord {
   readonly unmetFaults: readonly Fault[]
   /** The region list read from the kernel's memory; undefined if never seen. */
   readonly regions: readonly NodeRange[] | undefined
+  /** The same list right after the early initcalls. */
+  readonly regionsAtBoot: readonly NodeRange[] | undefined
+  /** DIMMs that were plugged, and what the kernel said to each. */
+  readonly plugged: readonly PlugResult[]
   /** The TDMRs given to TDH.SYS.CONFIG; undefined if it was not called. */
   readonly tdmrs: readonly TdmrInfo[] | undefined
   readonly stuck: readonly StuckCpu[]

@@ -8,6 +8,8 @@ export interface MachineMemory {
   readonly size: number
   /** RAM of each NUMA node in order; empty for a machine without SRAT. */
   readonly nodes: readonly number[]
+  /** Sizes of the DIMMs that can be plugged while it runs. */
+  readonly dimms: readonly number[]
 }
 
 /** The legacy hole between conventional memory and 1 MiB. */
@@ -27,6 +29,28 @@ export const ramRanges = ({ size }: MachineMemory): Range[] => {
   const ranges = [{ start: 0, end: low }]
   if (size > low) ranges.push({ start: ABOVE_4G, end: ABOVE_4G + size - low })
   return ranges
+}
+
+/**
+ * Where DIMMs can be plugged: room for each, with 1 GiB to align it
+ * (pc_get_device_memory_range(), hw/i386/pc.c).
+ */
+export const deviceMemory = (memory: MachineMemory): Range | undefined => {
+  if (memory.dimms.length === 0) return undefined
+  const above = ramRanges(memory)[1]?.end ?? ABOVE_4G
+  const start = alignUp(above, GIB)
+  const size = memory.dimms.reduce((sum, dimm) => sum + dimm + GIB, 0)
+  return { start, end: start + size }
+}
+
+/** Where the rig plugs each DIMM: one after the other, each on whole GiB. */
+export const dimmRanges = (memory: MachineMemory): Range[] => {
+  let next = deviceMemory(memory)?.start ?? 0
+  return memory.dimms.map(size => {
+    const range = { start: next, end: next + size }
+    next = alignUp(range.end, GIB)
+    return range
+  })
 }
 
 /** QEMU pads its ACPI tables to this (ACPI_BUILD_TABLE_SIZE, acpi-build.c). */
@@ -86,8 +110,8 @@ export const q35FirmwareMap = (
 
 /**
  * The SRAT memory entries QEMU writes: nodes are laid out one after the other,
- * cut at 640 KiB and at the hole below 4 GiB (build_srat(),
- * hw/i386/acpi-build.c).
+ * cut at 640 KiB and at the hole below 4 GiB; the room for DIMMs counts to the
+ * last one (build_srat(), hw/i386/acpi-build.c).
  *
  * @param nodeCpus CPUs of each node, by node
  * @returns entries with the kernel's node numbers
@@ -105,6 +129,8 @@ export const q35Srat = (
     for (const piece of guestPieces(share, below4g(memory.size)))
       entries.push({ ...piece, node: nids[node]! })
   })
+  const room = deviceMemory(memory)
+  if (room) entries.push({ ...room, node: nids.at(-1)! })
   return entries
 }
 

@@ -96,6 +96,7 @@ t.test('q35: RAM, SRAT and firmware map describe the same memory', async t => {
       const memory = {
         size: sizes.reduce((a, b) => a + b, 0) * MIB,
         nodes: sizes.map(s => s * MIB),
+        dimms: [],
       }
       const ram = totalSize(ramRanges(memory))
       const srat = q35Srat(
@@ -117,7 +118,7 @@ t.test('q35: RAM, SRAT and firmware map describe the same memory', async t => {
 
 t.test('the tail SeaBIOS reserves, as measured on QEMU 7.2', async t => {
   const tail = (size: number, packages: number): number => {
-    const map = q35FirmwareMap({ size, nodes: [] }, packages)
+    const map = q35FirmwareMap({ size, nodes: [], dimms: [] }, packages)
     return map.find(({ start }) => start === MIB)!.end
   }
   t.equal(tail(512 * MIB, 1), 0x1ffe0000)
@@ -181,9 +182,9 @@ t.test(
 )
 
 const firmware = (size: number, nodes: number[] = []) => ({
-  e820: q35FirmwareMap({ size, nodes }, 1),
+  e820: q35FirmwareMap({ size, nodes, dimms: [] }, 1),
   srat: q35Srat(
-    { size, nodes },
+    { size, nodes, dimms: [] },
     nodes.map(() => []),
   ),
 })

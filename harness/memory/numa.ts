@@ -114,6 +114,13 @@ const splitByNode = (
   return joinNeighbours(pieces.sort((a, b) => a.start - b.start))
 }
 
+/** Memory that was hot-added: memblock_add_node() (mm/memblock.c). */
+export const addMemory = (
+  memblock: readonly NodeRange[],
+  added: readonly NodeRange[],
+): NodeRange[] =>
+  joinNeighbours([...memblock, ...added].sort((a, b) => a.start - b.start))
+
 /** memblock_merge_regions(): touching regions of one node are one. */
 const joinNeighbours = (sorted: readonly NodeRange[]): NodeRange[] => {
   const joined: NodeRange[] = []

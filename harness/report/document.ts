@@ -2,6 +2,7 @@ import { formatSize, hex } from '../base/units.ts'
 import type { Verdict } from '../judge/context.ts'
 import { VERDICTS } from '../judge/context.ts'
 import type { Judgement } from '../judge/judge.ts'
+import { observe } from '../judge/observed.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import type { NodeRange } from '../memory/range.ts'
@@ -30,6 +31,7 @@ const common = (
     predicted: prediction.layout.regions.map(rangeText),
     printed: null,
     memory: null,
+    atBoot: null,
   },
   tdmrs: null,
   seamcalls: [],
@@ -59,9 +61,7 @@ export const judgedCase = (
     verdict: judgement.verdict,
     reasons: [...judgement.reasons],
     tdx: {
-      outcome: tdx.outcome,
-      stage: tdx.stage,
-      errno: tdx.errno,
+      ...outcomeOf(record),
       keyids: tdx.keyids && [...tdx.keyids],
       pamtKiB: tdx.pamtKib,
       message: tdx.message,
@@ -69,8 +69,9 @@ export const judgedCase = (
     regions: {
       ...base.regions,
       basis: judgement.basis,
-      printed: facts.regions?.map(rangeText) ?? null,
+      printed: tdx.regions?.map(rangeText) ?? null,
       memory: record.regions?.map(rangeText) ?? null,
+      atBoot: record.regionsAtBoot?.map(rangeText) ?? null,
     },
     tdmrs: record.tdmrs?.map(tdmrText) ?? null,
     seamcalls: record.seamcalls.map(({ leaf, status, cpu }) => ({
@@ -103,6 +104,13 @@ export const judgedCase = (
   }
 }
 
+const outcomeOf = (
+  record: BootRecord,
+): Pick<NonNullable<CaseResult['tdx']>, 'outcome' | 'stage' | 'errno'> => {
+  const { outcome, stage, errno } = observe(record)
+  return { outcome, stage, errno }
+}
+
 /** The result of a case that the rig or the machine could not finish. */
 export const failedCase = (
   item: Case,
@@ -113,6 +121,18 @@ export const failedCase = (
   ...common(item, prediction, flags),
   verdict: 'error',
   reasons: [{ kind: 'error', check: 'machine', message }],
+})
+
+/** The result of a case that cannot be booted on its kernel. */
+export const skippedCase = (
+  item: Case,
+  prediction: Prediction,
+  flags: readonly string[],
+  message: string,
+): CaseResult => ({
+  ...common(item, prediction, flags),
+  verdict: 'skip',
+  reasons: [{ kind: 'skip', check: 'kernel', message }],
 })
 
 /** The document of a run. */
@@ -190,13 +210,7 @@ const predictedOf = ({
 export const shellQuote = (word: string): string =>
   /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
-const reproduce = (
-  { scenario, id, kernel }: Case,
-  flags: readonly string[],
-): string =>
-  [
-    ...['./scripts/tdxrig', 'run', scenario],
-    ...['--kernel', kernel, '--filter', id, ...flags],
-  ]
+const reproduce = ({ scenario, id }: Case, flags: readonly string[]): string =>
+  [...['./scripts/tdxrig', 'run', scenario], ...['--filter', id, ...flags]]
     .map(shellQuote)
     .join(' ')

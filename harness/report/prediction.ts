@@ -4,43 +4,57 @@ import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import type { TdmrPrediction } from '../memory/predict.ts'
 import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
+import { LINEAGES, type Lineage } from '../tdx/host.ts'
 import { MODULE_LIMITS, privateKeyids } from '../tdx/platform.ts'
 
-/** A prediction as JSON: `tdxrig.predict/1`. */
-export const predictionJson = (
-  predictions: readonly (readonly [Case, Prediction])[],
-): unknown => ({
+/** What one cell of a scenario must become, on kernels of each lineage. */
+export interface CellPrediction {
+  readonly item: Case
+  readonly on: Readonly<Record<Lineage, Prediction>>
+}
+
+/** Predictions as JSON, one for each cell and lineage: `tdxrig.predict/1`. */
+export const predictionJson = (cells: readonly CellPrediction[]): unknown => ({
   schema: 'tdxrig.predict/1',
-  cases: predictions.map(([item, { layout, outcome, open }]) => ({
-    id: item.id,
-    scenario: item.scenario,
-    words: item.words,
-    outcome: outcome?.outcome ?? null,
-    stage: outcome?.stage ?? null,
-    errno: outcome?.errno ?? null,
-    why: outcome?.why ?? open ?? null,
-    unpredictable: layout.unpredictable,
-    firmwareMap: layout.firmwareMap.map(entryJson),
-    userMap: layout.userMap?.map(entryJson) ?? null,
-    memblock: layout.memblock.map(rangeJson),
-    numaFallback: layout.numaFallback ?? null,
-    regions: layout.regions.map(rangeJson),
-    tdmrs: layout.tdmrs.map(tdmr => ({
-      base: hex(tdmr.start),
-      size: hex(sizeOf(tdmr)),
-      pamt: { sizes: tdmr.pamtSizes.map(hex), node: tdmr.pamtNode },
-      holes: tdmr.holes.map(({ start, end }) => ({
-        start: hex(start),
-        end: hex(end),
-      })),
-      reservedAreas: {
-        min: tdmr.holes.length + tdmr.pamtAreas.min,
-        max: tdmr.holes.length + tdmr.pamtAreas.max,
-        limit: MODULE_LIMITS.maxReservedPerTdmr,
-      },
+  cases: cells.flatMap(({ item, on }) =>
+    LINEAGES.map(lineage => caseJson(item, lineage, on[lineage])),
+  ),
+})
+
+const caseJson = (
+  item: Case,
+  lineage: Lineage,
+  { layout, outcome, open }: Prediction,
+): unknown => ({
+  id: item.id,
+  lineage,
+  scenario: item.scenario,
+  words: item.words,
+  outcome: outcome?.outcome ?? null,
+  stage: outcome?.stage ?? null,
+  errno: outcome?.errno ?? null,
+  why: outcome?.why ?? open ?? null,
+  unpredictable: layout.unpredictable,
+  firmwareMap: layout.firmwareMap.map(entryJson),
+  userMap: layout.userMap?.map(entryJson) ?? null,
+  memblock: layout.memblock.map(rangeJson),
+  numaFallback: layout.numaFallback ?? null,
+  regions: layout.regions.map(rangeJson),
+  tdmrs: layout.tdmrs.map(tdmr => ({
+    base: hex(tdmr.start),
+    size: hex(sizeOf(tdmr)),
+    pamt: { sizes: tdmr.pamtSizes.map(hex), node: tdmr.pamtNode },
+    holes: tdmr.holes.map(({ start, end }) => ({
+      start: hex(start),
+      end: hex(end),
     })),
-    pamtKiB: layout.pamtKib,
+    reservedAreas: {
+      min: tdmr.holes.length + tdmr.pamtAreas.min,
+      max: tdmr.holes.length + tdmr.pamtAreas.max,
+      limit: MODULE_LIMITS.maxReservedPerTdmr,
+    },
   })),
+  pamtKiB: layout.pamtKib,
 })
 
 const entryJson = ({ start, end, type }: E820Entry): unknown => ({
@@ -56,10 +70,42 @@ const rangeJson = ({ start, end, node }: NodeRange): unknown => ({
 })
 
 /** A prediction as text: a section a step, from the map to the outcome. */
-export const predictionText = (
-  item: Case,
-  { layout, outcome, open }: Prediction,
-): string => {
+export const predictionText = ({ item, on }: CellPrediction): string => {
+  const layouts = LINEAGES.map(lineage => ({
+    lineages: [lineage],
+    lines: layoutLines(item, on[lineage]),
+  }))
+  // Most layouts do not depend on the kernel: they are shown once.
+  const [first, ...others] = layouts
+  const same = others.every(
+    ({ lines }) => lines.join('\n') === first!.lines.join('\n'),
+  )
+  const blocks = same
+    ? [{ lineages: [...LINEAGES], lines: first!.lines }]
+    : layouts
+  return blocks
+    .flatMap(({ lineages, lines }) => [
+      same ? item.id : `${item.id}, ${lineages.join(', ')}`,
+      ...lines,
+      ...lineages.map(
+        lineage => `  outcome on ${lineage}: ${endingText(on[lineage])}`,
+      ),
+      '',
+    ])
+    .join('\n')
+}
+
+const endingText = ({ outcome, open }: Prediction): string => {
+  if (!outcome) return `open: ${open ?? ''}`
+  const errno = outcome.errno === null ? '' : ` (${outcome.errno})`
+  const stage =
+    outcome.stage === null || outcome.stage === 'done'
+      ? ''
+      : ` at ${outcome.stage}`
+  return `${outcome.outcome}${stage}${errno}: ${outcome.why}`
+}
+
+const layoutLines = (item: Case, { layout }: Prediction): string[] => {
   const [start, end] = privateKeyids(item.platform)
   const sections: [string, string[]][] = [
     ["firmware's memory map", layout.firmwareMap.map(entryLine)],
@@ -76,7 +122,6 @@ export const predictionText = (
     ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
   ]
   return [
-    item.id,
     ...sections.flatMap(([title, lines]) => [
       `  ${title}`,
       ...lines.map(line => `    ${line}`),
@@ -87,13 +132,7 @@ export const predictionText = (
         ]
       : []),
     `  private KeyIDs [${start}, ${end}), PAMT ${layout.pamtKib} KiB`,
-    `  outcome: ${
-      outcome
-        ? `${outcome.outcome}${outcome.errno === null ? '' : ` at ${outcome.stage ?? '?'} (${outcome.errno})`}: ${outcome.why}`
-        : `open: ${open ?? ''}`
-    }`,
-    '',
-  ].join('\n')
+  ]
 }
 
 const RANGE_WIDTH = 28

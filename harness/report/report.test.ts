@@ -12,6 +12,7 @@ import {
   resultDocument,
   shellQuote,
 } from './document.ts'
+import { KERNEL } from '../testing/judged.ts'
 import { prettyCase, prettySummary } from './pretty.ts'
 import { type CaseResult, caseSchema, documentSchema } from './schema.ts'
 import { tapHeader, tapPoint } from './tap.ts'
@@ -25,10 +26,10 @@ const item: Case = {
 const { prediction, record } = perfectRecord(item)
 const passed = judgedCase(
   item,
-  judge(item, prediction, record),
+  judge(item, KERNEL, prediction, record),
   record,
   'cases/x/console.log',
-  ['--accel', 'tcg'],
+  ['--kernel', 'kernel', '--accel', 'tcg'],
 )
 const broken = failedCase(item, prediction, [], 'QEMU is gone')
 const failing: CaseResult = {
@@ -76,7 +77,7 @@ t.test('the document follows its own schema', async t => {
     },
     seamcalls: [{ name: 'TDH.SYS.INIT', status: '0x0', statusName: 'SUCCESS' }],
     reproduce:
-      "./scripts/tdxrig run scenarios/group/name.yaml --kernel kernel --filter 'group/name[x=1]@kernel' --accel tcg",
+      "./scripts/tdxrig run scenarios/group/name.yaml --filter 'group/name[x=1]@kernel' --kernel kernel --accel tcg",
   })
   t.equal(broken.tdx, null)
   t.same(caseSchema.parse(broken).verdict, 'error')

@@ -18,7 +18,7 @@ const nodeRange = z.strictObject({
 const span = z.strictObject({ base: address, size: address })
 
 const reason = z.strictObject({
-  kind: z.enum(['invalid', 'fail', 'error']),
+  kind: z.enum(['invalid', 'fail', 'error', 'skip']),
   check: z.string(),
   message: z.string(),
   expected: z.string().optional(),
@@ -66,6 +66,10 @@ export const caseSchema = z.strictObject({
     predicted: z.array(nodeRange),
     printed: z.array(nodeRange).nullable(),
     memory: z.array(nodeRange).nullable(),
+    atBoot: z
+      .array(nodeRange)
+      .nullable()
+      .describe('the list in memory after the early initcalls'),
   }),
   tdmrs: z
     .array(

@@ -97,6 +97,7 @@ const prove = async (
       {
         kernel,
         ...proof.body,
+        initramfs: kernel.initramfs,
         directory: await workspace.directory('kvm-proof'),
       },
       signal,

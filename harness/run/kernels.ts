@@ -1,14 +1,18 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { locate } from '../emulate/emulation.ts'
-import { buildInitramfs } from '../image/initramfs.ts'
+import { UsageError } from '../base/errors.ts'
+import { locate } from '../emulate/kernel-sites.ts'
+import { surveyImage } from '../emulate/survey.ts'
+import { buildInit } from '../image/init.ts'
+import { type Programs, buildInitramfs } from '../image/initramfs.ts'
 import { buildKernel } from '../kernel/build.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import type { BuildProgress } from '../kernel/make.ts'
-import { loadRecipe } from '../kernel/recipe.ts'
-import type { Range } from '../memory/range.ts'
+import type { Recipe } from '../kernel/recipe.ts'
 import type { BootableKernel } from '../machine/machine.ts'
+import type { Range } from '../memory/range.ts'
+import type { Step } from '../scenario/steps.ts'
 import type { Workspace } from './workspace.ts'
 
 export type OnBuild = (kernel: string, progress: BuildProgress) => void
@@ -16,37 +20,86 @@ export type OnBuild = (kernel: string, progress: BuildProgress) => void
 /** A kernel ready to boot, with where it comes from. */
 export interface PreparedKernel extends BootableKernel {
   readonly built: BuiltKernel
+  readonly programs: Programs
+  /** Initramfs of boots whose only step is the trigger. */
+  readonly initramfs: string
+  /** The folder of `--kernel-build`; undefined for a recipe of ours. */
+  readonly folder: string | undefined
   /** Physical memory the image occupies. */
   readonly kernelRange: Range | undefined
 }
 
 /** Builds what is not in the cache and looks up what the emulation needs. */
 export const prepareKernels = async (
-  names: readonly string[],
+  recipes: readonly Recipe[],
   workspace: Workspace,
   onBuild: OnBuild,
   signal: AbortSignal,
 ): Promise<Map<string, PreparedKernel>> => {
   const kernels = new Map<string, PreparedKernel>()
+  const init = await buildInit(signal)
   // One after the other: each build uses all CPUs.
-  for (const name of new Set(names)) {
-    const built = await buildKernel(await loadRecipe(name), {
+  for (const recipe of recipes) {
+    const { name } = recipe
+    const built = await buildKernel(recipe, {
       signal,
       onProgress: progress => {
         onBuild(name, progress)
       },
     })
-    const image = await KernelImage.open(built.vmlinux)
-    const initramfs = join(workspace.path, `${name}.initramfs`)
-    await writeFile(initramfs, await buildInitramfs(built))
+    const folder = recipe.kind === 'folder' ? recipe.folder : undefined
     kernels.set(name, {
-      name,
-      image,
-      sites: await locate(image),
-      initramfs,
-      built,
-      kernelRange: image.physicalRange,
+      ...(await prepare(built, init, workspace)),
+      folder,
     })
   }
   return kernels
+}
+
+const prepare = async (
+  built: BuiltKernel,
+  init: string,
+  workspace: Workspace,
+): Promise<Omit<PreparedKernel, 'folder'>> => {
+  const image = await KernelImage.open(built.vmlinux)
+  const { lineage, pvh, printsRegions } = await surveyImage(image)
+  const programs = { init, trigger: built.trigger }
+  const initramfs = join(workspace.path, `${built.name}.initramfs`)
+  await writeFile(initramfs, await buildInitramfs(programs))
+  return {
+    ...{ name: built.name, image, lineage, printsRegions },
+    ...{ programs, initramfs, built },
+    sites: await locate(image),
+    bootFile: bootFile(built, pvh),
+    kernelRange: image.physicalRange,
+  }
+}
+
+const bootFile = ({ vmlinux, bzImage }: BuiltKernel, pvh: boolean): string => {
+  const file = pvh ? vmlinux : bzImage
+  if (file === undefined)
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `${vmlinux} was built without CONFIG_PVH and there is no bzImage beside it: QEMU cannot start it`,
+    )
+  return file
+}
+
+/** The initramfs for the steps of a case; one of its own where it needs one. */
+export const initramfsFor = async (
+  { programs, initramfs }: PreparedKernel,
+  steps: readonly Step[],
+  directory: string,
+): Promise<string> => {
+  if (steps.length === 1 && steps[0]?.kind === 'trigger') return initramfs
+  const path = join(directory, 'initramfs')
+  await writeFile(path, await buildInitramfs(programs, steps.map(stepLine)))
+  return path
+}
+
+/** A step in the words of images/init/init.c. */
+const stepLine = (step: Step): string => {
+  if (step.kind !== 'online') return step.kind
+  const { start, end } = step.dimm.range
+  return `online 0x${start.toString(16)} 0x${end.toString(16)}`
 }

@@ -73,11 +73,15 @@ t.test(
     }))
     let running = 0
     let most = 0
+    let meet: () => void = () => undefined
+    const met = new Promise<void>(resolve => (meet = resolve))
     const machine: Machine = {
       description: 'a stand-in',
       boot: async () => {
         most = Math.max(most, ++running)
-        await new Promise(resolve => setImmediate(resolve))
+        // The first waits for the second: one at a time would end here.
+        if (running === 2) meet()
+        await met
         running--
         throw new InfraError('TEST', 'no machine today')
       },
@@ -85,7 +89,9 @@ t.test(
     await using workspace = Workspace.create()
     const results = await runCases({
       ...{ cases, machine, workspace, jobs: 2, flags: [] },
-      kernels: new Map([['k', {} as PreparedKernel]]),
+      kernels: new Map([
+        ['k', { programs: { trigger: '/none' } } as PreparedKernel],
+      ]),
       store: await ResultStore.create(t.testdirName, new Date(0)),
       signal: new AbortController().signal,
       events: { onStart: () => undefined, onResult: () => undefined },

@@ -3,10 +3,10 @@ import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { judge } from '../judge/judge.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
-import { failedCase, judgedCase } from '../report/document.ts'
+import { failedCase, judgedCase, skippedCase } from '../report/document.ts'
 import type { CaseResult } from '../report/schema.ts'
 import type { Case } from '../scenario/case.ts'
-import type { PreparedKernel } from './kernels.ts'
+import { type PreparedKernel, initramfsFor } from './kernels.ts'
 import type { ResultStore } from './store.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -59,9 +59,19 @@ const runCase = async (
   options: RunOptions,
 ): Promise<CaseResult | undefined> => {
   const kernel = options.kernels.get(item.kernel)
-  const prediction = predictCase(item, kernel?.kernelRange)
+  if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
+  const { lineage, kernelRange: kernelImage } = kernel
+  const prediction = predictCase(item, { lineage, kernelImage })
+  const flags = [...kernelFlags(kernel), ...options.flags]
+  if (!kernel.programs.trigger && needsTrigger(item))
+    return skippedCase(
+      item,
+      prediction,
+      flags,
+      `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
+    )
   try {
-    return await bootAndJudge(item, prediction, index, options)
+    return await bootAndJudge(item, kernel, prediction, index, flags, options)
   } catch (error) {
     if (options.signal.aborted) return undefined
     // One case must not end the others, not even by a defect of ours.
@@ -69,31 +79,38 @@ const runCase = async (
     const text = ours
       ? messageOf(error)
       : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-    return failedCase(item, prediction, options.flags, text)
+    return failedCase(item, prediction, flags, text)
   }
 }
 
+const needsTrigger = ({ steps }: Case): boolean =>
+  steps.some(({ kind }) => kind === 'trigger')
+
+/** How the command line names a kernel. */
+const kernelFlags = ({ name, folder }: PreparedKernel): string[] =>
+  folder === undefined ? ['--kernel', name] : ['--kernel-build', folder]
+
 const bootAndJudge = async (
   item: Case,
+  kernel: PreparedKernel,
   prediction: Prediction,
   index: number,
-  { machine, kernels, workspace, store, signal, flags }: RunOptions,
+  flags: readonly string[],
+  { machine, workspace, store, signal }: RunOptions,
 ): Promise<CaseResult> => {
-  const kernel = kernels.get(item.kernel)
-  if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
+  const directory = await workspace.directory(String(index))
+  const { machine: spec, platform, words, steps } = item
   const record = await machine.boot(
     {
-      kernel,
-      machine: item.machine,
-      platform: item.platform,
-      words: item.words,
-      directory: await workspace.directory(String(index)),
+      ...{ kernel, platform, words, steps, directory },
+      machine: spec,
+      initramfs: await initramfsFor(kernel, steps, directory),
     },
     signal,
   )
   return judgedCase(
     item,
-    judge(item, prediction, record),
+    judge(item, kernel, prediction, record),
     record,
     await store.keepConsole(item.id, record),
     flags,

@@ -9,8 +9,11 @@ import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type NodeRange, type Range, intersect } from '../memory/range.ts'
 import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
+import type { Lineage } from '../tdx/host.ts'
 import type { Platform } from '../tdx/platform.ts'
-import { type Problem, type MachineSpec, machineSpec } from './machine-spec.ts'
+import { type MachineSpec, machineSpec } from './machine-spec.ts'
+import type { Problem } from './problem.ts'
+import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
 import type { Cell } from './schema.ts'
 
 /** What a case must show; undefined leaves it to the prediction. */
@@ -20,6 +23,8 @@ export interface Expectation {
   readonly errno: number | undefined
   readonly regions: readonly NodeRange[] | undefined
   readonly pamtKib: number | undefined
+  /** DIMMs whose memory the kernel must refuse to put online. */
+  readonly refused: readonly string[] | undefined
   /** Text of the panic that must end the boot. */
   readonly panic: string | undefined
 }
@@ -37,14 +42,21 @@ export interface Case {
   readonly platform: Platform
   /** Kernel parameters of the scenario, without those of the rig. */
   readonly words: readonly string[]
+  /** What happens once the kernel is up. */
+  readonly steps: readonly Step[]
   readonly expect: Expectation
+  /** What takes the place of {@link expect} on kernels of a lineage. */
+  readonly expectOn: Readonly<Partial<Record<Lineage, Expectation>>>
 }
 
+/** What a case must show on a kernel of some lineage. */
+export const expectationOn = (
+  { expect, expectOn }: Pick<Case, 'expect' | 'expectOn'>,
+  lineage: Lineage | undefined,
+): Expectation => (lineage && expectOn[lineage]) ?? expect
+
 /** A cell without its name and kernel. */
-export type CaseBody = Pick<
-  Case,
-  'name' | 'why' | 'machine' | 'platform' | 'words' | 'expect'
->
+export type CaseBody = Omit<Case, 'id' | 'scenario' | 'kernel'>
 
 /** Sapphire Rapids has 46 bits left for addresses once TME took its share. */
 const PHYSICAL_BITS = 46
@@ -62,16 +74,20 @@ const MAX_WORDS_LENGTH = 2047 - 256
 export const caseBody = (
   cell: Cell,
 ): { readonly body: CaseBody } | { readonly problems: readonly Problem[] } => {
-  const machine = machineSpec(cell.machine)
+  const machine = machineSpec(cell.machine, dimmSizes(cell.steps))
   const problems = [
     ...('problems' in machine ? machine.problems : []),
     ...cmdlineProblems(cell),
     ...cmrProblems(cell),
     ...faultProblems(cell),
-    ...expectProblems(cell),
+    ...stepProblems(cell.steps, cell.machine.nodes?.length ?? 0),
+    ...expectProblems(cell, cell.expect, ['expect']),
+    ...Object.entries(cell.expect.on).flatMap(([lineage, expect]) =>
+      expectProblems(cell, expect, ['expect', 'on', lineage]),
+    ),
   ]
   if ('problems' in machine || problems.length > 0) return { problems }
-  const { expect } = cell
+  const { memory, nodeCpus } = machine.spec
   return {
     body: {
       name: cell.name,
@@ -79,17 +95,29 @@ export const caseBody = (
       machine: machine.spec,
       platform: platformOf(cell, machine.spec),
       words: wordsOf(cell),
-      expect: {
-        outcome: expect.tdx,
-        stage: expect.stage,
-        errno: expect.errno,
-        regions: expect.regions,
-        pamtKib: expect.pamtKiB,
-        panic: expect.panic,
-      },
+      steps: resolveSteps(cell.steps, memory, nodeCpus),
+      expect: expectationOf(cell.expect),
+      expectOn: Object.fromEntries(
+        Object.entries(cell.expect.on).map(([lineage, expect]) => [
+          lineage,
+          expectationOf(expect),
+        ]),
+      ),
     },
   }
 }
+
+type Expect = Cell['expect']['on'][Lineage] & object
+
+const expectationOf = (expect: Expect): Expectation => ({
+  outcome: expect.tdx,
+  stage: expect.stage,
+  errno: expect.errno,
+  regions: expect.regions,
+  pamtKib: expect.pamtKiB,
+  refused: expect.refused,
+  panic: expect.panic,
+})
 
 const wordsOf = ({ cmdline }: Cell): string[] => [
   ...(cmdline.mem === undefined ? [] : [`mem=${cmdline.mem}`]),
@@ -143,20 +171,25 @@ const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
   )
 
 /** Expectations that no boot can meet. */
-const expectProblems = ({ expect }: Cell): Problem[] => {
+const expectProblems = (
+  { steps }: Cell,
+  expect: Expect,
+  at: Problem['at'],
+): Problem[] => {
   const { tdx, stage, errno, panic } = expect
-  const problems = (expect.regions ?? []).flatMap(({ start, end }, i) =>
-    start < end
-      ? []
-      : [
-          {
-            at: ['expect', 'regions', i],
-            message: 'expected start below end (end is the first byte after)',
-          },
-        ],
+  const problems: Problem[] = (expect.regions ?? []).flatMap(
+    ({ start, end }, i) =>
+      start < end
+        ? []
+        : [
+            {
+              at: [...at, 'regions', i],
+              message: 'expected start below end (end is the first byte after)',
+            },
+          ],
   )
   const contradiction = (key: string, message: string): void => {
-    problems.push({ at: ['expect', key], message })
+    problems.push({ at: [...at, key], message })
   }
   if (errno !== undefined && tdx !== 'failed')
     contradiction('errno', `only 'tdx: failed' has an errno, not '${tdx}'`)
@@ -164,6 +197,21 @@ const expectProblems = ({ expect }: Cell): Problem[] => {
     contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
   if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
     contradiction('panic', 'a kernel that panics has no other result')
+  if (
+    (tdx === 'initialized' || tdx === 'failed') &&
+    panic === undefined &&
+    !steps.includes('trigger')
+  )
+    contradiction('tdx', `without a trigger step TDX cannot be '${tdx}'`)
+  const stranger = expect.refused?.find(
+    name =>
+      !steps.some(
+        step =>
+          typeof step === 'object' && 'online' in step && step.online === name,
+      ),
+  )
+  if (stranger !== undefined)
+    contradiction('refused', `no step puts '${stranger}' online`)
   return problems
 }
 

@@ -100,7 +100,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 1G }\ntdx: { module: 1.5 }\n`,
-      [/^4:16: expected '1.5' or 'none' \(in quotes/],
+      [/^4:16: expected '1.0', '1.5' or 'none' \(in quotes/],
     ],
     [
       `${HEAD}machine: { memory: 1G }\ntdx: { cmrs: [{ start: 2G, end: 1G }] }\n`,

@@ -24,7 +24,7 @@ t.test('defaults', async t => {
   t.match(cases[0], {
     name: 'n',
     machine: {
-      memory: { size: 4 * GIB, nodes: [] },
+      memory: { size: 4 * GIB, nodes: [], dimms: [] },
       cpus: 2,
       packages: 1,
       nodeCpus: [],

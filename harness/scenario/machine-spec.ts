@@ -1,6 +1,7 @@
 import { GIB, KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
 import { type MachineMemory, q35Srat } from '../memory/firmware-map.ts'
 import { formatRange, overlaps } from '../memory/range.ts'
+import type { Problem } from './problem.ts'
 import type { Cell } from './schema.ts'
 import type { DataPath } from '../base/yaml-file.ts'
 
@@ -13,12 +14,6 @@ export interface MachineSpec {
   readonly nodeCpus: readonly (readonly number[])[]
 }
 
-/** A complaint about a value of the cell. */
-export interface Problem {
-  readonly at: DataPath
-  readonly message: string
-}
-
 const MIN_MEMORY = 512 * MIB
 /** struct page takes 1/64 of a guest's memory, and that much of the host's. */
 const MAX_MEMORY = 512 * GIB
@@ -27,15 +22,20 @@ const DEFAULT_PACKAGES_MAX = 8
 
 type Machine = Cell['machine']
 
-/** @returns the machine, or everything that is wrong with it */
+/**
+ * @param dimms sizes of the DIMMs that steps will plug
+ * @returns the machine, or everything that is wrong with it
+ */
 export const machineSpec = (
-  machine: Machine,
+  asked: Machine,
+  dimms: readonly number[],
 ):
   | { readonly spec: MachineSpec }
   | { readonly problems: readonly Problem[] } => {
+  const machine = dimms.length > 0 ? withNode(asked) : asked
   const sizes = machine.nodes?.map(node => node.memory) ?? []
   const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
-  const memory = { size: total, nodes: sizes }
+  const memory = { size: total, nodes: sizes, dimms }
   const nodeCpus = machine.nodes ? assignCpus(machine) : []
   const problems = [
     ...memoryProblems(machine, memory),
@@ -47,6 +47,15 @@ export const machineSpec = (
   const packages = machine.packages ?? defaultPackages(machine.cpus, nodeCpus)
   return { spec: { memory, cpus: machine.cpus, packages, nodeCpus } }
 }
+
+/**
+ * QEMU gives a machine that takes DIMMs a node of its own accord
+ * (auto_enable_numa_with_memhp, hw/core/numa.c); here it is said.
+ */
+const withNode = ({ memory, ...machine }: Machine): Machine =>
+  machine.nodes || memory === undefined
+    ? { ...machine, memory }
+    : { ...machine, nodes: [{ memory }] }
 
 const problem = (at: DataPath, message: string): Problem => ({
   at: ['machine', ...at],

@@ -1,7 +1,9 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { LINEAGES } from '../tdx/host.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
+import { stepsSchema } from './steps.ts'
 import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
 
 /** Largest number of nodes the shipped kernels take (CONFIG_NODES_SHIFT=6). */
@@ -90,7 +92,7 @@ const cmdlineSchema = z
   })
   .describe('Kernel parameters, beside those the rig needs itself.')
 
-const expectSchema = z
+const outcomeSchema = z
   .strictObject({
     tdx: z.enum(OUTCOMES).default('initialized'),
     stage: z.enum(STAGES).optional(),
@@ -109,9 +111,20 @@ const expectSchema = z
       )
       .optional(),
     pamtKiB: z.int().min(0).optional(),
+    refused: z
+      .array(z.string(), { error: 'expected a list of DIMMs' })
+      .optional()
+      .describe('DIMMs whose memory the kernel refuses to put online.'),
     panic: z.string().min(1).optional(),
   })
   .describe('What must come out; what is not said is taken from the model.')
+
+const expectSchema = outcomeSchema.extend({
+  on: z
+    .partialRecord(z.enum(LINEAGES), outcomeSchema)
+    .default({})
+    .describe('What must come out instead on kernels of one lineage.'),
+})
 
 /** What describes one case; a matrix may change any value in it. */
 export const cellSchema = z.strictObject({
@@ -121,6 +134,7 @@ export const cellSchema = z.strictObject({
   machine: machineSchema,
   tdx: tdxSchema.prefault({}),
   cmdline: cmdlineSchema.prefault({}),
+  steps: stepsSchema,
   expect: expectSchema.prefault({}),
 })
 

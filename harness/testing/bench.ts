@@ -4,13 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '../base/paths.ts'
+import { buildInit } from '../image/init.ts'
 import { buildInitramfs } from '../image/initramfs.ts'
-import {
-  type BuiltKernel,
-  builtKernel,
-  kernelDirectory,
-  kernelKey,
-} from '../kernel/cache.ts'
+import { findKernel } from '../kernel/build.ts'
+import type { BuiltKernel } from '../kernel/cache.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
 
 /**
@@ -64,7 +61,7 @@ const bare = (kernel: BuiltKernel, initramfs: string): ChildProcess =>
     ...['-object', 'memory-backend-ram,id=m0,size=2560M'],
     ...['-object', 'memory-backend-ram,id=m1,size=1536M'],
     ...['-numa', 'node,memdev=m0,cpus=0', '-numa', 'node,memdev=m1,cpus=1'],
-    ...['-kernel', kernel.bzImage, '-initrd', initramfs],
+    ...['-kernel', kernel.bzImage ?? kernel.vmlinux, '-initrd', initramfs],
     ...['-append', 'console=ttyS0 panic=-1', '-serial', 'stdio'],
   ])
 
@@ -98,9 +95,15 @@ const say = (text: string): void => {
   process.stdout.write(`${text}\n`)
 }
 
-const timeToVerdict = async (kernel: BuiltKernel): Promise<void> => {
+const timeToVerdict = async (
+  kernel: BuiltKernel,
+  init: string,
+): Promise<void> => {
   const initramfs = join(folder, 'initramfs')
-  writeFileSync(initramfs, await buildInitramfs(kernel))
+  writeFileSync(
+    initramfs,
+    await buildInitramfs({ init, trigger: kernel.trigger }),
+  )
   const ours: number[] = []
   const theirs: number[] = []
   for (let i = 0; i <= PAIRS; i++) {
@@ -150,7 +153,7 @@ const matrix = async (): Promise<void> => {
   )
 }
 
-const recipe = await loadRecipe(KERNEL)
-const key = await kernelKey(recipe)
-await timeToVerdict(builtKernel(KERNEL, key, kernelDirectory(KERNEL, key)))
+const kernel = await findKernel(await loadRecipe(KERNEL))
+if (!kernel) throw new Error(`${KERNEL} is not built: run ./scripts/setup`)
+await timeToVerdict(kernel, await buildInit(AbortSignal.timeout(60_000)))
 await matrix()

@@ -8,6 +8,9 @@ export const NODES = {
   cmdline: { memmap: ['64M$0x140000000'] },
 }
 
+/** A kernel of the series most tests are about. */
+export const KERNEL = { lineage: 'upstream', printsRegions: false } as const
+
 /** Judges a perfect boot after it was changed; gives verdict and reasons. */
 export const judged = (
   cell: object,
@@ -21,7 +24,7 @@ export const judged = (
     ...record,
     ...(typeof change === 'function' ? change(record) : change),
   }
-  const { verdict, reasons } = judge(body, prediction, changed)
+  const { verdict, reasons } = judge(body, KERNEL, prediction, changed)
   return {
     verdict,
     text: reasons

@@ -50,6 +50,7 @@ const perfectConsole = (
         `virt/tdx: ${layout.pamtKib} KB allocated for PAMT`,
         'virt/tdx: module initialized',
         'tdxrig: trigger: cpus=2 tdx_cpu_enable=0 tdx_enable=0',
+        'tdxrig: steps done',
       ]
     : []),
 ]
@@ -121,7 +122,7 @@ export const perfectRecord = (
   body: CaseBody,
   editConsole: (lines: string[]) => string[] = lines => lines,
 ): { prediction: Prediction; record: BootRecord } => {
-  const prediction = predictCase(body)
+  const prediction = predictCase(body, { lineage: 'upstream' })
   const reader = new ConsoleReader()
   reader.push(
     Buffer.from(
@@ -137,6 +138,8 @@ export const perfectRecord = (
     cmdline: body.words.join(' '),
     effectiveCmdline: undefined,
     keyidReads: 1,
+    regionsAtBoot: [],
+    plugged: [],
     unmetFaults: [],
     seamcalls: perfectTrace(body, prediction),
     regions: prediction.layout.regions,

@@ -1,84 +1,242 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * tdxrig init: load the trigger module, then power the machine off.
+ * tdxrig init: go through the steps of a boot, then power the machine off.
+ *
+ * /steps has one step a line; without that file the one step is `trigger`:
+ *
+ *   trigger              load the trigger module
+ *   plug                 ask the rig to plug a DIMM, wait until it says it did
+ *   online START END     online the memory blocks of a range, hex addresses
  *
  * Freestanding: raw system calls, no libc, so that the initramfs holds two
- * files and starts in a millisecond. What goes wrong is said through
- * /dev/kmsg, because the rig reads nothing but the kernel's log.
+ * files and starts in a millisecond. Everything is said through /dev/kmsg,
+ * because the rig reads nothing but the kernel's log (harness/console).
  */
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 #include <linux/reboot.h>
 
 #define TRIGGER "/tdxrig_trigger.ko"
+#define STEPS "/steps"
+/* The second serial port; the first is the console. */
+#define ANSWERS "/dev/ttyS1"
+#define BLOCKS "/sys/devices/system/memory/"
 
-static long syscall4(long nr, long a, long b, long c, long d)
+static long syscall5(long nr, long a, long b, long c, long d, long e)
 {
 	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
 	long ret;
 
 	__asm__ volatile("syscall"
 			 : "=a"(ret)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
 			 : "rcx", "r11", "memory");
 	return ret;
 }
 
-static unsigned long length(const char *text)
-{
-	unsigned long n = 0;
+/* One write to /dev/kmsg is one log record: a line is put together first. */
+struct line {
+	char text[160];
+	unsigned long length;
+};
 
-	while (text[n])
-		n++;
-	return n;
+static void add(struct line *line, const char *text)
+{
+	while (*text && line->length < sizeof(line->text) - 1)
+		line->text[line->length++] = *text++;
+	line->text[line->length] = 0;
 }
 
-/* One write is one log record: the pieces must arrive together. */
-static void report(const char *what, long error)
+static void add_number(struct line *line, long value)
 {
-	static const char prefix[] = "<3>tdxrig: init: ";
-	char line[128], digits[24];
-	unsigned long at = 0, n = 0, i;
-	long fd, value = error < 0 ? -error : error;
+	unsigned long rest = value < 0 ? -value : value;
+	char digits[24], *at = digits + sizeof(digits) - 1;
 
-	for (i = 0; prefix[i]; i++)
-		line[at++] = prefix[i];
-	for (i = 0; i < length(what) && at < sizeof(line) - sizeof(digits) - 4; i++)
-		line[at++] = what[i];
-	line[at++] = ' ';
-	line[at++] = '(';
-	if (error < 0)
-		line[at++] = '-';
+	*at = 0;
 	do {
-		digits[n++] = '0' + value % 10;
-		value /= 10;
-	} while (value);
-	while (n)
-		line[at++] = digits[--n];
-	line[at++] = ')';
-	line[at++] = '\n';
-
-	fd = syscall4(__NR_open, (long)"/dev/kmsg", O_WRONLY, 0, 0);
-	syscall4(__NR_write, fd, (long)line, at, 0);
+		*--at = '0' + rest % 10;
+		rest /= 10;
+	} while (rest);
+	if (value < 0)
+		*--at = '-';
+	add(line, at);
 }
 
-static void load_trigger(void)
+static void say(struct line *line)
 {
-	long ret, fd = syscall4(__NR_open, (long)TRIGGER, O_RDONLY, 0, 0);
+	long fd = syscall5(__NR_open, (long)"/dev/kmsg", O_WRONLY, 0, 0, 0);
+
+	add(line, "\n");
+	syscall5(__NR_write, fd, (long)line->text, line->length, 0, 0);
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+}
+
+static void complain(const char *what, long error)
+{
+	struct line line = { .length = 0 };
+
+	add(&line, "<3>tdxrig: init: ");
+	add(&line, what);
+	add(&line, " (");
+	add_number(&line, error);
+	add(&line, ")");
+	say(&line);
+}
+
+/* Returns the number of bytes, or a negative error. */
+static long read_file(const char *path, char *buffer, long size)
+{
+	long length, fd = syscall5(__NR_open, (long)path, O_RDONLY, 0, 0, 0);
+
+	if (fd < 0)
+		return fd;
+	length = syscall5(__NR_read, fd, (long)buffer, size - 1, 0, 0);
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+	if (length >= 0)
+		buffer[length] = 0;
+	return length;
+}
+
+/* Takes hex digits, with or without 0x, and what separates them. */
+static unsigned long take_hex(const char **at)
+{
+	unsigned long value = 0;
+
+	while (**at == ' ')
+		(*at)++;
+	if ((*at)[0] == '0' && (*at)[1] == 'x')
+		*at += 2;
+	for (;; (*at)++) {
+		char c = **at;
+
+		if (c >= '0' && c <= '9')
+			value = value * 16 + (c - '0');
+		else if (c >= 'a' && c <= 'f')
+			value = value * 16 + (c - 'a' + 10);
+		else
+			return value;
+	}
+}
+
+static void trigger(void)
+{
+	long ret, fd = syscall5(__NR_open, (long)TRIGGER, O_RDONLY, 0, 0, 0);
 
 	if (fd < 0) {
-		report("cannot open " TRIGGER, fd);
+		complain("cannot open " TRIGGER, fd);
 		return;
 	}
-	ret = syscall4(__NR_finit_module, fd, (long)"", 0, 0);
+	ret = syscall5(__NR_finit_module, fd, (long)"", 0, 0, 0);
 	if (ret)
-		report("cannot load " TRIGGER, ret);
+		complain("cannot load " TRIGGER, ret);
+}
+
+/* The rig hears of the step on the console, and answers with a line. */
+static void plug(long number)
+{
+	long ret, fd = syscall5(__NR_open, (long)ANSWERS, O_RDONLY | O_NOCTTY,
+				0, 0, 0);
+	struct line line = { .length = 0 };
+	char byte;
+
+	add(&line, "<6>tdxrig: step ");
+	add_number(&line, number);
+	add(&line, " plug");
+	say(&line);
+	ret = fd < 0 ? fd : syscall5(__NR_read, fd, (long)&byte, 1, 0, 0);
+	if (ret != 1)
+		complain("no answer to a plug step on " ANSWERS, ret);
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+}
+
+static long online_block(unsigned long block)
+{
+	struct line path = { .length = 0 };
+	long fd, ret;
+
+	add(&path, BLOCKS "memory");
+	add_number(&path, block);
+	add(&path, "/state");
+	fd = syscall5(__NR_open, (long)path.text, O_WRONLY, 0, 0, 0);
+	if (fd < 0)
+		return fd;
+	ret = syscall5(__NR_write, fd, (long)"online", 6, 0, 0);
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+	return ret < 0 ? ret : 0;
+}
+
+static void online(long number, const char *range)
+{
+	unsigned long start = take_hex(&range), end = take_hex(&range), size;
+	long blocks = 0, refused = 0, error = 0, ret;
+	struct line line = { .length = 0 };
+	char text[32];
+	const char *at = text;
+
+	ret = read_file(BLOCKS "block_size_bytes", text, sizeof(text));
+	size = ret > 0 ? take_hex(&at) : 0;
+	if (!size) {
+		complain("cannot read the size of a memory block", ret);
+		return;
+	}
+	for (unsigned long block = start / size; block < end / size; block++) {
+		blocks++;
+		ret = online_block(block);
+		if (!ret)
+			continue;
+		refused++;
+		error = ret;
+	}
+	add(&line, "<6>tdxrig: step ");
+	add_number(&line, number);
+	add(&line, " online: blocks=");
+	add_number(&line, blocks);
+	add(&line, " refused=");
+	add_number(&line, refused);
+	add(&line, " errno=");
+	add_number(&line, error);
+	say(&line);
+}
+
+static void run(long number, const char *step)
+{
+	if (step[0] == 't')
+		trigger();
+	else if (step[0] == 'p')
+		plug(number);
+	else if (step[0] == 'o')
+		online(number, step + sizeof("online") - 1);
+}
+
+static void run_steps(void)
+{
+	static char steps[4096];
+	const char *at = steps;
+	long number = 0;
+
+	if (read_file(STEPS, steps, sizeof(steps)) < 0) {
+		trigger();
+		return;
+	}
+	syscall5(__NR_mount, (long)"sysfs", (long)"/sys", (long)"sysfs", 0, 0);
+	while (*at) {
+		run(number++, at);
+		while (*at && *at != '\n')
+			at++;
+		if (*at)
+			at++;
+	}
 }
 
 void __attribute__((noreturn)) _start(void)
 {
-	load_trigger();
+	struct line done = { .length = 0 };
+
+	run_steps();
+	add(&done, "<6>tdxrig: steps done");
+	say(&done);
 	for (;;)
-		syscall4(__NR_reboot, (long)LINUX_REBOOT_MAGIC1,
-			 LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0);
+		syscall5(__NR_reboot, (long)LINUX_REBOOT_MAGIC1,
+			 LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0, 0);
 }

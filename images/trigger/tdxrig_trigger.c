@@ -3,7 +3,8 @@
  * tdxrig trigger: initialise the TDX module the way KVM does, and say how it went.
  *
  * Kernels from 6.8 to 6.15 export tdx_cpu_enable() and tdx_enable() but have
- * no caller in the tree. This module is that caller.
+ * no caller in the tree. This module is that caller. The series before them
+ * had tdx_enable() alone, which goes to all CPUs itself.
  */
 #define pr_fmt(fmt) "tdxrig: " fmt
 
@@ -13,6 +14,10 @@
 #include <linux/smp.h>
 #include <asm/tdx.h>
 
+/* One line, one meaning: the rig reads it (harness/console). */
+#define REPORT "trigger: cpus=%u tdx_cpu_enable="
+
+#ifdef TDXRIG_CPU_ENABLE
 static DEFINE_PER_CPU(int, cpu_enable_ret);
 
 static void enable_this_cpu(void *unused)
@@ -37,7 +42,7 @@ static int enable_each_cpu(int *ret)
 	return -1;
 }
 
-static int __init tdxrig_trigger_init(void)
+static void trigger(void)
 {
 	int failed_cpu, cpu_ret = 0, ret = 0;
 
@@ -48,13 +53,24 @@ static int __init tdxrig_trigger_init(void)
 		ret = tdx_enable();
 	cpus_read_unlock();
 
-	/* One line, one meaning: the rig reads it (harness/console). */
 	if (failed_cpu < 0)
-		pr_info("trigger: cpus=%u tdx_cpu_enable=0 tdx_enable=%d\n",
-			num_online_cpus(), ret);
+		pr_info(REPORT "0 tdx_enable=%d\n", num_online_cpus(), ret);
 	else
-		pr_info("trigger: cpus=%u tdx_cpu_enable=%d failed_cpu=%d tdx_enable=none\n",
+		pr_info(REPORT "%d failed_cpu=%d tdx_enable=none\n",
 			num_online_cpus(), cpu_ret, failed_cpu);
+}
+#else
+static void trigger(void)
+{
+	int ret = tdx_enable();
+
+	pr_info(REPORT "none tdx_enable=%d\n", num_online_cpus(), ret);
+}
+#endif
+
+static int __init tdxrig_trigger_init(void)
+{
+	trigger();
 
 	/* A failed initialisation is a result, not a reason to fail loading. */
 	return 0;

@@ -8,7 +8,8 @@ export interface QemuPlan {
   readonly accel: Accel
   readonly machine: MachineSpec
   readonly physicalBits: number
-  readonly vmlinux: string
+  /** vmlinux with PVH, or bzImage. */
+  readonly kernel: string
   readonly initramfs: string
   readonly cmdline: string
   /** File the guest's console is written to. */
@@ -16,6 +17,8 @@ export interface QemuPlan {
   /** Unix sockets on which we listen; QEMU connects to them. */
   readonly gdbSocket: string
   readonly qmpSocket: string
+  /** For the guest's second serial port; undefined when it has none. */
+  readonly answersSocket: string | undefined
 }
 
 /**
@@ -63,10 +66,16 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     ...['-cpu', cpuModel(accel, plan.physicalBits)],
     ...['-smp', topology(machine)],
     ...memoryArguments(machine),
-    ...['-kernel', plan.vmlinux, '-initrd', plan.initramfs],
+    ...['-kernel', plan.kernel, '-initrd', plan.initramfs],
     ...['-append', plan.cmdline],
     ...['-chardev', `file,id=console,path=${quote(plan.consolePath)}`],
     ...['-serial', 'chardev:console'],
+    ...(plan.answersSocket === undefined
+      ? []
+      : [
+          ...['-chardev', client('answers', plan.answersSocket)],
+          ...['-serial', 'chardev:answers'],
+        ]),
     // Stopped until the debugger lets it go.
     ...['-S', '-chardev', client('gdb', plan.gdbSocket), '-gdb', 'chardev:gdb'],
     ...['-chardev', client('qmp', plan.qmpSocket)],
@@ -80,13 +89,22 @@ const client = (id: string, path: string): string =>
 const topology = ({ cpus, packages }: MachineSpec): string =>
   `cpus=${cpus},sockets=${packages},cores=${cpus / packages},threads=1`
 
+/** With a slot for each DIMM that can be plugged, and room for all of them. */
+const memorySize = ({ size, dimms }: MachineSpec['memory']): string => {
+  const now = `${size / 1024}k`
+  const max = dimms.reduce((sum, dimm) => sum + dimm, size) / 1024
+  return dimms.length === 0
+    ? now
+    : `size=${now},slots=${dimms.length},maxmem=${max}k`
+}
+
 /**
  * Nodes with their memory and CPUs. `reserve=off`: a large machine may have
  * more memory than the host, as long as the guest does not touch it.
  */
 const memoryArguments = (machine: MachineSpec): string[] => {
   const { memory, nodeCpus } = machine
-  const total = ['-m', `${memory.size / 1024}k`]
+  const total = ['-m', memorySize(memory)]
   const backend = (id: string, size: number): string[] => [
     '-object',
     `memory-backend-ram,id=${id},size=${size},reserve=off`,

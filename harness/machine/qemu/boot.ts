@@ -8,6 +8,7 @@ import type { BootPlan, BootRecord, StuckCpu } from '../machine.ts'
 import type { Accel } from './argv.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { GdbClient } from './gdb.ts'
+import type { Plugger } from './plugger.ts'
 import type { QemuProcess } from './process.ts'
 
 /** What ended the wait for a boot, before its evidence is collected. */
@@ -15,6 +16,8 @@ export type Ending =
   | { readonly kind: 'settled' | 'silence' | 'deadline' | 'interrupted' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'broken'; readonly error: unknown }
+
+const LOST: ReadonlySet<string> = new Set(['GDB_CLOSED', 'QMP_CLOSED'])
 
 /** A QEMU that does not even answer its debugger is not waited for. */
 const DIAGNOSIS_TIMEOUT = 5_000
@@ -28,6 +31,7 @@ export class Boot {
   readonly #plan: BootPlan
   readonly #deadlines: Deadlines
   readonly #accel: Accel
+  readonly #plugger: Plugger
   readonly #start: number
   #end: (ending: Ending) => void = () => undefined
   #touch: () => void = () => undefined
@@ -39,17 +43,20 @@ export class Boot {
     plan: BootPlan,
     deadlines: Deadlines,
     accel: Accel,
+    plugger: Plugger,
     start: number,
   ) {
     this.#plan = plan
     this.#deadlines = deadlines
     this.#accel = accel
+    this.#plugger = plugger
     this.#start = start
     this.console = new ConsoleTail(
       plan.directory,
       start,
       () => {
         this.#touch()
+        this.#plugger.update(this.console.reader.steps).catch(this.#broken)
         if (this.console.reader.settled) this.#end({ kind: 'settled' })
       },
       error => {
@@ -89,16 +96,18 @@ export class Boot {
     void qemu.exit.then(() => {
       this.#end({ kind: 'gone' })
     })
-    this.#emulate(connection).catch((error: unknown) => {
-      // QEMU is ending: its exit tells more than the lost connection.
-      const lost = error instanceof InfraError && error.code === 'GDB_CLOSED'
-      if (!lost) this.#end({ kind: 'broken', error })
-    })
+    this.#emulate(connection).catch(this.#broken)
     try {
       return await ended
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  readonly #broken = (error: unknown): void => {
+    // QEMU is ending: its exit tells more than a lost connection.
+    const lost = error instanceof InfraError && LOST.has(error.code)
+    if (!lost) this.#end({ kind: 'broken', error })
   }
 
   async #emulate(connection: Promise<Socket>): Promise<void> {
@@ -124,7 +133,7 @@ export class Boot {
       guest: this.#guest,
       kernel: kernel.sites,
       platform,
-      lateBreakpoints: this.#accel === 'kvm',
+      late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       onActivity: () => {
         this.#touch()
       },
@@ -171,6 +180,8 @@ export class Boot {
       seamcalls: this.#emulation?.trace ?? [],
       unmetFaults: this.#emulation?.unmetFaults ?? [],
       regions: this.#emulation?.regions,
+      regionsAtBoot: this.#emulation?.regionsAtBoot,
+      plugged: this.#plugger.results,
       tdmrs: this.#emulation?.tdmrs,
       timing: { total: performance.now() - this.#start, firstByte },
       ...{ consolePath, timesPath },

@@ -136,15 +136,25 @@ export class GdbClient implements Debugger {
     return this.#physically(() => this.#read(BigInt(address), length))
   }
 
+  async writeVirtual(
+    cpu: number,
+    address: bigint,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    await Promise.all([this.#select(cpu), this.#send(address, bytes)])
+  }
+
   async writePhysical(address: number, bytes: Uint8Array): Promise<void> {
-    await this.#physically(async () => {
-      for (let at = 0; at < bytes.length; at += MAX_TRANSFER) {
-        const part = bytes.subarray(at, at + MAX_TRANSFER)
-        await this.#expectOk(
-          `M${(address + at).toString(16)},${part.length.toString(16)}:${toHex(part)}`,
-        )
-      }
-    })
+    await this.#physically(() => this.#send(BigInt(address), bytes))
+  }
+
+  async #send(address: bigint, bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += MAX_TRANSFER) {
+      const part = bytes.subarray(at, at + MAX_TRANSFER)
+      await this.#expectOk(
+        `M${(address + BigInt(at)).toString(16)},${part.length.toString(16)}:${toHex(part)}`,
+      )
+    }
   }
 
   async #physically<T>(action: () => Promise<T>): Promise<T> {

@@ -4,8 +4,9 @@ import { type Deadlines, deadlinesFor } from '../deadline.ts'
 import type { BootPlan, BootRecord, EndReason, Machine } from '../machine.ts'
 import { type Accel, kernelCmdline, qemuArgv } from './argv.ts'
 import { Boot, type Ending } from './boot.ts'
+import { Plugger } from './plugger.ts'
 import { QemuProcess, qemuFailure } from './process.ts'
-import { QmpEvents } from './qmp.ts'
+import { QmpClient } from './qmp.ts'
 import { Incoming } from './sockets.ts'
 
 export interface QemuOptions {
@@ -38,23 +39,31 @@ export class QemuMachine implements Machine {
     const qmpSocket = join(plan.directory, 'qmp')
     await using gdb = await Incoming.listen(gdbSocket)
     await using qmp = await Incoming.listen(qmpSocket)
+    const answersSocket = needsAnswers(plan)
+      ? join(plan.directory, 'answers')
+      : undefined
+    await using answers =
+      answersSocket === undefined
+        ? undefined
+        : await Incoming.listen(answersSocket)
     signal.throwIfAborted()
     const deadlines = this.#options.deadlines ?? deadlinesFor(plan.machine)
-    using boot = new Boot(plan, deadlines, accel, start)
+    const events = qmp.connection.then(socket => new QmpClient(socket))
+    // Awaited only when it is needed.
+    events.catch(() => undefined)
+    const plugger = new Plugger(plan.steps, events, answers?.connection)
+    using boot = new Boot(plan, deadlines, accel, plugger, start)
     const cmdline = kernelCmdline(accel, plan.words)
     const argv = qemuArgv({
-      ...{ binary, accel, cmdline, gdbSocket, qmpSocket },
+      ...{ binary, accel, cmdline, gdbSocket, qmpSocket, answersSocket },
       machine: plan.machine,
       physicalBits: plan.platform.physicalBits,
-      vmlinux: plan.kernel.image.path,
-      initramfs: plan.kernel.initramfs,
+      kernel: plan.kernel.bootFile,
+      initramfs: plan.initramfs,
       consolePath: boot.console.consolePath,
     })
     const qemu = new QemuProcess(argv, plan.directory)
     try {
-      const events = qmp.connection.then(socket => new QmpEvents(socket))
-      // Awaited only when the guest ended by itself.
-      events.catch(() => undefined)
       const ending = await boot.run(qemu, gdb.connection, signal)
       signal.throwIfAborted()
       const stuck = diagnose ? await boot.stuck(ending) : []
@@ -68,12 +77,16 @@ export class QemuMachine implements Machine {
   }
 }
 
+/** Somebody in the guest waits for the rig. */
+const needsAnswers = ({ steps }: BootPlan): boolean =>
+  steps.some(({ kind }) => kind === 'plug')
+
 /** @throws InfraError when it was QEMU that ended, and not the guest */
 const endReason = async (
   ending: Ending,
   qemu: QemuProcess,
   boot: Boot,
-  connected: Promise<QmpEvents>,
+  connected: Promise<QmpClient>,
   argv: readonly string[],
 ): Promise<EndReason> => {
   if (ending.kind === 'interrupted' || ending.kind === 'broken')

@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { loadRecipe } from '../../kernel/recipe.ts'
 import { MODE, writeCpio } from '../../image/cpio.ts'
-import { type PreparedKernel, prepareKernels } from '../../run/kernels.ts'
+import { prepareKernels } from '../../run/kernels.ts'
 import { Workspace } from '../../run/workspace.ts'
 import { shortFolder } from '../../testing/cli.ts'
 import { bodyOf } from '../../testing/records.ts'
@@ -50,12 +51,12 @@ const bootWithInit = async (
   )
   await using workspace = Workspace.create()
   const kernels = await prepareKernels(
-    ['upstream-6.12'],
+    [await loadRecipe('upstream-6.12')],
     workspace,
     () => undefined,
     new AbortController().signal,
   )
-  const kernel: PreparedKernel = { ...kernels.get('upstream-6.12')!, initramfs }
+  const kernel = kernels.get('upstream-6.12')!
   const { binary } = await findQemu()
   const machine = new QemuMachine({
     binary,
@@ -66,7 +67,7 @@ const bootWithInit = async (
   const directory = join(folder, 'boot')
   mkdirSync(directory)
   return await machine.boot(
-    { kernel, ...bodyOf(cell), directory },
+    { kernel, ...bodyOf(cell), initramfs, directory },
     new AbortController().signal,
   )
 }
@@ -127,16 +128,20 @@ t.test('an aborted boot rejects and leaves nothing', async t => {
   const folder = shortFolder(t)
   await using workspace = Workspace.create()
   const kernels = await prepareKernels(
-    ['upstream-6.12'],
+    [await loadRecipe('upstream-6.12')],
     workspace,
     () => undefined,
     new AbortController().signal,
   )
   const { binary } = await findQemu()
   const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  const kernel = kernels.get('upstream-6.12')!
   const controller = new AbortController()
   const boot = machine.boot(
-    { kernel: kernels.get('upstream-6.12')!, ...bodyOf({}), directory: folder },
+    {
+      ...{ kernel, ...bodyOf({}), directory: folder },
+      initramfs: kernel.initramfs,
+    },
     controller.signal,
   )
   controller.abort(new Error('enough'))

@@ -13,7 +13,8 @@ const plan = {
   binary: '/usr/bin/qemu-system-x86_64',
   accel: 'tcg' as const,
   physicalBits: 46,
-  vmlinux: '/c/vmlinux',
+  kernel: '/c/vmlinux',
+  answersSocket: undefined,
   initramfs: '/t/initramfs',
   cmdline: 'quiet a=b,c',
   consolePath: '/t/console.log',
@@ -25,7 +26,7 @@ t.test('the whole command line of a machine with nodes', async t => {
   const argv = qemuArgv({
     ...plan,
     machine: {
-      memory: { size: 4 * GIB, nodes: [2560 * MIB, 1536 * MIB] },
+      memory: { size: 4 * GIB, nodes: [2560 * MIB, 1536 * MIB], dimms: [] },
       cpus: 4,
       packages: 2,
       nodeCpus: [
@@ -56,7 +57,7 @@ t.test('a machine without nodes, under KVM', async t => {
     ...plan,
     accel: 'kvm',
     machine: {
-      memory: { size: GIB, nodes: [] },
+      memory: { size: GIB, nodes: [], dimms: [] },
       cpus: 1,
       packages: 1,
       nodeCpus: [],

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import * as z from 'zod'
+import { InfraError } from '../../base/errors.ts'
 import { LineSplitter } from '../../console/lines.ts'
 
 const eventSchema = z.object({
@@ -8,28 +9,53 @@ const eventSchema = z.object({
 })
 export type QmpEvent = z.output<typeof eventSchema>
 
+const replySchema = z.union([
+  z.object({ return: z.unknown(), id: z.number() }),
+  z.object({ error: z.object({ desc: z.string() }), id: z.number() }),
+])
+
+interface Pending {
+  readonly command: string
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+interface Waiting {
+  readonly wanted: (event: QmpEvent) => boolean
+  readonly resolve: (event: QmpEvent) => void
+}
+
 /**
- * QEMU's machine protocol, as far as a boot needs it: events. JSON documents,
- * one a line (docs/interop/qmp-spec.txt).
+ * QEMU's machine protocol, as far as a boot needs it: JSON documents, one a
+ * line (docs/interop/qmp-spec.txt).
  */
-export class QmpEvents {
+export class QmpClient {
+  readonly #socket: Socket
   readonly #events: QmpEvent[] = []
+  readonly #pending = new Map<number, Pending>()
+  readonly #waiting = new Set<Waiting>()
+  #lastId = 0
   /** Resolves when QEMU is gone: no event can come any more. */
   readonly closed: Promise<void>
 
   constructor(socket: Socket) {
+    this.#socket = socket
     const lines = new LineSplitter()
     socket.on('error', () => undefined)
     this.closed = new Promise(resolve => {
       socket.once('close', () => {
+        for (const { command, reject } of this.#pending.values())
+          reject(gone(command))
+        this.#pending.clear()
         resolve()
       })
     })
     socket.on('data', (chunk: Buffer) => {
       for (const line of lines.push(chunk)) this.#read(line)
     })
-    // Nothing is sent before the capabilities were negotiated.
-    socket.write('{"execute":"qmp_capabilities"}\n')
+    // Nothing is sent before the capabilities were negotiated. Whether that
+    // worked shows with the first command.
+    this.execute('qmp_capabilities').catch(() => undefined)
   }
 
   /** The guest was reset: a triple fault, or a panic with panic=-1. */
@@ -50,6 +76,25 @@ export class QmpEvents {
     )
   }
 
+  /** @throws InfraError when QEMU refuses, or is gone */
+  execute(command: string, args: object = {}): Promise<void> {
+    if (this.#socket.destroyed) return Promise.reject(gone(command))
+    const id = ++this.#lastId
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { command, resolve, reject })
+      this.#socket.write(
+        `${JSON.stringify({ execute: command, arguments: args, id })}\n`,
+      )
+    })
+  }
+
+  /** The next event of this kind; never comes when QEMU ends before. */
+  next(wanted: (event: QmpEvent) => boolean): Promise<QmpEvent> {
+    return new Promise(resolve => {
+      this.#waiting.add({ wanted, resolve })
+    })
+  }
+
   #read(line: string): void {
     let message: unknown
     try {
@@ -58,6 +103,37 @@ export class QmpEvents {
       return
     }
     const event = eventSchema.safeParse(message)
-    if (event.success) this.#events.push(event.data)
+    if (event.success) {
+      this.#take(event.data)
+      return
+    }
+    const reply = replySchema.safeParse(message)
+    if (!reply.success) return
+    const pending = this.#pending.get(reply.data.id)
+    this.#pending.delete(reply.data.id)
+    if (!pending) return
+    if ('error' in reply.data)
+      pending.reject(
+        new InfraError(
+          'QMP_REFUSED',
+          `expected QEMU to take the command '${pending.command}', it says: ${reply.data.error.desc}`,
+        ),
+      )
+    else pending.resolve()
+  }
+
+  #take(event: QmpEvent): void {
+    this.#events.push(event)
+    for (const waiting of this.#waiting) {
+      if (!waiting.wanted(event)) continue
+      this.#waiting.delete(waiting)
+      waiting.resolve(event)
+    }
   }
 }
+
+const gone = (command: string): InfraError =>
+  new InfraError(
+    'QMP_CLOSED',
+    `QEMU closed its machine protocol before it answered '${command}'`,
+  )

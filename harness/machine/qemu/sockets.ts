@@ -10,6 +10,7 @@ const MAX_SOCKET_PATH = 107
  */
 export class Incoming implements AsyncDisposable {
   readonly #server: Server
+  readonly #sockets: Socket[] = []
   readonly connection: Promise<Socket>
 
   private constructor(server: Server) {
@@ -18,6 +19,7 @@ export class Incoming implements AsyncDisposable {
       server.once('connection', resolve)
       server.once('error', reject)
     })
+    server.on('connection', (socket: Socket) => this.#sockets.push(socket))
     // Whoever awaits it handles the error; nobody may.
     this.connection.catch(() => undefined)
   }
@@ -37,6 +39,8 @@ export class Incoming implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A socket that nobody reads would keep the server open for ever.
+    for (const socket of this.#sockets) socket.destroy()
     await new Promise(resolve => this.#server.close(resolve))
   }
 }

@@ -1,0 +1,37 @@
+import type { KernelImage } from '../kernel/elf.ts'
+import { type Patch, findPatches } from './patches.ts'
+import { type Site, findSites } from './sites.ts'
+import { type FeatureBit, findFeatureBit } from './x2apic.ts'
+
+/** What of a kernel the emulation needs to know; the same for every boot. */
+export interface KernelSites {
+  readonly sites: readonly Site[]
+  /** Virtual address of the list of TDX memory regions. */
+  readonly memlist: bigint | undefined
+  /** Address of the pointer `saved_command_line` (init/main.c). */
+  readonly savedCommandLine: bigint | undefined
+  /** What x2apic_enabled() reads; undefined when TDX does not ask for it. */
+  readonly x2apicBit: FeatureBit | undefined
+  readonly patches: readonly Patch[]
+  /** Where breakpoints can be planted once the kernel is mapped. */
+  readonly startKernel: bigint | undefined
+  /**
+   * smp_init() (kernel/smp.c): the early initcalls are done, memory devices are
+   * not looked for yet, and no SEAMCALL was made.
+   */
+  readonly smpInit: bigint | undefined
+}
+
+/** @throws UsageError when the image has no TDX host support */
+export const locate = async (image: KernelImage): Promise<KernelSites> => {
+  const sites = await findSites(image)
+  return {
+    sites,
+    memlist: image.symbol('tdx_memlist')?.address,
+    savedCommandLine: image.symbol('saved_command_line')?.address,
+    x2apicBit: await findFeatureBit(image, sites),
+    patches: await findPatches(image),
+    startKernel: image.symbol('start_kernel')?.address,
+    smpInit: image.symbol('smp_init')?.address,
+  }
+}

@@ -1,0 +1,69 @@
+import type { KernelImage } from '../kernel/elf.ts'
+import type { Lineage } from '../tdx/host.ts'
+import { type Site, searchSites } from './sites.ts'
+import { type FeatureBit, findFeatureBit } from './x2apic.ts'
+
+/** How the initialisation of the TDX module is started on a kernel. */
+export type TriggerKind =
+  /** tdx_cpu_enable() on each CPU, then tdx_enable(): Linux 6.8 to 6.19. */
+  | 'tdx_cpu_enable, tdx_enable'
+  /** tdx_enable() alone: v5 to v9 of the series. */
+  | 'tdx_enable'
+  /** By the kernel itself while it boots: Linux 7. */
+  | 'at boot'
+  /** Nothing a module could call. */
+  | 'none'
+
+/** What the rig can use of a kernel. */
+export interface Survey {
+  readonly lineage: Lineage | undefined
+  readonly sites: readonly Site[]
+  /** What TDX host support has and this kernel has not, in words. */
+  readonly missing: readonly string[]
+  readonly x2apicBit: FeatureBit | undefined
+  readonly trigger: TriggerKind
+  /** The region list can be read from memory. */
+  readonly hasMemlist: boolean
+  readonly printsRegions: boolean
+  /** It can be started as it is, without bzImage. */
+  readonly pvh: boolean
+}
+
+/** Of our patches (harness/console/catalogue.ts). */
+const REGION_LINE = 'TDX memory region: [mem '
+/** Two blanks: v6, and no series before or after it. */
+const V6_LINE = 'Failed to initialize TDX module.  Shut it down.'
+
+/** Looks at everything the rig needs, and refuses nothing. */
+export const surveyImage = async (image: KernelImage): Promise<Survey> => {
+  const { sites, missing } = await searchSites(image)
+  const trigger = triggerOf(image)
+  return {
+    lineage: await lineageOf(image, trigger),
+    ...{ sites, missing, trigger },
+    x2apicBit: await findFeatureBit(image, sites),
+    hasMemlist: image.symbol('tdx_memlist') !== undefined,
+    printsRegions: await image.holds(REGION_LINE),
+    pvh: image.symbol('pvh_start_xen') !== undefined,
+  }
+}
+
+const exported = (image: KernelImage, name: string): boolean =>
+  image.symbol(`__ksymtab_${name}`) !== undefined
+
+const triggerOf = (image: KernelImage): TriggerKind => {
+  if (image.symbolsLike(/^__initcall__kmod_.*_tdx_enable\d$/).length > 0)
+    return 'at boot'
+  if (!exported(image, 'tdx_enable')) return 'none'
+  return exported(image, 'tdx_cpu_enable')
+    ? 'tdx_cpu_enable, tdx_enable'
+    : 'tdx_enable'
+}
+
+const lineageOf = async (
+  image: KernelImage,
+  trigger: TriggerKind,
+): Promise<Lineage | undefined> => {
+  if (trigger === 'tdx_cpu_enable, tdx_enable') return 'upstream'
+  return (await image.holds(V6_LINE)) ? 'v6' : undefined
+}

@@ -1,0 +1,75 @@
+import { ERRNO } from '../tdx/host.ts'
+import type { Check, Context, Reason } from './context.ts'
+
+/** What came of the steps: DIMMs that were plugged and put online. */
+
+/** A DIMM the kernel did not take was never hot-added: nothing is proven. */
+export const checkPlugged: Check = ({ item, record }) =>
+  record.end === 'settled'
+    ? item.steps.flatMap(step => {
+        if (step.kind !== 'plug') return []
+        const { name } = step.dimm
+        const status = record.plugged.find(dimm => dimm.name === name)?.status
+        if (status === 0) return []
+        const found =
+          status === undefined ? 'said nothing' : `answered ${status} (_OST)`
+        return [
+          {
+            ...{ kind: 'invalid', check: 'plug' },
+            message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
+          } satisfies Reason,
+        ]
+      })
+    : []
+
+/** What the kernel did when a DIMM was put online. */
+interface Attempt {
+  readonly name: string
+  /** Undefined when only some blocks were refused, or there is no report. */
+  readonly refused: boolean | undefined
+  readonly text: string
+}
+
+const attempts = ({ item, record }: Context): Attempt[] =>
+  item.steps.flatMap((step, i): Attempt[] => {
+    if (step.kind !== 'online') return []
+    const report = record.facts.steps.find(({ step: at }) => at === i)
+    const { name } = step.dimm
+    if (report?.kind !== 'online')
+      return [{ name, refused: undefined, text: 'no report' }]
+    const { blocks, refused, errno } = report
+    if (blocks > 0 && refused === 0)
+      return [{ name, refused: false, text: 'taken' }]
+    return [
+      {
+        name,
+        refused: refused === blocks && errno === ERRNO.EPERM ? true : undefined,
+        text: `${refused} of ${blocks} memory blocks refused (${errno})`,
+      },
+    ]
+  })
+
+const REFUSED = 'every memory block refused (-1)'
+
+/** The kernel takes hot-added memory, or refuses it, as it must. */
+export const checkOnline: Check = context => {
+  const { prediction, expect, record } = context
+  if (record.end !== 'settled') return []
+  return attempts(context).flatMap(({ name, refused, text }) => {
+    const predicted = prediction.online.find(dimm => dimm.name === name)
+    const wanted = expect.refused
+      ? expect.refused.includes(name)
+      : predicted?.refused
+    const reason = (who: string, expected: boolean): Reason => ({
+      ...{ kind: 'fail', check: 'online' },
+      message: `putting DIMM '${name}' online: ${who} ${expected ? REFUSED : 'taken'}, found ${text}`,
+      expected: expected ? REFUSED : 'taken',
+      found: text,
+    })
+    if (wanted !== undefined && refused !== wanted)
+      return [reason('expected', wanted)]
+    return predicted && refused !== predicted.refused
+      ? [reason('the model predicts', predicted.refused)]
+      : []
+  })
+}

@@ -1,0 +1,44 @@
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { projectRoot } from '../base/paths.ts'
+import { type BuiltKernel, isThere } from './cache.ts'
+import type { BuildLog } from './make.ts'
+
+/** How a kernel gets into the cache. */
+export interface CacheEntry {
+  readonly name: string
+  readonly key: string
+  readonly find: () => Promise<BuiltKernel | undefined>
+  /** Puts everything into `result`; `work` is a folder to build in. */
+  readonly fill: (result: string, work: string, log: BuildLog) => Promise<void>
+}
+
+/** Built from `images/trigger`: the same source works against any tree. */
+const MODULE = 'tdxrig_trigger.ko'
+
+/**
+ * Compiles the trigger module against a built kernel and leaves that alone.
+ *
+ * @param objects the folder the kernel was built in
+ * @param work an empty folder to build in
+ */
+export const buildTrigger = async (
+  objects: string,
+  work: string,
+  result: string,
+  log: BuildLog,
+): Promise<void> => {
+  await cp(join(projectRoot(), 'images', 'trigger'), work, { recursive: true })
+  // A tree whose modules were not built has the symbols of the kernel only.
+  const exported = join(objects, 'vmlinux.symvers')
+  const extra =
+    !(await isThere(join(objects, 'Module.symvers'))) &&
+    (await isThere(exported))
+      ? [`KBUILD_EXTRA_SYMBOLS=${exported}`]
+      : []
+  await log.make('compile the trigger module', objects, [
+    ...[`M=${work}`, ...extra],
+    'modules',
+  ])
+  await cp(join(work, MODULE), result)
+}

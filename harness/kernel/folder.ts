@@ -1,0 +1,87 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { RigError, UsageError, messageOf } from '../base/errors.ts'
+import { type CacheEntry, buildTrigger } from './artefacts.ts'
+import { ARTEFACT, cachedKernel, folderKey, isThere } from './cache.ts'
+import { parseOptions } from './config.ts'
+import type { BuildLog } from './make.ts'
+import type { FolderRecipe } from './recipe.ts'
+
+/** Where a build folder, or one that was put together by hand, has things. */
+const PLACES = {
+  vmlinux: ['vmlinux'],
+  bzImage: ['arch/x86/boot/bzImage', 'bzImage'],
+  config: ['.config', 'config'],
+} as const
+
+/** A kernel in somebody's build folder: nothing is written there. */
+export const folderEntry = async ({
+  name,
+  folder,
+}: FolderRecipe): Promise<CacheEntry> => {
+  const vmlinux = await firstOf(folder, PLACES.vmlinux)
+  if (vmlinux === undefined)
+    throw new UsageError(
+      'KERNEL_BUILD',
+      `expected a kernel build in ${folder}, found no vmlinux there: give the folder make ran in (O=), or one with vmlinux, bzImage and config`,
+    )
+  const bzImage = await firstOf(folder, PLACES.bzImage)
+  const config = await firstOf(folder, PLACES.config)
+  const files = {
+    vmlinux,
+    ...(bzImage !== undefined && { bzImage }),
+    ...(config !== undefined && { config }),
+  }
+  const key = await folderKey(vmlinux)
+  return {
+    ...{ name, key },
+    find: () => cachedKernel(name, key, files),
+    fill: async (result, work, log) => {
+      const reason = await tryTrigger(folder, config, result, work, log)
+      if (reason !== undefined)
+        await writeFile(join(result, ARTEFACT.noTrigger), reason)
+    },
+  }
+}
+
+const firstOf = async (
+  folder: string,
+  names: readonly string[],
+): Promise<string | undefined> => {
+  for (const name of names) {
+    const path = join(folder, name)
+    if (await isThere(path)) return path
+  }
+  return undefined
+}
+
+/** @returns why there is no trigger module, or undefined when there is one */
+const tryTrigger = async (
+  folder: string,
+  config: string | undefined,
+  result: string,
+  work: string,
+  log: BuildLog,
+): Promise<string | undefined> => {
+  if (config === undefined)
+    return 'there is no .config: it is not known whether the kernel loads modules'
+  const options = parseOptions(await readFile(config, 'utf8'))
+  if (options.get('MODULES') !== 'y')
+    return 'the kernel was built without CONFIG_MODULES'
+  if (options.get('MODULE_SIG_FORCE') === 'y')
+    return 'CONFIG_MODULE_SIG_FORCE: the kernel loads signed modules only'
+  if (!(await isThere(join(folder, 'Makefile'))))
+    return 'the folder has no Makefile: only where the kernel was built a module can be built for it'
+  try {
+    await buildTrigger(
+      folder,
+      join(work, 'trigger'),
+      join(result, ARTEFACT.trigger),
+      log,
+    )
+    return undefined
+  } catch (error) {
+    if (log.signal?.aborted || !(error instanceof RigError)) throw error
+    return messageOf(error)
+  }
+}

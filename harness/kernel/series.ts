@@ -1,0 +1,119 @@
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { execa } from 'execa'
+import tmp from 'tmp'
+import { InfraError, UsageError } from '../base/errors.ts'
+import { findProgram } from '../base/paths.ts'
+
+/** One patch of a series. */
+export interface Patch {
+  /** What to call it: its file, or its subject. */
+  readonly name: string
+  /** The file it comes from. */
+  readonly path: string
+  readonly text: string
+}
+
+/**
+ * The patches of a file, in the order to apply them: the file itself, or for
+ * `*.mbox` what a mailing list delivered, cover letter and replies included.
+ *
+ * @throws UsageError when the series in an mbox is not complete
+ */
+export const readSeries = async (path: string): Promise<Patch[]> =>
+  path.endsWith('.mbox')
+    ? ordered(path, await mailsOf(path))
+    : [{ name: basename(path), path, text: await readFile(path, 'utf8') }]
+
+/** A mail as git understands it. */
+interface Mail {
+  readonly subject: string
+  /** The part that can be applied; empty when there is none. */
+  readonly patch: string
+}
+
+/** git knows all ways in which patches are mailed: MIME, encodings, charsets. */
+const mailsOf = async (path: string): Promise<Mail[]> => {
+  // What cannot be read is said before git is asked.
+  await readFile(path)
+  if ((await findProgram('git')) === undefined)
+    throw new InfraError(
+      'NO_GIT',
+      `expected git in PATH to take ${path} apart, found none: apt-get install git`,
+    )
+  const { name: folder, removeCallback } = tmp.dirSync({
+    prefix: 'tdxrig',
+    unsafeCleanup: true,
+  })
+  try {
+    const split = join(folder, 'mails')
+    await mkdir(split)
+    await execa('git', ['mailsplit', `-o${split}`, '--', path])
+    const mails: Mail[] = []
+    for (const name of (await readdir(split)).sort())
+      mails.push(await mailOf(folder, await readFile(join(split, name))))
+    return mails
+  } finally {
+    removeCallback()
+  }
+}
+
+const mailOf = async (folder: string, mail: Buffer): Promise<Mail> => {
+  const message = join(folder, 'message')
+  const patch = join(folder, 'patch')
+  await writeFile(patch, '')
+  // -k: keep the subject as it is, with its number.
+  const { stdout } = await execa(
+    'git',
+    ['mailinfo', '-k', '--encoding=UTF-8', message, patch],
+    { input: mail, reject: false },
+  )
+  return {
+    subject: /^Subject: (.*)$/m.exec(stdout)?.[1] ?? '',
+    patch: await readFile(patch, 'utf8'),
+  }
+}
+
+/** `[PATCH v6 04/21] x86/virt/tdx: ...`: number and length of the series. */
+const numberOf = (subject: string): [number, number] | undefined => {
+  const match = /\[[^\]]*?(\d+)\/(\d+)\s*\]/.exec(subject)
+  return match ? [Number(match[1]), Number(match[2])] : undefined
+}
+
+const isReply = ({ subject }: Mail): boolean =>
+  /^(?:re|aw|fwd?):/i.test(subject)
+
+const ordered = (path: string, mails: readonly Mail[]): Patch[] => {
+  const patches = mails.filter(
+    mail => mail.patch.trim() !== '' && !isReply(mail),
+  )
+  const wrong = (message: string): UsageError =>
+    new UsageError('PATCH_SERIES', message)
+  if (patches.length === 0)
+    throw wrong(
+      `expected at least one mail with a patch, found ${mails.length} mails without`,
+    )
+  const total = Math.max(
+    0,
+    ...patches.map(({ subject }) => numberOf(subject)?.[1] ?? 0),
+  )
+  const named = patches.map(({ subject, patch }) => ({
+    ...{ name: subject, path, text: patch },
+    number: numberOf(subject)?.[0],
+  }))
+  if (total === 0) return named
+  const stranger = named.find(({ number }) => number === undefined)
+  if (stranger)
+    throw wrong(
+      `'${stranger.name}' has no number, the others are a series of ${total}: take it out, or give it as a file of its own`,
+    )
+  return Array.from({ length: total }, (_, i) => {
+    const found = named.filter(({ number }) => number === i + 1)
+    if (found.length === 0) throw wrong(`patch ${i + 1} of ${total} is missing`)
+    if (found.length > 1)
+      throw wrong(
+        `there are ${found.length} patches ${i + 1} of ${total}: ${found.map(({ name }) => `'${name}'`).join(', ')}; keep one version of the series`,
+      )
+    return found[0]!
+  })
+}

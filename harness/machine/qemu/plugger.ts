@@ -1,0 +1,80 @@
+import type { Socket } from 'node:net'
+import type { StepReport } from '../../console/facts.ts'
+import type { Dimm, Step } from '../../scenario/steps.ts'
+import type { PlugResult } from '../machine.ts'
+import type { QmpClient } from './qmp.ts'
+
+/**
+ * Plugs DIMMs when the guest asks for it, and tells the guest when its kernel
+ * has dealt with them.
+ */
+export class Plugger {
+  readonly #steps: readonly Step[]
+  readonly #qmp: Promise<QmpClient>
+  readonly #answers: Promise<Socket> | undefined
+  readonly #results: PlugResult[] = []
+  #seen = 0
+
+  /** @param answers what the guest reads as its second serial port */
+  constructor(
+    steps: readonly Step[],
+    qmp: Promise<QmpClient>,
+    answers: Promise<Socket> | undefined,
+  ) {
+    this.#steps = steps
+    this.#qmp = qmp
+    this.#answers = answers
+    answers?.then(
+      socket => {
+        socket.on('error', () => undefined)
+      },
+      () => undefined,
+    )
+  }
+
+  get results(): readonly PlugResult[] {
+    return this.#results
+  }
+
+  /** Takes all reports so far; acts on those that are new. */
+  async update(reports: readonly StepReport[]): Promise<void> {
+    const fresh = reports.slice(this.#seen)
+    this.#seen = reports.length
+    for (const { step: number } of fresh) {
+      const step = this.#steps[number]
+      if (step?.kind === 'plug') await this.#plug(step.dimm)
+    }
+  }
+
+  async #plug({ name, node, range }: Dimm): Promise<void> {
+    const qmp = await this.#qmp
+    const id = `dimm-${name}`
+    const noticed = qmp.next(
+      ({ event, data }) => event === 'ACPI_DEVICE_OST' && ostOf(data, id),
+    )
+    await qmp.execute('object-add', {
+      'qom-type': 'memory-backend-ram',
+      id: `memory-${name}`,
+      size: range.end - range.start,
+      reserve: false,
+    })
+    await qmp.execute('device_add', {
+      driver: 'pc-dimm',
+      id,
+      memdev: `memory-${name}`,
+      node,
+      addr: range.start,
+    })
+    const { data } = await noticed
+    this.#results.push({ name, status: statusOf(data) })
+    ;(await this.#answers)?.write('\n')
+  }
+}
+
+type Data = Readonly<Record<string, unknown>>
+
+const infoOf = (data: Data): Data => data['info'] as Data
+
+const ostOf = (data: Data, id: string): boolean => infoOf(data)['device'] === id
+
+const statusOf = (data: Data): number => Number(infoOf(data)['status'])
