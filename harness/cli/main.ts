@@ -113,6 +113,16 @@ const program = (): Command => {
       ),
     )
   kernel
+    .command('check')
+    .description('what the rig can use of a kernel')
+    .argument('<targets...>', 'recipes, and folders of kernel builds')
+    .option('--json', 'print JSON')
+    .action(
+      command(
+        async () => (await import('./check-command.ts')).kernelCheckCommand,
+      ),
+    )
+  kernel
     .command('packages')
     .description('Debian packages the recipes start from')
     .action(

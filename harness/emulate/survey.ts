@@ -16,6 +16,8 @@ export type TriggerKind =
 
 /** What the rig can use of a kernel. */
 export interface Survey {
+  /** `6.12.117`; undefined when the image does not say. */
+  readonly release: string | undefined
   readonly lineage: Lineage | undefined
   readonly sites: readonly Site[]
   /** What TDX host support has and this kernel has not, in words. */
@@ -38,8 +40,10 @@ const V6_LINE = 'Failed to initialize TDX module.  Shut it down.'
 export const surveyImage = async (image: KernelImage): Promise<Survey> => {
   const { sites, missing } = await searchSites(image)
   const trigger = triggerOf(image)
+  const release = await releaseOf(image)
   return {
-    lineage: await lineageOf(image, trigger),
+    release,
+    lineage: await lineageOf(image, trigger, release),
     ...{ sites, missing, trigger },
     x2apicBit: await findFeatureBit(image, sites),
     hasMemlist: image.symbol('tdx_memlist') !== undefined,
@@ -63,7 +67,23 @@ const triggerOf = (image: KernelImage): TriggerKind => {
 const lineageOf = async (
   image: KernelImage,
   trigger: TriggerKind,
+  release: string | undefined,
 ): Promise<Lineage | undefined> => {
-  if (trigger === 'tdx_cpu_enable, tdx_enable') return 'upstream'
+  if (trigger === 'tdx_cpu_enable, tdx_enable')
+    return isAfterUpstream(release) ? undefined : 'upstream'
   return (await image.holds(V6_LINE)) ? 'v6' : undefined
+}
+
+/** linux_banner (init/version.c): `Linux version 6.12.117 (...`. */
+const releaseOf = async (image: KernelImage): Promise<string | undefined> => {
+  const banner = image.symbol('linux_banner')
+  if (!banner) return undefined
+  const text = Buffer.from(await image.bytesAt(banner.address, 256))
+  return /^Linux version (\S+)/.exec(text.toString('latin1'))?.[1]
+}
+
+/** 6.16 and later read metadata that the model does not have yet. */
+const isAfterUpstream = (release = ''): boolean => {
+  const [major = 0, minor = 0] = release.split('.').map(Number)
+  return major > 6 || (major === 6 && minor > 15)
 }

@@ -36,8 +36,20 @@ const checkSteps = (
   { facts }: BootRecord,
   { steps }: Context['item'],
 ): Reason[] => {
-  if (facts.initErrors.length > 0)
-    return [fail('end', `a step failed: ${facts.initErrors.join('; ')}`)]
+  // A trigger the kernel does not load is its fault; for all other steps the
+  // machine or the rig lacks something.
+  const [refused, lacking] = [true, false].map(trigger =>
+    facts.initErrors.filter(text => text.includes('trigger') === trigger),
+  ) as [string[], string[]]
+  if (refused.length > 0)
+    return [fail('end', `the trigger did not run: ${refused.join('; ')}`)]
+  if (lacking.length > 0)
+    return [
+      {
+        ...{ kind: 'invalid', check: 'steps' },
+        message: `a step could not be done: ${lacking.join('; ')}`,
+      },
+    ]
   return facts.trigger === null && steps.some(({ kind }) => kind === 'trigger')
     ? [fail('end', 'the trigger ran, and said nothing')]
     : []

@@ -25,7 +25,7 @@ import { verifyConfig } from './config.ts'
 import { folderEntry } from './folder.ts'
 import { BuildLog, type OnProgress } from './make.ts'
 import type { Recipe, SourceRecipe } from './recipe.ts'
-import { unpackSource } from './source.ts'
+import { linkTree, unpackSource } from './source.ts'
 
 export interface BuildOptions {
   readonly onProgress: OnProgress
@@ -112,8 +112,10 @@ const buildFromSource = async (
   work: string,
   log: BuildLog,
 ): Promise<void> => {
-  const source = await unpackSource(recipe, log)
-  const objects = join(work, 'objects')
+  // The build sees the same relative paths, whatever this entry is called.
+  const source = join(work, 'source')
+  const objects = join(source, 'objects')
+  await linkTree(await unpackSource(recipe, log), source, log)
   const at = (file: string): string => join(result, file)
   await mkdir(objects)
   await configure(recipe, source, objects, log)

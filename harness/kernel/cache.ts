@@ -9,7 +9,7 @@ import type { SourceRecipe } from './recipe.ts'
 import { sourceKey } from './source.ts'
 
 /** Raise when the way of building changes what comes out. */
-const FORMAT = 3
+const FORMAT = 4
 
 /** A kernel and what the rig built for it. Paths; undefined: there is none. */
 export interface BuiltKernel {

@@ -97,14 +97,27 @@ export const unpackSource = async (
   return tree(recipe, hash, log, {
     phase: `patch ${labelOf(recipe.source)}`,
     fill: async partial => {
-      await log.run({
-        phase: `copy ${labelOf(recipe.source)}`,
-        file: 'cp',
-        args: ['--archive', '--link', `${original}/.`, partial],
-        cwd: partial,
-      })
+      await linkTree(original, partial, log)
       for (const patch of recipe.patches) await applyPatch(patch, partial, log)
     },
+  })
+}
+
+/**
+ * A copy that shares all files: whoever writes to one must replace it, as
+ * `patch` does.
+ */
+export const linkTree = async (
+  from: string,
+  to: string,
+  log: BuildLog,
+): Promise<void> => {
+  await mkdir(to, { recursive: true })
+  await log.run({
+    phase: 'copy the source',
+    file: 'cp',
+    args: ['--archive', '--link', `${from}/.`, to],
+    cwd: to,
   })
 }
 

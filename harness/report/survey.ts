@@ -1,0 +1,183 @@
+import type { Site, SiteForm } from '../emulate/sites.ts'
+import type { Survey } from '../emulate/survey.ts'
+import type { BuiltKernel } from '../kernel/cache.ts'
+import type { Options } from '../kernel/config.ts'
+import { hex } from '../base/units.ts'
+
+/** What is known of a kernel that `kernel check` looks at. */
+export interface CheckedKernel {
+  readonly built: BuiltKernel
+  /** Undefined when there is no .config. */
+  readonly options: Options | undefined
+  readonly survey: Survey
+}
+
+/** One thing the rig looks for. */
+export interface Finding {
+  readonly what: string
+  readonly found: string
+  /** `bad`: without it the rig cannot boot this kernel. */
+  readonly state: 'good' | 'limited' | 'bad'
+}
+
+const finding = (
+  what: string,
+  state: Finding['state'],
+  found: string,
+): Finding => ({ what, state, found })
+
+/** Everything the rig can or cannot use of a kernel. */
+export const findings = ({
+  built,
+  options,
+  survey,
+}: CheckedKernel): Finding[] => [
+  finding('kernel', 'good', survey.release ?? 'a release it does not name'),
+  hostSupport(options, survey),
+  series(survey),
+  ...sites(survey),
+  x2apic(survey),
+  survey.hasMemlist
+    ? finding('region list', 'good', 'read from memory (tdx_memlist)')
+    : finding('region list', 'limited', 'there is no symbol tdx_memlist'),
+  survey.printsRegions
+    ? finding('printed regions', 'good', 'TDX memory region: [mem ...] node N')
+    : finding('printed regions', 'limited', 'none: not patched to print them'),
+  start(built, survey),
+  trigger(built, survey),
+  ...(options ? [dimms(options)] : []),
+]
+
+const hostSupport = (
+  options: Options | undefined,
+  { missing }: Survey,
+): Finding => {
+  const what = 'TDX host support'
+  const value = options?.get('INTEL_TDX_HOST') ?? 'n'
+  if (missing.length > 0)
+    return finding(
+      what,
+      'bad',
+      options && value !== 'y'
+        ? 'CONFIG_INTEL_TDX_HOST is not set'
+        : `expected ${missing.join(' and ')}, found none`,
+    )
+  return finding(
+    what,
+    'good',
+    options ? `CONFIG_INTEL_TDX_HOST=${value}` : 'in the image (no .config)',
+  )
+}
+
+const SERIES = {
+  v6: 'v6: the list is built at boot',
+  upstream: 'upstream, 6.8 to 6.15: the list is built at initialisation',
+} as const
+
+const series = ({ lineage }: Survey): Finding =>
+  lineage
+    ? finding('series', 'good', SERIES[lineage])
+    : finding(
+        'series',
+        'limited',
+        'none the model knows: how TDX ends is not predicted',
+      )
+
+const FORMS: Readonly<Record<SiteForm, string>> = {
+  seamcall: '',
+  rdmsr: ', rdmsr',
+  'read-msr-call': ', call of native_read_msr_safe',
+}
+
+const place = ({ symbol, address, form }: Site): string =>
+  `${symbol} at ${hex(address)}${FORMS[form]}`
+
+const sites = (survey: Survey): Finding[] => {
+  const of = (kind: Site['kind']): Site[] =>
+    survey.sites.filter(site => site.kind === kind)
+  const row = (what: string, kind: Site['kind']): Finding => {
+    const found = of(kind)
+    return found.length > 0
+      ? finding(what, 'good', found.map(place).join('; '))
+      : finding(what, 'bad', 'not found')
+  }
+  return [row('SEAMCALL', 'seamcall'), row('MSR 0x87', 'keyid-msr')]
+}
+
+const x2apic = ({ sites: all, x2apicBit }: Survey): Finding => {
+  if (!all.some(({ kind }) => kind === 'apic-base-msr'))
+    return finding('x2APIC', 'good', 'TDX does not ask for it')
+  return x2apicBit
+    ? finding('x2APIC', 'good', 'asked for; the rig answers')
+    : finding(
+        'x2APIC',
+        'limited',
+        'asked for, and what x2apic_enabled() reads was not found: TDX will be disabled',
+      )
+}
+
+const start = ({ bzImage }: BuiltKernel, { pvh }: Survey): Finding => {
+  if (pvh) return finding('start', 'good', 'vmlinux, through PVH')
+  return bzImage === undefined
+    ? finding('start', 'bad', 'no CONFIG_PVH, and no bzImage')
+    : finding('start', 'good', `${bzImage} (no CONFIG_PVH)`)
+}
+
+const trigger = (
+  { trigger: module, noTrigger }: BuiltKernel,
+  { trigger: kind }: Survey,
+): Finding => {
+  if (kind === 'at boot')
+    return finding('trigger', 'limited', 'the kernel initialises TDX itself')
+  if (kind === 'none')
+    return finding('trigger', 'limited', 'tdx_enable() is not exported')
+  return module === undefined
+    ? finding('trigger', 'limited', `no module: ${noTrigger ?? 'unknown'}`)
+    : finding('trigger', 'good', `module: ${kind}`)
+}
+
+/** Steps that plug DIMMs need ACPI, and a second serial port for answers. */
+const dimms = (options: Options): Finding => {
+  const missing = ['ACPI_HOTPLUG_MEMORY', 'SYSFS'].filter(
+    name => options.get(name) !== 'y',
+  )
+  const ports = Number(options.get('SERIAL_8250_RUNTIME_UARTS') ?? 0)
+  return missing.length === 0 && ports >= 2
+    ? finding('plug and online', 'good', 'ACPI memory hot-plug, two UARTs')
+    : finding(
+        'plug and online',
+        'limited',
+        [
+          ...missing.map(name => `CONFIG_${name} is not set`),
+          ...(ports < 2
+            ? [`CONFIG_SERIAL_8250_RUNTIME_UARTS=${ports}, 2 are needed`]
+            : []),
+        ].join('; '),
+      )
+}
+
+const MARK: Readonly<Record<Finding['state'], string>> = {
+  good: 'ok',
+  limited: '--',
+  bad: 'NO',
+}
+
+/** One line a finding, and what comes of them. */
+export const findingsText = (
+  name: string,
+  list: readonly Finding[],
+): string => {
+  const width = Math.max(...list.map(({ what }) => what.length))
+  return [
+    name,
+    ...list.map(
+      ({ what, state, found }) =>
+        `  ${MARK[state]}  ${what.padEnd(width)}  ${found.replaceAll('\n', '\n      ')}`,
+    ),
+    isUsable(list) ? '  the rig can boot it' : '  the rig cannot boot it',
+    '',
+  ].join('\n')
+}
+
+export const isUsable = (list: readonly Finding[]): boolean =>
+  list.every(({ state }) => state !== 'bad')

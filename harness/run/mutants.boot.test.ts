@@ -1,0 +1,145 @@
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { projectRoot } from '../base/paths.ts'
+import { type SourceRecipe, loadRecipe } from '../kernel/recipe.ts'
+import type { Patch } from '../kernel/series.ts'
+import { findQemu } from '../machine/qemu/probe.ts'
+import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
+import type { CaseResult } from '../report/schema.ts'
+import { loadCases } from '../scenario/load.ts'
+import { shortFolder } from '../testing/cli.ts'
+import { prepareKernels } from './kernels.ts'
+import { runCases } from './run.ts'
+import { ResultStore } from './store.ts'
+import { Workspace } from './workspace.ts'
+
+/**
+ * Kernels that were broken on purpose: a matrix that passes on one of them
+ * proves nothing about the others.
+ */
+
+/** A recipe with one line of its patches replaced. */
+const edited = (recipe: SourceRecipe, from: string, to: string): Patch[] => {
+  const hits = recipe.patches.filter(({ text }) => text.includes(from))
+  if (hits.length !== 1)
+    throw new Error(`expected '${from}' in one patch, found ${hits.length}`)
+  return recipe.patches.map(patch => ({
+    ...patch,
+    text: patch.text.replace(from, to),
+  }))
+}
+
+/** A patch on top of the others that replaces one line of tdx.c. */
+const added = (recipe: SourceRecipe, diff: readonly string[]): Patch[] => [
+  ...recipe.patches,
+  {
+    ...{ name: 'mutation', path: 'this test' },
+    text: [
+      '--- a/arch/x86/virt/vmx/tdx/tdx.c',
+      '+++ b/arch/x86/virt/vmx/tdx/tdx.c',
+      ...diff,
+      '',
+    ].join('\n'),
+  },
+]
+
+interface Mutant {
+  readonly name: string
+  readonly base: string
+  readonly mutate: (recipe: SourceRecipe) => Patch[]
+  /** A shipped scenario that finds it, and what it says. */
+  readonly scenario: string
+  readonly reason: { readonly check: string; readonly message: RegExp }
+}
+
+const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'mutant-v6-first-mib',
+    base: 'v6-6.1',
+    mutate: recipe =>
+      edited(
+        recipe,
+        'start_pfn = max(start_pfn, PHYS_PFN(SZ_1M));',
+        'start_pfn = max(start_pfn, 0UL);',
+      ),
+    scenario: 'plain/two-uneven-nodes.yaml',
+    reason: {
+      check: 'regions-printed',
+      message: /region 0 differs.*expected \[0x100000, .*found \[0x1000, /,
+    },
+  },
+  {
+    name: 'mutant-v6-nid',
+    base: 'v6-6.1',
+    mutate: recipe => edited(recipe, 'block->nid = nid;', 'block->nid = 0;'),
+    scenario: 'plain/two-uneven-nodes.yaml',
+    reason: {
+      check: 'regions-memory',
+      message:
+        /region 2 differs: expected .* node 1, found \[0x120000000, 0x180000000\) node 0/,
+    },
+  },
+  {
+    name: 'mutant-upstream-last-page',
+    base: 'upstream-6.12',
+    mutate: recipe =>
+      added(recipe, [
+        '@@ -169,7 +169,7 @@',
+        ' ',
+        ' 	INIT_LIST_HEAD(&tmb->list);',
+        ' 	tmb->start_pfn = start_pfn;',
+        '-	tmb->end_pfn = end_pfn;',
+        '+	tmb->end_pfn = end_pfn - 1;',
+        ' 	tmb->nid = nid;',
+        ' ',
+        ' 	/* @tmb_list is protected by mem_hotplug_lock */',
+      ]),
+    scenario: 'plain/one-node.yaml',
+    reason: {
+      check: 'regions-memory',
+      message: /region 0 differs.*found \[0x100000, 0x7ffdf000\)/,
+    },
+  },
+]
+
+const bootMutant = async (
+  t: Test,
+  { name, base, mutate, scenario }: Mutant,
+): Promise<CaseResult[]> => {
+  const recipe = await loadRecipe(base)
+  if (recipe.kind !== 'source') throw new Error(`${base} has no source`)
+  const cases = await loadCases([join(projectRoot(), 'scenarios', scenario)], {
+    kernels: [name],
+    onlyKernels: [name],
+  })
+  const { signal } = new AbortController()
+  await using workspace = Workspace.create()
+  const { binary } = await findQemu()
+  return await runCases({
+    ...{ cases, workspace, signal, jobs: 2, flags: [] },
+    machine: new QemuMachine({ binary, accel: 'tcg', reason: 'a test' }),
+    kernels: await prepareKernels(
+      [{ ...recipe, name, patches: mutate(recipe) }],
+      workspace,
+      () => undefined,
+      signal,
+    ),
+    store: await ResultStore.create(shortFolder(t), new Date(0)),
+    events: { onStart: () => undefined, onResult: () => undefined },
+  })
+}
+
+for (const mutant of MUTANTS)
+  t.test(`${mutant.name} is caught by ${mutant.scenario}`, async t => {
+    const results = await bootMutant(t, mutant)
+    t.ok(results.length > 0)
+    for (const { verdict, reasons } of results) {
+      t.equal(verdict, 'fail')
+      t.match(
+        reasons.find(({ check }) => check === mutant.reason.check),
+        mutant.reason,
+        'and it says what is wrong',
+        { reasons },
+      )
+    }
+  })
