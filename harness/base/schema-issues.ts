@@ -74,6 +74,12 @@ const keysAt = (schema: z.ZodType, path: DataPath): string[] => {
   if (here instanceof z.ZodArray) return keysAt(here.element as z.ZodType, rest)
   if (here instanceof z.ZodUnion)
     return (here.options as z.ZodType[]).flatMap(option => keysAt(option, path))
+  if (here instanceof z.ZodRecord) {
+    const { options = [] } = here.keyType as Partial<z.ZodEnum>
+    return step === undefined
+      ? options.map(String)
+      : keysAt(here.valueType as z.ZodType, rest)
+  }
   if (!(here instanceof z.ZodObject)) return []
   if (step === undefined) return Object.keys(here.shape)
   const child = here.shape[step] as z.ZodType | undefined
@@ -81,7 +87,11 @@ const keysAt = (schema: z.ZodType, path: DataPath): string[] => {
 }
 
 const unwrap = (schema: z.ZodType): z.ZodType => {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault)
+  if (
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault
+  )
     return unwrap(schema.unwrap() as z.ZodType)
   if (schema instanceof z.ZodPipe) return unwrap(schema.in as z.ZodType)
   return schema

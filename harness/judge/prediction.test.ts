@@ -89,3 +89,103 @@ t.test('what is not known before a boot is open', async t => {
   for (const [append, why] of cases)
     t.match(outcomeOf({ cmdline: { append: [append] } }), { open: why }, append)
 })
+
+t.test('what the v6 series does otherwise', async t => {
+  const v6 = (cell: object): object => outcomeOf(cell, 'v6')
+  const failed = (stage: string, errno = -14) => ({
+    ...{ outcome: 'failed', stage, errno },
+  })
+  const touching = [
+    { start: '1M', end: '1G' },
+    { start: '1G', end: '2G' },
+  ]
+  const cases: [cell: object, outcome: object][] = [
+    [{}, { outcome: 'initialized', stage: 'done', errno: null }],
+    [{ tdx: { module: 'none' } }, failed('sys-init', -19)],
+    [{ tdx: { module: '1.0' } }, { outcome: 'initialized' }],
+    [{ tdx: { x2apic: false } }, { outcome: 'disabled', stage: 'checks' }],
+    [
+      { tdx: { x2apic: false, keyids: { mktme: 1, tdx: 0 } } },
+      { outcome: 'absent' },
+    ],
+    [
+      { tdx: { faults: [{ leaf: 'SYS.RD', status: ERROR }] } },
+      { outcome: 'initialized' },
+    ],
+    [
+      { tdx: { faults: [{ leaf: 'SYS.INFO', status: ERROR }] } },
+      failed('sys-info'),
+    ],
+    [
+      {
+        tdx: {
+          faults: [{ leaf: 'SYS.KEY.CONFIG', status: NO_ENTROPY, times: 1 }],
+        },
+      },
+      failed('key-config'),
+    ],
+    [{ tdx: { cmrs: touching } }, failed('sys-info')],
+    [
+      { cmdline: { append: ['tdx_fail_region=1'] } },
+      { outcome: 'disabled', stage: 'regions' },
+    ],
+    [
+      { cmdline: { append: ['tdx_fail_region=2'] } },
+      { outcome: 'initialized' },
+    ],
+    [{ cmdline: { append: ['maxcpus=1'] } }, { open: /maxcpus decides/ }],
+    [
+      { steps: [], expect: { tdx: 'unfinished' } },
+      { outcome: 'unfinished', stage: 'detect' },
+    ],
+  ]
+  for (const [cell, outcome] of cases)
+    t.match(v6(cell), outcome, JSON.stringify(cell))
+  t.match(outcomeOf({ tdx: { cmrs: touching } }), { outcome: 'initialized' })
+  t.match(outcomeOf({ tdx: { module: '1.0' } }), failed('sys-info', -5))
+  t.match(
+    predictCase(bodyOf({}), { lineage: undefined }).open,
+    /no series the model knows/,
+  )
+})
+
+t.test('memory that is plugged, by series and by step', async t => {
+  const plug = { plug: { name: 'd', memory: '1G' } }
+  const online = { online: 'd' }
+  const machine = { nodes: [{ memory: '4G' }] }
+  const predict = (steps: unknown[], lineage: Lineage, tdx: object = {}) =>
+    predictCase(bodyOf({ machine, steps, tdx }), { lineage })
+  const early = predict([plug, online, 'trigger'], 'upstream')
+  t.match(early.outcome, { outcome: 'failed', stage: 'sys-config', errno: -5 })
+  t.match(
+    early.layout.regions.at(-1),
+    {
+      ...{ start: 0x100000000, end: 0x1c0000000, node: 0 },
+    },
+    'joined with what it touches',
+  )
+  t.same(early.online, [{ name: 'd', refused: false }])
+  t.same(early.regionsAtBoot, [])
+  const late = predict(['trigger', plug, online], 'upstream')
+  t.match(late.outcome, { outcome: 'initialized' })
+  t.same(late.online, [{ name: 'd', refused: true }])
+  const failed = predict(['trigger', plug, online], 'upstream', {
+    module: 'none',
+  })
+  t.same(failed.online, [{ name: 'd', refused: false }], 'no list, no refusal')
+  for (const steps of [
+    [plug, online, 'trigger'],
+    ['trigger', plug, online],
+  ]) {
+    const {
+      outcome,
+      layout,
+      online: taken,
+      regionsAtBoot,
+    } = predict(steps, 'v6')
+    t.match(outcome, { outcome: 'initialized' })
+    t.same(taken, [{ name: 'd', refused: false }])
+    t.same(regionsAtBoot, layout.regions)
+    t.equal(layout.regions.at(-1)?.end, 0x180000000)
+  }
+})

@@ -56,18 +56,17 @@ export const checkOnline: Check = context => {
   const { prediction, expect, record } = context
   if (record.end !== 'settled') return []
   return attempts(context).flatMap(({ name, refused, text }) => {
-    const predicted = prediction.online.find(dimm => dimm.name === name)
-    const wanted = expect.refused
-      ? expect.refused.includes(name)
-      : predicted?.refused
-    const reason = (who: string, expected: boolean): Reason => ({
-      ...{ kind: 'fail', check: 'online' },
-      message: `putting DIMM '${name}' online: ${who} ${expected ? REFUSED : 'taken'}, found ${text}`,
-      expected: expected ? REFUSED : 'taken',
-      found: text,
-    })
+    const reason = (who: string, must: boolean): Reason => {
+      const expected = must ? REFUSED : 'taken'
+      return {
+        ...{ kind: 'fail', check: 'online', expected, found: text },
+        message: `putting DIMM '${name}' online: ${who} ${expected}, found ${text}`,
+      }
+    }
+    const wanted = expect.refused?.includes(name)
     if (wanted !== undefined && refused !== wanted)
       return [reason('expected', wanted)]
+    const predicted = prediction.online.find(dimm => dimm.name === name)
     return predicted && refused !== predicted.refused
       ? [reason('the model predicts', predicted.refused)]
       : []

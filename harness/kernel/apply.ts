@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { UsageError } from '../base/errors.ts'
+import { InfraError, UsageError } from '../base/errors.ts'
 import type { BuildLog } from './make.ts'
 import type { Patch } from './series.ts'
 
@@ -20,13 +20,21 @@ export const applyPatch = async (
   log: BuildLog,
 ): Promise<void> => {
   log.announce(`apply ${patch.name}`)
-  const { failed, stdout } = await execa(
+  const { failed, all, exitCode, originalMessage } = await execa(
     'patch',
     ['-p1', '--forward', '--batch', '--fuzz=0'],
-    { cwd: tree, input: patch.text, reject: false, env: { LC_ALL: 'C' } },
+    {
+      ...{ cwd: tree, input: patch.text, reject: false, all: true },
+      env: { LC_ALL: 'C' },
+    },
   )
   if (!failed) return
-  const hunk = await failingHunk(stdout, tree)
+  if (exitCode === undefined)
+    throw new InfraError(
+      'NO_PATCH',
+      `cannot run patch(1): ${originalMessage ?? 'unknown error'}; run ./scripts/setup`,
+    )
+  const hunk = await failingHunk(all, tree)
   throw new UsageError(
     'PATCH_REJECTED',
     `the patch '${patch.name}' does not apply (${patch.path}):\n${indent(hunk)}`,

@@ -1,11 +1,17 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import { execa } from 'execa'
+import t, { type Test } from 'tap'
 import { shortFolder } from '../testing/cli.ts'
 import { buildKernel } from './build.ts'
 import { verifyConfig } from './config.ts'
 import { BuildLog } from './make.ts'
-import { type SourceRecipe, loadRecipe } from './recipe.ts'
+import {
+  type SourceRecipe,
+  folderRecipe,
+  loadRecipe,
+  recipeNames,
+} from './recipe.ts'
 import { unpackSource } from './source.ts'
 
 const sourceRecipe = async (name: string): Promise<SourceRecipe> => {
@@ -66,4 +72,64 @@ t.test('a build that fails says why, and keeps the log', async t => {
       /^compile failed \(exit code 2\):\n(?: {2}.*\n)*? {2}a\.c:1:\d+: error: .*[^]*the whole log: .*log$/,
   })
   t.ok(seen.includes(1), 'files are counted')
+})
+
+t.test('our patches are as kernel patches have to be', async t => {
+  const folder = shortFolder(t)
+  for (const name of await recipeNames()) {
+    const recipe = await sourceRecipe(name)
+    if (recipe.patches.length === 0) continue
+    const source = await unpackSource(
+      recipe,
+      new BuildLog(join(folder, 'log'), () => undefined),
+    )
+    for (const { name: patch, path, text } of recipe.patches) {
+      const { stdout } = await execa(
+        'perl',
+        ['scripts/checkpatch.pl', '--strict', '--no-color', path],
+        { cwd: source, reject: false },
+      )
+      t.match(stdout, /^total: 0 errors, /m, `${name}: ${patch}`, { stdout })
+      t.match(text, /^Signed-off-by: /m)
+    }
+  }
+})
+
+/** The folder of a kernel as somebody would put it together by hand. */
+const handMade = async (t: Test, name: string): Promise<string> => {
+  const folder = shortFolder(t)
+  const { vmlinux, bzImage, config } = await buildKernel(
+    await loadRecipe(name),
+    quiet,
+  )
+  symlinkSync(vmlinux, join(folder, 'vmlinux'))
+  symlinkSync(bzImage!, join(folder, 'bzImage'))
+  symlinkSync(config!, join(folder, 'config'))
+  return folder
+}
+
+t.test('a kernel somebody built, without a tree to build against', async t => {
+  const folder = await handMade(t, 'v6-6.1')
+  const built = await buildKernel(folderRecipe(folder), quiet)
+  t.match(built, {
+    vmlinux: join(folder, 'vmlinux'),
+    bzImage: join(folder, 'bzImage'),
+    config: join(folder, 'config'),
+    trigger: undefined,
+    noTrigger: /no Makefile/,
+  })
+  const again: string[] = []
+  t.same(
+    await buildKernel(folderRecipe(folder), {
+      onProgress: ({ phase }) => again.push(phase),
+    }),
+    built,
+  )
+  t.same(again, [], 'from the cache')
+  writeFileSync(join(folder, '.config'), '# CONFIG_MODULES is not set\n')
+  rmSync(join(folder, 'vmlinux'))
+  await t.rejects(buildKernel(folderRecipe(folder), quiet), {
+    code: 'KERNEL_BUILD',
+    message: /found no vmlinux there: give the folder make ran in/,
+  })
 })

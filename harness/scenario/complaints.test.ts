@@ -57,6 +57,46 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/^3:43: 3 CPUs cannot be spread/],
     ],
     [
+      `${HEAD}machine: { memory: 4G }\nsteps: trigger\n`,
+      [/^4:8: expected a list of steps/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [tirgger]\n`,
+      [/^4:9: expected 'trigger', \{ plug: /],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - trigger\n  - plug: { name: a, memory: 100M, node: 1 }\n  - online: b\n  - plug: { name: a, memory: 1G }\n  - trigger\n`,
+      [
+        /^6:30: expected a multiple of 128M, .* found 100M/,
+        /^6:42: there is no node 1: the machine has 1/,
+        /^7:13: no DIMM 'b' was plugged before \(there are: a\)/,
+        /^8:19: there is a DIMM 'a' already/,
+        /^9:5: the module can be initialised once/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: []\n`,
+      [/: without a trigger step TDX cannot be 'initialized'/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nexpect: { refused: [x] }\n`,
+      [/^4:20: no step puts 'x' online/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nexpect: { on: { v7: { tdx: failed } } }\n`,
+      [
+        /^4:17: unknown key 'v7'; did you mean 'v6'\? \(allowed: v6, upstream\)/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nexpect: { on: { v6: { tdx: initialized, errno: -5 } } }\n`,
+      [/^4:48: only 'tdx: failed' has an errno/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\ntdx: { x2apic: maybe }\n`,
+      [/^4:16: expected true or false/],
+    ],
+    [
       `${HEAD}machine:\n  nodes:\n    - { memory: 1G, cpus: 0-1 }\n    - { memory: 1G, cpus: 1 }\n`,
       [/^6:27: CPU 1 is on node 0 and on node 1/],
     ],

@@ -1,6 +1,6 @@
 import { judge } from '../judge/judge.ts'
 import type { BootRecord } from '../machine/machine.ts'
-import { bodyOf, perfectRecord } from './records.ts'
+import { type TestKernel, bodyOf, perfectRecord } from './records.ts'
 
 /** Two nodes and a hole. */
 export const NODES = {
@@ -8,23 +8,27 @@ export const NODES = {
   cmdline: { memmap: ['64M$0x140000000'] },
 }
 
-/** A kernel of the series most tests are about. */
+/** Kernels of the two series. */
 export const KERNEL = { lineage: 'upstream', printsRegions: false } as const
+export const V6 = { lineage: 'v6', printsRegions: true } as const
+
+type Change =
+  Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>)
 
 /** Judges a perfect boot after it was changed; gives verdict and reasons. */
-export const judged = (
+export const judgedOn = (
+  kernel: TestKernel,
   cell: object,
-  change:
-    Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>) = {},
+  change: Change = {},
   editConsole?: (lines: string[]) => string[],
 ): { verdict: string; text: string } => {
   const body = bodyOf(cell)
-  const { prediction, record } = perfectRecord(body, editConsole)
+  const { prediction, record } = perfectRecord(body, editConsole, kernel)
   const changed = {
     ...record,
     ...(typeof change === 'function' ? change(record) : change),
   }
-  const { verdict, reasons } = judge(body, KERNEL, prediction, changed)
+  const { verdict, reasons } = judge(body, kernel, prediction, changed)
   return {
     verdict,
     text: reasons
@@ -32,6 +36,14 @@ export const judged = (
       .join('\n'),
   }
 }
+
+/** The same on the series most tests are about. */
+export const judged = (
+  cell: object,
+  change: Change = {},
+  editConsole?: (lines: string[]) => string[],
+): { verdict: string; text: string } =>
+  judgedOn(KERNEL, cell, change, editConsole)
 
 /** Replaces text in the console; the text must be there. */
 export const replace =

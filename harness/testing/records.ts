@@ -1,12 +1,16 @@
-import { LEAF } from '../tdx/leaves.ts'
+import { STAGE_OF_LEAF } from '../console/outcome.ts'
 import { ConsoleReader } from '../console/reader.ts'
+import type { JudgedKernel } from '../judge/context.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
 import { type CaseBody, caseBody } from '../scenario/case.ts'
 import { cellSchema } from '../scenario/schema.ts'
 import { e820TypeName } from '../memory/e820.ts'
 import { q35Srat } from '../memory/firmware-map.ts'
+import type { Layout } from '../memory/predict.ts'
 import type { Range } from '../memory/range.ts'
+import type { Lineage } from '../tdx/host.ts'
+import { LEAF } from '../tdx/leaves.ts'
 
 /** A case from what would stand in a scenario file. */
 export const bodyOf = (cell: object): CaseBody => {
@@ -25,35 +29,102 @@ export const bodyOf = (cell: object): CaseBody => {
 const mem = ({ start, end }: Range): string =>
   `[mem 0x${start.toString(16)}-0x${(end - 1).toString(16)}]`
 
+/** A kernel, as far as a judge looks at it. */
+export type TestKernel = JudgedKernel & { readonly lineage: Lineage }
+
+const PREFIX = { upstream: 'virt/tdx: ', v6: 'tdx: ' } as const
+const ENABLED = {
+  upstream: 'BIOS enabled: private KeyID range [32, 64)',
+  v6: 'TDX enabled by BIOS. TDX private KeyID range: [32, 64)',
+} as const
+
+const regionLines = ({ regions }: Layout): string[] => [
+  ...regions.map(
+    region => `TDX memory region: ${mem(region)} node ${region.node}`,
+  ),
+  `TDX memory regions: ${regions.length}`,
+]
+
+/** What comes after the KeyIDs. */
+const tdxLines = (
+  { lineage, printsRegions }: TestKernel,
+  { platform }: CaseBody,
+  { layout, outcome }: Prediction,
+): string[] => {
+  const regions = printsRegions ? regionLines(layout) : []
+  if (lineage === 'upstream')
+    return [
+      ...regions,
+      `${layout.pamtKib} KB allocated for PAMT`,
+      'module initialized',
+    ]
+  return [
+    ...regions,
+    ...platform.cmrs.map(
+      cmr =>
+        `Kernel-checked-CMR : [0x${cmr.start.toString(16)}, 0x${cmr.end.toString(16)})`,
+    ),
+    ...(outcome?.outcome === 'initialized'
+      ? [
+          `${layout.pamtKib / 4} pages allocated for PAMT.`,
+          'TDX module initialized.',
+        ]
+      : ['Failed to initialize TDX module.  Shut it down.']),
+  ]
+}
+
+const stepLines = ({ steps }: CaseBody, { online }: Prediction): string[] => [
+  ...steps.flatMap((step, i) => {
+    if (step.kind === 'plug') return [`tdxrig: step ${i} plug`]
+    if (step.kind !== 'online') return []
+    const refused = online.some(
+      dimm => dimm.name === step.dimm.name && dimm.refused,
+    )
+    return [
+      `tdxrig: step ${i} online: blocks=8 refused=${refused ? '8 errno=-1' : '0 errno=0'}`,
+    ]
+  }),
+  'tdxrig: steps done',
+]
+
 /** What a kernel prints that does all that is predicted. */
 const perfectConsole = (
+  kernel: TestKernel,
   body: CaseBody,
-  { layout, outcome }: Prediction,
-): string[] => [
-  'Linux version 6.12.0-test',
-  `Command line: ${body.words.join(' ')}`,
-  ...layout.firmwareMap.map(
-    entry => `BIOS-e820: ${mem(entry)} ${e820TypeName(entry.type)}`,
-  ),
-  ...(layout.userMap ? ['user-defined physical RAM map:'] : []),
-  ...(layout.userMap ?? []).map(
-    entry => `user: ${mem(entry)} ${e820TypeName(entry.type)}`,
-  ),
-  ...(layout.numaFallback === undefined ? [] : [layout.numaFallback]),
-  ...q35Srat(body.machine.memory, body.machine.nodeCpus).map(
-    entry => `ACPI: SRAT: Node ${entry.node} PXM ${entry.node} ${mem(entry)}`,
-  ),
-  ...layout.memblock.map(range => `  node   ${range.node}: ${mem(range)}`),
-  ...(outcome?.outcome === 'initialized'
-    ? [
-        'virt/tdx: BIOS enabled: private KeyID range [32, 64)',
-        `virt/tdx: ${layout.pamtKib} KB allocated for PAMT`,
-        'virt/tdx: module initialized',
-        'tdxrig: trigger: cpus=2 tdx_cpu_enable=0 tdx_enable=0',
-        'tdxrig: steps done',
-      ]
-    : []),
-]
+  prediction: Prediction,
+): string[] => {
+  const { layout, outcome } = prediction
+  const tried =
+    outcome?.outcome === 'initialized' ||
+    (outcome?.outcome === 'failed' && kernel.lineage === 'v6')
+  const enable = kernel.lineage === 'v6' ? 'none' : 0
+  return [
+    'Linux version 6.12.0-test',
+    `Command line: ${body.words.join(' ')}`,
+    ...layout.firmwareMap.map(
+      entry => `BIOS-e820: ${mem(entry)} ${e820TypeName(entry.type)}`,
+    ),
+    ...(layout.userMap ? ['user-defined physical RAM map:'] : []),
+    ...(layout.userMap ?? []).map(
+      entry => `user: ${mem(entry)} ${e820TypeName(entry.type)}`,
+    ),
+    ...(layout.numaFallback === undefined ? [] : [layout.numaFallback]),
+    ...q35Srat(body.machine.memory, body.machine.nodeCpus).map(
+      entry => `ACPI: SRAT: Node ${entry.node} PXM ${entry.node} ${mem(entry)}`,
+    ),
+    ...layout.memblock.map(range => `  node   ${range.node}: ${mem(range)}`),
+    ...(tried
+      ? [
+          ...[
+            ENABLED[kernel.lineage],
+            ...tdxLines(kernel, body, prediction),
+          ].map(text => PREFIX[kernel.lineage] + text),
+          `tdxrig: trigger: cpus=2 tdx_cpu_enable=${enable} tdx_enable=${outcome.errno ?? 0}`,
+          ...stepLines(body, prediction),
+        ]
+      : []),
+  ]
+}
 
 /** TDMRs as the model wants them, PAMTs in the middle of the last region. */
 const perfectTdmrs = ({
@@ -94,19 +165,22 @@ const perfectTdmrs = ({
   })
 }
 
-/** The SEAMCALLs of Linux 6.12, all of which succeed. */
+const ERROR = 0xc000090000000000n
+
+/** The SEAMCALLs of a kernel, up to the one that fails. */
 const perfectTrace = (
+  { lineage }: TestKernel,
   { platform }: CaseBody,
-  { layout }: Prediction,
+  { layout, outcome }: Prediction,
 ): BootRecord['seamcalls'] => {
   const call = (leaf: number, cpu = 0, rcx = 0n) => ({
     ...{ leaf, cpu, rcx, status: 0n, rdx: 0n, r8: 0n },
   })
   const firstOf = (own: number): number => platform.packageOf.indexOf(own)
-  return [
+  const all = [
     call(LEAF.SYS_INIT),
     ...platform.packageOf.map((_, cpu) => call(LEAF.SYS_LP_INIT, cpu)),
-    call(LEAF.SYS_RD),
+    call(lineage === 'v6' ? LEAF.SYS_INFO : LEAF.SYS_RD),
     call(LEAF.SYS_CONFIG),
     ...[...new Set(platform.packageOf)].map(own =>
       call(LEAF.SYS_KEY_CONFIG, firstOf(own)),
@@ -115,35 +189,58 @@ const perfectTrace = (
       call(LEAF.SYS_TDMR_INIT, 0, BigInt(start)),
     ),
   ]
+  const failing = all.findIndex(
+    ({ leaf }) => STAGE_OF_LEAF.get(leaf) === outcome?.stage,
+  )
+  if (outcome?.outcome !== 'failed') return all
+  const shutdown = platform.packageOf.map((_, cpu) =>
+    call(LEAF.SYS_LP_SHUTDOWN, cpu),
+  )
+  // Between SYS.INFO and SYS.CONFIG no SEAMCALL is made.
+  const done = failing < 0 ? all.findIndex(isConfig) : failing
+  return [
+    ...all.slice(0, done),
+    ...(failing < 0 ? [] : [{ ...all[failing]!, status: ERROR }]),
+    ...shutdown,
+  ]
 }
+
+const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
+  leaf === LEAF.SYS_CONFIG
+
+const UPSTREAM: TestKernel = { lineage: 'upstream', printsRegions: false }
 
 /** The record of a boot in which everything is as predicted. */
 export const perfectRecord = (
   body: CaseBody,
   editConsole: (lines: string[]) => string[] = lines => lines,
+  kernel: TestKernel = UPSTREAM,
 ): { prediction: Prediction; record: BootRecord } => {
-  const prediction = predictCase(body, { lineage: 'upstream' })
+  const prediction = predictCase(body, kernel)
   const reader = new ConsoleReader()
   reader.push(
     Buffer.from(
-      editConsole(perfectConsole(body, prediction))
+      editConsole(perfectConsole(kernel, body, prediction))
         .map(line => `${line}\n`)
         .join(''),
     ),
   )
   reader.end()
+  const seamcalls = perfectTrace(kernel, body, prediction)
   const record: BootRecord = {
     end: 'settled',
     facts: reader.facts(),
     cmdline: body.words.join(' '),
     effectiveCmdline: undefined,
     keyidReads: 1,
-    regionsAtBoot: [],
-    plugged: [],
+    regionsAtBoot: prediction.regionsAtBoot,
+    plugged: body.steps.flatMap(step =>
+      step.kind === 'plug' ? [{ name: step.dimm.name, status: 0 }] : [],
+    ),
     unmetFaults: [],
-    seamcalls: perfectTrace(body, prediction),
+    seamcalls,
     regions: prediction.layout.regions,
-    tdmrs: perfectTdmrs(prediction),
+    tdmrs: seamcalls.some(isConfig) ? perfectTdmrs(prediction) : undefined,
     stuck: [],
     timing: { total: 600, firstByte: 70 },
     consolePath: '/t/console.log',

@@ -147,3 +147,47 @@ t.test('an aborted boot rejects and leaves nothing', async t => {
   controller.abort(new Error('enough'))
   await t.rejects(boot, /enough/)
 })
+
+t.test('a bzImage boots, and is touched only once it is unpacked', async t => {
+  const signal = new AbortController().signal
+  await using workspace = Workspace.create()
+  const names = ['upstream-6.12', 'v6-6.1']
+  const kernels = await prepareKernels(
+    await Promise.all(names.map(loadRecipe)),
+    workspace,
+    () => undefined,
+    signal,
+  )
+  const { binary } = await findQemu()
+  const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  // A failure behind SYS.CONFIG needs the MOVDIR64B of 6.12 patched away.
+  const cells = [
+    {},
+    {
+      tdx: {
+        faults: [{ leaf: 'SYS.TDMR.INIT', status: '0x8000020000000001' }],
+      },
+    },
+  ]
+  for (const kernel of kernels.values()) {
+    for (const [i, cell] of cells.entries()) {
+      const record = await machine.boot(
+        {
+          kernel: { ...kernel, bootFile: kernel.built.bzImage! },
+          ...bodyOf(cell),
+          initramfs: kernel.initramfs,
+          directory: await workspace.directory(`${kernel.name}-${i}`),
+        },
+        signal,
+      )
+      t.ok(record.argv.includes(kernel.built.bzImage!))
+      t.equal(record.end, 'settled')
+      t.same(record.facts.incidents, [])
+      t.equal(
+        record.facts.tdx.outcome,
+        i === 0 ? 'initialized' : 'failed',
+        `${kernel.name}: ${record.facts.tdx.message ?? ''}`,
+      )
+    }
+  }
+})

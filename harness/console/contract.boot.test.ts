@@ -1,0 +1,72 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { buildKernel } from '../kernel/build.ts'
+import { loadRecipe, recipeNames } from '../kernel/recipe.ts'
+import { formatStrings } from '../testing/format-strings.ts'
+import { MESSAGES, TDX_PREFIX } from './catalogue.ts'
+
+/**
+ * The catalogue knows every message that the kernels of our recipes can print
+ * about TDX, word for word.
+ */
+
+const known = new Set(MESSAGES.map(({ prefix, format }) => prefix + format))
+
+/** `file:line: message` of what the catalogue does not know. */
+const unknownIn = (folder: string): { all: number; unknown: string[] } => {
+  const strings = readdirSync(folder)
+    .filter(name => name.endsWith('.c'))
+    .flatMap(name =>
+      formatStrings(readFileSync(join(folder, name), 'utf8')).map(found => ({
+        ...found,
+        place: `arch/x86/virt/vmx/tdx/${name}:${found.line}`,
+      })),
+    )
+  return {
+    all: strings.length,
+    unknown: strings
+      .filter(({ prefix, format }) => !known.has(prefix + format))
+      .map(({ place, prefix, format }) => `${place}: ${prefix}${format}`),
+  }
+}
+
+t.test('every TDX message of the kernels is in the catalogue', async t => {
+  for (const name of await recipeNames()) {
+    const { tdxSources } = await buildKernel(await loadRecipe(name), {
+      onProgress: () => undefined,
+    })
+    if (tdxSources === undefined) {
+      t.fail(`${name} was built without TDX host support`)
+      continue
+    }
+    const { all, unknown } = unknownIn(tdxSources)
+    t.ok(all >= 15, `${name}: ${all} messages`)
+    t.same(unknown, [], `${name}: unknown messages`)
+  }
+})
+
+t.test('a message nobody knows is named with file and line', async t => {
+  const folder = t.testdir({
+    'tdx.c': [
+      '#define pr_fmt(fmt)	"virt/tdx: " fmt',
+      '/* pr_err("not this") */',
+      'void f(void)',
+      '{',
+      '	pr_info("module initialized\\n"); // pr_err("nor this")',
+      '	pr_err_once("something "',
+      '		    "new: \\"%d\\"\\n", 1);',
+      '	pr_debug("quiet\\n");',
+      '}',
+    ].join('\n'),
+  })
+  t.same(unknownIn(folder), {
+    all: 2,
+    unknown: ['arch/x86/virt/vmx/tdx/tdx.c:6: virt/tdx: something new: "%d"'],
+  })
+  t.throws(() => formatStrings('pr_err(text);'), /line 1: the format is no/)
+})
+
+t.test('what the console looks for begins like the messages', async t => {
+  for (const { prefix } of MESSAGES) t.match(prefix, TDX_PREFIX)
+})

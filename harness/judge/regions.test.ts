@@ -1,0 +1,150 @@
+import t from 'tap'
+import { NODES, V6, judgedOn, replace } from '../testing/judged.ts'
+
+const UPSTREAM = { lineage: 'upstream', printsRegions: true } as const
+
+t.test(
+  'kernels that print their regions, and print the right ones',
+  async t => {
+    for (const kernel of [UPSTREAM, V6])
+      t.same(
+        judgedOn(kernel, NODES),
+        { verdict: 'pass', text: '' },
+        kernel.lineage,
+      )
+    const none = judgedOn(UPSTREAM, NODES, {}, lines =>
+      lines.filter(line => !line.includes('TDX memory region')),
+    )
+    t.equal(none.verdict, 'fail')
+    t.match(none.text, /^regions-printed: this kernel prints .* has none$/m)
+    const wrong = judgedOn(
+      UPSTREAM,
+      NODES,
+      {},
+      replace(
+        'TDX memory region: [mem 0x100000-',
+        'TDX memory region: [mem 0x1000-',
+      ),
+    )
+    t.match(
+      wrong.text,
+      /^regions-printed: .*region 0 differs: expected \[0x100000/m,
+    )
+    const lost = judgedOn(UPSTREAM, NODES, {}, lines => {
+      const at = lines.findIndex(line => line.includes('TDX memory region:'))
+      return lines.toSpliced(at, 1)
+    })
+    t.match(lost.text, /^regions-count: the kernel printed 3 .* and counts 4$/m)
+  },
+)
+
+t.test('the list right after boot', async t => {
+  const early = judgedOn(V6, NODES, { regionsAtBoot: [] })
+  t.equal(early.verdict, 'fail')
+  t.match(early.text, /^regions-boot: .*4 expected, 0 found/m)
+  const late = judgedOn(UPSTREAM, NODES, ({ regions }) => ({
+    regionsAtBoot: regions,
+  }))
+  t.match(late.text, /^regions-boot: .*0 expected, 4 found/m)
+  const never = judgedOn(V6, NODES, { regions: [] })
+  t.match(never.text, /^regions-memory: .*is empty$/m)
+})
+
+t.test('CMRs as the kernel read them', async t => {
+  const { text } = judgedOn(
+    V6,
+    NODES,
+    {},
+    replace(
+      'Kernel-checked-CMR : [0x100000000, ',
+      'Kernel-checked-CMR : [0x110000000, ',
+    ),
+  )
+  t.match(text, /^cmrs: .*CMR 1 differs: expected \[0x100000000/m)
+})
+
+const PLUG = {
+  ...NODES,
+  steps: [
+    'trigger',
+    { plug: { name: 'spare', memory: '1G' } },
+    { online: 'spare' },
+  ],
+}
+const BLOCKS = 'online: blocks=8 refused='
+
+t.test('DIMMs that are refused, and those that are taken', async t => {
+  t.same(judgedOn(UPSTREAM, PLUG), { verdict: 'pass', text: '' })
+  t.same(judgedOn(V6, PLUG), { verdict: 'pass', text: '' })
+  const taken = judgedOn(
+    UPSTREAM,
+    PLUG,
+    {},
+    replace(`${BLOCKS}8 errno=-1`, `${BLOCKS}0 errno=0`),
+  )
+  t.equal(taken.verdict, 'fail')
+  t.match(
+    taken.text,
+    /'spare' online: the model predicts every memory block refused \(-1\), found taken/,
+  )
+  const partly = judgedOn(
+    UPSTREAM,
+    PLUG,
+    {},
+    replace(`${BLOCKS}8 errno=-1`, `${BLOCKS}3 errno=-1`),
+  )
+  t.match(partly.text, /found 3 of 8 memory blocks refused \(-1\)/)
+  const other = judgedOn(V6, { ...PLUG, expect: { refused: ['spare'] } })
+  t.match(
+    other.text,
+    /online: expected every memory block refused \(-1\), found taken/,
+  )
+  const silent = judgedOn(UPSTREAM, PLUG, {}, lines =>
+    lines.filter(line => !line.includes(BLOCKS)),
+  )
+  t.match(silent.text, /found no report/)
+  const ignored = judgedOn(UPSTREAM, PLUG, { plugged: [] })
+  t.equal(ignored.verdict, 'invalid')
+  t.match(ignored.text, /^plug: DIMM 'spare': .* it said nothing$/m)
+  const failed = judgedOn(UPSTREAM, PLUG, {
+    plugged: [{ name: 'spare', status: 1 }],
+  })
+  t.match(failed.text, /it answered 1 \(_OST\)/)
+})
+
+t.test('where v6 failed, from the SEAMCALLs when it does not say', async t => {
+  const cell = {
+    ...{
+      machine: { memory: '2G' },
+      tdx: { faults: [{ leaf: 'SYS.CONFIG', status: '0xc0000a0000000000' }] },
+    },
+  }
+  const at = (stage: string) => ({
+    ...cell,
+    expect: { tdx: 'failed', stage, errno: -14 },
+  })
+  t.same(judgedOn(V6, at('sys-config')), { verdict: 'pass', text: '' })
+  t.match(
+    judgedOn(V6, at('key-config')).text,
+    /^outcome: TDX: expected failed at key-config \(-14\), found failed at sys-config \(-14\)/m,
+  )
+  const holes = { ...NODES.machine }
+  const many = Array.from({ length: 18 }, (_, i) => `4K$${1040 + 16 * i}M`)
+  const exhausted = (stage: string) => ({
+    machine: holes,
+    cmdline: { memmap: many },
+    expect: { tdx: 'failed', stage, errno: -14 },
+  })
+  t.same(judgedOn(V6, exhausted('reserved-areas')), {
+    ...{ verdict: 'pass', text: '' },
+  })
+  t.same(
+    judgedOn(V6, exhausted('pamt')),
+    { verdict: 'pass', text: '' },
+    'nothing tells them apart',
+  )
+  t.match(
+    judgedOn(V6, exhausted('sys-config')).text,
+    /found failed at tdmrs\|pamt\|reserved-areas \(-14\)/,
+  )
+})

@@ -1,0 +1,55 @@
+/** A printk() of a C source. */
+export interface FormatString {
+  /** From 1. */
+  readonly line: number
+  /** What pr_fmt() puts before it. */
+  readonly prefix: string
+  /** Without its last line feed. */
+  readonly format: string
+}
+
+/** Levels that are printed without being asked for: not pr_debug(). */
+const CALL =
+  /\bpr_(?:emerg|alert|crit|err|warn|notice|info)(?:_once|_ratelimited)?\s*\(\s*/g
+const LITERAL = /^"((?:[^"\\]|\\.)*)"\s*/
+const PR_FMT = /^#define\s+pr_fmt\(\w+\)\s+"((?:[^"\\]|\\.)*)"\s*\w+/m
+
+/** Comments become blanks: places stay the same. */
+const withoutComments = (source: string): string =>
+  source.replaceAll(/"(?:[^"\\\n]|\\.)*"|\/\*[^]*?\*\/|\/\/[^\n]*/g, text =>
+    text.startsWith('"') ? text : text.replaceAll(/[^\n]/g, ' '),
+  )
+
+const unescape = (text: string): string =>
+  text.replaceAll(/\\(.)/g, (_, char: string) =>
+    char === 'n' ? '\n' : char === 't' ? '\t' : char,
+  )
+
+/**
+ * The format strings of all pr_*() in a source file. Neighbouring literals are
+ * one string.
+ *
+ * @throws Error for a call whose format is no string literal
+ */
+export const formatStrings = (source: string): FormatString[] => {
+  const code = withoutComments(source)
+  const prefix = unescape(PR_FMT.exec(code)?.[1] ?? '')
+  return [...code.matchAll(CALL)].map(call => {
+    const line = code.slice(0, call.index).split('\n').length
+    let rest = code.slice(call.index + call[0].length)
+    let format = ''
+    let literals = 0
+    for (
+      let literal = LITERAL.exec(rest);
+      literal;
+      literal = LITERAL.exec(rest)
+    ) {
+      format += literal[1]!
+      rest = rest.slice(literal[0].length)
+      literals++
+    }
+    if (literals === 0)
+      throw new Error(`line ${line}: the format is no string literal`)
+    return { line, prefix, format: unescape(format).replace(/\n$/, '') }
+  })
+}
