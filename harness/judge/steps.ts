@@ -1,5 +1,5 @@
 import { ERRNO } from '../tdx/host.ts'
-import type { Check, Context, Reason } from './context.ts'
+import type { Check, Context, JudgedCase, Reason } from './context.ts'
 
 /** What came of the steps: DIMMs that were plugged and put online. */
 
@@ -30,7 +30,12 @@ interface Attempt {
   readonly text: string
 }
 
-const attempts = ({ item, record }: Context): Attempt[] =>
+const attempts = ({
+  item,
+  record,
+}: Pick<Context, 'record'> & {
+  readonly item: Pick<JudgedCase, 'steps'>
+}): Attempt[] =>
   item.steps.flatMap((step, i): Attempt[] => {
     if (step.kind !== 'online') return []
     const report = record.facts.steps.find(({ step: at }) => at === i)
@@ -48,6 +53,16 @@ const attempts = ({ item, record }: Context): Attempt[] =>
       },
     ]
   })
+
+/** What came of putting each DIMM online, in words. */
+export const onlineResults = (
+  item: Pick<JudgedCase, 'steps'>,
+  record: Context['record'],
+): { dimm: string; result: string }[] =>
+  attempts({ item, record }).map(({ name, refused, text }) => ({
+    dimm: name,
+    result: refused === true ? 'refused' : text,
+  }))
 
 const REFUSED = 'every memory block refused (-1)'
 

@@ -41,20 +41,28 @@ export const applyPatch = async (
   )
 }
 
-/** What `patch` said about the first failure, and the hunk it put aside. */
+/** What `patch` said about failures, and the first hunk it put aside. */
 const failingHunk = async (output: string, tree: string): Promise<string> => {
-  const lines = output.split('\n')
   const rejected = /saving rejects to file (.+\.rej)$/m.exec(output)?.[1]
-  const said = lines.filter(line =>
-    /FAILED|can't find file|malformed|Only garbage|Skipping|No file to patch|previously applied/.test(
-      line,
-    ),
-  )
-  if (rejected === undefined) return (said.length > 0 ? said : lines).join('\n')
+  if (rejected === undefined) {
+    const lines = output.trimEnd().split('\n')
+    const said = lines.filter(line => TELLING.test(line))
+    return (said.length > 0 ? said : lines).join('\n')
+  }
   const text = await readFile(join(tree, rejected), 'utf8').catch(() => '')
-  return [`${rejected.replace(/\.rej$/, '')}:`, ...said, firstHunk(text)].join(
-    '\n',
-  )
+  return [...failures(output), firstHunk(text)].join('\n')
+}
+
+const TELLING =
+  /^\|\+\+\+ |can't find file|malformed|Only garbage|Skipping|previously applied/
+
+/** `a.c: Hunk #1 FAILED at 7.`, one line a hunk. */
+const failures = (output: string): string[] => {
+  let file = ''
+  return output.split('\n').flatMap(line => {
+    file = /^patching file '?(.+?)'?$/.exec(line)?.[1] ?? file
+    return /FAILED at|previously applied/.test(line) ? [`${file}: ${line}`] : []
+  })
 }
 
 /** A .rej file is a diff that begins with its two file names. */

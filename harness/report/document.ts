@@ -3,6 +3,7 @@ import type { Verdict } from '../judge/context.ts'
 import { VERDICTS } from '../judge/context.ts'
 import type { Judgement } from '../judge/judge.ts'
 import { observe } from '../judge/observed.ts'
+import { onlineResults } from '../judge/steps.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import type { NodeRange } from '../memory/range.ts'
@@ -33,6 +34,7 @@ const common = (
     memory: null,
     atBoot: null,
   },
+  online: [],
   tdmrs: null,
   seamcalls: [],
   incidents: [],
@@ -73,6 +75,7 @@ export const judgedCase = (
       memory: record.regions?.map(rangeText) ?? null,
       atBoot: record.regionsAtBoot?.map(rangeText) ?? null,
     },
+    online: onlineResults(item, record),
     tdmrs: record.tdmrs?.map(tdmrText) ?? null,
     seamcalls: record.seamcalls.map(({ leaf, status, cpu }) => ({
       leaf,

@@ -17,14 +17,15 @@ const MARK: Readonly<
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
 /** What became of TDX, shortly. */
-const outcome = ({ tdx, regions }: CaseResult): string => {
+const outcome = ({ tdx, regions, online }: CaseResult): string => {
   if (!tdx) return ''
   const count = regions.memory?.length ?? regions.printed?.length
   const errno = tdx.errno === null ? '' : ` (${tdx.errno})`
   const stage = tdx.stage && tdx.stage !== 'done' ? ` at ${tdx.stage}` : ''
   const list =
     count === undefined ? '' : `, ${count} region${count === 1 ? '' : 's'}`
-  return `${tdx.outcome}${stage}${errno}${list}`
+  const dimms = online.map(({ dimm, result }) => `, ${dimm} ${result}`).join('')
+  return `${tdx.outcome}${stage}${errno}${list}${dimms}`
 }
 
 /** @param folder where the result document lies, for paths that can be opened */

@@ -71,6 +71,9 @@ export const caseSchema = z.strictObject({
       .nullable()
       .describe('the list in memory after the early initcalls'),
   }),
+  online: z
+    .array(z.strictObject({ dimm: z.string(), result: z.string() }))
+    .describe('what came of putting DIMMs online: taken, refused, or why not'),
   tdmrs: z
     .array(
       z.strictObject({
