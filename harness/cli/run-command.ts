@@ -67,11 +67,13 @@ export const runCommand = async (
       progress.building,
       signal,
     )
-    const [first] = kernels.values()
+    const prover = [...kernels.values()].find(
+      ({ programs }) => programs.trigger !== undefined,
+    )
     const choice = await chooseAccelerator(
       flags.accel,
       qemu,
-      first!,
+      prover,
       workspace,
       progress.step,
       signal,

@@ -4,6 +4,7 @@ import { hex } from '../base/units.ts'
 import { leafName } from '../tdx/leaves.ts'
 import type { Expectation } from '../scenario/case.ts'
 import type { Check, Context, Reason } from './context.ts'
+import { waitsForDimm } from './steps.ts'
 import { type Observed, describe, isAt, observe } from './observed.ts'
 
 /** How the boot ended, and what became of TDX. */
@@ -25,7 +26,7 @@ export const checkEnd: Check = ({ record, item, expect }) => {
       `the kernel reports a ${kind} (console line ${line}): ${text}`,
     ),
   )
-  if (trouble.length > 0) return trouble
+  if (trouble.length > 0 || waitsForDimm({ item, record })) return trouble
   return record.end === 'settled'
     ? checkSteps(record, item)
     : [fail('end', describeEnd(record))]

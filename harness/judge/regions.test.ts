@@ -105,7 +105,21 @@ t.test('DIMMs that are refused, and those that are taken', async t => {
   t.match(silent.text, /found no report/)
   const ignored = judgedOn(UPSTREAM, PLUG, { plugged: [] })
   t.equal(ignored.verdict, 'invalid')
-  t.match(ignored.text, /^plug: DIMM 'spare': .* it said nothing$/m)
+  t.match(
+    ignored.text,
+    /^plug: DIMM 'spare': .* it said nothing: is it built with/m,
+  )
+  const waiting = judgedOn(
+    UPSTREAM,
+    PLUG,
+    { end: 'silence', plugged: [] },
+    lines =>
+      lines.slice(
+        0,
+        lines.findIndex(line => line.includes(BLOCKS)),
+      ),
+  )
+  t.equal(waiting.verdict, 'invalid', 'and no hang')
   const failed = judgedOn(UPSTREAM, PLUG, {
     plugged: [{ name: 'spare', status: 1 }],
   })

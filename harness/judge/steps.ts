@@ -3,24 +3,44 @@ import type { Check, Context, JudgedCase, Reason } from './context.ts'
 
 /** What came of the steps: DIMMs that were plugged and put online. */
 
+/** DIMMs that init asked for and the kernel never answered for. */
+const unanswered = ({
+  item,
+  record,
+}: Pick<Context, 'item' | 'record'>): string[] =>
+  item.steps.flatMap((step, i) =>
+    step.kind === 'plug' &&
+    record.facts.steps.some(report => report.step === i) &&
+    !record.plugged.some(({ name }) => name === step.dimm.name)
+      ? [step.dimm.name]
+      : [],
+  )
+
+/** The guest did not hang: it waits for its kernel to deal with a DIMM. */
+export const waitsForDimm = (
+  context: Pick<Context, 'item' | 'record'>,
+): boolean =>
+  (context.record.end === 'silence' || context.record.end === 'deadline') &&
+  unanswered(context).length > 0
+
 /** A DIMM the kernel did not take was never hot-added: nothing is proven. */
-export const checkPlugged: Check = ({ item, record }) =>
-  record.end === 'settled'
-    ? item.steps.flatMap(step => {
-        if (step.kind !== 'plug') return []
-        const { name } = step.dimm
-        const status = record.plugged.find(dimm => dimm.name === name)?.status
-        if (status === 0) return []
-        const found =
-          status === undefined ? 'said nothing' : `answered ${status} (_OST)`
-        return [
-          {
-            ...{ kind: 'invalid', check: 'plug' },
-            message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
-          } satisfies Reason,
-        ]
-      })
-    : []
+export const checkPlugged: Check = context => {
+  const invalid = (name: string, found: string): Reason => ({
+    ...{ kind: 'invalid', check: 'plug' },
+    message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
+  })
+  return [
+    ...unanswered(context).map(name =>
+      invalid(
+        name,
+        'said nothing: is it built with CONFIG_ACPI_HOTPLUG_MEMORY?',
+      ),
+    ),
+    ...context.record.plugged.flatMap(({ name, status }) =>
+      status === 0 ? [] : [invalid(name, `answered ${status} (_OST)`)],
+    ),
+  ]
+}
 
 /** What the kernel did when a DIMM was put online. */
 interface Attempt {

@@ -29,11 +29,13 @@ const KVM = '/dev/kvm'
  * proves nothing: on some hosts it creates machines that never run Linux. So
  * the proof is the work itself, a small machine that initialises TDX; its
  * answer is kept until the host boots again.
+ *
+ * @param kernel one that can initialise TDX; without it nothing can be proven
  */
 export const chooseAccelerator = async (
   choice: AccelChoice,
   qemu: Qemu,
-  kernel: PreparedKernel,
+  kernel: PreparedKernel | undefined,
   workspace: Workspace,
   onStep: (text: string) => void,
   signal: AbortSignal,
@@ -50,7 +52,7 @@ export const chooseAccelerator = async (
 
 const kvmOrTcg = async (
   qemu: Qemu,
-  kernel: PreparedKernel,
+  kernel: PreparedKernel | undefined,
   workspace: Workspace,
   onStep: (text: string) => void,
   signal: AbortSignal,
@@ -62,6 +64,8 @@ const kvmOrTcg = async (
   }
   const known = await remembered(qemu)
   if (known) return known
+  if (!kernel)
+    return { accel: 'tcg', reason: 'no kernel of this run can prove KVM' }
   onStep(
     `find out whether KVM runs guests here, for ${PROOF_DEADLINE / 1000} s at most`,
   )
