@@ -114,28 +114,26 @@ const outcomeOf = (
   return { outcome, stage, errno }
 }
 
-/** The result of a case that the rig or the machine could not finish. */
-export const failedCase = (
+/**
+ * The result of a case that gave none: the rig or the machine failed
+ * (`error`), or it cannot be booted on its kernel (`skip`).
+ */
+export const unjudgedCase = (
   item: Case,
   prediction: Prediction,
   flags: readonly string[],
+  verdict: 'error' | 'skip',
   message: string,
 ): CaseResult => ({
   ...common(item, prediction, flags),
-  verdict: 'error',
-  reasons: [{ kind: 'error', check: 'machine', message }],
-})
-
-/** The result of a case that cannot be booted on its kernel. */
-export const skippedCase = (
-  item: Case,
-  prediction: Prediction,
-  flags: readonly string[],
-  message: string,
-): CaseResult => ({
-  ...common(item, prediction, flags),
-  verdict: 'skip',
-  reasons: [{ kind: 'skip', check: 'kernel', message }],
+  verdict,
+  reasons: [
+    {
+      kind: verdict,
+      check: verdict === 'error' ? 'machine' : 'kernel',
+      message,
+    },
+  ],
 })
 
 /** The document of a run. */

@@ -7,7 +7,7 @@ import type { Case } from '../scenario/case.ts'
 import { holds } from '../testing/property.ts'
 import { bodyOf, perfectRecord } from '../testing/records.ts'
 import {
-  failedCase,
+  unjudgedCase,
   judgedCase,
   resultDocument,
   shellQuote,
@@ -31,7 +31,7 @@ const passed = judgedCase(
   'cases/x/console.log',
   ['--kernel', 'kernel', '--accel', 'tcg'],
 )
-const broken = failedCase(item, prediction, [], 'QEMU is gone')
+const broken = unjudgedCase(item, prediction, [], 'error', 'QEMU is gone')
 const failing: CaseResult = {
   ...passed,
   verdict: 'fail',

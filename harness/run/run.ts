@@ -3,7 +3,7 @@ import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { judge } from '../judge/judge.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
-import { failedCase, judgedCase, skippedCase } from '../report/document.ts'
+import { judgedCase, unjudgedCase } from '../report/document.ts'
 import type { CaseResult } from '../report/schema.ts'
 import type { Case } from '../scenario/case.ts'
 import { type PreparedKernel, initramfsFor } from './kernels.ts'
@@ -64,10 +64,11 @@ const runCase = async (
   const prediction = predictCase(item, { lineage, kernelImage })
   const flags = [...kernelFlags(kernel), ...options.flags]
   if (!kernel.programs.trigger && needsTrigger(item))
-    return skippedCase(
+    return unjudgedCase(
       item,
       prediction,
       flags,
+      'skip',
       `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
     )
   try {
@@ -79,7 +80,7 @@ const runCase = async (
     const text = ours
       ? messageOf(error)
       : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-    return failedCase(item, prediction, flags, text)
+    return unjudgedCase(item, prediction, flags, 'error', text)
   }
 }
 
