@@ -77,6 +77,14 @@ t.test(
     t.match(cases[1]?.reasons[0]?.message, /no trigger module .* no Makefile/)
     t.match(cases[0]?.reproduce, `--kernel-build ${cwd}`)
     t.equal(cases[0]?.regions.printed?.length, 1, 'the list from boot')
+    const nothing = await runCli(
+      [
+        ...['run', 's.yaml', '--kernel-build', '.', ...TCG],
+        ...['--filter', 'trigger'],
+      ],
+      { cwd },
+    )
+    t.equal(nothing.code, 2, 'all skipped is no success')
   },
 )
 
@@ -99,7 +107,7 @@ t.test(
       [['run', 's.yaml', '--kernel-build', '.'], /expected an ELF64/],
       [
         ['run', 's.yaml', '--kernel-build', '.', '--kernel-build', '.'],
-        /is asked for twice/,
+        /'build-.*' is asked for twice/,
       ],
     ]
     for (const [args, message] of cases) {

@@ -17,7 +17,7 @@ export const predictCommand = async (
   const predictions = [...cells].map(([id, item]) => ({
     item: { ...item, id },
     on: {
-      v6: predictCase(item, { lineage: 'v6' }),
+      v6: predictCase(item, { lineage: 'v6', failsRegions: true }),
       upstream: predictCase(item, { lineage: 'upstream' }),
     },
   }))

@@ -11,7 +11,7 @@ import { projectRoot } from '../base/paths.ts'
 import {
   type FolderRecipe,
   type Recipe,
-  folderRecipe,
+  folderRecipes,
   loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
@@ -50,7 +50,7 @@ export const runCommand = async (
 ): Promise<number> => {
   const controller = onInterrupt()
   const { signal } = controller
-  const built = (flags.kernelBuild ?? []).map(folderRecipe)
+  const built = folderRecipes(flags.kernelBuild ?? [])
   const cases = await selectCases(paths, flags, built)
   // Whatever cannot be written must be known before anything is booted.
   if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
@@ -214,8 +214,10 @@ const kernelList = (
 ): ResultDocument['kernels'] =>
   [...kernels.values()].map(({ name, built }) => ({ name, key: built.key }))
 
-const exitCode = ({ interrupted, summary }: ResultDocument): number => {
+const exitCode = ({ interrupted, summary, cases }: ResultDocument): number => {
   if (interrupted) return INTERRUPTED
   if (summary.fail + summary.invalid > 0) return 1
+  // Nothing was booted: that is no success.
+  if (summary.skip > 0 && summary.skip === cases.length) return 2
   return summary.error > 0 ? 3 : 0
 }

@@ -17,13 +17,15 @@ export type Argument =
   | 'pamt-pages'
   | 'leaf'
   | 'status'
-  | 'tdmr-start'
-  | 'tdmr-end'
+  /** The TDMR or region that a failure names. */
+  | 'failed-start'
+  | 'failed-end'
   | 'region-start'
   /** The last byte, as the kernel prints ranges of memory. */
   | 'region-last'
   | 'region-node'
   | 'region-count'
+  | 'cmr-name'
   | 'cmr-start'
   | 'cmr-end'
   | 'none'
@@ -93,7 +95,7 @@ const V6_MESSAGES: readonly Row[] = [
   },
   {
     format: '%s : [0x%llx, 0x%llx)',
-    arguments: ['none', 'cmr-start', 'cmr-end'],
+    arguments: ['cmr-name', 'cmr-start', 'cmr-end'],
   },
   {
     format: 'Firmware bug: CMRs not in address ascending order.',
@@ -114,6 +116,7 @@ const V6_MESSAGES: readonly Row[] = [
     format: '[0x%llx, 0x%llx) is not fully convertible memory',
     outcome: 'failed',
     stage: 'sys-info',
+    arguments: ['failed-start', 'failed-end'],
   },
   {
     format: '%lu pages allocated for PAMT.',
@@ -186,7 +189,7 @@ const UPSTREAM_MESSAGES: readonly Row[] = [
       'initialization failed: TDMR [0x%llx, 0x%llx): reserved areas exhausted.',
     outcome: 'failed',
     stage: 'reserved-areas',
-    arguments: ['tdmr-start', 'tdmr-end'],
+    arguments: ['failed-start', 'failed-end'],
   },
   {
     format: '%lu KB allocated for PAMT',

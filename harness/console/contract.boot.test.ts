@@ -15,8 +15,8 @@ const known = new Set(MESSAGES.map(({ prefix, format }) => prefix + format))
 
 /** `file:line: message` of what the catalogue does not know. */
 const unknownIn = (folder: string): { all: number; unknown: string[] } => {
-  const strings = readdirSync(folder)
-    .filter(name => name.endsWith('.c'))
+  const strings = (readdirSync(folder, { recursive: true }) as string[])
+    .filter(name => /\.[ch]$/.test(name))
     .flatMap(name =>
       formatStrings(readFileSync(join(folder, name), 'utf8')).map(found => ({
         ...found,

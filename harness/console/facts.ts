@@ -27,6 +27,8 @@ export interface TriggerResult {
 export type StepReport =
   /** It waits for a DIMM to be plugged. */
   | { readonly step: number; readonly kind: 'plug' }
+  /** How many memory blocks the kernel made of the DIMM. */
+  | { readonly step: number; readonly kind: 'plugged'; readonly blocks: number }
   | {
       readonly step: number
       readonly kind: 'online'
@@ -46,10 +48,12 @@ export interface TdxFacts {
   /** Private KeyIDs `[start, end)`. */
   readonly keyids: readonly [number, number] | null
   readonly pamtKib: number | null
-  /** The TDMR a failure names. */
-  readonly failedTdmr: Range | null
+  /** The TDMR or region a failure names. */
+  readonly failedRange: Range | null
   /** The line that decided the outcome. */
   readonly message: string | null
+  /** The last line about TDX that the catalogue knows. */
+  readonly lastMessage: string | null
   readonly failedSeamcalls: readonly FailedSeamcall[]
   /** TDX memory regions; null when the kernel prints none. */
   readonly regions: readonly NodeRange[] | null
@@ -57,6 +61,8 @@ export interface TdxFacts {
   readonly regionCount: number | null
   /** CMRs as the kernel read them; null when it prints none. */
   readonly cmrs: readonly Range[] | null
+  /** What it calls them: `Kernel-checked-CMR`, or `BIOS-CMR` for bad ones. */
+  readonly cmrName: string | null
   /** TDX lines that the catalogue does not know. */
   readonly unknown: readonly string[]
 }

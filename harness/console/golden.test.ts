@@ -34,7 +34,7 @@ const header = ({
     ['ERRNO', tdx.errno],
     ['KEYIDS', tdx.keyids?.join(' ')],
     ['PAMT', tdx.pamtKib],
-    ['TDMR', tdx.failedTdmr && formatRange(tdx.failedTdmr)],
+    ['FAILED', tdx.failedRange && formatRange(tdx.failedRange)],
     ...tdx.failedSeamcalls.map(({ leaf, status }) => [
       'SEAMCALL',
       `${leaf} ${hex(status)}`,

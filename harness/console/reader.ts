@@ -143,9 +143,10 @@ export class ConsoleReader {
       match => (this.#trigger = triggerOf(match)),
     ],
     [
-      /^tdxrig: step (\d+) (?:plug|online: blocks=(\d+) refused=(\d+) errno=(-?\d+))$/,
+      /^tdxrig: step (\d+) (plug|plugged|online)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
       match => {
-        if (this.#steps.length < LIMIT) this.#steps.push(stepOf(match))
+        const step = stepOf(match)
+        if (step && this.#steps.length < LIMIT) this.#steps.push(step)
       },
     ],
     [/^tdxrig: steps done$/, () => (this.#stepsDone = true)],
@@ -191,13 +192,18 @@ const triggerOf = ([
   enable: enable === 'none' ? null : Number(enable),
 })
 
-const stepOf = ([, step, blocks, refused, errno]: Groups): StepReport =>
-  blocks === undefined
-    ? { step: Number(step), kind: 'plug' }
-    : {
-        step: Number(step),
-        kind: 'online',
-        blocks: Number(blocks),
-        refused: Number(refused),
-        errno: Number(errno),
+/** Undefined for a line that is not whole. */
+const stepOf = ([, number, kind, blocks, refused, errno]: Groups):
+  StepReport | undefined => {
+  const step = Number(number)
+  if (kind === 'plug' && blocks === undefined) return { step, kind }
+  if (blocks === undefined) return undefined
+  if (kind === 'plugged' && refused === undefined)
+    return { step, kind, blocks: Number(blocks) }
+  return kind === 'online' && refused !== undefined
+    ? {
+        ...{ step, kind, blocks: Number(blocks) },
+        ...{ refused: Number(refused), errno: Number(errno) },
       }
+    : undefined
+}

@@ -69,7 +69,7 @@ t.test('outcomes of TDX', async t => {
         outcome: 'failed',
         stage: 'reserved-areas',
         errno: -28,
-        failedTdmr: { start: 0, end: 0x80000000 },
+        failedRange: { start: 0, end: 0x80000000 },
         message: /reserved areas exhausted/,
       },
     ],

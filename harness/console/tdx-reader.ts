@@ -16,12 +16,14 @@ export class TdxReader {
     errno: null,
     keyids: null,
     pamtKib: null,
-    failedTdmr: null,
+    failedRange: null,
     message: null,
+    lastMessage: null,
     failedSeamcalls: [],
     regions: null,
     regionCount: null,
     cmrs: null,
+    cmrName: null,
     unknown: [],
   }
 
@@ -33,6 +35,7 @@ export class TdxReader {
       return
     }
     const { message, values } = known
+    this.#update({ lastMessage: record.text })
     const value = (name: Argument): string | undefined =>
       values[message.arguments?.indexOf(name) ?? -1]
     this.#readKeyids(value)
@@ -99,8 +102,8 @@ export class TdxReader {
     const pamt = value('pamt-kib')
     const pages = value('pamt-pages')
     const count = value('region-count')
-    const start = value('tdmr-start')
-    const end = value('tdmr-end')
+    const start = value('failed-start')
+    const end = value('failed-end')
     if (errno !== undefined) this.#update({ errno: Number(errno) })
     if (pamt !== undefined) this.#update({ pamtKib: Number(pamt) })
     if (pages !== undefined)
@@ -108,7 +111,7 @@ export class TdxReader {
     if (count !== undefined) this.#update({ regionCount: Number(count) })
     if (start !== undefined && end !== undefined)
       this.#update({
-        failedTdmr: { start: parseInt(start, 16), end: parseInt(end, 16) },
+        failedRange: { start: parseInt(start, 16), end: parseInt(end, 16) },
       })
   }
 
@@ -129,6 +132,7 @@ export class TdxReader {
     const base = value('cmr-start')
     if (base !== undefined && (cmrs?.length ?? 0) < KEPT)
       this.#update({
+        cmrName: value('cmr-name') ?? null,
         cmrs: [
           ...(cmrs ?? []),
           {

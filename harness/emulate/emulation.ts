@@ -210,12 +210,12 @@ export class Emulation {
   }
 
   /**
-   * The list is complete by the first SEAMCALL after the logical processors
-   * were initialised, and may be gone again after a failure.
+   * The list is complete at the latest by SYS.CONFIG: some kernels read
+   * metadata before they build it. It may be gone again after a failure.
    */
   async #lookAtRegions(cpu: number, leaf: number): Promise<void> {
     const { guest, kernel } = this.#options
-    if (this.#regions || kernel.memlist === undefined) return
+    if (this.#regions?.length || kernel.memlist === undefined) return
     if (BEFORE_THE_LIST.has(leaf)) return
     this.#regions = await readMemlist(guest, cpu, kernel.memlist)
   }

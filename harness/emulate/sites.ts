@@ -132,7 +132,7 @@ const RULES: readonly Rule[] = [
     // in kernels that insist on it.
     kind: 'apic-base-msr',
     symbols: ['tdx_init'],
-    elsewhere: /tdx/,
+    elsewhere: /tdx|keyid/,
     required: false,
     find: findMsrRead(0x1b),
   },

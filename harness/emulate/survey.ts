@@ -1,5 +1,5 @@
 import type { KernelImage } from '../kernel/elf.ts'
-import type { Lineage } from '../tdx/host.ts'
+import { LINEAGES, type Lineage } from '../tdx/host.ts'
 import { type Site, searchSites } from './sites.ts'
 import { type FeatureBit, findFeatureBit } from './x2apic.ts'
 
@@ -27,14 +27,34 @@ export interface Survey {
   /** The region list can be read from memory. */
   readonly hasMemlist: boolean
   readonly printsRegions: boolean
+  /** It takes tdx_fail_region=. */
+  readonly failsRegions: boolean
   /** It can be started as it is, without bzImage. */
   readonly pvh: boolean
 }
 
 /** Of our patches (harness/console/catalogue.ts). */
 const REGION_LINE = 'TDX memory region: [mem '
-/** Two blanks: v6, and no series before or after it. */
-const V6_LINE = 'Failed to initialize TDX module.  Shut it down.'
+/** Messages that together no other series has. */
+const MARKS: Readonly<Record<Lineage, readonly string[]>> = {
+  // Two blanks; and a list at boot that can fail.
+  v6: [
+    'Failed to initialize TDX module.  Shut it down.',
+    'Build TDX-usable memory regions failed. Disable TDX.',
+  ],
+  // Both in these words since 6.8; the series before printed fewer digits.
+  upstream: [
+    'BIOS enabled: private KeyID range',
+    'SEAMCALL (0x%016llx) failed: 0x%016llx',
+  ],
+}
+/** How a kernel of the series is made to initialise TDX. */
+const TRIGGERS: Readonly<Record<Lineage, TriggerKind>> = {
+  v6: 'tdx_enable',
+  upstream: 'tdx_cpu_enable, tdx_enable',
+}
+/** The boot parameter of our patch 5. */
+const FAIL_REGION = 'tdx_fail_region'
 
 /** Looks at everything the rig needs, and refuses nothing. */
 export const surveyImage = async (image: KernelImage): Promise<Survey> => {
@@ -48,6 +68,7 @@ export const surveyImage = async (image: KernelImage): Promise<Survey> => {
     x2apicBit: await findFeatureBit(image, sites),
     hasMemlist: image.symbol('tdx_memlist') !== undefined,
     printsRegions: await image.holds(REGION_LINE),
+    failsRegions: await image.holds(FAIL_REGION),
     pvh: image.symbol('pvh_start_xen') !== undefined,
   }
 }
@@ -69,18 +90,31 @@ const lineageOf = async (
   trigger: TriggerKind,
   release: string | undefined,
 ): Promise<Lineage | undefined> => {
-  if (trigger === 'tdx_cpu_enable, tdx_enable')
-    return isAfterUpstream(release) ? undefined : 'upstream'
-  return (await image.holds(V6_LINE)) ? 'v6' : undefined
+  for (const lineage of LINEAGES) {
+    if (TRIGGERS[lineage] !== trigger) continue
+    const found = await Promise.all(
+      MARKS[lineage].map(text => image.holds(text)),
+    )
+    if (found.every(Boolean))
+      return lineage === 'upstream' && isAfterUpstream(release)
+        ? undefined
+        : lineage
+  }
+  return undefined
 }
 
-/** linux_banner (init/version.c): `Linux version 6.12.117 (...`. */
-const releaseOf = async (image: KernelImage): Promise<string | undefined> => {
+/** linux_banner (init/version.c): `Linux version 6.12.117 (...) #1 SMP ...`. */
+export const bannerOf = async (
+  image: KernelImage,
+): Promise<string | undefined> => {
   const banner = image.symbol('linux_banner')
   if (!banner) return undefined
-  const text = Buffer.from(await image.bytesAt(banner.address, 256))
-  return /^Linux version (\S+)/.exec(text.toString('latin1'))?.[1]
+  const text = Buffer.from(await image.bytesAt(banner.address, 512))
+  return /^[^\0\n]*/.exec(text.toString('latin1'))?.[0]
 }
+
+const releaseOf = async (image: KernelImage): Promise<string | undefined> =>
+  /^Linux version (\S+)/.exec((await bannerOf(image)) ?? '')?.[1]
 
 /** 6.16 and later read metadata that the model does not have yet. */
 const isAfterUpstream = (release = ''): boolean => {

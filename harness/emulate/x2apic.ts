@@ -25,10 +25,44 @@ const X2APIC_ENABLE = 1n << 10n
 export const apicBase = (x2apic: boolean): bigint =>
   x2apic ? APIC_BASE | X2APIC_ENABLE : APIC_BASE
 
-/** test $imm8, mem8 names the byte; all other forms load the whole word. */
-const TEST_BYTE = 0xf6
-/** ModRM of a RIP-relative operand: mod 00, r/m 101. */
+/**
+ * Instructions with a RIP-relative operand (ModRM: mod 00, r/m 101) that test
+ * one bit of it in place. All others load the word to look at it later.
+ */
+const TESTS = [
+  // test $0x20, mem8: names the byte itself.
+  { opcode: [0xf6], modrm: 0x05, immediate: [MASK], byte: 0 },
+  // test $0x200000, mem32.
+  {
+    opcode: [0xf7],
+    modrm: 0x05,
+    immediate: [0, 0, MASK, 0],
+    byte: BYTE_IN_WORD,
+  },
+  // bt $21, mem32.
+  { opcode: [0x0f, 0xba], modrm: 0x25, immediate: [21], byte: BYTE_IN_WORD },
+] as const
+const DISPLACEMENT = 4
 const isRipRelative = (modrm: number): boolean => (modrm & 0xc7) === 0x05
+
+/** The operand of an instruction whose ModRM byte stands at an offset. */
+const operandAt = (
+  code: Buffer,
+  at: number,
+): { readonly length: number; readonly byte: number } => {
+  const rest = at + 1 + DISPLACEMENT
+  const test = TESTS.find(
+    ({ opcode, modrm, immediate }) =>
+      code[at] === modrm &&
+      opcode.every((byte, i) => code[at - opcode.length + i] === byte) &&
+      immediate.every((byte, i) => code[rest + i] === byte),
+  )
+  return {
+    length: 1 + DISPLACEMENT + (test?.immediate.length ?? 0),
+    byte: test?.byte ?? BYTE_IN_WORD,
+  }
+}
+
 /** Before the code for IA32_APIC_BASE the bit is tested, this far at most. */
 const SEARCH = 64
 
@@ -45,16 +79,14 @@ export const findFeatureBit = async (
   if (!site || !data) return undefined
   const start = site.address - BigInt(SEARCH)
   const code = Buffer.from(await image.bytesAt(start, SEARCH))
-  for (let at = code.length - 5; at > 0; at--) {
+  for (let at = code.length - 1 - DISPLACEMENT; at > 0; at--) {
     if (!isRipRelative(code[at]!)) continue
-    const isByte = code[at - 1] === TEST_BYTE
+    const { length, byte } = operandAt(code, at)
     // The displacement counts from the end of the instruction.
-    const next = start + BigInt(at + 5 + (isByte ? 1 : 0))
+    const next = start + BigInt(at + length)
     const target = next + BigInt(code.readInt32LE(at + 1))
     if (target < data.address || target >= data.address + data.size) continue
-    return isByte
-      ? { address: target, mask: MASK }
-      : { address: target + BigInt(BYTE_IN_WORD), mask: MASK }
+    return { address: target + BigInt(byte), mask: MASK }
   }
   return undefined
 }

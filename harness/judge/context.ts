@@ -32,7 +32,10 @@ export type JudgedCase = Pick<
 >
 
 /** What of a kernel matters to a judge. */
-export type JudgedKernel = Pick<BootableKernel, 'lineage' | 'printsRegions'>
+export type JudgedKernel = Pick<
+  BootableKernel,
+  'lineage' | 'printsRegions' | 'failsRegions'
+>
 
 /** All there is to judge a boot by. */
 export interface Context {

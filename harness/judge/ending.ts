@@ -168,16 +168,16 @@ const checkPrediction = (
       ),
     ]
   }
-  const { failedTdmr } = record.facts.tdx
-  if (!predicted.tdmr || !failedTdmr) return []
-  const expected = formatRange(predicted.tdmr)
-  const found = formatRange(failedTdmr)
+  const { failedRange } = record.facts.tdx
+  if (!predicted.range || !failedRange) return []
+  const expected = formatRange(predicted.range)
+  const found = formatRange(failedRange)
   return expected === found
     ? []
     : [
         fail(
           'prediction',
-          `the TDMR that fails: predicted ${expected}, the kernel names ${found}`,
+          `what fails: predicted ${expected}, the kernel names ${found}`,
           { expected, found },
         ),
       ]

@@ -95,7 +95,7 @@ t.test(
       ],
       [
         'list empty',
-        { regions: undefined },
+        { regions: [] },
         /^regions-memory: .*tdx_memlist in the kernel's memory is empty/m,
       ],
       [

@@ -32,10 +32,16 @@ import {
   checkExpectedRegions,
   checkMemoryRegions,
   checkPrintedRegions,
+  checkWitness,
 } from './regions.ts'
 import { checkOnline, checkPlugged } from './steps.ts'
 import { type Prediction, predictFrom } from './prediction.ts'
-import { checkSeamcalls, checkSequence, checkTrigger } from './seamcalls.ts'
+import {
+  checkSeamcalls,
+  checkSequence,
+  checkShutdown,
+  checkTrigger,
+} from './seamcalls.ts'
 
 /** The outcome of a case, with all that speaks against it. */
 export interface Judgement {
@@ -51,8 +57,16 @@ const CHECKS: readonly Check[] = [
   ...[checkFirmwareMap, checkUserMap, checkSrat, checkPlugged],
   ...[checkEnd, checkOutcome],
   ...[checkNodeRanges, checkMemoryRegions, checkPrintedRegions],
-  ...[checkExpectedRegions, checkCmrs, checkTdmrs, checkPamt, checkKeyids],
-  ...[checkSeamcalls, checkSequence, checkTrigger, checkOnline],
+  ...[
+    checkWitness,
+    checkExpectedRegions,
+    checkCmrs,
+    checkTdmrs,
+    checkPamt,
+    checkKeyids,
+  ],
+  ...[checkSeamcalls, checkSequence, checkShutdown],
+  ...[checkTrigger, checkOnline],
 ]
 
 /** What can be looked at when the kernel is meant to die on the way. */
@@ -121,7 +135,7 @@ const contextOf = (
       // Where the model does not follow, it does not know about PAMTs either.
       ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, true),
     },
-    kernel.lineage,
+    kernel,
   )
   return {
     ...common,

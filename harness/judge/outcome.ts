@@ -1,7 +1,6 @@
 import { MIB } from '../base/units.ts'
-import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Stage } from '../console/outcome.ts'
 import { STAGES, STAGE_OF_LEAF } from '../console/outcome.ts'
-import { parseCmdline } from '../memory/cmdline.ts'
 import type { Layout } from '../memory/predict.ts'
 import {
   type Range,
@@ -10,8 +9,6 @@ import {
   totalSize,
   union,
 } from '../memory/range.ts'
-import type { Case } from '../scenario/case.ts'
-import type { Step } from '../scenario/steps.ts'
 import { ERRNO, type HostKernel } from '../tdx/host.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import {
@@ -23,34 +20,17 @@ import {
 } from '../tdx/platform.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { status } from '../tdx/status.ts'
+import { earlyOutcome } from './early.ts'
+import {
+  type CaseInput,
+  type Ending,
+  type PredictedOutcome,
+  triggerAt,
+} from './predicted.ts'
 import { fewerCpus } from './seamcalls.ts'
-
-/** How TDX must end on a boot. */
-export interface PredictedOutcome {
-  readonly outcome: Outcome
-  readonly stage: Stage | null
-  readonly errno: number | null
-  /** The TDMR the kernel's message names. */
-  readonly tdmr?: Range | undefined
-  /** Why, in one sentence. */
-  readonly why: string
-}
-
-/** How TDX must end, or why that is not known. */
-export interface Ending {
-  readonly outcome: PredictedOutcome | undefined
-  /** Why {@link outcome} is undefined. */
-  readonly open: string | undefined
-}
 
 /** Below this a boot runs out of memory before it comes to TDX. */
 const TOO_LITTLE = 128 * MIB
-
-export type CaseInput = Pick<Case, 'machine' | 'platform' | 'words' | 'steps'>
-
-/** Position of the trigger among the steps; -1 when there is none. */
-export const triggerAt = (steps: readonly Step[]): number =>
-  steps.findIndex(({ kind }) => kind === 'trigger')
 
 /**
  * The first step of the initialisation that must fail, in the order of the
@@ -60,6 +40,7 @@ export const predictOutcome = (
   item: CaseInput,
   layout: Layout,
   host: HostKernel,
+  failsRegions: boolean,
 ): Ending => {
   if (layout.invalidMap)
     return {
@@ -71,9 +52,10 @@ export const predictOutcome = (
       outcome: undefined,
       open: 'a kernel needs more memory than this to boot',
     }
-  const early = earlyOutcome(item, layout, host)
+  const early = earlyOutcome(item, layout, host, failsRegions)
   if (early) return { outcome: early, open: undefined }
   const failures = [
+    ...hotAddedFailures(item, host),
     ...platformFailures(item, host),
     ...faultFailures(item, host),
     ...convertibleFailures(item, layout, host),
@@ -114,56 +96,12 @@ type Failure =
 
 const order = (stage: Stage): number => STAGES.indexOf(stage)
 
-const early = (
-  outcome: Outcome,
-  stage: Stage | null,
-  why: string,
-): PredictedOutcome => ({ outcome, stage, errno: null, why })
-
-/** What tdx_init() decides at boot, before anything is tried. */
-const earlyOutcome = (
-  { platform, words, steps }: CaseInput,
-  { regions }: Layout,
-  { needsX2apic, listBuilt }: HostKernel,
-): PredictedOutcome | undefined => {
-  const { tdx } = platform.keyids
-  if (tdx === 0)
-    return early(
-      ...(['absent', null] as const),
-      'MSR 0x87 announces no private KeyID: tdx_init() returns silently',
-    )
-  if (tdx < 2)
-    return early(
-      ...(['disabled', 'checks'] as const),
-      'one private KeyID is the global one: none is left for guests',
-    )
-  if (needsX2apic && !platform.x2apic)
-    return early('disabled', 'checks', 'the CPUs do not use x2APIC')
-  const failing = failingRegion(words)
-  if (listBuilt === 'at boot' && failing > 0 && failing <= regions.length)
-    return early(
-      ...(['disabled', 'regions'] as const),
-      `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
-    )
-  if (triggerAt(steps) < 0)
-    return early('unfinished', 'detect', 'nobody initialises the TDX module')
-  return undefined
-}
-
-/** The boot parameter of our patch 5 for 6.1; 0: no region fails. */
-const failingRegion = (words: readonly string[]): number =>
-  Number(
-    parseCmdline(words.join(' ')).findLast(
-      ({ name }) => name === 'tdx_fail_region',
-    )?.value ?? 0,
-  )
-
 const failure = (
   stage: Stage,
   errno: number | null,
   why: string,
-  tdmr?: Range,
-): Failure => ({ stage, errno, why, tdmr })
+  range?: Range,
+): Failure => ({ stage, errno, why, range })
 
 /** RDRAND_RETRY_LOOPS: sc_retry() tries this often when entropy is short. */
 const ENTROPY_TRIES = 10
@@ -264,6 +202,24 @@ const tdmrFailures = ({ tdmrOutcome }: Layout): Failure[] => {
 }
 
 /**
+ * alloc_contig_pages() takes any online memory, also what is in no CMR and not
+ * in a list that was built before it came.
+ */
+const hotAddedFailures = (
+  { steps }: CaseInput,
+  { listBuilt }: HostKernel,
+): Failure[] =>
+  listBuilt === 'at boot' &&
+  steps.slice(0, triggerAt(steps)).some(({ kind }) => kind === 'online')
+    ? [
+        {
+          stage: 'sys-config',
+          open: 'PAMTs may be allocated from memory that was hot-added',
+        },
+      ]
+    : []
+
+/**
  * Every region must lie in convertible memory: the kernel looks itself, where
  * two CMRs that touch are two, or TDH.SYS.CONFIG does, where they are one.
  */
@@ -279,6 +235,6 @@ const convertibleFailures = (
   if (!outside) return []
   const why = `region ${formatNodeRange(outside)} is not in one CMR`
   return checksCmrs
-    ? [failure('sys-info', ERRNO.EINVAL, why)]
+    ? [failure('sys-info', ERRNO.EINVAL, why, outside)]
     : [failure('sys-config', ERRNO.EIO, why)]
 }

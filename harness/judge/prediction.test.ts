@@ -7,7 +7,10 @@ const outcomeOf = (
   cell: object,
   lineage: Lineage | undefined = 'upstream',
 ): object => {
-  const { outcome, open } = predictCase(bodyOf(cell), { lineage })
+  const { outcome, open } = predictCase(bodyOf(cell), {
+    lineage,
+    failsRegions: true,
+  })
   return outcome ?? { open }
 }
 const NO_ENTROPY = '0x8000020300000000'
@@ -183,7 +186,9 @@ t.test('memory that is plugged, by series and by step', async t => {
       online: taken,
       regionsAtBoot,
     } = predict(steps, 'v6')
-    t.match(outcome, { outcome: 'initialized' })
+    // PAMTs may come from memory that was online before.
+    if (steps[2] === 'trigger') t.equal(outcome, undefined)
+    else t.match(outcome, { outcome: 'initialized' })
     t.same(taken, [{ name: 'd', refused: false }])
     t.same(regionsAtBoot, layout.regions)
     t.equal(layout.regions.at(-1)?.end, 0x180000000)

@@ -9,13 +9,13 @@ import { type NodeRange, type Range, contains } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { HOST_KERNELS, type HostKernel, type Lineage } from '../tdx/host.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { predictOutcome } from './outcome.ts'
 import {
   type CaseInput,
   type Ending,
   type PredictedOutcome,
-  predictOutcome,
   triggerAt,
-} from './outcome.ts'
+} from './predicted.ts'
 
 /** Whether the memory of a DIMM can be put online. */
 export interface PredictedOnline {
@@ -37,6 +37,8 @@ export interface Prediction extends Ending {
 export interface PredictionOptions {
   /** Undefined: a series we do not know; the outcome stays open. */
   readonly lineage: Lineage | undefined
+  /** It takes tdx_fail_region=. */
+  readonly failsRegions?: boolean
   /** Where the kernel lies; matters when memmap= touches it. */
   readonly kernelImage?: Range | undefined
 }
@@ -44,19 +46,19 @@ export interface PredictionOptions {
 /** Predicts layout and outcome from the asked machine and cmdline alone. */
 export const predictCase = (
   item: CaseInput,
-  { lineage, kernelImage }: PredictionOptions,
+  options: PredictionOptions,
 ): Prediction => {
   const { memory, packages, nodeCpus } = item.machine
   const layout = predictLayout(
     {
       e820: q35FirmwareMap(memory, packages),
       srat: q35Srat(memory, nodeCpus),
-      kernelImage,
+      kernelImage: options.kernelImage,
     },
     item.words.join(' '),
     MODULE_LIMITS,
   )
-  return predictFrom(item, layout, lineage)
+  return predictFrom(item, layout, options)
 }
 
 /**
@@ -67,7 +69,7 @@ export const predictCase = (
 export const predictFrom = (
   item: CaseInput,
   boot: Layout,
-  lineage: Lineage | undefined,
+  { lineage, failsRegions = false }: PredictionOptions,
 ): Prediction => {
   if (lineage === undefined)
     return {
@@ -77,7 +79,7 @@ export const predictFrom = (
     }
   const host = HOST_KERNELS[lineage]
   const layout = withHotAdded(item, boot, host)
-  const ending = predictOutcome(item, layout, host)
+  const ending = predictOutcome(item, layout, host, failsRegions)
   const { outcome } = ending
   return {
     ...{ layout, ...ending },

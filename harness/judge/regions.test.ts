@@ -1,7 +1,8 @@
 import t from 'tap'
-import { NODES, V6, judgedOn, replace } from '../testing/judged.ts'
+import { LEAF } from '../tdx/leaves.ts'
+import { KERNEL, NODES, V6, judgedOn, replace } from '../testing/judged.ts'
 
-const UPSTREAM = { lineage: 'upstream', printsRegions: true } as const
+const UPSTREAM = { ...KERNEL, printsRegions: true }
 
 t.test(
   'kernels that print their regions, and print the right ones',
@@ -46,11 +47,24 @@ t.test('the list right after boot', async t => {
     regionsAtBoot: regions,
   }))
   t.match(late.text, /^regions-boot: .*0 expected, 4 found/m)
+  const unseen = judgedOn(KERNEL, NODES, {
+    ...{ regions: undefined, regionsAtBoot: undefined },
+  })
+  t.equal(unseen.verdict, 'invalid')
+  t.match(unseen.text, /^regions: nothing shows the region list/m)
   const never = judgedOn(V6, NODES, { regions: [] })
   t.match(never.text, /^regions-memory: .*is empty$/m)
 })
 
 t.test('CMRs as the kernel read them', async t => {
+  const none = judgedOn(V6, NODES, {}, lines =>
+    lines.filter(line => !line.includes('-CMR :')),
+  )
+  t.match(none.text, /^cmrs: the kernel read the CMRs, and printed none$/m)
+  const bad = judgedOn(V6, NODES, {}, lines =>
+    lines.map(line => line.replace('Kernel-checked-CMR', 'BIOS-CMR')),
+  )
+  t.match(bad.text, /^cmrs: .*in order, and the kernel calls them BIOS-CMR$/m)
   const { text } = judgedOn(
     V6,
     NODES,
@@ -103,6 +117,14 @@ t.test('DIMMs that are refused, and those that are taken', async t => {
     lines.filter(line => !line.includes(BLOCKS)),
   )
   t.match(silent.text, /found no report/)
+  const nothing = judgedOn(
+    UPSTREAM,
+    PLUG,
+    {},
+    replace('plugged: blocks=8', 'plugged: blocks=0'),
+  )
+  t.equal(nothing.verdict, 'invalid', 'the kernel only said that it looked')
+  t.match(nothing.text, /^plug: DIMM 'spare': .* made no memory block of it/m)
   const ignored = judgedOn(UPSTREAM, PLUG, { plugged: [] })
   t.equal(ignored.verdict, 'invalid')
   t.match(
@@ -116,7 +138,7 @@ t.test('DIMMs that are refused, and those that are taken', async t => {
     lines =>
       lines.slice(
         0,
-        lines.findIndex(line => line.includes(BLOCKS)),
+        lines.findIndex(line => line.includes('plugged:')),
       ),
   )
   t.equal(waiting.verdict, 'invalid', 'and no hang')
@@ -141,6 +163,30 @@ t.test('where v6 failed, from the SEAMCALLs when it does not say', async t => {
   t.match(
     judgedOn(V6, at('key-config')).text,
     /^outcome: TDX: expected failed at key-config \(-14\), found failed at sys-config \(-14\)/m,
+  )
+  const running = judgedOn(V6, at('sys-config'), ({ seamcalls }) => ({
+    seamcalls: seamcalls.filter(
+      ({ leaf, cpu }) => leaf !== LEAF.SYS_LP_SHUTDOWN || cpu === 0,
+    ),
+  }))
+  t.match(running.text, /^shutdown: .*LP\.SHUTDOWN on CPU 1 never succeeded$/m)
+  const outside = {
+    machine: { memory: '2G' },
+    tdx: { cmrs: [{ start: '1M', end: '1G' }] },
+    expect: { tdx: 'failed', stage: 'sys-info', errno: -14 },
+  }
+  const named = (range: string) =>
+    judgedOn(V6, outside, {}, lines =>
+      lines.flatMap(line =>
+        line.startsWith('tdx: Failed')
+          ? [`tdx: ${range} is not fully convertible memory`, line]
+          : [line],
+      ),
+    )
+  t.same(named('[0x100000, 0x7ffe0000)'), { verdict: 'pass', text: '' })
+  t.match(
+    named('[0x100000, 0x40000000)').text,
+    /^prediction: what fails: predicted \[0x100000, 0x7ffe0000\), the kernel names/m,
   )
   const holes = { ...NODES.machine }
   const many = Array.from({ length: 18 }, (_, i) => `4K$${1040 + 16 * i}M`)

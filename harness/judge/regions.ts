@@ -41,7 +41,6 @@ const usedList = ({ seamcalls }: BootRecord): boolean =>
 /** The list in the kernel's memory, when it is used and right after boot. */
 export const checkMemoryRegions: Check = ({ layout, record, prediction }) => {
   const { regions, regionsAtBoot } = record
-  const empty = regions?.length === 0 || !regions
   return [
     ...(regionsAtBoot && prediction.regionsAtBoot
       ? compare(
@@ -51,7 +50,7 @@ export const checkMemoryRegions: Check = ({ layout, record, prediction }) => {
           regionsAtBoot,
         )
       : []),
-    ...(usedList(record) && empty
+    ...(usedList(record) && regions?.length === 0
       ? [
           fail(
             'regions-memory',
@@ -59,7 +58,7 @@ export const checkMemoryRegions: Check = ({ layout, record, prediction }) => {
           ),
         ]
       : []),
-    ...(regions && !empty
+    ...(regions && regions.length > 0
       ? compare(
           'regions-memory',
           "TDX memory regions in the kernel's memory, against the prediction",
@@ -68,6 +67,22 @@ export const checkMemoryRegions: Check = ({ layout, record, prediction }) => {
         )
       : []),
   ]
+}
+
+/** Somebody must have seen a list that was built. */
+export const checkWitness: Check = context => {
+  const { regions, regionsAtBoot, facts } = context.record
+  const early = usedList(context.record) ? undefined : regionsAtBoot
+  if (facts.tdx.regions ?? regions ?? early) return []
+  return listWasBuilt(context)
+    ? [
+        {
+          ...{ kind: 'invalid', check: 'regions' },
+          message:
+            'nothing shows the region list: the kernel prints none, and has no symbol tdx_memlist to read it by',
+        },
+      ]
+    : []
 }
 
 /** What the kernel printed, if it is one that prints. */
@@ -118,15 +133,31 @@ export const checkExpectedRegions: Check = ({ expect, record }) =>
       )
     : []
 
+/** What the v6 series calls CMRs that it found to be in order. */
+const CHECKED = 'Kernel-checked-CMR'
+
 /** CMRs the kernel read with SYS.INFO are those of the platform. */
-export const checkCmrs: Check = ({ item, record }) => {
-  const { cmrs } = record.facts.tdx
-  return cmrs
-    ? differing(
-        'fail',
+export const checkCmrs: Check = ({ item, record, kernel }) => {
+  const { cmrs, cmrName } = record.facts.tdx
+  const read = record.seamcalls.some(
+    ({ leaf, status }) => leaf === LEAF.SYS_INFO && status === 0n,
+  )
+  if (cmrs === null)
+    return kernel.lineage === 'v6' && read
+      ? [fail('cmrs', 'the kernel read the CMRs, and printed none')]
+      : []
+  // The module refuses a table that is not in order before a kernel sees it.
+  if (cmrName !== CHECKED)
+    return [
+      fail(
         'cmrs',
-        'convertible memory the kernel printed',
-        firstDifference('CMR', item.platform.cmrs, cmrs, formatRange),
-      )
-    : []
+        `the platform's CMRs are in order, and the kernel calls them ${cmrName ?? 'nothing'}`,
+      ),
+    ]
+  return differing(
+    'fail',
+    'cmrs',
+    'convertible memory the kernel printed',
+    firstDifference('CMR', item.platform.cmrs, cmrs, formatRange),
+  )
 }

@@ -54,6 +54,21 @@ export const checkSeamcalls: Check = ({ record, kernel }) => {
   ]
 }
 
+/** A kernel that says it shut the module down did so on every CPU. */
+export const checkShutdown: Check = ({ item, record }) => {
+  const says = /Shut it down\.$/.test(record.facts.tdx.lastMessage ?? '')
+  if (!says) return []
+  const done = cpusOf(record.seamcalls, LEAF.SYS_LP_SHUTDOWN)
+  return [...item.platform.packageOf.keys()]
+    .filter(cpu => !done.includes(cpu))
+    .map(cpu =>
+      fail(
+        'shutdown',
+        `the kernel says that it shut the module down, but TDH.SYS.LP.SHUTDOWN on CPU ${cpu} never succeeded`,
+      ),
+    )
+}
+
 /** An initialisation is complete only when every part of it was done. */
 export const checkSequence: Check = ({ item, record, layout }) => {
   if (record.facts.tdx.outcome !== 'initialized') return []

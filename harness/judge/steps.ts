@@ -1,46 +1,55 @@
+import type { StepReport } from '../console/facts.ts'
 import { ERRNO } from '../tdx/host.ts'
 import type { Check, Context, JudgedCase, Reason } from './context.ts'
 
 /** What came of the steps: DIMMs that were plugged and put online. */
 
-/** DIMMs that init asked for and the kernel never answered for. */
-const unanswered = ({
-  item,
-  record,
-}: Pick<Context, 'item' | 'record'>): string[] =>
-  item.steps.flatMap((step, i) =>
-    step.kind === 'plug' &&
-    record.facts.steps.some(report => report.step === i) &&
-    !record.plugged.some(({ name }) => name === step.dimm.name)
-      ? [step.dimm.name]
-      : [],
+/** What init said about a step. */
+const reportOf = (
+  record: Context['record'],
+  step: number,
+  kind: StepReport['kind'],
+): StepReport | undefined =>
+  record.facts.steps.find(
+    report => report.step === step && report.kind === kind,
   )
 
 /** The guest did not hang: it waits for its kernel to deal with a DIMM. */
-export const waitsForDimm = (
-  context: Pick<Context, 'item' | 'record'>,
-): boolean =>
-  (context.record.end === 'silence' || context.record.end === 'deadline') &&
-  unanswered(context).length > 0
+export const waitsForDimm = ({
+  item,
+  record,
+}: Pick<Context, 'item' | 'record'>): boolean =>
+  (record.end === 'silence' || record.end === 'deadline') &&
+  item.steps.some(
+    (_, i) => reportOf(record, i, 'plug') && !reportOf(record, i, 'plugged'),
+  )
 
-/** A DIMM the kernel did not take was never hot-added: nothing is proven. */
-export const checkPlugged: Check = context => {
-  const invalid = (name: string, found: string): Reason => ({
-    ...{ kind: 'invalid', check: 'plug' },
-    message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
+/**
+ * A DIMM the kernel did not take was never hot-added: nothing is proven. The
+ * kernel's answer to the firmware (_OST) says only that it looked: memory that
+ * was added has memory blocks.
+ */
+export const checkPlugged: Check = ({ item, record }) =>
+  item.steps.flatMap((step, i) => {
+    if (step.kind !== 'plug' || !reportOf(record, i, 'plug')) return []
+    const { name } = step.dimm
+    const status = record.plugged.find(dimm => dimm.name === name)?.status
+    const report = reportOf(record, i, 'plugged')
+    if (status === 0 && report?.kind === 'plugged' && report.blocks > 0)
+      return []
+    const found =
+      status === undefined
+        ? 'said nothing: is it built with CONFIG_ACPI_HOTPLUG_MEMORY?'
+        : status === 0
+          ? 'made no memory block of it: see its console'
+          : `answered ${status} (_OST)`
+    return [
+      {
+        ...{ kind: 'invalid', check: 'plug' },
+        message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
+      } satisfies Reason,
+    ]
   })
-  return [
-    ...unanswered(context).map(name =>
-      invalid(
-        name,
-        'said nothing: is it built with CONFIG_ACPI_HOTPLUG_MEMORY?',
-      ),
-    ),
-    ...context.record.plugged.flatMap(({ name, status }) =>
-      status === 0 ? [] : [invalid(name, `answered ${status} (_OST)`)],
-    ),
-  ]
-}
 
 /** What the kernel did when a DIMM was put online. */
 interface Attempt {
@@ -58,7 +67,7 @@ const attempts = ({
 }): Attempt[] =>
   item.steps.flatMap((step, i): Attempt[] => {
     if (step.kind !== 'online') return []
-    const report = record.facts.steps.find(({ step: at }) => at === i)
+    const report = reportOf(record, i, 'online')
     const { name } = step.dimm
     if (report?.kind !== 'online')
       return [{ name, refused: undefined, text: 'no report' }]

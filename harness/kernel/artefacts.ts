@@ -8,7 +8,10 @@ import type { BuildLog } from './make.ts'
 export interface CacheEntry {
   readonly name: string
   readonly key: string
+  /** Undefined: it must be built. */
   readonly find: () => Promise<BuiltKernel | undefined>
+  /** What is there after it was built. */
+  readonly load: () => Promise<BuiltKernel | undefined>
   /** Puts everything into `result`; `work` is a folder to build in. */
   readonly fill: (result: string, work: string, log: BuildLog) => Promise<void>
 }
@@ -21,12 +24,14 @@ const MODULE = 'tdxrig_trigger.ko'
  *
  * @param objects the folder the kernel was built in
  * @param work an empty folder to build in
+ * @param options of make: with what the kernel was built
  */
 export const buildTrigger = async (
   objects: string,
   work: string,
   result: string,
   log: BuildLog,
+  options: readonly string[] = [],
 ): Promise<void> => {
   await cp(join(projectRoot(), 'images', 'trigger'), work, { recursive: true })
   // A tree whose modules were not built has the symbols of the kernel only.
@@ -37,7 +42,7 @@ export const buildTrigger = async (
       ? [`KBUILD_EXTRA_SYMBOLS=${exported}`]
       : []
   await log.make('compile the trigger module', objects, [
-    ...[`M=${work}`, ...extra],
+    ...[`M=${work}`, ...options, ...extra],
     'modules',
   ])
   await cp(join(work, MODULE), result)

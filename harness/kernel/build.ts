@@ -43,7 +43,7 @@ export const buildKernel = async (
   recipe: Recipe,
   { onProgress, signal }: BuildOptions,
 ): Promise<BuiltKernel> => {
-  const { name, key, find, fill } = await entryOf(recipe)
+  const { name, key, find, load, fill } = await entryOf(recipe)
   const directory = kernelDirectory(name, key)
   const build = async (): Promise<BuiltKernel> => {
     const cached = await find()
@@ -52,7 +52,7 @@ export const buildKernel = async (
     const logPath = join(logsRoot(), `${name}-${key.slice(0, 16)}.log`)
     await writeFile(logPath, '')
     await fillEntry(directory, new BuildLog(logPath, onProgress, signal), fill)
-    const built = await find()
+    const built = await load()
     if (!built) throw new TypeError(`${directory} is not what was built`)
     return built
   }
@@ -71,7 +71,7 @@ export const buildKernel = async (
 /** The kernel of a recipe, if it is in the cache. */
 export const findKernel = async (
   recipe: Recipe,
-): Promise<BuiltKernel | undefined> => (await entryOf(recipe)).find()
+): Promise<BuiltKernel | undefined> => (await entryOf(recipe)).load()
 
 const entryOf = async (recipe: Recipe): Promise<CacheEntry> => {
   if (recipe.kind === 'folder') return folderEntry(recipe)
@@ -80,6 +80,7 @@ const entryOf = async (recipe: Recipe): Promise<CacheEntry> => {
   return {
     ...{ name, key },
     find: () => cachedKernel(name, key),
+    load: () => cachedKernel(name, key),
     fill: (result, work, log) => buildFromSource(recipe, result, work, log),
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { access, readFile, readdir, stat, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
@@ -9,7 +9,7 @@ import type { SourceRecipe } from './recipe.ts'
 import { sourceKey } from './source.ts'
 
 /** Raise when the way of building changes what comes out. */
-const FORMAT = 4
+const FORMAT = 5
 
 /** A kernel and what the rig built for it. Paths; undefined: there is none. */
 export interface BuiltKernel {
@@ -145,11 +145,26 @@ export const kernelKey = async (recipe: SourceRecipe): Promise<string> =>
     patches: recipe.patches.map(({ text }) => text),
   })
 
-/** The same for a kernel that was built elsewhere: the image stands for it. */
-export const folderKey = async (vmlinux: string): Promise<string> =>
-  keyOf({ vmlinux: await memoized(vmlinux, 'sha256', sha256OfFile) })
+/**
+ * The same for a kernel that was built elsewhere: the image, and what a module
+ * is built from.
+ *
+ * @param files those that exist
+ */
+export const folderKey = async (files: readonly string[]): Promise<string> =>
+  keyOf({
+    files: await Promise.all(
+      files.map(async path => [
+        basename(path),
+        await memoized(path, 'sha256', sha256OfFile),
+      ]),
+    ),
+  })
 
-/** Versions of compiler and linker, as they print them. */
+/**
+ * Versions of compiler and linker, as they print them. Asked anew each time:
+ * what is called gcc may be a wrapper that never changes.
+ */
 export const toolchain = (): Promise<string[]> =>
   Promise.all(
     ['gcc', 'ld'].map(async tool => {
@@ -159,9 +174,7 @@ export const toolchain = (): Promise<string[]> =>
           'NO_TOOLCHAIN',
           `expected ${tool} in PATH, found none: run ./scripts/setup`,
         )
-      return memoized(path, 'version', async real => {
-        const { stdout } = await execa(real, ['--version'])
-        return stdout.split('\n')[0]!
-      })
+      const { stdout } = await execa(path, ['--version'])
+      return stdout.split('\n')[0]!
     }),
   )

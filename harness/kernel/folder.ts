@@ -14,6 +14,9 @@ const PLACES = {
   config: ['.config', 'config'],
 } as const
 
+/** What a kernel exports to modules. */
+const SYMVERS = ['Module.symvers', 'vmlinux.symvers']
+
 /** A kernel in somebody's build folder: nothing is written there. */
 export const folderEntry = async ({
   name,
@@ -32,10 +35,21 @@ export const folderEntry = async ({
     ...(bzImage !== undefined && { bzImage }),
     ...(config !== undefined && { config }),
   }
-  const key = await folderKey(vmlinux)
+  const enters = [vmlinux, config, ...SYMVERS.map(name => join(folder, name))]
+  const present = await Promise.all(
+    enters.map(async path =>
+      path !== undefined && (await isThere(path)) ? [path] : [],
+    ),
+  )
+  const key = await folderKey(present.flat())
   return {
     ...{ name, key },
-    find: () => cachedKernel(name, key, files),
+    load: () => cachedKernel(name, key, files),
+    // Why there is no trigger may have gone away: it is tried again.
+    find: async () => {
+      const kernel = await cachedKernel(name, key, files)
+      return kernel?.noTrigger === undefined ? kernel : undefined
+    },
     fill: async (result, work, log) => {
       const reason = await tryTrigger(folder, config, result, work, log)
       if (reason !== undefined)
@@ -78,6 +92,7 @@ const tryTrigger = async (
       join(work, 'trigger'),
       join(result, ARTEFACT.trigger),
       log,
+      options.get('CC_IS_CLANG') === 'y' ? ['LLVM=1'] : [],
     )
     return undefined
   } catch (error) {

@@ -4,10 +4,13 @@ import { join } from 'node:path'
 import t from 'tap'
 import { findPatches } from '../emulate/patches.ts'
 import { findSites } from '../emulate/sites.ts'
+import { surveyImage } from '../emulate/survey.ts'
+import { findFeatureBit } from '../emulate/x2apic.ts'
+import { bzImageVersion, isSameBuild } from './bzimage.ts'
 import { droppedOptions, parseOptions } from './config.ts'
 import { KernelImage } from './elf.ts'
 import { errorLines } from './make.ts'
-import { loadRecipe, recipeNames } from './recipe.ts'
+import { folderRecipes, loadRecipe, recipeNames } from './recipe.ts'
 
 t.test('options of a .config, and those that were dropped', async t => {
   const asked = parseOptions(
@@ -166,4 +169,102 @@ t.test('an ELF image: symbols, bytes, sites', async t => {
     ]),
   )
   await t.rejects(KernelImage.open(truncated), /truncated/)
+})
+
+/** x2apic_enabled() as compilers write it, around reads of two MSRs. */
+const x2apicSource = (test: string): string => `
+.data
+.globl boot_cpu_data
+.type boot_cpu_data, @object
+boot_cpu_data: .skip 64
+.size boot_cpu_data, . - boot_cpu_data
+.text
+.skip 64
+.globl native_read_msr_safe
+native_read_msr_safe: ret
+.globl __seamcall
+.type __seamcall, @function
+__seamcall: .byte 0x66,0x0f,0x01,0xcf
+ ret
+.size __seamcall, . - __seamcall
+.globl detect_keyids
+.type detect_keyids, @function
+detect_keyids: mov $0x87, %edi
+ lea -4(%rsp), %rsi
+ call native_read_msr_safe
+ cmpl $1, elsewhere(%rip)
+ ${test}
+ jz 1f
+ mov $0x1b, %edi
+ call native_read_msr_safe
+1: ret
+.size detect_keyids, . - detect_keyids
+.data
+elsewhere: .long 0
+`
+
+t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
+  const forms = [
+    'mov boot_cpu_data+0x38(%rip), %rax; bt $0x15, %eax',
+    'testb $0x20, boot_cpu_data+0x3a(%rip)',
+    'testl $0x200000, boot_cpu_data+0x38(%rip)',
+    'btl $21, boot_cpu_data+0x38(%rip)',
+  ]
+  const folder = t.testdir({})
+  for (const [i, form] of forms.entries()) {
+    const source = join(folder, `${i}.s`)
+    const out = join(folder, `${i}.elf`)
+    writeFileSync(source, x2apicSource(form))
+    execFileSync(
+      'gcc',
+      [
+        ...['-nostdlib', '-static', '-Wl,-Ttext=0x7f000000', '-Wl,-e0'],
+        ...['-o', out, source],
+      ],
+      { stdio: 'pipe' },
+    )
+    const image = await KernelImage.open(out)
+    const sites = await findSites(image)
+    t.match(
+      sites.map(site => [site.kind, site.form, site.symbol, site.length]),
+      [
+        ['seamcall', 'seamcall', '__seamcall', 4],
+        ['keyid-msr', 'read-msr-call', 'detect_keyids', 5],
+        ['apic-base-msr', 'read-msr-call', 'detect_keyids', 5],
+      ],
+      'found in a function that is not called tdx_init',
+    )
+    t.same(
+      await findFeatureBit(image, sites),
+      { address: image.symbol('boot_cpu_data')!.address + 0x3an, mask: 0x20 },
+      form,
+    )
+    t.match(await surveyImage(image), {
+      ...{ lineage: undefined, trigger: 'none', pvh: false, missing: [] },
+    })
+  }
+})
+
+t.test('a bzImage says of which build it is', async t => {
+  const banner = 'Linux version 6.1.2 (a@b) (gcc 12, GNU ld) #3 SMP Thu Jan 1'
+  t.ok(isSameBuild(banner, '6.1.2 (a@b) #3 SMP Thu Jan 1'))
+  for (const other of [
+    '6.1.2 (a@b) #2 SMP Thu Jan 1',
+    '6.1.20 (a@b) #3 SMP Thu Jan 1',
+    'garbage',
+    undefined,
+  ])
+    t.notOk(isSameBuild(banner, other), other ?? 'none')
+  const folder = t.testdir({ short: 'x', none: 'y'.repeat(1000) })
+  t.equal(await bzImageVersion(join(folder, 'short')), undefined)
+  t.equal(await bzImageVersion(join(folder, 'none')), undefined)
+})
+
+t.test('folders are told apart by where they lie', async t => {
+  t.same(
+    folderRecipes(['/a/build', '/b/build/', '/c/linux']).map(
+      ({ name }) => name,
+    ),
+    ['build-a-build', 'build-b-build', 'build-linux'],
+  )
 })

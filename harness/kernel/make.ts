@@ -31,7 +31,6 @@ const environment = (): Record<string, string> => ({
  */
 const ccacheEnvironment = (): Record<string, string> => ({
   CCACHE_DIR: join(cacheRoot(), 'ccache'),
-  CCACHE_DEPEND: '1',
   CCACHE_NOHASHDIR: '1',
   CCACHE_MAXSIZE: '2G',
 })
@@ -116,7 +115,9 @@ export class BuildLog {
     args: readonly string[],
   ): Promise<void> {
     const jobs = `-j${availableParallelism()}`
-    const compilers = (await findProgram('ccache')) ? COMPILERS : []
+    // LLVM=1 names its own compiler.
+    const gcc = !args.includes('LLVM=1') && (await findProgram('ccache'))
+    const compilers = gcc ? COMPILERS : []
     await this.run({
       ...{ phase, file: 'make', cwd },
       args: [jobs, ...compilers, ...args],

@@ -105,13 +105,24 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
   return readRecipe(name, join(recipesRoot(), name, 'kernel.yaml'))
 }
 
-/** A kernel that was built in some folder, as a recipe. */
-export const folderRecipe = (folder: string): FolderRecipe => ({
-  kind: 'folder',
-  name: `build-${basename(resolve(folder))}`,
-  why: `the kernel built in ${resolve(folder)}`,
-  folder: resolve(folder),
-})
+/**
+ * Kernels that were built in some folders, as recipes: named by the folder, and
+ * where two are called the same, by the one it lies in as well.
+ */
+export const folderRecipes = (folders: readonly string[]): FolderRecipe[] => {
+  const paths = folders.map(folder => resolve(folder))
+  const nameOf = (path: string): string => {
+    const alike = paths.filter(
+      other => other !== path && basename(other) === basename(path),
+    )
+    const parent = alike.length > 0 ? `${basename(dirname(path))}-` : ''
+    return `build-${parent}${basename(path)}`
+  }
+  return paths.map(path => ({
+    ...{ kind: 'folder', name: nameOf(path), folder: path },
+    why: `the kernel built in ${path}`,
+  }))
+}
 
 /** @throws UsageError that shows what is wrong in the file */
 export const readRecipe = async (

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { shortFolder } from '../testing/cli.ts'
 import { applyPatch } from './apply.ts'
@@ -81,6 +82,24 @@ t.test('a series from an mbox is in the order of its numbers', async t => {
     t.match(readFileSync(join(tree, 'a.c'), 'utf8'), /^changed — 16$/m)
     git(tree, 'checkout', '-q', '-f', 'master')
   }
+})
+
+t.test('archives zip, robots talk, and numbers are written oddly', async t => {
+  const folder = shortFolder(t)
+  const mbox = mailbox(repository(folder))
+  const robot = mbox
+    .slice(mbox.lastIndexOf('\nFrom ') + 1)
+    .replace('[PATCH v6 1/3] x86', '[tip: x86/tdx] x86')
+  const odd = (mbox + robot).replaceAll(/PATCH v6 (\d\/3)/g, 'PATCH $1 v6')
+  writeFileSync(join(folder, 't.mbox.gz'), gzipSync(odd))
+  writeFileSync(join(folder, 'thread'), odd)
+  for (const name of ['t.mbox.gz', 'thread'])
+    t.same(
+      (await readSeries(join(folder, name))).map(patch => patch.name),
+      [2, 9, 16].map(
+        (n, i) => `[PATCH ${i + 1}/3 v6] x86/virt/tdx: change ${n}`,
+      ),
+    )
 })
 
 t.test('a series that is not complete is refused', async t => {

@@ -1,5 +1,6 @@
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import tmp from 'tmp'
 import { InfraError, UsageError } from '../base/errors.ts'
@@ -15,15 +16,40 @@ export interface Patch {
 }
 
 /**
- * The patches of a file, in the order to apply them: the file itself, or for
- * `*.mbox` what a mailing list delivered, cover letter and replies included.
+ * The patches of a file, in the order to apply them: the file itself, or what a
+ * mailing list delivered, cover letter and replies included, perhaps gzipped.
  *
  * @throws UsageError when the series in an mbox is not complete
  */
-export const readSeries = async (path: string): Promise<Patch[]> =>
-  path.endsWith('.mbox')
-    ? ordered(path, await mailsOf(path))
-    : [{ name: basename(path), path, text: await readFile(path, 'utf8') }]
+export const readSeries = async (path: string): Promise<Patch[]> => {
+  const bytes = await readFile(path)
+  const plain = isGzip(bytes)
+    ? gunzipSync(bytes, { maxOutputLength: MAX_SERIES })
+    : bytes
+  return /\.mbo?x(?:\.gz)?$/.test(path) || isMailbox(plain)
+    ? ordered(path, await mailsOf(path, plain))
+    : [{ name: basename(path), path, text: plain.toString('utf8') }]
+}
+
+/** More than any series; a bomb must not fill memory. */
+const MAX_SERIES = 256 * 1024 * 1024
+
+/** As archives deliver it: lore.kernel.org gives t.mbox.gz. */
+const isGzip = (bytes: Buffer): boolean =>
+  bytes[0] === 0x1f && bytes[1] === 0x8b
+
+/**
+ * Several mails, or one that is encoded. What `git format-patch` writes is a
+ * mail as well, and can be applied as it is.
+ */
+const isMailbox = (bytes: Buffer): boolean => {
+  const text = bytes.toString('latin1')
+  const mails = text.match(/^From \S+ .*\d{4}\s*$/gm)?.length ?? 0
+  const [headers = ''] = text.split('\n\n', 1)
+  const encoded =
+    /^Content-Transfer-Encoding: *(?:base64|quoted-printable)/im.test(headers)
+  return mails > 1 || encoded || /^Content-Type: *multipart\//im.test(headers)
+}
 
 /** A mail as git understands it. */
 interface Mail {
@@ -33,9 +59,7 @@ interface Mail {
 }
 
 /** git knows all ways in which patches are mailed: MIME, encodings, charsets. */
-const mailsOf = async (path: string): Promise<Mail[]> => {
-  // What cannot be read is said before git is asked.
-  await readFile(path)
+const mailsOf = async (path: string, bytes: Buffer): Promise<Mail[]> => {
   if ((await findProgram('git')) === undefined)
     throw new InfraError(
       'NO_GIT',
@@ -47,8 +71,10 @@ const mailsOf = async (path: string): Promise<Mail[]> => {
   })
   try {
     const split = join(folder, 'mails')
+    const mailbox = join(folder, 'mailbox')
     await mkdir(split)
-    await execa('git', ['mailsplit', `-o${split}`, '--', path])
+    await writeFile(mailbox, bytes)
+    await execa('git', ['mailsplit', '-b', `-o${split}`, '--', mailbox])
     const mails: Mail[] = []
     for (const name of (await readdir(split)).sort())
       mails.push(await mailOf(folder, await readFile(join(split, name))))
@@ -76,12 +102,13 @@ const mailOf = async (folder: string, mail: Buffer): Promise<Mail> => {
 
 /** `[PATCH v6 04/21] x86/virt/tdx: ...`: number and length of the series. */
 const numberOf = (subject: string): [number, number] | undefined => {
-  const match = /\[[^\]]*?(\d+)\/(\d+)\s*\]/.exec(subject)
+  const match = /\[[^\]]*?(\d+)\/(\d+)[^\]]*\]/.exec(subject)
   return match ? [Number(match[1]), Number(match[2])] : undefined
 }
 
+/** Answers, and what robots say about patches that were taken. */
 const isReply = ({ subject }: Mail): boolean =>
-  /^(?:re|aw|fwd?):/i.test(subject)
+  /^(?:re|aw|fwd?):|^\[tip:/i.test(subject)
 
 const ordered = (path: string, mails: readonly Mail[]): Patch[] => {
   const patches = mails.filter(

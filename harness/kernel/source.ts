@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { access, mkdir, rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { execa } from 'execa'
+import { ExecaError, execa } from 'execa'
 import { InfraError, messageOf } from '../base/errors.ts'
 import { withLock } from '../base/lock.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
@@ -57,9 +57,10 @@ const commitOf = async (
     ])
     return stdout.trim()
   } catch (error) {
+    const said = error instanceof ExecaError ? String(error.stderr).trim() : ''
     throw new InfraError(
       'NO_SOURCE',
-      `the source of kernel '${name}' is missing: expected the commit '${ref}' in the git repository ${repository}, found none`,
+      `the source of kernel '${name}' is missing: expected the commit '${ref}' in the git repository ${repository}, found none${said && ` (${said})`}`,
       { cause: error },
     )
   }

@@ -20,6 +20,8 @@ export interface BootableKernel {
   readonly lineage: Lineage | undefined
   /** It prints the region list when it has built it. */
   readonly printsRegions: boolean
+  /** It takes tdx_fail_region=, which makes the list fail. */
+  readonly failsRegions: boolean
 }
 
 /** Everything a machine needs for one boot. */

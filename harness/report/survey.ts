@@ -45,7 +45,7 @@ export const findings = ({
     : finding('printed regions', 'limited', 'none: not patched to print them'),
   start(built, survey),
   trigger(built, survey),
-  ...(options ? [dimms(options)] : []),
+  ...(options ? [speaks(options), dimms(options)] : []),
 ]
 
 const hostSupport = (
@@ -134,6 +134,21 @@ const trigger = (
   return module === undefined
     ? finding('trigger', 'limited', `no module: ${noTrigger ?? 'unknown'}`)
     : finding('trigger', 'good', `module: ${kind}`)
+}
+
+/** What the rig reads, and what it starts. */
+const speaks = (options: Options): Finding => {
+  const missing = [
+    ...['PRINTK', 'SERIAL_8250_CONSOLE'],
+    ...['BLK_DEV_INITRD', 'BINFMT_ELF'],
+  ].filter(name => options.get(name) !== 'y')
+  return missing.length === 0
+    ? finding('console and init', 'good', 'serial console, initramfs')
+    : finding(
+        'console and init',
+        'bad',
+        missing.map(name => `CONFIG_${name} is not y`).join('; '),
+      )
 }
 
 /** Steps that plug DIMMs need ACPI, and a second serial port for answers. */

@@ -2,11 +2,13 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { locate } from '../emulate/kernel-sites.ts'
-import { surveyImage } from '../emulate/survey.ts'
+import { type Survey, bannerOf, surveyImage } from '../emulate/survey.ts'
+import { hex } from '../base/units.ts'
 import { buildInit } from '../image/init.ts'
 import { type Programs, buildInitramfs } from '../image/initramfs.ts'
 import { buildKernel } from '../kernel/build.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
+import { bzImageVersion, isSameBuild } from '../kernel/bzimage.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import type { BuildProgress } from '../kernel/make.ts'
 import type { Recipe } from '../kernel/recipe.ts'
@@ -62,27 +64,41 @@ const prepare = async (
   workspace: Workspace,
 ): Promise<Omit<PreparedKernel, 'folder'>> => {
   const image = await KernelImage.open(built.vmlinux)
-  const { lineage, pvh, printsRegions } = await surveyImage(image)
+  const survey = await surveyImage(image)
   const programs = { init, trigger: built.trigger }
   const initramfs = join(workspace.path, `${built.name}.initramfs`)
   await writeFile(initramfs, await buildInitramfs(programs))
   return {
-    ...{ name: built.name, image, lineage, printsRegions },
+    ...{ name: built.name, image, lineage: survey.lineage },
+    printsRegions: survey.printsRegions,
+    failsRegions: survey.failsRegions,
     ...{ programs, initramfs, built },
     sites: await locate(image),
-    bootFile: bootFile(built, pvh),
+    bootFile: await bootFile(built, image, survey),
     kernelRange: image.physicalRange,
   }
 }
 
-const bootFile = ({ vmlinux, bzImage }: BuiltKernel, pvh: boolean): string => {
-  const file = pvh ? vmlinux : bzImage
-  if (file === undefined)
+/** What QEMU starts; its symbols are those of the vmlinux. */
+const bootFile = async (
+  { vmlinux, bzImage }: BuiltKernel,
+  image: KernelImage,
+  { pvh }: Survey,
+): Promise<string> => {
+  if (pvh) return vmlinux
+  if (bzImage === undefined)
     throw new UsageError(
       'KERNEL_IMAGE',
       `${vmlinux} was built without CONFIG_PVH and there is no bzImage beside it: QEMU cannot start it`,
     )
-  return file
+  const banner = await bannerOf(image)
+  const version = await bzImageVersion(bzImage)
+  if (banner !== undefined && !isSameBuild(banner, version))
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `${bzImage} is not made of ${vmlinux}: expected '${banner}', found '${version ?? 'no version'}'; build both`,
+    )
+  return bzImage
 }
 
 /** The initramfs for the steps of a case; one of its own where it needs one. */
@@ -99,7 +115,7 @@ export const initramfsFor = async (
 
 /** A step in the words of images/init/init.c. */
 const stepLine = (step: Step): string => {
-  if (step.kind !== 'online') return step.kind
+  if (step.kind === 'trigger') return step.kind
   const { start, end } = step.dimm.range
-  return `online 0x${start.toString(16)} 0x${end.toString(16)}`
+  return `${step.kind} ${hex(start)} ${hex(end)}`
 }

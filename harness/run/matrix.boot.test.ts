@@ -144,15 +144,17 @@ t.test('the shipped matrix passes', async t => {
       t.same(results.map(({ kernel }) => kernel).sort(), KERNELS, cell)
       // There the layout follows the end of the kernel image itself.
       if (cell.endsWith('over-the-kernel')) continue
+      // Only upstream takes what was plugged before into its list.
+      if (cell.startsWith('hotplug/before-trigger')) continue
       const lists = results
-        .filter(({ tdx }) => tdx?.outcome === 'initialized')
-        .map(({ regions }) => regions.memory)
+        .flatMap(({ regions }) => [regions.memory, regions.printed])
+        .filter(list => list !== null && list.length > 0)
       for (const list of lists.slice(1)) {
         t.same(list, lists[0], `${cell}: the same regions on all kernels`)
         compared++
       }
     }
-    t.ok(compared >= 40, `${compared} lists compared`)
+    t.ok(compared >= 150, `${compared} lists compared`)
     const on = (part: string, kernel: string) =>
       cells
         .get([...cells.keys()].find(cell => cell.includes(part))!)!

@@ -60,8 +60,11 @@ const runCase = async (
 ): Promise<CaseResult | undefined> => {
   const kernel = options.kernels.get(item.kernel)
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
-  const { lineage, kernelRange: kernelImage } = kernel
-  const prediction = predictCase(item, { lineage, kernelImage })
+  const prediction = predictCase(item, {
+    lineage: kernel.lineage,
+    failsRegions: kernel.failsRegions,
+    kernelImage: kernel.kernelRange,
+  })
   const flags = [...kernelFlags(kernel), ...options.flags]
   if (!kernel.programs.trigger && needsTrigger(item))
     return unjudgedCase(

@@ -80,7 +80,10 @@ export const caseBody = (
     ...cmdlineProblems(cell),
     ...cmrProblems(cell),
     ...faultProblems(cell),
-    ...stepProblems(cell.steps, cell.machine.nodes?.length ?? 0),
+    ...stepProblems(cell.steps, {
+      nodes: cell.machine.nodes?.length ?? 0,
+      size: 'spec' in machine ? machine.spec.memory.size : 0,
+    }),
     ...expectProblems(cell, cell.expect, ['expect']),
     ...Object.entries(cell.expect.on).flatMap(([lineage, expect]) =>
       expectProblems(cell, expect, ['expect', 'on', lineage]),

@@ -75,6 +75,16 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       ],
     ],
     [
+      `${HEAD}machine: { memory: 64G }\nsteps: [{ plug: { name: a, memory: 1G } }, trigger]\n`,
+      [
+        /^4:8: DIMMs can be plugged into machines whose memory ends below 0x1000000000/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [{ plug: { name: a, memory: 100T } }, trigger]\n`,
+      [/^3:12: expected at most 512G of memory in all, with DIMMs/],
+    ],
+    [
       `${HEAD}machine: { memory: 4G }\nsteps: []\n`,
       [/: without a trigger step TDX cannot be 'initialized'/],
     ],

@@ -80,11 +80,12 @@ const memoryProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
         `expected at least 512M of memory in all, found ${formatSize(memory.size)}`,
       ),
     ]
-  if (memory.size > MAX_MEMORY)
+  const all = memory.dimms.reduce((sum, size) => sum + size, memory.size)
+  if (all > MAX_MEMORY)
     return [
       problem(
         at,
-        `expected at most ${formatSize(MAX_MEMORY)} of memory in all, found ${formatSize(memory.size)}: a guest touches 1/64 of it`,
+        `expected at most ${formatSize(MAX_MEMORY)} of memory in all, with DIMMs, found ${formatSize(all)}: a guest touches 1/64 of it`,
       ),
     ]
   if (memory.size % MIB !== 0)

@@ -1,9 +1,10 @@
 import * as z from 'zod'
-import { MIB, formatSize } from '../base/units.ts'
+import { GIB, MIB, formatSize, hex } from '../base/units.ts'
 import {
   type MachineMemory,
   dimmRanges,
   nodeNumbers,
+  ramRanges,
 } from '../memory/firmware-map.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { Problem } from './problem.ts'
@@ -84,12 +85,23 @@ export const resolveSteps = (
 
 /** memory_block_size_bytes() of a guest (arch/x86/mm/init_64.c). */
 const MEMORY_BLOCK = 128 * MIB
+/** From here on blocks grow (probe_memory_block_size()). */
+const LARGE_BLOCKS = 64 * GIB
 /** More than anybody needs; each costs ACPI events. */
 const MAX_DIMMS = 16
 
 /** Steps that no machine can go through. */
-export const stepProblems = (steps: StepsInput, nodes: number): Problem[] => {
+export const stepProblems = (
+  steps: StepsInput,
+  { nodes, size }: { readonly nodes: number; readonly size: number },
+): Problem[] => {
   const problems: Problem[] = []
+  const end = ramRanges({ size, nodes: [], dimms: [] }).at(-1)?.end ?? 0
+  if (end >= LARGE_BLOCKS && plugs(steps).length > 0)
+    problems.push({
+      at: ['steps'],
+      message: `DIMMs can be plugged into machines whose memory ends below ${hex(LARGE_BLOCKS)}, this one's ends at ${hex(end)}: there kernels add memory in larger blocks`,
+    })
   const plugged = new Set<string>()
   const online = new Set<string>()
   let triggered = false

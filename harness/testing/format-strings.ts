@@ -10,7 +10,7 @@ export interface FormatString {
 
 /** Levels that are printed without being asked for: not pr_debug(). */
 const CALL =
-  /\bpr_(?:emerg|alert|crit|err|warn|notice|info)(?:_once|_ratelimited)?\s*\(\s*/g
+  /\b(?:pr_(?:emerg|alert|crit|err|warn|notice|info|cont)(?:_once|_ratelimited)?\s*\(|printk(?:_once)?\s*\(\s*KERN_\w+)\s*/g
 const LITERAL = /^"((?:[^"\\]|\\.)*)"\s*/
 const PR_FMT = /^#define\s+pr_fmt\(\w+\)\s+"((?:[^"\\]|\\.)*)"\s*\w+/m
 

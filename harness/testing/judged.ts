@@ -9,8 +9,12 @@ export const NODES = {
 }
 
 /** Kernels of the two series. */
-export const KERNEL = { lineage: 'upstream', printsRegions: false } as const
-export const V6 = { lineage: 'v6', printsRegions: true } as const
+export const KERNEL: TestKernel = {
+  ...{ lineage: 'upstream', printsRegions: false, failsRegions: false },
+}
+export const V6: TestKernel = {
+  ...{ lineage: 'v6', printsRegions: true, failsRegions: true },
+}
 
 type Change =
   Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>)

@@ -75,7 +75,8 @@ const tdxLines = (
 
 const stepLines = ({ steps }: CaseBody, { online }: Prediction): string[] => [
   ...steps.flatMap((step, i) => {
-    if (step.kind === 'plug') return [`tdxrig: step ${i} plug`]
+    if (step.kind === 'plug')
+      return [`tdxrig: step ${i} plug`, `tdxrig: step ${i} plugged: blocks=8`]
     if (step.kind !== 'online') return []
     const refused = online.some(
       dimm => dimm.name === step.dimm.name && dimm.refused,
@@ -208,7 +209,9 @@ const perfectTrace = (
 const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
   leaf === LEAF.SYS_CONFIG
 
-const UPSTREAM: TestKernel = { lineage: 'upstream', printsRegions: false }
+const UPSTREAM: TestKernel = {
+  ...{ lineage: 'upstream', printsRegions: false, failsRegions: false },
+}
 
 /** The record of a boot in which everything is as predicted. */
 export const perfectRecord = (

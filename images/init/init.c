@@ -5,7 +5,8 @@
  * /steps has one step a line; without that file the one step is `trigger`:
  *
  *   trigger              load the trigger module
- *   plug                 ask the rig to plug a DIMM, wait until it says it did
+ *   plug START END       ask the rig to plug a DIMM, wait until it says it did,
+ *                        and count the memory blocks the kernel made of it
  *   online START END     online the memory blocks of a range, hex addresses
  *
  * Freestanding: raw system calls, no libc, so that the initramfs holds two
@@ -132,8 +133,59 @@ static void trigger(void)
 		complain("cannot load " TRIGGER, ret);
 }
 
+static unsigned long block_size(void)
+{
+	char text[32];
+	const char *at = text;
+	long ret = read_file(BLOCKS "block_size_bytes", text, sizeof(text));
+	unsigned long size = ret > 0 ? take_hex(&at) : 0;
+
+	if (!size)
+		complain("cannot read the size of a memory block", ret);
+	return size;
+}
+
+static long open_state(unsigned long block, long flags)
+{
+	struct line path = { .length = 0 };
+
+	add(&path, BLOCKS "memory");
+	add_number(&path, block);
+	add(&path, "/state");
+	return syscall5(__NR_open, (long)path.text, flags, 0, 0, 0);
+}
+
+static void say_step(long number, const char *what, long blocks)
+{
+	struct line line = { .length = 0 };
+
+	add(&line, "<6>tdxrig: step ");
+	add_number(&line, number);
+	add(&line, what);
+	add_number(&line, blocks);
+	say(&line);
+}
+
+static void count_blocks(long number, const char *range)
+{
+	unsigned long start = take_hex(&range), end = take_hex(&range);
+	unsigned long size = block_size();
+	long fd, blocks = 0;
+
+	if (!size)
+		return;
+	for (unsigned long block = start / size; block < end / size; block++) {
+		fd = open_state(block, O_RDONLY);
+		if (fd < 0)
+			continue;
+		blocks++;
+		syscall5(__NR_close, fd, 0, 0, 0, 0);
+	}
+	say_step(number, " plugged: blocks=", blocks);
+}
+
 /* The rig hears of the step on the console, and answers with a line. */
-static void plug(long number)
+static void plug(long number, const char *range)
 {
 	long ret, fd = syscall5(__NR_open, (long)ANSWERS, O_RDONLY | O_NOCTTY,
 				0, 0, 0);
@@ -148,17 +200,13 @@ static void plug(long number)
 	if (ret != 1)
 		complain("no answer to a plug step on " ANSWERS, ret);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
+	count_blocks(number, range);
 }
 
 static long online_block(unsigned long block)
 {
-	struct line path = { .length = 0 };
-	long fd, ret;
+	long ret, fd = open_state(block, O_WRONLY);
 
-	add(&path, BLOCKS "memory");
-	add_number(&path, block);
-	add(&path, "/state");
-	fd = syscall5(__NR_open, (long)path.text, O_WRONLY, 0, 0, 0);
 	if (fd < 0)
 		return fd;
 	ret = syscall5(__NR_write, fd, (long)"online", 6, 0, 0);
@@ -168,18 +216,13 @@ static long online_block(unsigned long block)
 
 static void online(long number, const char *range)
 {
-	unsigned long start = take_hex(&range), end = take_hex(&range), size;
+	unsigned long start = take_hex(&range), end = take_hex(&range);
+	unsigned long size = block_size();
 	long blocks = 0, refused = 0, error = 0, ret;
 	struct line line = { .length = 0 };
-	char text[32];
-	const char *at = text;
 
-	ret = read_file(BLOCKS "block_size_bytes", text, sizeof(text));
-	size = ret > 0 ? take_hex(&at) : 0;
-	if (!size) {
-		complain("cannot read the size of a memory block", ret);
+	if (!size)
 		return;
-	}
 	for (unsigned long block = start / size; block < end / size; block++) {
 		blocks++;
 		ret = online_block(block);
@@ -204,7 +247,7 @@ static void run(long number, const char *step)
 	if (step[0] == 't')
 		trigger();
 	else if (step[0] == 'p')
-		plug(number);
+		plug(number, step + sizeof("plug") - 1);
 	else if (step[0] == 'o')
 		online(number, step + sizeof("online") - 1);
 }

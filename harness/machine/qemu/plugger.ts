@@ -40,9 +40,9 @@ export class Plugger {
   async update(reports: readonly StepReport[]): Promise<void> {
     const fresh = reports.slice(this.#seen)
     this.#seen = reports.length
-    for (const { step: number } of fresh) {
+    for (const { step: number, kind } of fresh) {
       const step = this.#steps[number]
-      if (step?.kind === 'plug') await this.#plug(step.dimm)
+      if (kind === 'plug' && step?.kind === 'plug') await this.#plug(step.dimm)
     }
   }
 

@@ -1,0 +1,57 @@
+import type { Outcome, Stage } from '../console/outcome.ts'
+import { parseCmdline } from '../memory/cmdline.ts'
+import type { Layout } from '../memory/predict.ts'
+import type { HostKernel } from '../tdx/host.ts'
+import {
+  type CaseInput,
+  type PredictedOutcome,
+  triggerAt,
+} from './predicted.ts'
+
+const early = (
+  outcome: Outcome,
+  stage: Stage | null,
+  why: string,
+): PredictedOutcome => ({ outcome, stage, errno: null, why })
+
+/** What tdx_init() decides at boot, before anything is tried. */
+export const earlyOutcome = (
+  { platform, words, steps }: CaseInput,
+  { regions }: Layout,
+  { needsX2apic, listBuilt }: HostKernel,
+  failsRegions: boolean,
+): PredictedOutcome | undefined => {
+  const { tdx } = platform.keyids
+  if (tdx === 0)
+    return early(
+      ...(['absent', null] as const),
+      'MSR 0x87 announces no private KeyID: tdx_init() returns silently',
+    )
+  if (tdx < 2)
+    return early(
+      ...(['disabled', 'checks'] as const),
+      'one private KeyID is the global one: none is left for guests',
+    )
+  if (needsX2apic && !platform.x2apic)
+    return early('disabled', 'checks', 'the CPUs do not use x2APIC')
+  const failing = failsRegions ? failingRegion(words) : 0
+  if (listBuilt === 'at boot' && failing > 0 && failing <= regions.length)
+    return early(
+      ...(['disabled', 'regions'] as const),
+      `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
+    )
+  if (triggerAt(steps) < 0)
+    return early('unfinished', 'detect', 'nobody initialises the TDX module')
+  return undefined
+}
+
+/**
+ * The boot parameter of our patch 5 for 6.1; 0: no region fails. kstrtouint()
+ * with base 0: 0x is hexadecimal, a leading 0 octal.
+ */
+const failingRegion = (words: readonly string[]): number => {
+  const value = parseCmdline(words.join(' ')).findLast(
+    ({ name }) => name.replaceAll('-', '_') === 'tdx_fail_region',
+  )?.value
+  return Number(value?.replace(/^0(?=[0-7]+$)/, '0o') ?? 0)
+}

@@ -1,0 +1,29 @@
+import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Range } from '../memory/range.ts'
+import type { Case } from '../scenario/case.ts'
+import type { Step } from '../scenario/steps.ts'
+
+/** How TDX must end on a boot. */
+export interface PredictedOutcome {
+  readonly outcome: Outcome
+  readonly stage: Stage | null
+  readonly errno: number | null
+  /** The TDMR or region the kernel's message names. */
+  readonly range?: Range | undefined
+  /** Why, in one sentence. */
+  readonly why: string
+}
+
+/** How TDX must end, or why that is not known. */
+export interface Ending {
+  readonly outcome: PredictedOutcome | undefined
+  /** Why {@link outcome} is undefined. */
+  readonly open: string | undefined
+}
+
+/** What of a case decides how TDX ends. */
+export type CaseInput = Pick<Case, 'machine' | 'platform' | 'words' | 'steps'>
+
+/** Position of the trigger among the steps; -1 when there is none. */
+export const triggerAt = (steps: readonly Step[]): number =>
+  steps.findIndex(({ kind }) => kind === 'trigger')
