@@ -80,6 +80,33 @@ const MUTANTS: readonly Mutant[] = [
     },
   },
   {
+    name: 'mutant-v6-touching-cmrs',
+    base: 'v6-6.1',
+    mutate: recipe =>
+      edited(
+        recipe,
+        'if (tdx_cmrs[i].base < end) {',
+        'if (tdx_cmrs[i].base <= end) {',
+      ),
+    scenario: 'limits/touching-cmrs.yaml',
+    reason: { check: 'cmrs', message: /in order, .* calls them BIOS-CMR/ },
+  },
+  {
+    name: 'mutant-v6-no-shutdown',
+    base: 'v6-6.1',
+    mutate: recipe =>
+      edited(
+        recipe,
+        'on_each_cpu(lp_shutdown, NULL, true);',
+        'lp_shutdown(NULL);',
+      ),
+    scenario: 'limits/module-refuses.yaml',
+    reason: {
+      check: 'shutdown',
+      message: /LP\.SHUTDOWN on CPU \d never succeeded/,
+    },
+  },
+  {
     name: 'mutant-upstream-last-page',
     base: 'upstream-6.12',
     mutate: recipe =>

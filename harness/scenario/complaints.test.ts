@@ -82,7 +82,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps: [{ plug: { name: a, memory: 100T } }, trigger]\n`,
-      [/^3:12: expected at most 512G of memory in all, with DIMMs/],
+      [/^3:20: expected at most 512G of memory in all, with DIMMs/],
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps: []\n`,

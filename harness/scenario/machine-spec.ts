@@ -38,7 +38,7 @@ export const machineSpec = (
   const memory = { size: total, nodes: sizes, dimms }
   const nodeCpus = machine.nodes ? assignCpus(machine) : []
   const problems = [
-    ...memoryProblems(machine, memory),
+    ...memoryProblems(asked, memory),
     ...startProblems(machine, memory),
     ...cpuProblems(machine, nodeCpus),
     ...packageProblems(machine),
@@ -85,7 +85,7 @@ const memoryProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
     return [
       problem(
         at,
-        `expected at most ${formatSize(MAX_MEMORY)} of memory in all, with DIMMs, found ${formatSize(all)}: a guest touches 1/64 of it`,
+        `expected at most ${formatSize(MAX_MEMORY)} of memory in all${memory.dimms.length > 0 ? ', with DIMMs' : ''}, found ${formatSize(all)}: a guest touches 1/64 of it`,
       ),
     ]
   if (memory.size % MIB !== 0)
