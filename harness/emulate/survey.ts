@@ -18,6 +18,8 @@ export type TriggerKind =
 export interface Survey {
   /** `6.12.117`; undefined when the image does not say. */
   readonly release: string | undefined
+  /** How many there are. */
+  readonly symbols: number
   readonly lineage: Lineage | undefined
   readonly sites: readonly Site[]
   /** What TDX host support has and this kernel has not, in words. */
@@ -63,6 +65,7 @@ export const surveyImage = async (image: KernelImage): Promise<Survey> => {
   const release = await releaseOf(image)
   return {
     release,
+    symbols: image.symbolCount,
     lineage: await lineageOf(image, trigger, release),
     ...{ sites, missing, trigger },
     x2apicBit: await findFeatureBit(image, sites),

@@ -84,6 +84,10 @@ export class KernelImage {
     return this.#symbols.find(name)
   }
 
+  get symbolCount(): number {
+    return this.#symbols.count
+  }
+
   /** Symbols with such a name. */
   symbolsLike(pattern: RegExp): KernelSymbol[] {
     return this.#symbols.like(pattern)

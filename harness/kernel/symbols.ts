@@ -59,6 +59,11 @@ export class SymbolTable {
     return best < 0 ? undefined : this.#symbolAt(best)
   }
 
+  /** Number of symbols. */
+  get count(): number {
+    return this.#end / ENTRY_SIZE
+  }
+
   /** One past the last whole entry. */
   get #end(): number {
     return this.#entries.length - (this.#entries.length % ENTRY_SIZE)

@@ -33,6 +33,7 @@ export const findings = ({
   survey,
 }: CheckedKernel): Finding[] => [
   finding('kernel', 'good', survey.release ?? 'a release it does not name'),
+  finding('symbols', 'good', `${survey.symbols} in the vmlinux`),
   hostSupport(options, survey),
   series(survey),
   ...sites(survey),
