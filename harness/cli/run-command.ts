@@ -82,7 +82,10 @@ export const runCommand = async (
     const store = await ResultStore.create(flags.out, started)
     const results = await runCases({
       ...{ cases, machine, kernels, workspace, store, signal },
-      flags: flags.accel === 'auto' ? [] : ['--accel', flags.accel],
+      again: {
+        program: programName(),
+        flags: flags.accel === 'auto' ? [] : ['--accel', flags.accel],
+      },
       jobs: flags.jobs ?? availableParallelism(),
       events: reporting(flags.reporter, cases, store, progress),
     })
@@ -157,6 +160,13 @@ const selectCases = async (
       `none of the ${all.length} cases has ${(filter ?? []).map(text => `'${text}'`).join(' or ')} in its id`,
     )
   return cases
+}
+
+/** Our script, from the current folder. */
+const programName = (): string => {
+  const path = join(projectRoot(), 'scripts', 'tdxrig')
+  const near = relative(process.cwd(), path)
+  return near.startsWith('..') ? path : `./${near}`
 }
 
 /** Relative where that is shorter, so that messages can be read. */

@@ -2,6 +2,7 @@ import { formatRange } from '../memory/range.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import { hex } from '../base/units.ts'
 import { leafName } from '../tdx/leaves.ts'
+import { statusName } from '../tdx/status.ts'
 import type { Expectation } from '../scenario/case.ts'
 import type { Check, Context, Reason } from './context.ts'
 import { waitsForDimm } from './steps.ts'
@@ -126,15 +127,25 @@ export const checkOutcome: Check = context => {
   })
   const hint = prediction.outcome
     ? `; the model predicts ${describe(prediction.outcome)}: ${prediction.outcome.why}`
-    : ''
+    : `; the model leaves it open: ${prediction.open ?? 'no reason'}`
   const { message } = record.facts.tdx
   return [
     fail(
       'outcome',
-      `TDX: expected ${expected}, found ${found}${message ? ` ('${message}')` : ''}${hint}`,
+      `TDX: expected ${expected}, found ${found}${message ? ` ('${message}')` : ''}${failedCall(record)}${hint}`,
       { expected, found },
     ),
   ]
+}
+
+/** What the module answered, where the kernel may not say it. */
+const failedCall = ({ seamcalls }: BootRecord): string => {
+  const call = seamcalls.findLast(({ status }) => status !== 0n)
+  if (!call) return ''
+  const { leaf, status } = call
+  const answer =
+    status === null ? 'VMfailInvalid' : (statusName(status) ?? hex(status))
+  return `; ${leafName(leaf)} returned ${answer}`
 }
 
 const meets = (

@@ -100,17 +100,25 @@ export const checkOnline: Check = context => {
   const { prediction, expect, record } = context
   if (record.end !== 'settled') return []
   return attempts(context).flatMap(({ name, refused, text }) => {
-    const reason = (who: string, must: boolean): Reason => {
+    const predicted = prediction.online.find(dimm => dimm.name === name)
+    const reason = (who: string, must: boolean, hint = ''): Reason => {
       const expected = must ? REFUSED : 'taken'
       return {
         ...{ kind: 'fail', check: 'online', expected, found: text },
-        message: `putting DIMM '${name}' online: ${who} ${expected}, found ${text}`,
+        message: `putting DIMM '${name}' online: ${who} ${expected}, found ${text}${hint}`,
       }
     }
     const wanted = expect.refused?.includes(name)
     if (wanted !== undefined && refused !== wanted)
-      return [reason('expected', wanted)]
-    const predicted = prediction.online.find(dimm => dimm.name === name)
+      return [
+        reason(
+          'expected',
+          wanted,
+          predicted
+            ? `; the model predicts ${predicted.refused ? REFUSED : 'taken'}`
+            : '',
+        ),
+      ]
     return predicted && refused !== predicted.refused
       ? [reason('the model predicts', predicted.refused)]
       : []

@@ -6,18 +6,27 @@ import { observe } from '../judge/observed.ts'
 import { onlineResults } from '../judge/steps.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import type { BootRecord } from '../machine/machine.ts'
-import type { NodeRange } from '../memory/range.ts'
+import { type NodeRange, formatNodeRange } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
+import type { Step } from '../scenario/steps.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
 import { type Span, type TdmrInfo, reservedSpans } from '../tdx/tdmr-info.ts'
 import type { CaseResult, ResultDocument } from './schema.ts'
 
+/** How to run a case again. */
+export interface Again {
+  /** tdxrig, as it is called from the current folder. */
+  readonly program: string
+  /** Options, with the kernel's. */
+  readonly flags: readonly string[]
+}
+
 /** What is known of a case before it is booted. */
 const common = (
   item: Case,
   prediction: Prediction,
-  flags: readonly string[],
+  again: Again,
 ): Omit<CaseResult, 'verdict' | 'reasons'> => ({
   id: item.id,
   scenario: item.scenario,
@@ -25,6 +34,8 @@ const common = (
   kernel: item.kernel,
   machine: machineOf(item),
   words: [...item.words],
+  platform: platformOf(item),
+  steps: item.steps.map(stepText),
   tdx: null,
   predicted: predictedOf(prediction),
   regions: {
@@ -44,7 +55,7 @@ const common = (
   cmdline: null,
   argv: [],
   console: null,
-  reproduce: reproduce(item, flags),
+  reproduce: reproduce(item, again),
 })
 
 /** The result of a case that was booted and judged. */
@@ -53,11 +64,11 @@ export const judgedCase = (
   judgement: Judgement,
   record: BootRecord,
   consolePath: string,
-  flags: readonly string[],
+  again: Again,
 ): CaseResult => {
   const { facts } = record
   const { tdx } = facts
-  const base = common(item, judgement.prediction, flags)
+  const base = common(item, judgement.prediction, again)
   return {
     ...base,
     verdict: judgement.verdict,
@@ -121,11 +132,11 @@ const outcomeOf = (
 export const unjudgedCase = (
   item: Case,
   prediction: Prediction,
-  flags: readonly string[],
+  again: Again,
   verdict: 'error' | 'skip',
   message: string,
 ): CaseResult => ({
-  ...common(item, prediction, flags),
+  ...common(item, prediction, again),
   verdict,
   reasons: [
     {
@@ -195,6 +206,32 @@ const machineOf = ({ machine }: Case): CaseResult['machine'] => ({
   })),
 })
 
+const platformOf = ({ platform }: Case): CaseResult['platform'] => ({
+  module: platform.module,
+  x2apic: platform.x2apic,
+  keyids: { ...platform.keyids },
+  cmrs: platform.cmrs.map(({ start, end }) => ({
+    start: hex(start),
+    end: hex(end),
+  })),
+  lps: platform.lps,
+  faults: platform.faults.map(({ leaf, status, cpu, times }) => ({
+    leaf: leaf.replaceAll('_', '.'),
+    status: hex(status),
+    cpu: cpu ?? null,
+    times: Number.isFinite(times) ? times : null,
+  })),
+})
+
+/** `plug spare [0x180000000, 0x1c0000000) node 0`. */
+const stepText = (step: Step): string =>
+  step.kind === 'trigger'
+    ? step.kind
+    : [
+        ...[step.kind, step.dimm.name],
+        ...(step.kind === 'plug' ? [formatNodeRange(step.dimm.range)] : []),
+      ].join(' ')
+
 const predictedOf = ({
   layout,
   outcome,
@@ -211,7 +248,7 @@ const predictedOf = ({
 export const shellQuote = (word: string): string =>
   /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
-const reproduce = ({ scenario, id }: Case, flags: readonly string[]): string =>
-  [...['./scripts/tdxrig', 'run', scenario], ...['--filter', id, ...flags]]
+const reproduce = ({ scenario, id }: Case, { program, flags }: Again): string =>
+  [...[program, 'run', scenario], ...['--filter', id, ...flags]]
     .map(shellQuote)
     .join(' ')

@@ -4,6 +4,7 @@ import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import type { TdmrPrediction } from '../memory/predict.ts'
 import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
+import type { Step } from '../scenario/steps.ts'
 import { LINEAGES, type Lineage } from '../tdx/host.ts'
 import { MODULE_LIMITS, privateKeyids } from '../tdx/platform.ts'
 
@@ -24,7 +25,7 @@ export const predictionJson = (cells: readonly CellPrediction[]): unknown => ({
 const caseJson = (
   item: Case,
   lineage: Lineage,
-  { layout, outcome, open }: Prediction,
+  { layout, outcome, open, online }: Prediction,
 ): unknown => ({
   id: item.id,
   lineage,
@@ -34,6 +35,15 @@ const caseJson = (
   stage: outcome?.stage ?? null,
   errno: outcome?.errno ?? null,
   why: outcome?.why ?? open ?? null,
+  steps: item.steps.map(step =>
+    step.kind === 'trigger'
+      ? { step: step.kind }
+      : {
+          ...{ step: step.kind, dimm: step.dimm.name },
+          ...(step.kind === 'plug' && rangeJson(step.dimm.range)),
+        },
+  ),
+  online,
   unpredictable: layout.unpredictable,
   firmwareMap: layout.firmwareMap.map(entryJson),
   userMap: layout.userMap?.map(entryJson) ?? null,
@@ -63,7 +73,7 @@ const entryJson = ({ start, end, type }: E820Entry): unknown => ({
   type: e820TypeName(type),
 })
 
-const rangeJson = ({ start, end, node }: NodeRange): unknown => ({
+const rangeJson = ({ start, end, node }: NodeRange): object => ({
   start: hex(start),
   end: hex(end),
   node,
@@ -105,7 +115,8 @@ const endingText = ({ outcome, open }: Prediction): string => {
   return `${outcome.outcome}${stage}${errno}: ${outcome.why}`
 }
 
-const layoutLines = (item: Case, { layout }: Prediction): string[] => {
+const layoutLines = (item: Case, prediction: Prediction): string[] => {
+  const { layout } = prediction
   const [start, end] = privateKeyids(item.platform)
   const sections: [string, string[]][] = [
     ["firmware's memory map", layout.firmwareMap.map(entryLine)],
@@ -120,6 +131,14 @@ const layoutLines = (item: Case, { layout }: Prediction): string[] => {
     ['memblock ranges', layout.memblock.map(nodeLine)],
     ['TDX memory regions', layout.regions.map(nodeLine)],
     ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
+    ...(item.steps.some(({ kind }) => kind !== 'trigger')
+      ? [
+          [
+            'steps',
+            item.steps.map(step => stepLine(step, prediction)),
+          ] satisfies [string, string[]],
+        ]
+      : []),
   ]
   return [
     ...sections.flatMap(([title, lines]) => [
@@ -136,6 +155,16 @@ const layoutLines = (item: Case, { layout }: Prediction): string[] => {
 }
 
 const RANGE_WIDTH = 28
+
+const stepLine = (step: Step, { online }: Prediction): string => {
+  if (step.kind === 'trigger') return step.kind
+  const { name, range } = step.dimm
+  if (step.kind === 'plug')
+    return `plug ${name}: ${formatRange(range)} node ${range.node}`
+  const known = online.find(dimm => dimm.name === name)
+  const result = known ? (known.refused ? 'refused' : 'taken') : 'open'
+  return `online ${name}: ${result}`
+}
 
 const entryLine = (entry: E820Entry): string =>
   `${formatRange(entry).padEnd(RANGE_WIDTH)}  ${e820TypeName(entry.type)}`

@@ -41,6 +41,8 @@ export const prettyCase = (
       .join(', '),
   )
   if (result.verdict === 'pass') return `${head}  ${tail}`
+  if (result.verdict === 'skip')
+    return `${head}  ${colors.dim(visible(result.reasons.map(({ message }) => message).join('; ')))}`
   const details = [
     ...result.reasons.map(({ message }) => message),
     ...(result.console === null

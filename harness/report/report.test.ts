@@ -24,14 +24,18 @@ const item: Case = {
   ...bodyOf({ machine: { nodes: [{ memory: '2560M' }, { memory: '1536M' }] } }),
 }
 const { prediction, record } = perfectRecord(item)
+const AGAIN = {
+  program: './scripts/tdxrig',
+  flags: ['--kernel', 'kernel', '--accel', 'tcg'],
+}
 const passed = judgedCase(
   item,
   judge(item, KERNEL, prediction, record),
   record,
   'cases/x/console.log',
-  ['--kernel', 'kernel', '--accel', 'tcg'],
+  AGAIN,
 )
-const broken = unjudgedCase(item, prediction, [], 'error', 'QEMU is gone')
+const broken = unjudgedCase(item, prediction, AGAIN, 'error', 'QEMU is gone')
 const failing: CaseResult = {
   ...passed,
   verdict: 'fail',

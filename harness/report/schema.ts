@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { VERDICTS } from '../judge/context.ts'
+import { PROFILE_NAMES } from '../tdx/profile.ts'
 
 /**
  * The result document: the one thing all reports are made from. Addresses and
@@ -39,6 +40,24 @@ export const caseSchema = z.strictObject({
     ),
   }),
   words: z.array(z.string()).describe('kernel parameters of the scenario'),
+  platform: z
+    .strictObject({
+      module: z.enum(PROFILE_NAMES).nullable().describe('null: none is loaded'),
+      x2apic: z.boolean(),
+      keyids: z.strictObject({ mktme: z.int(), tdx: z.int() }),
+      cmrs: z.array(z.strictObject({ start: address, end: address })),
+      lps: z.int().describe('logical processors the firmware counted'),
+      faults: z.array(
+        z.strictObject({
+          leaf: z.string(),
+          status: address,
+          cpu: z.int().nullable().describe('null: any'),
+          times: z.int().nullable().describe('null: always'),
+        }),
+      ),
+    })
+    .describe('what was asked of the TDX module and the firmware'),
+  steps: z.array(z.string()).describe('what happened once the kernel was up'),
   verdict: z.enum(VERDICTS),
   reasons: z.array(reason),
   tdx: z

@@ -143,7 +143,13 @@ const bootMutant = async (
   await using workspace = Workspace.create()
   const { binary } = await findQemu()
   return await runCases({
-    ...{ cases, workspace, signal, jobs: 2, flags: [] },
+    ...{
+      cases,
+      workspace,
+      signal,
+      jobs: 2,
+      again: { program: 'tdxrig', flags: [] },
+    },
     machine: new QemuMachine({ binary, accel: 'tcg', reason: 'a test' }),
     kernels: await prepareKernels(
       [{ ...recipe, name, patches: mutate(recipe) }],

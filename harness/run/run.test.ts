@@ -88,7 +88,13 @@ t.test(
     }
     await using workspace = Workspace.create()
     const results = await runCases({
-      ...{ cases, machine, workspace, jobs: 2, flags: [] },
+      ...{
+        cases,
+        machine,
+        workspace,
+        jobs: 2,
+        again: { program: 'tdxrig', flags: [] },
+      },
       kernels: new Map([
         ['k', { programs: { trigger: '/none' } } as PreparedKernel],
       ]),

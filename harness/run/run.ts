@@ -3,7 +3,7 @@ import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { judge } from '../judge/judge.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
-import { judgedCase, unjudgedCase } from '../report/document.ts'
+import { type Again, judgedCase, unjudgedCase } from '../report/document.ts'
 import type { CaseResult } from '../report/schema.ts'
 import type { Case } from '../scenario/case.ts'
 import { type PreparedKernel, initramfsFor } from './kernels.ts'
@@ -23,8 +23,8 @@ export interface RunOptions {
   readonly workspace: Workspace
   readonly store: ResultStore
   readonly jobs: number
-  /** Options that a run of one case alone must repeat. */
-  readonly flags: readonly string[]
+  /** How a case is run again, without the kernel's options. */
+  readonly again: Again
   readonly signal: AbortSignal
   readonly events: RunEvents
 }
@@ -65,17 +65,20 @@ const runCase = async (
     failsRegions: kernel.failsRegions,
     kernelImage: kernel.kernelRange,
   })
-  const flags = [...kernelFlags(kernel), ...options.flags]
+  const again = {
+    ...options.again,
+    flags: [...kernelFlags(kernel), ...options.again.flags],
+  }
   if (!kernel.programs.trigger && needsTrigger(item))
     return unjudgedCase(
       item,
       prediction,
-      flags,
+      again,
       'skip',
       `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
     )
   try {
-    return await bootAndJudge(item, kernel, prediction, index, flags, options)
+    return await bootAndJudge(item, kernel, prediction, index, again, options)
   } catch (error) {
     if (options.signal.aborted) return undefined
     // One case must not end the others, not even by a defect of ours.
@@ -83,7 +86,7 @@ const runCase = async (
     const text = ours
       ? messageOf(error)
       : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-    return unjudgedCase(item, prediction, flags, 'error', text)
+    return unjudgedCase(item, prediction, again, 'error', text)
   }
 }
 
@@ -99,7 +102,7 @@ const bootAndJudge = async (
   kernel: PreparedKernel,
   prediction: Prediction,
   index: number,
-  flags: readonly string[],
+  again: Again,
   { machine, workspace, store, signal }: RunOptions,
 ): Promise<CaseResult> => {
   const directory = await workspace.directory(String(index))
@@ -117,6 +120,6 @@ const bootAndJudge = async (
     judge(item, kernel, prediction, record),
     record,
     await store.keepConsole(item.id, record),
-    flags,
+    again,
   )
 }
