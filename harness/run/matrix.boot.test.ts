@@ -154,7 +154,7 @@ t.test('the shipped matrix passes', async t => {
         compared++
       }
     }
-    t.ok(compared >= 150, `${compared} lists compared`)
+    t.ok(compared >= 120, `${compared} lists compared`)
     const on = (part: string, kernel: string) =>
       cells
         .get([...cells.keys()].find(cell => cell.includes(part))!)!
