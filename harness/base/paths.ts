@@ -1,5 +1,5 @@
 import { constants, existsSync } from 'node:fs'
-import { access } from 'node:fs/promises'
+import { access, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { delimiter, dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -39,4 +39,10 @@ export const findProgram = async (
     }
   }
   return undefined
+}
+
+/** A file that can be read to its end: no folder, pipe or device. */
+export const isRegularFile = async (path: string): Promise<boolean> => {
+  const info = await stat(path).catch(() => undefined)
+  return info?.isFile() === true
 }

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RigError, UsageError, messageOf } from '../base/errors.ts'
+import { isRegularFile } from '../base/paths.ts'
 import { type CacheEntry, buildTrigger } from './artefacts.ts'
 import { ARTEFACT, cachedKernel, folderKey, isThere } from './cache.ts'
 import { parseOptions } from './config.ts'
@@ -64,7 +65,7 @@ const firstOf = async (
 ): Promise<string | undefined> => {
   for (const name of names) {
     const path = join(folder, name)
-    if (await isThere(path)) return path
+    if (await isRegularFile(path)) return path
   }
   return undefined
 }

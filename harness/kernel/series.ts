@@ -1,4 +1,4 @@
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { execa } from 'execa'
@@ -22,6 +22,12 @@ export interface Patch {
  * @throws UsageError when the series in an mbox is not complete
  */
 export const readSeries = async (path: string): Promise<Patch[]> => {
+  const info = await stat(path)
+  if (!info.isFile())
+    throw new UsageError(
+      'PATCH_SERIES',
+      'expected a file with patches, found something else',
+    )
   const bytes = await readFile(path)
   const plain = isGzip(bytes)
     ? gunzipSync(bytes, { maxOutputLength: MAX_SERIES })
