@@ -10,7 +10,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { cacheRoot } from './paths.ts'
+import { cacheRoot, isRegularFile } from './paths.ts'
 
 /**
  * Remembers what was computed from a file, as long as the file is the same by
@@ -51,6 +51,8 @@ const remembered = async (
 
 /** SHA-256 of a file's bytes, in hex. */
 export const sha256OfFile = async (path: string): Promise<string> => {
+  if (!(await isRegularFile(path)))
+    throw new Error(`expected a file, found something else: ${path}`)
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash)
   return hash.digest('hex')

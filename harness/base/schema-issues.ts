@@ -30,7 +30,7 @@ export const complaintsOf = ({
   map = path => path,
   alsoAllowed = [],
 }: Failed): Complaint[] =>
-  error.issues.flatMap(issue => {
+  error.issues.flatMap(insideUnion).flatMap(issue => {
     const path = issue.path as DataPath
     if (issue.code !== 'unrecognized_keys') {
       const message = isMissing(data, path)
@@ -50,6 +50,23 @@ export const complaintsOf = ({
       ),
     )
   })
+
+/**
+ * A value that is none of several things is often meant to be one of them: the
+ * one in which something is wrong inside, and not the thing as a whole.
+ */
+const insideUnion = (issue: z.core.$ZodIssue): z.core.$ZodIssue[] => {
+  if (issue.code !== 'invalid_union') return [issue]
+  const meant = issue.errors.filter(
+    issues => issues.length > 0 && issues.every(({ path }) => path.length > 0),
+  )
+  const [only] = meant
+  return only && meant.length === 1
+    ? only.flatMap(inner =>
+        insideUnion({ ...inner, path: [...issue.path, ...inner.path] }),
+      )
+    : [issue]
+}
 
 /** A key that is not there, as opposed to one with a wrong value. */
 const isMissing = (data: unknown, path: DataPath): boolean => {

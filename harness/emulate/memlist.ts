@@ -54,7 +54,18 @@ export const readString = async (
 ): Promise<string | undefined> => {
   const address = pointerAt(await guest.readVirtual(cpu, pointer, 8))
   if (address === 0n) return undefined
-  const bytes = Buffer.from(await guest.readVirtual(cpu, address, MAX_STRING))
-  const end = bytes.indexOf(0)
-  return bytes.toString('utf8', 0, end < 0 ? MAX_STRING : end)
+  const pieces: Buffer[] = []
+  let read = 0
+  // Page by page: behind the page of its end nothing needs to be mapped.
+  while (read < MAX_STRING) {
+    const at = address + BigInt(read)
+    const room = PAGE_SIZE - Number(at % BigInt(PAGE_SIZE))
+    const length = Math.min(room, MAX_STRING - read)
+    const piece = Buffer.from(await guest.readVirtual(cpu, at, length))
+    const end = piece.indexOf(0)
+    pieces.push(end < 0 ? piece : piece.subarray(0, end))
+    if (end >= 0) break
+    read += length
+  }
+  return Buffer.concat(pieces).toString('utf8')
 }

@@ -1,5 +1,6 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
+import { InfraError } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import { type BuiltKernel, isThere } from './cache.ts'
 import type { BuildLog } from './make.ts'
@@ -45,5 +46,11 @@ export const buildTrigger = async (
     ...[`M=${work}`, ...options, ...extra],
     'modules',
   ])
-  await cp(join(work, MODULE), result)
+  const module = join(work, MODULE)
+  if (!(await isThere(module)))
+    throw new InfraError(
+      'NO_TRIGGER',
+      `expected make to build ${MODULE} in ${objects}, it built nothing and said no error: is that the Makefile of a kernel build?`,
+    )
+  await cp(module, result)
 }

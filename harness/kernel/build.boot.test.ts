@@ -83,14 +83,14 @@ t.test('our patches are as kernel patches have to be', async t => {
       recipe,
       new BuildLog(join(folder, 'log'), () => undefined),
     )
-    for (const { name: patch, path, text } of recipe.patches) {
+    for (const { name: patch, path, content } of recipe.patches) {
       const { stdout } = await execa(
         'perl',
         ['scripts/checkpatch.pl', '--strict', '--no-color', path],
         { cwd: source, reject: false },
       )
       t.match(stdout, /^total: 0 errors, /m, `${name}: ${patch}`, { stdout })
-      t.match(text, /^Signed-off-by: /m)
+      t.match(content.toString(), /^Signed-off-by: /m)
     }
   }
 })

@@ -3,11 +3,14 @@ import {
   cp,
   mkdir,
   readFile,
+  readdir,
   rename,
   rm,
   writeFile,
 } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { execa } from 'execa'
+import { UsageError } from '../base/errors.ts'
 import { withLock } from '../base/lock.ts'
 import { type CacheEntry, buildTrigger } from './artefacts.ts'
 import {
@@ -92,6 +95,7 @@ const fillEntry = async (
   fill: CacheEntry['fill'],
 ): Promise<void> => {
   // We hold the lock: whatever lies here was left by a killed build.
+  await sweep(dirname(directory))
   const work = `${directory}.partial`
   await rm(work, { recursive: true, force: true })
   try {
@@ -107,6 +111,19 @@ const fillEntry = async (
   }
 }
 
+/** What killed builds left; flock tells those that are still at it. */
+const sweep = async (root: string): Promise<void> => {
+  const names = await readdir(root).catch(() => [])
+  for (const name of names.filter(entry => entry.endsWith('.partial'))) {
+    const path = join(root, name)
+    await execa(
+      'flock',
+      ['-n', path.replace(/partial$/, 'lock'), 'rm', '-rf', '--', path],
+      { reject: false },
+    )
+  }
+}
+
 const buildFromSource = async (
   recipe: SourceRecipe,
   result: string,
@@ -119,6 +136,7 @@ const buildFromSource = async (
   await linkTree(await unpackSource(recipe, log), source, log)
   const at = (file: string): string => join(result, file)
   await mkdir(objects)
+  await checkTree(recipe, source)
   await configure(recipe, source, objects, log)
   await log.make('compile the kernel', objects, ['bzImage', 'modules_prepare'])
   await buildTrigger(objects, join(work, 'trigger'), at(ARTEFACT.trigger), log)
@@ -128,6 +146,19 @@ const buildFromSource = async (
   const tdx = join(source, TDX_SOURCES)
   if (await isThere(tdx))
     await cp(tdx, at(ARTEFACT.tdxSources), { recursive: true })
+}
+
+/** @throws UsageError when the source is something else than a kernel */
+const checkTree = async (
+  { name }: SourceRecipe,
+  source: string,
+): Promise<void> => {
+  for (const file of ['Makefile', 'Kconfig', 'arch/x86'])
+    if (!(await isThere(join(source, file))))
+      throw new UsageError(
+        'NO_KERNEL_TREE',
+        `the source of kernel '${name}' is no kernel: expected ${file} at its top, found none; a tarball must have one folder in it, and git be the top of a repository`,
+      )
 }
 
 const configure = async (

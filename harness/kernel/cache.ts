@@ -142,7 +142,9 @@ export const kernelKey = async (recipe: SourceRecipe): Promise<string> =>
     source: await sourceKey(recipe),
     base: recipe.configBase,
     fragments: recipe.fragments.map(({ text }) => text),
-    patches: recipe.patches.map(({ text }) => text),
+    patches: recipe.patches.map(({ content }) =>
+      createHash('sha256').update(content).digest('hex'),
+    ),
   })
 
 /**

@@ -57,6 +57,9 @@ export class KernelImage {
     }
     try {
       const sections = await readSections(file, path)
+      const { size } = await file.stat()
+      if (sections.some(section => isBeyond(section, size)))
+        throw notAKernel(path, 'a truncated ELF file')
       const symbols = await readSymbols(file, path, sections)
       return new KernelImage(path, sections, symbols)
     } finally {
@@ -154,6 +157,9 @@ const readAt = async (
   )
   return buffer.subarray(0, bytesRead)
 }
+
+const isBeyond = ({ type, offset, size }: Section, end: number): boolean =>
+  type !== SHT_NOBITS && offset + size > end
 
 const notAKernel = (path: string, found: string): UsageError =>
   new UsageError(

@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises'
+import { readFile, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
 import { RigError, UsageError, messageOf } from '../base/errors.ts'
@@ -217,10 +217,17 @@ const recipeOf = async (
     source: sourceOf(source, absolute),
     configBase: config.base,
     fragments: await each(config.fragments, ['config', 'fragments'], at =>
-      readFile(at, 'utf8').then(text => ({ path: at, text })),
+      readFragment(at),
     ),
     patches: (await each(patches, ['patches'], readSeries)).flat(),
   }
+}
+
+const readFragment = async (path: string): Promise<InputFile> => {
+  const info = await stat(path)
+  if (!info.isFile())
+    throw new UsageError('FRAGMENT', 'expected a file, found something else')
+  return { path, text: await readFile(path, 'utf8') }
 }
 
 const sourceOf = (

@@ -139,7 +139,7 @@ t.test('a patch that does not apply is shown with its hunk', async t => {
   const folder = shortFolder(t)
   const tree = repository(folder)
   const text = git(tree, 'format-patch', '--stdout', '-1', 'HEAD~1')
-  const patch = { name: 'p', path: '/x/p.patch', text }
+  const patch = { name: 'p', path: '/x/p.patch', content: Buffer.from(text) }
   await t.rejects(applyPatch(patch, tree, quiet(folder)), {
     code: 'PATCH_REJECTED',
     message: /Reversed \(or previously applied\) patch detected/,
@@ -154,16 +154,44 @@ t.test('a patch that does not apply is shown with its hunk', async t => {
   })
   await t.rejects(
     applyPatch(
-      { ...patch, text: text.replaceAll('a.c', 'b.c') },
+      { ...patch, content: Buffer.from(text.replaceAll('a.c', 'b.c')) },
       tree,
       quiet(folder),
     ),
     { code: 'PATCH_REJECTED', message: /can't find file/ },
   )
   await t.rejects(
-    applyPatch({ ...patch, text: 'garbage\n' }, tree, quiet(folder)),
+    applyPatch(
+      { ...patch, content: Buffer.from('garbage\n') },
+      tree,
+      quiet(folder),
+    ),
     { code: 'PATCH_REJECTED', message: /Only garbage/ },
   )
+})
+
+t.test('patches are taken byte by byte, and must be patches', async t => {
+  const folder = shortFolder(t)
+  const tree = repository(folder)
+  const path = join(folder, 'p.patch')
+  writeFileSync(
+    path,
+    Buffer.from(
+      '--- a/a.c\n+++ b/a.c\n@@ -20 +20 @@\n-line 20\n+caf\xe9\n',
+      'latin1',
+    ),
+  )
+  const [patch] = await readSeries(path)
+  await applyPatch(patch!, tree, quiet(folder))
+  t.match(readFileSync(join(tree, 'a.c'), 'latin1'), /^caf\xe9$/m)
+  writeFileSync(path, '')
+  await t.rejects(readSeries(path), { message: /found no diff in it/ })
+  execFileSync('mkfifo', [join(folder, 'fifo')])
+  await t.rejects(readSeries(join(folder, 'fifo')), {
+    message: /found something else/,
+  })
+  writeFileSync(path, Buffer.from('1f8b08000000', 'hex'))
+  await t.rejects(readSeries(path), { message: /expected a gzipped mbox/ })
 })
 
 const CONFIG = `config: { base: allnoconfig, fragments: [f] }\n`

@@ -3,8 +3,9 @@ import { basename, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import tmp from 'tmp'
-import { InfraError, UsageError } from '../base/errors.ts'
+import { InfraError, UsageError, messageOf } from '../base/errors.ts'
 import { findProgram } from '../base/paths.ts'
+import { formatSize } from '../base/units.ts'
 
 /** One patch of a series. */
 export interface Patch {
@@ -12,7 +13,8 @@ export interface Patch {
   readonly name: string
   /** The file it comes from. */
   readonly path: string
-  readonly text: string
+  /** The patch byte by byte: not all source is UTF-8. */
+  readonly content: Buffer
 }
 
 /**
@@ -29,16 +31,33 @@ export const readSeries = async (path: string): Promise<Patch[]> => {
       'expected a file with patches, found something else',
     )
   const bytes = await readFile(path)
-  const plain = isGzip(bytes)
-    ? gunzipSync(bytes, { maxOutputLength: MAX_SERIES })
-    : bytes
+  const plain = isGzip(bytes) ? unzip(bytes) : bytes
   return /\.mbo?x(?:\.gz)?$/.test(path) || isMailbox(plain)
     ? ordered(path, await mailsOf(path, plain))
-    : [{ name: basename(path), path, text: plain.toString('utf8') }]
+    : [{ name: basename(path), path, content: patchOf(plain) }]
 }
 
 /** More than any series; a bomb must not fill memory. */
 const MAX_SERIES = 256 * 1024 * 1024
+
+const unzip = (bytes: Buffer): Buffer => {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: MAX_SERIES })
+  } catch (error) {
+    throw new UsageError(
+      'PATCH_SERIES',
+      `expected a gzipped mbox of ${formatSize(MAX_SERIES)} at most: ${messageOf(error)}`,
+      { cause: error },
+    )
+  }
+}
+
+/** @throws UsageError when nothing in it can be applied */
+const patchOf = (bytes: Buffer): Buffer => {
+  if (/^(?:---|diff|Index:|\*\*\*) /m.test(bytes.toString('latin1')))
+    return bytes
+  throw new UsageError('PATCH_SERIES', 'expected a patch, found no diff in it')
+}
 
 /** As archives deliver it: lore.kernel.org gives t.mbox.gz. */
 const isGzip = (bytes: Buffer): boolean =>
@@ -61,7 +80,7 @@ const isMailbox = (bytes: Buffer): boolean => {
 interface Mail {
   readonly subject: string
   /** The part that can be applied; empty when there is none. */
-  readonly patch: string
+  readonly patch: Buffer
 }
 
 /** git knows all ways in which patches are mailed: MIME, encodings, charsets. */
@@ -102,7 +121,7 @@ const mailOf = async (folder: string, mail: Buffer): Promise<Mail> => {
   )
   return {
     subject: /^Subject: (.*)$/m.exec(stdout)?.[1] ?? '',
-    patch: await readFile(patch, 'utf8'),
+    patch: await readFile(patch),
   }
 }
 
@@ -117,9 +136,7 @@ const isReply = ({ subject }: Mail): boolean =>
   /^(?:re|aw|fwd?):|^\[tip:/i.test(subject)
 
 const ordered = (path: string, mails: readonly Mail[]): Patch[] => {
-  const patches = mails.filter(
-    mail => mail.patch.trim() !== '' && !isReply(mail),
-  )
+  const patches = mails.filter(mail => mail.patch.length > 0 && !isReply(mail))
   const wrong = (message: string): UsageError =>
     new UsageError('PATCH_SERIES', message)
   if (patches.length === 0)
@@ -131,7 +148,7 @@ const ordered = (path: string, mails: readonly Mail[]): Patch[] => {
     ...patches.map(({ subject }) => numberOf(subject)?.[1] ?? 0),
   )
   const named = patches.map(({ subject, patch }) => ({
-    ...{ name: subject, path, text: patch },
+    ...{ name: subject, path, content: patch },
     number: numberOf(subject)?.[0],
   }))
   if (total === 0) return named

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { access, mkdir, rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { ExecaError, execa } from 'execa'
-import { InfraError, messageOf } from '../base/errors.ts'
+import { InfraError, UsageError, messageOf } from '../base/errors.ts'
 import { withLock } from '../base/lock.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
 import { cacheRoot, findProgram } from '../base/paths.ts'
@@ -29,15 +29,16 @@ export const sourceKey = async ({
   try {
     return await memoized(path, 'sha256', sha256OfFile)
   } catch (error) {
-    throw new InfraError(
-      'NO_SOURCE',
-      `the source of kernel '${name}' is missing: expected ${path}${
-        source.kind === 'debian'
-          ? `; install it with 'apt-get install ${source.package}' or run ./scripts/setup`
-          : `: ${messageOf(error)}`
-      }`,
-      { cause: error },
-    )
+    const missing = `the source of kernel '${name}' is missing: expected ${path}`
+    if (source.kind === 'debian')
+      throw new InfraError(
+        'NO_SOURCE',
+        `${missing}; install it with 'apt-get install ${source.package}' or run ./scripts/setup`,
+        { cause: error },
+      )
+    throw new UsageError('NO_SOURCE', `${missing}: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
 }
 
@@ -58,7 +59,7 @@ const commitOf = async (
     return stdout.trim()
   } catch (error) {
     const said = error instanceof ExecaError ? String(error.stderr).trim() : ''
-    throw new InfraError(
+    throw new UsageError(
       'NO_SOURCE',
       `the source of kernel '${name}' is missing: expected the commit '${ref}' in the git repository ${repository}, found none${said && ` (${said})`}`,
       { cause: error },
@@ -94,7 +95,7 @@ export const unpackSource = async (
   })
   if (recipe.patches.length === 0) return original
   const hash = createHash('sha256').update(key)
-  for (const { text } of recipe.patches) hash.update(text)
+  for (const { content } of recipe.patches) hash.update(content)
   return tree(recipe, hash, log, {
     phase: `patch ${labelOf(recipe.source)}`,
     fill: async partial => {

@@ -63,6 +63,12 @@ const hostSupport = (
         ? 'CONFIG_INTEL_TDX_HOST is not set'
         : `expected ${missing.join(' and ')}, found none`,
     )
+  if (options && value !== 'y')
+    return finding(
+      what,
+      'limited',
+      'in the image, and not in its .config: do they belong together?',
+    )
   return finding(
     what,
     'good',

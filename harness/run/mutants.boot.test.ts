@@ -20,12 +20,12 @@ import { Workspace } from './workspace.ts'
 
 /** A recipe with one line of its patches replaced. */
 const edited = (recipe: SourceRecipe, from: string, to: string): Patch[] => {
-  const hits = recipe.patches.filter(({ text }) => text.includes(from))
+  const hits = recipe.patches.filter(({ content }) => content.includes(from))
   if (hits.length !== 1)
     throw new Error(`expected '${from}' in one patch, found ${hits.length}`)
   return recipe.patches.map(patch => ({
     ...patch,
-    text: patch.text.replace(from, to),
+    content: Buffer.from(patch.content.toString().replace(from, to)),
   }))
 }
 
@@ -34,12 +34,14 @@ const added = (recipe: SourceRecipe, diff: readonly string[]): Patch[] => [
   ...recipe.patches,
   {
     ...{ name: 'mutation', path: 'this test' },
-    text: [
-      '--- a/arch/x86/virt/vmx/tdx/tdx.c',
-      '+++ b/arch/x86/virt/vmx/tdx/tdx.c',
-      ...diff,
-      '',
-    ].join('\n'),
+    content: Buffer.from(
+      [
+        '--- a/arch/x86/virt/vmx/tdx/tdx.c',
+        '+++ b/arch/x86/virt/vmx/tdx/tdx.c',
+        ...diff,
+        '',
+      ].join('\n'),
+    ),
   },
 ]
 

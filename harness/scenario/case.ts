@@ -10,7 +10,9 @@ import { type NodeRange, type Range, intersect } from '../memory/range.ts'
 import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
 import type { Lineage } from '../tdx/host.ts'
+import { LEAF } from '../tdx/leaves.ts'
 import type { Platform } from '../tdx/platform.ts'
+import { PROFILES } from '../tdx/profile.ts'
 import { type MachineSpec, machineSpec } from './machine-spec.ts'
 import type { Problem } from './problem.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
@@ -78,6 +80,7 @@ export const caseBody = (
   const problems = [
     ...('problems' in machine ? machine.problems : []),
     ...cmdlineProblems(cell),
+    ...hotplugProblems(cell),
     ...cmrProblems(cell),
     ...faultProblems(cell),
     ...stepProblems(cell.steps, {
@@ -161,17 +164,43 @@ const cmrProblems = ({ tdx }: Cell): Problem[] =>
       )
 
 /** A fault that can never happen would make the scenario pass for nothing. */
-const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
-  tdx.faults.flatMap(({ cpu }, i) =>
-    cpu === undefined || cpu < machine.cpus
-      ? []
-      : [
-          {
-            at: ['tdx', 'faults', i, 'cpu'],
-            message: `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
-          },
-        ],
-  )
+const faultProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
+  tdx.faults.flatMap(({ cpu, leaf }, i) => {
+    const problem = (key: string, message: string): Problem[] => [
+      { at: ['tdx', 'faults', i, key], message },
+    ]
+    if (cpu !== undefined && cpu >= machine.cpus)
+      return problem(
+        'cpu',
+        `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
+      )
+    if (!steps.includes('trigger'))
+      return problem('leaf', 'without a trigger step no leaf is called')
+    return tdx.module !== 'none' && !PROFILES[tdx.module].leaves.has(LEAF[leaf])
+      ? problem(
+          'leaf',
+          `module ${tdx.module} has no ${leaf.replaceAll('_', '.')}: the fault can never happen`,
+        )
+      : []
+  })
+
+/** Who puts hot-added memory online must be said by the steps. */
+const hotplugProblems = ({ cmdline, steps }: Cell): Problem[] =>
+  dimmSizes(steps).length === 0
+    ? []
+    : cmdline.append.flatMap((word, i) =>
+        parseCmdline(word).some(({ name }) =>
+          name.replaceAll('-', '_').endsWith('memhp_default_state'),
+        )
+          ? [
+              {
+                at: ['cmdline', 'append', i],
+                message:
+                  'with DIMMs the kernel must not put memory online by itself: use an online step',
+              },
+            ]
+          : [],
+      )
 
 /** Expectations that no boot can meet. */
 const expectProblems = (

@@ -85,6 +85,26 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/^3:20: expected at most 512G of memory in all, with DIMMs/],
     ],
     [
+      `${HEAD}machine: { memory: 4G }\nsteps: [trigger, { plug: { name: a, memory: -1G } }]\n`,
+      [/^4:45: expected the memory of the DIMM such as .*found '-1G'/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [trigger, { plug: { nmae: a, memory: 1G } }]\n`,
+      [/^4:28: unknown key 'nmae'; did you mean 'name'/, /'name' is missing/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: []\ntdx: { faults: [{ leaf: SYS.CONFIG, status: '0x1' }] }\nexpect: { tdx: unfinished }\n`,
+      [/^5:25: without a trigger step no leaf is called/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\ntdx: { module: '1.0', faults: [{ leaf: SYS.RD, status: '0x1' }] }\n`,
+      [/^4:40: module 1\.0 has no SYS\.RD: the fault can never happen/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [{ plug: { name: a, memory: 1G } }, trigger]\ncmdline: { append: [memhp_default_state=online] }\n`,
+      [/^5:21: with DIMMs the kernel must not put memory online by itself/],
+    ],
+    [
       `${HEAD}machine: { memory: 4G }\nsteps: []\n`,
       [/: without a trigger step TDX cannot be 'initialized'/],
     ],

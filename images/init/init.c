@@ -205,10 +205,17 @@ static void plug(long number, const char *range)
 
 static long online_block(unsigned long block)
 {
-	long ret, fd = open_state(block, O_WRONLY);
+	long ret, fd = open_state(block, O_RDWR);
+	char state[16];
 
 	if (fd < 0)
 		return fd;
+	/* Some kernels put new memory online by themselves. */
+	ret = syscall5(__NR_read, fd, (long)state, sizeof(state), 0, 0);
+	if (ret > 1 && state[0] == 'o' && state[1] == 'n') {
+		syscall5(__NR_close, fd, 0, 0, 0, 0);
+		return 0;
+	}
 	ret = syscall5(__NR_write, fd, (long)"online", 6, 0, 0);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
 	return ret < 0 ? ret : 0;
