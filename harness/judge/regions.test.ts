@@ -125,6 +125,10 @@ t.test('DIMMs that are refused, and those that are taken', async t => {
   )
   t.equal(nothing.verdict, 'invalid', 'the kernel only said that it looked')
   t.match(nothing.text, /^plug: DIMM 'spare': .* made no memory block of it/m)
+  const lost = judgedOn(UPSTREAM, PLUG, {}, lines =>
+    lines.filter(line => !/step \d plug/.test(line)),
+  )
+  t.equal(lost.verdict, 'invalid', 'no word about the step')
   const ignored = judgedOn(UPSTREAM, PLUG, { plugged: [] })
   t.equal(ignored.verdict, 'invalid')
   t.match(
