@@ -1,7 +1,8 @@
 import type { KernelImage } from '../kernel/elf.ts'
 import { type Patch, findPatches } from './patches.ts'
-import { type Site, findSites } from './sites.ts'
-import { type FeatureBit, findFeatureBit } from './x2apic.ts'
+import { type Site, requireSites } from './sites.ts'
+import type { Survey } from './survey.ts'
+import type { FeatureBit } from './x2apic.ts'
 
 /** What of a kernel the emulation needs to know; the same for every boot. */
 export interface KernelSites {
@@ -23,15 +24,15 @@ export interface KernelSites {
 }
 
 /** @throws UsageError when the image has no TDX host support */
-export const locate = async (image: KernelImage): Promise<KernelSites> => {
-  const sites = await findSites(image)
-  return {
-    sites,
-    memlist: image.symbol('tdx_memlist')?.address,
-    savedCommandLine: image.symbol('saved_command_line')?.address,
-    x2apicBit: await findFeatureBit(image, sites),
-    patches: await findPatches(image),
-    startKernel: image.symbol('start_kernel')?.address,
-    smpInit: image.symbol('smp_init')?.address,
-  }
-}
+export const locate = async (
+  image: KernelImage,
+  survey: Pick<Survey, 'sites' | 'missing' | 'x2apicBit'>,
+): Promise<KernelSites> => ({
+  sites: requireSites(image, survey),
+  memlist: image.symbol('tdx_memlist')?.address,
+  savedCommandLine: image.symbol('saved_command_line')?.address,
+  x2apicBit: survey.x2apicBit,
+  patches: await findPatches(image),
+  startKernel: image.symbol('start_kernel')?.address,
+  smpInit: image.symbol('smp_init')?.address,
+})

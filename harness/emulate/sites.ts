@@ -26,8 +26,8 @@ interface Rule {
   readonly kind: SiteKind
   /** Functions that may hold it. */
   readonly symbols: readonly string[]
-  /** Where else to look when none of them does. */
-  readonly elsewhere?: RegExp
+  /** Else functions with one of these in their names. */
+  readonly elsewhere?: readonly string[]
   /** A kernel without it has no TDX host support. */
   readonly required: boolean
   readonly find: (code: Code) => Found | undefined
@@ -123,7 +123,7 @@ const RULES: readonly Rule[] = [
     // a function it calls (arch/x86/virt/vmx/tdx/tdx.c).
     kind: 'keyid-msr',
     symbols: ['tdx_init'],
-    elsewhere: /tdx|keyid/,
+    elsewhere: ['tdx', 'keyid'],
     required: true,
     find: findMsrRead(0x87),
   },
@@ -132,7 +132,7 @@ const RULES: readonly Rule[] = [
     // in kernels that insist on it.
     kind: 'apic-base-msr',
     symbols: ['tdx_init'],
-    elsewhere: /tdx|keyid/,
+    elsewhere: ['tdx', 'keyid'],
     required: false,
     find: findMsrRead(0x1b),
   },
@@ -166,14 +166,12 @@ const DESCRIPTION: Readonly<Record<SiteKind, string>> = {
   'apic-base-msr': 'the read of IA32_APIC_BASE',
 }
 
-/**
- * The sites of a kernel that is to be booted.
- *
- * @throws UsageError when the kernel has no TDX host support
- */
-export const findSites = async (image: KernelImage): Promise<Site[]> => {
-  const { sites, missing } = await searchSites(image)
-  if (missing.length === 0) return [...sites]
+/** @throws UsageError when the kernel has no TDX host support */
+export const requireSites = (
+  image: KernelImage,
+  { sites, missing }: SiteSearch,
+): readonly Site[] => {
+  if (missing.length === 0) return sites
   throw new UsageError(
     'NO_TDX_HOST',
     `expected ${missing.join(' and ')} of ${image.path}, found none: build this kernel with CONFIG_INTEL_TDX_HOST=y`,
@@ -184,10 +182,8 @@ const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {
   const named = rule.symbols.flatMap(name => image.symbol(name) ?? [])
   const found = await among(image, rule, named)
   if (found.length > 0 || !rule.elsewhere) return found
-  return (await among(image, rule, image.symbolsLike(rule.elsewhere))).slice(
-    0,
-    1,
-  )
+  const others = rule.elsewhere.flatMap(part => image.symbolsLike(part, /^/))
+  return (await among(image, rule, others)).slice(0, 1)
 }
 
 const among = async (

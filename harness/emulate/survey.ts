@@ -58,20 +58,23 @@ const TRIGGERS: Readonly<Record<Lineage, TriggerKind>> = {
 /** The boot parameter of our patch 5. */
 const FAIL_REGION = 'tdx_fail_region'
 
+const TEXTS = [REGION_LINE, FAIL_REGION, ...Object.values(MARKS).flat()]
+
 /** Looks at everything the rig needs, and refuses nothing. */
 export const surveyImage = async (image: KernelImage): Promise<Survey> => {
   const { sites, missing } = await searchSites(image)
   const trigger = triggerOf(image)
   const release = await releaseOf(image)
+  const texts = await image.textsIn(TEXTS)
   return {
     release,
     symbols: image.symbolCount,
-    lineage: await lineageOf(image, trigger, release),
+    lineage: lineageOf(texts, trigger, release),
     ...{ sites, missing, trigger },
     x2apicBit: await findFeatureBit(image, sites),
     hasMemlist: image.symbol('tdx_memlist') !== undefined,
-    printsRegions: await image.holds(REGION_LINE),
-    failsRegions: await image.holds(FAIL_REGION),
+    printsRegions: texts.has(REGION_LINE),
+    failsRegions: texts.has(FAIL_REGION),
     pvh: image.symbol('pvh_start_xen') !== undefined,
   }
 }
@@ -79,8 +82,11 @@ export const surveyImage = async (image: KernelImage): Promise<Survey> => {
 const exported = (image: KernelImage, name: string): boolean =>
   image.symbol(`__ksymtab_${name}`) !== undefined
 
+/** subsys_initcall(tdx_enable). */
+const BOOT_INITCALL = /^__initcall__kmod_.*_tdx_enable\d$/
+
 const triggerOf = (image: KernelImage): TriggerKind => {
-  if (image.symbolsLike(/^__initcall__kmod_.*_tdx_enable\d$/).length > 0)
+  if (image.symbolsLike('_tdx_enable', BOOT_INITCALL).length > 0)
     return 'at boot'
   if (!exported(image, 'tdx_enable')) return 'none'
   return exported(image, 'tdx_cpu_enable')
@@ -88,22 +94,17 @@ const triggerOf = (image: KernelImage): TriggerKind => {
     : 'tdx_enable'
 }
 
-const lineageOf = async (
-  image: KernelImage,
+const lineageOf = (
+  texts: ReadonlySet<string>,
   trigger: TriggerKind,
   release: string | undefined,
-): Promise<Lineage | undefined> => {
-  for (const lineage of LINEAGES) {
-    if (TRIGGERS[lineage] !== trigger) continue
-    const found = await Promise.all(
-      MARKS[lineage].map(text => image.holds(text)),
-    )
-    if (found.every(Boolean))
-      return lineage === 'upstream' && isAfterUpstream(release)
-        ? undefined
-        : lineage
-  }
-  return undefined
+): Lineage | undefined => {
+  const found = LINEAGES.find(
+    lineage =>
+      TRIGGERS[lineage] === trigger &&
+      MARKS[lineage].every(text => texts.has(text)),
+  )
+  return found === 'upstream' && isAfterUpstream(release) ? undefined : found
 }
 
 /** linux_banner (init/version.c): `Linux version 6.12.117 (...) #1 SMP ...`. */

@@ -164,10 +164,13 @@ export const folderKey = async (files: readonly string[]): Promise<string> =>
   })
 
 /**
- * Versions of compiler and linker, as they print them. Asked anew each time:
+ * Versions of compiler and linker, as they print them. Asked anew by each run:
  * what is called gcc may be a wrapper that never changes.
  */
-export const toolchain = (): Promise<string[]> =>
+export const toolchain = (): Promise<string[]> => (known ??= askToolchain())
+let known: Promise<string[]> | undefined
+
+const askToolchain = (): Promise<string[]> =>
   Promise.all(
     ['gcc', 'ld'].map(async tool => {
       const path = await findProgram(tool)

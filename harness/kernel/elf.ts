@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { UsageError, systemCode } from '../base/errors.ts'
+import { memoized } from '../base/memo.ts'
 import type { Range } from '../memory/range.ts'
 import { type KernelSymbol, SymbolTable } from './symbols.ts'
 
@@ -91,9 +92,9 @@ export class KernelImage {
     return this.#symbols.count
   }
 
-  /** Symbols with such a name. */
-  symbolsLike(pattern: RegExp): KernelSymbol[] {
-    return this.#symbols.like(pattern)
+  /** Symbols whose names match; `part` stands in every such name. */
+  symbolsLike(part: string, pattern: RegExp): KernelSymbol[] {
+    return this.#symbols.like(part, pattern)
   }
 
   /** The nearest symbol at or below an address: `symbol+0x12`. */
@@ -103,18 +104,32 @@ export class KernelImage {
     return `${nearest.name}+0x${(address - nearest.address).toString(16)}`
   }
 
-  /** Whether a text stands in any section that is loaded. */
-  async holds(text: string): Promise<boolean> {
-    const wanted = Buffer.from(text, 'latin1')
+  /**
+   * Which of some texts stand in sections that are loaded. Remembered for the
+   * file: a kernel has megabytes, and every run asks the same.
+   */
+  async textsIn(texts: readonly string[]): Promise<ReadonlySet<string>> {
+    const found = await memoized(
+      this.path,
+      `texts ${JSON.stringify(texts)}`,
+      async () => JSON.stringify(await this.#searchTexts(texts)),
+    )
+    return new Set(JSON.parse(found) as string[])
+  }
+
+  async #searchTexts(texts: readonly string[]): Promise<string[]> {
     const loaded = this.#sections.filter(
       ({ type, address }) => type === SHT_PROGBITS && address !== 0n,
     )
+    const found = new Set<string>()
     const file = await open(this.path)
     try {
       for (const { offset, size } of loaded) {
-        if ((await readAt(file, offset, size)).includes(wanted)) return true
+        const bytes = await readAt(file, offset, size)
+        for (const text of texts)
+          if (bytes.includes(text, 0, 'latin1')) found.add(text)
       }
-      return false
+      return [...found]
     } finally {
       await file.close()
     }

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { findPatches } from '../emulate/patches.ts'
-import { findSites } from '../emulate/sites.ts'
+import { type Site, requireSites, searchSites } from '../emulate/sites.ts'
 import { surveyImage } from '../emulate/survey.ts'
 import { findFeatureBit } from '../emulate/x2apic.ts'
 import { bzImageVersion, isSameBuild } from './bzimage.ts'
@@ -66,6 +66,9 @@ t.test('the shipped recipes load', async t => {
     /no kernel 'upstream-6.13'; did you mean 'upstream-6.12'/,
   )
 })
+
+const findSites = async (image: KernelImage): Promise<readonly Site[]> =>
+  requireSites(image, await searchSites(image))
 
 /** A real ELF file, from the compiler, with the code we look for. */
 const ASSEMBLY = `

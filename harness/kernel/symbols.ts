@@ -36,9 +36,22 @@ export class SymbolTable {
     return undefined
   }
 
-  like(pattern: RegExp): KernelSymbol[] {
+  /**
+   * Symbols whose names match.
+   *
+   * @param part stands in every such name: most names are never looked at
+   */
+  like(part: string, pattern: RegExp): KernelSymbol[] {
+    const starts = new Set<number>()
+    for (
+      let at = this.#names.indexOf(part, 0, 'latin1');
+      at >= 0;
+      at = this.#names.indexOf(part, at + 1, 'latin1')
+    )
+      starts.add(this.#names.lastIndexOf(0, at) + 1)
     const found: KernelSymbol[] = []
     for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
+      if (!starts.has(this.#entries.readUInt32LE(at))) continue
       const symbol = this.#symbolAt(at)
       if (symbol.address !== 0n && pattern.test(symbol.name)) found.push(symbol)
     }

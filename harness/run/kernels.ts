@@ -73,7 +73,7 @@ const prepare = async (
     printsRegions: survey.printsRegions,
     failsRegions: survey.failsRegions,
     ...{ programs, initramfs, built },
-    sites: await locate(image),
+    sites: await locate(image, survey),
     bootFile: await bootFile(built, image, survey),
     kernelRange: image.physicalRange,
   }
