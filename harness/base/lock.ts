@@ -1,4 +1,5 @@
-import { dirname } from 'node:path'
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from './errors.ts'
 import { ensureFolder } from './output.ts'
@@ -53,5 +54,21 @@ export const withLock = async <T>(
     clearTimeout(timer)
     holder.stdin.end()
     await holder
+  }
+}
+
+/**
+ * Removes the `NAME.partial` that killed processes left in a folder. Whoever
+ * makes one holds `NAME.lock`, so those that are still at it keep theirs.
+ */
+export const sweep = async (folder: string): Promise<void> => {
+  const names = await readdir(folder).catch(() => [])
+  for (const name of names.filter(entry => entry.endsWith('.partial'))) {
+    const path = join(folder, name)
+    await execa(
+      'flock',
+      ['-n', path.replace(/partial$/, 'lock'), 'rm', '-rf', '--', path],
+      { reject: false },
+    )
   }
 }

@@ -41,6 +41,15 @@ export const findProgram = async (
   return undefined
 }
 
+export const isThere = async (path: string): Promise<boolean> => {
+  try {
+    await access(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** A file that can be read to its end: no folder, pipe or device. */
 export const isRegularFile = async (path: string): Promise<boolean> => {
   const info = await stat(path).catch(() => undefined)

@@ -148,7 +148,7 @@ export class Emulation {
 
   async #atSmpInit(cpu: number, smpInit: bigint): Promise<void> {
     const { guest, kernel } = this.#options
-    await this.#msrs.end(cpu)
+    await this.#msrs.takeBackX2apic(cpu)
     if (kernel.memlist !== undefined)
       this.#regionsAtBoot = await readMemlist(guest, cpu, kernel.memlist)
     await Promise.all([

@@ -36,7 +36,7 @@ export class Msrs {
       const value = keyidPartitioning(this.#platform)
       return this.#answer(cpu, form, registers, value)
     }
-    await this.#takeBack(cpu)
+    await this.takeBackX2apic(cpu)
     const value = apicBase(this.#platform.x2apic)
     return this.#answer(cpu, form, registers, value)
   }
@@ -67,16 +67,11 @@ export class Msrs {
   }
 
   /** ... until the question is answered, or the early initcalls are over. */
-  async #takeBack(cpu: number): Promise<void> {
+  async takeBackX2apic(cpu: number): Promise<void> {
     const bit = this.#bit
     if (!bit || !this.#featureByte) return
     await this.#guest.writeVirtual(cpu, bit.address, this.#featureByte)
     this.#featureByte = undefined
-  }
-
-  /** No more reads are answered. */
-  async end(cpu: number): Promise<void> {
-    await this.#takeBack(cpu)
   }
 
   get #bit(): FeatureBit | undefined {

@@ -182,7 +182,7 @@ const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {
   const named = rule.symbols.flatMap(name => image.symbol(name) ?? [])
   const found = await among(image, rule, named)
   if (found.length > 0 || !rule.elsewhere) return found
-  const others = rule.elsewhere.flatMap(part => image.symbolsLike(part, /^/))
+  const others = rule.elsewhere.flatMap(part => image.symbolsLike(part))
   return (await among(image, rule, others)).slice(0, 1)
 }
 

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
-import { cacheRoot, projectRoot } from '../base/paths.ts'
-import { isThere, toolchain } from '../kernel/cache.ts'
+import { cacheRoot, isThere, projectRoot } from '../base/paths.ts'
+import { toolchain } from '../kernel/cache.ts'
 
 /** A static program without a C library: it runs on any kernel. */
 const FLAGS = [

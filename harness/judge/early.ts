@@ -24,12 +24,14 @@ export const earlyOutcome = (
   const { tdx } = platform.keyids
   if (tdx === 0)
     return early(
-      ...(['absent', null] as const),
+      'absent',
+      null,
       'MSR 0x87 announces no private KeyID: tdx_init() returns silently',
     )
   if (tdx < 2)
     return early(
-      ...(['disabled', 'checks'] as const),
+      'disabled',
+      'checks',
       'one private KeyID is the global one: none is left for guests',
     )
   if (needsX2apic && !platform.x2apic)
@@ -37,7 +39,8 @@ export const earlyOutcome = (
   const failing = failsRegions ? failingRegion(words) : 0
   if (listBuilt === 'at boot' && failing > 0 && failing <= regions.length)
     return early(
-      ...(['disabled', 'regions'] as const),
+      'disabled',
+      'regions',
       `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
     )
   if (triggerAt(steps) < 0)

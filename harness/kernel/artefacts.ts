@@ -1,8 +1,8 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError } from '../base/errors.ts'
-import { projectRoot } from '../base/paths.ts'
-import { type BuiltKernel, isThere } from './cache.ts'
+import { isThere, projectRoot } from '../base/paths.ts'
+import type { BuiltKernel } from './cache.ts'
 import type { BuildLog } from './make.ts'
 
 /** How a kernel gets into the cache. */

@@ -3,22 +3,20 @@ import {
   cp,
   mkdir,
   readFile,
-  readdir,
   rename,
   rm,
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { execa } from 'execa'
 import { UsageError } from '../base/errors.ts'
-import { withLock } from '../base/lock.ts'
+import { sweep, withLock } from '../base/lock.ts'
+import { isThere } from '../base/paths.ts'
 import { type CacheEntry, buildTrigger } from './artefacts.ts'
 import {
   ARTEFACT,
   type BuiltKernel,
   TDX_SOURCES,
   cachedKernel,
-  isThere,
   kernelDirectory,
   kernelKey,
   logsRoot,
@@ -108,19 +106,6 @@ const fillEntry = async (
     await rename(result, directory)
   } finally {
     await rm(work, { recursive: true, force: true })
-  }
-}
-
-/** What killed builds left; flock tells those that are still at it. */
-const sweep = async (root: string): Promise<void> => {
-  const names = await readdir(root).catch(() => [])
-  for (const name of names.filter(entry => entry.endsWith('.partial'))) {
-    const path = join(root, name)
-    await execa(
-      'flock',
-      ['-n', path.replace(/partial$/, 'lock'), 'rm', '-rf', '--', path],
-      { reject: false },
-    )
   }
 }
 

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
-import { access, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { basename, join, relative } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
-import { cacheRoot, findProgram, projectRoot } from '../base/paths.ts'
+import { cacheRoot, findProgram, isThere, projectRoot } from '../base/paths.ts'
 import type { SourceRecipe } from './recipe.ts'
 import { sourceKey } from './source.ts'
 
@@ -107,15 +107,6 @@ export const cachedKernel = async (
     noTrigger:
       reason === undefined ? undefined : await readFile(reason, 'utf8'),
     tdxSources: await at(ARTEFACT.tdxSources),
-  }
-}
-
-export const isThere = async (path: string): Promise<boolean> => {
-  try {
-    await access(path)
-    return true
-  } catch {
-    return false
   }
 }
 

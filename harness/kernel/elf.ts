@@ -92,8 +92,8 @@ export class KernelImage {
     return this.#symbols.count
   }
 
-  /** Symbols whose names match; `part` stands in every such name. */
-  symbolsLike(part: string, pattern: RegExp): KernelSymbol[] {
+  /** Symbols with this in their names, and names that match. */
+  symbolsLike(part: string, pattern?: RegExp): KernelSymbol[] {
     return this.#symbols.like(part, pattern)
   }
 

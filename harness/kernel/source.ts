@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { access, mkdir, rename, rm } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { ExecaError, execa } from 'execa'
 import { InfraError, UsageError, messageOf } from '../base/errors.ts'
-import { withLock } from '../base/lock.ts'
+import { sweep, withLock } from '../base/lock.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
-import { cacheRoot, findProgram } from '../base/paths.ts'
+import { cacheRoot, findProgram, isThere } from '../base/paths.ts'
 import { applyPatch } from './apply.ts'
 import type { BuildLog } from './make.ts'
 import type { Source, SourceRecipe } from './recipe.ts'
@@ -17,7 +17,8 @@ const debianTarball = (name: string): string => `/usr/src/${name}.tar.xz`
  * Identifies the source a recipe starts from: SHA-256 of a tarball, or the
  * commit.
  *
- * @throws InfraError when it is not there
+ * @throws InfraError when a package or a program is missing
+ * @throws UsageError when the recipe names something that is not there
  */
 export const sourceKey = async ({
   name,
@@ -81,7 +82,7 @@ const labelOf = (source: Source): string => {
 
 /**
  * The unpacked and patched source of a recipe. It stays in the cache: builds
- * are out of tree, and it is what to read when a boot surprises. Patched trees
+ * work on a copy, and it is what to read when a boot surprises. Patched trees
  * share the files they did not change with the one they start from.
  */
 export const unpackSource = async (
@@ -141,9 +142,10 @@ const tree = async (
     `${labelOf(source)}-${hash.digest('hex').slice(0, 16)}`,
   )
   const make = async (): Promise<void> => {
-    if (await exists(directory)) return
+    if (await isThere(directory)) return
     log.announce(phase)
     const partial = `${directory}.partial`
+    await sweep(dirname(directory))
     await rm(partial, { recursive: true, force: true })
     await mkdir(partial)
     try {
@@ -181,7 +183,8 @@ const unpack = async (
     })
     return
   }
-  const tarball = `${partial}.tar`
+  // In the folder: it goes with it when we are killed.
+  const tarball = join(partial, '.tdxrig.tar')
   try {
     await log.run({
       phase,
@@ -200,14 +203,5 @@ const unpack = async (
     })
   } finally {
     await rm(tarball, { force: true })
-  }
-}
-
-const exists = async (path: string): Promise<boolean> => {
-  try {
-    await access(path)
-    return true
-  } catch {
-    return false
   }
 }

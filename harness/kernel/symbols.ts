@@ -41,7 +41,7 @@ export class SymbolTable {
    *
    * @param part stands in every such name: most names are never looked at
    */
-  like(part: string, pattern: RegExp): KernelSymbol[] {
+  like(part: string, pattern = /^/): KernelSymbol[] {
     const starts = new Set<number>()
     for (
       let at = this.#names.indexOf(part, 0, 'latin1');

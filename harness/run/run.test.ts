@@ -10,7 +10,7 @@ import {
 import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
-import { withLock } from '../base/lock.ts'
+import { sweep, withLock } from '../base/lock.ts'
 import { memoized } from '../base/memo.ts'
 import type { Case } from '../scenario/case.ts'
 import { InfraError } from '../base/errors.ts'
@@ -149,6 +149,25 @@ t.test('a lock is held by one, and waited for', async t => {
     5,
     'and is free again',
   )
+})
+
+t.test('what killed processes left is swept, what lives is not', async t => {
+  const folder = t.testdir({
+    'left.partial': { deep: { file: 'x' } },
+    'held.partial': { file: 'x' },
+    other: { file: 'x' },
+  })
+  await withLock(
+    join(folder, 'held.lock'),
+    async () => {
+      await sweep(folder)
+    },
+    { onWait: () => undefined },
+  )
+  t.notOk(existsSync(join(folder, 'left.partial')))
+  t.ok(existsSync(join(folder, 'held.partial', 'file')))
+  t.ok(existsSync(join(folder, 'other')))
+  await sweep(join(folder, 'none'))
 })
 
 t.test('what is remembered of a file goes when the file changes', async t => {
