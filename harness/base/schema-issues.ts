@@ -58,7 +58,10 @@ export const complaintsOf = ({
 const insideUnion = (issue: z.core.$ZodIssue): z.core.$ZodIssue[] => {
   if (issue.code !== 'invalid_union') return [issue]
   const meant = issue.errors.filter(
-    issues => issues.length > 0 && issues.every(({ path }) => path.length > 0),
+    issues =>
+      issues.length > 0 &&
+      // Our own checks come after those of the kind of value.
+      issues.every(({ path, code }) => path.length > 0 || code === 'custom'),
   )
   const [only] = meant
   return only && meant.length === 1

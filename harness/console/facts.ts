@@ -72,6 +72,8 @@ export interface Facts {
   readonly kernel: string | null
   readonly cmdline: string | null
   readonly firmwareMap: readonly E820Entry[]
+  /** With entries beyond the 128th; null when there were none. */
+  readonly extendedMap: readonly E820Entry[] | null
   /** Null when the kernel printed no user-defined map. */
   readonly userMap: readonly E820Entry[] | null
   readonly srat: readonly NodeRange[]

@@ -25,6 +25,7 @@ export class ConsoleReader {
   readonly #nodeRanges: NodeRange[] = []
   readonly #incidents: Incident[] = []
   readonly #initErrors: string[] = []
+  #extendedMap: E820Entry[] | null = null
   #userMap: E820Entry[] | null = null
   #kernel: string | null = null
   #cmdline: string | null = null
@@ -66,6 +67,7 @@ export class ConsoleReader {
       kernel: this.#kernel,
       cmdline: this.#cmdline,
       firmwareMap: this.#firmwareMap,
+      extendedMap: this.#extendedMap,
       userMap: this.#userMap,
       srat: this.#srat,
       nodeRanges: this.#nodeRanges,
@@ -113,6 +115,12 @@ export class ConsoleReader {
       new RegExp(`^BIOS-e820: ${MEM} (.+)$`),
       match => {
         pushE820(this.#firmwareMap, match)
+      },
+    ],
+    [
+      new RegExp(`^extended: ${MEM} (.+)$`),
+      match => {
+        pushE820((this.#extendedMap ??= []), match)
       },
     ],
     [/^user-defined physical RAM map:$/, () => (this.#userMap = [])],

@@ -5,6 +5,7 @@ import type { Fault, Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
+import { type GivenMap, giveMap } from './firmware-map.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import { readMemlist, readString } from './memlist.ts'
 import { Msrs } from './msr.ts'
@@ -31,6 +32,8 @@ export interface EmulationOptions {
    * unpacked.
    */
   readonly late: boolean
+  /** The memory map to be given to the kernel; undefined: the firmware's. */
+  readonly map: GivenMap | undefined
   /** Called at every stop: the guest is alive. */
   readonly onActivity: () => void
 }
@@ -95,8 +98,8 @@ export class Emulation {
 
   /** Answers the guest until it is gone or {@link freeze} was called. */
   async run(): Promise<void> {
-    const { guest, kernel, late } = this.#options
-    if (late && kernel.startKernel !== undefined) {
+    const { guest, kernel, late, map } = this.#options
+    if ((late || map) && kernel.startKernel !== undefined) {
       await guest.plant(kernel.startKernel)
       const stop = await guest.resume()
       if (stop?.reason !== 'break') {
@@ -104,6 +107,8 @@ export class Emulation {
         return
       }
       await guest.remove(kernel.startKernel)
+      if (map && kernel.bootParams !== undefined)
+        await giveMap(guest, stop.cpu, kernel.bootParams, map)
     }
     for (const { address, bytes } of kernel.patches)
       await guest.writePhysical(address, bytes)

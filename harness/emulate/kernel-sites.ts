@@ -16,6 +16,8 @@ export interface KernelSites {
   readonly patches: readonly Patch[]
   /** Where breakpoints can be planted once the kernel is mapped. */
   readonly startKernel: bigint | undefined
+  /** Address of `boot_params` (arch/x86/kernel/setup.c). */
+  readonly bootParams: bigint | undefined
   /**
    * smp_init() (kernel/smp.c): the early initcalls are done, memory devices are
    * not looked for yet, and no SEAMCALL was made.
@@ -34,5 +36,6 @@ export const locate = async (
   x2apicBit: survey.x2apicBit,
   patches: await findPatches(image),
   startKernel: image.symbol('start_kernel')?.address,
+  bootParams: image.symbol('boot_params')?.address,
   smpInit: image.symbol('smp_init')?.address,
 })

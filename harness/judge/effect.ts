@@ -1,7 +1,7 @@
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import { splitWords } from '../memory/cmdline.ts'
 import { formatNodeRange, formatRange } from '../memory/range.ts'
-import { q35Srat } from '../memory/firmware-map.ts'
+import { NUMA_OFF } from '../memory/numa.ts'
 import type { Check, Reason } from './context.ts'
 import { differing, firstDifference } from './differences.ts'
 
@@ -84,6 +84,20 @@ export const checkFirmwareMap: Check = ({ record, layout }) => {
   )
 }
 
+/** What did not fit into struct boot_params came along as well. */
+export const checkExtendedMap: Check = ({ record, layout }) =>
+  differing(
+    'invalid',
+    'extended-map',
+    'the memory map with the entries beyond the 128th',
+    firstDifference(
+      'entry',
+      layout.extendedMap ?? [],
+      record.facts.extendedMap ?? [],
+      formatEntry,
+    ),
+  )
+
 /** `mem=` and `memmap=` changed the map the way they must. */
 export const checkUserMap: Check = ({ record, layout }) => {
   const { userMap } = record.facts
@@ -110,7 +124,7 @@ export const checkUserMap: Check = ({ record, layout }) => {
 }
 
 /** The NUMA topology reached the kernel, and it was not thrown away. */
-export const checkSrat: Check = ({ item, record, layout }) => {
+export const checkSrat: Check = ({ record, layout }) => {
   const { srat, numaFallback } = record.facts
   const expected = announcedFallback(layout.numaFallback)
   if (numaFallback !== expected)
@@ -120,18 +134,14 @@ export const checkSrat: Check = ({ item, record, layout }) => {
         `how the kernel found its nodes: expected ${expected ?? 'from the SRAT'}, found ${numaFallback ?? 'from the SRAT'}`,
       ),
     ]
-  if (expected === NUMA_OFF) return []
-  const { memory, nodeCpus } = item.machine
   const difference = firstDifference(
     'entry',
-    q35Srat(memory, nodeCpus),
+    layout.srat,
     srat,
     formatNodeRange,
   )
   return differing('invalid', 'srat', "the SRAT's memory", difference)
 }
-
-const NUMA_OFF = 'NUMA turned off'
 
 /** dummy_numa_init() has one line for all reasons but numa=off. */
 const announcedFallback = (fallback: string | undefined): string | null => {

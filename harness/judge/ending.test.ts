@@ -82,7 +82,7 @@ t.test(
   async t => {
     const body = bodyOf({
       machine: { memory: '2G' },
-      cmdline: { append: ['numa=fake=2'] },
+      cmdline: { append: ['acpi=off'] },
     })
     const { prediction, record } = perfectRecord(
       body,

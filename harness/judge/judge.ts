@@ -1,4 +1,5 @@
 import type { BootRecord } from '../machine/machine.ts'
+import { addMemory } from '../memory/memblock.ts'
 import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { expectationOn } from '../scenario/case.ts'
@@ -14,6 +15,7 @@ import type {
 } from './context.ts'
 import {
   checkCmdline,
+  checkExtendedMap,
   checkFaults,
   checkFirmwareMap,
   checkInterposition,
@@ -54,7 +56,8 @@ export interface Judgement {
 /** In the order in which a person wants to read what is wrong. */
 const CHECKS: readonly Check[] = [
   ...[checkCmdline, checkInterposition, checkFaults],
-  ...[checkFirmwareMap, checkUserMap, checkSrat, checkPlugged],
+  ...[checkFirmwareMap, checkExtendedMap, checkUserMap],
+  ...[checkSrat, checkPlugged],
   ...[checkEnd, checkOutcome],
   ...[checkNodeRanges, checkMemoryRegions, checkPrintedRegions],
   ...[
@@ -73,6 +76,7 @@ const CHECKS: readonly Check[] = [
 const PANIC_CHECKS: readonly Check[] = [
   checkCmdline,
   checkFirmwareMap,
+  checkExtendedMap,
   checkEnd,
 ]
 
@@ -126,7 +130,7 @@ const contextOf = (
   }
   if (layout.unpredictable.length === 0)
     return { ...common, prediction, layout, basis: 'machine' }
-  const memblock = record.facts.nodeRanges
+  const memblock = addMemory(record.facts.nodeRanges, [])
   const seen = predictFrom(
     item,
     {

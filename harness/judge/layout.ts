@@ -1,4 +1,5 @@
 import { hex } from '../base/units.ts'
+import { addMemory } from '../memory/memblock.ts'
 import { formatNodeRange } from '../memory/range.ts'
 import { reservedSpans } from '../tdx/tdmr-info.ts'
 import type { Span, TdmrInfo } from '../tdx/tdmr-info.ts'
@@ -15,7 +16,10 @@ const fail = (
   difference: Difference | undefined,
 ): Reason[] => differing('fail', check, what, difference)
 
-/** memblock.memory by node, as the kernel prints it for every boot. */
+/**
+ * memblock.memory by node, as the kernel prints it for every boot. It keeps
+ * hot-pluggable memory apart until memblock_free_all().
+ */
 export const checkNodeRanges: Check = ({ layout, record, basis }) =>
   basis === 'console' || record.end !== 'settled'
     ? []
@@ -25,7 +29,7 @@ export const checkNodeRanges: Check = ({ layout, record, basis }) =>
         firstDifference(
           'range',
           layout.memblock,
-          record.facts.nodeRanges,
+          addMemory(record.facts.nodeRanges, []),
           formatNodeRange,
         ),
       )

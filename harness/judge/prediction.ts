@@ -1,5 +1,4 @@
-import { q35FirmwareMap, q35Srat } from '../memory/firmware-map.ts'
-import { addMemory } from '../memory/numa.ts'
+import { addMemory } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
@@ -7,6 +6,8 @@ import {
 } from '../memory/predict.ts'
 import { type NodeRange, type Range, contains } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
+import { MEMORY_RULES, type MemoryRules } from '../memory/rules.ts'
+import { machineFirmware } from '../scenario/machine-spec.ts'
 import { HOST_KERNELS, type HostKernel, type Lineage } from '../tdx/host.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { predictOutcome } from './outcome.ts'
@@ -43,20 +44,22 @@ export interface PredictionOptions {
   readonly kernelImage?: Range | undefined
 }
 
+/** Of kernels we do not know we take the newest. */
+const memoryRulesOf = (lineage: Lineage | undefined): MemoryRules =>
+  lineage === undefined
+    ? MEMORY_RULES['6.12']
+    : HOST_KERNELS[lineage].memoryRules
+
 /** Predicts layout and outcome from the asked machine and cmdline alone. */
 export const predictCase = (
   item: CaseInput,
   options: PredictionOptions,
 ): Prediction => {
-  const { memory, packages, nodeCpus } = item.machine
   const layout = predictLayout(
-    {
-      e820: q35FirmwareMap(memory, packages),
-      srat: q35Srat(memory, nodeCpus),
-      kernelImage: options.kernelImage,
-    },
+    { ...machineFirmware(item.machine), kernelImage: options.kernelImage },
     item.words.join(' '),
     MODULE_LIMITS,
+    memoryRulesOf(options.lineage),
   )
   return predictFrom(item, layout, options)
 }

@@ -40,8 +40,10 @@ export const parseCmdline = (cmdline: string): Parameter[] => {
 export interface MemoryParameters {
   /** From `mem=` and `memmap=`, in the order they stand. */
   readonly operations: readonly MapOperation[]
-  /** `numa=off` or `numa=noacpi`: one node for everything. */
-  readonly numaOff: boolean
+  /** `numa=off` or `numa=noacpi`: nobody looks at the SRAT. */
+  readonly sratIgnored: 'off' | 'noacpi' | undefined
+  /** The value of the last `numa=fake=`. */
+  readonly fake: string | undefined
   /** Something may keep PAMTs out of the zone they usually come from. */
   readonly pamtAnywhere: boolean
   /** Parameters whose effect on the layout the model does not know. */
@@ -54,35 +56,43 @@ const PARSERS: ReadonlyMap<string, (value: string) => MapParse> = new Map([
   ['memmap', parseMemmap],
 ])
 
-/** Names whose presence changes the layout in ways not modelled yet. */
-const UNPREDICTABLE: ReadonlySet<string> = new Set([
-  ...['acpi', 'efi_fake_mem', 'movable_node', 'noacpi'],
-])
+/** `acpi=off`: no SRAT, and none of the rest of what ACPI tells. */
+const UNPREDICTABLE: ReadonlySet<string> = new Set(['acpi'])
 
 /** Names that move or shrink the memory PAMTs are allocated from. */
 const MOVES_PAMTS: ReadonlySet<string> = new Set([
   ...['cma', 'crashkernel', 'hugepages', 'hugetlb_cma', 'kernelcore'],
-  ...['movablecore', 'movable_node', 'numa_cma'],
+  ...['movablecore', 'movable_node', 'numa_cma', 'reserve_mem'],
 ])
+
+/** numa_setup() (arch/x86/mm/numa.c) compares beginnings. */
+const NUMA_OFF = /^off/
+const NUMA_FAKE = /^fake=(.*)$/s
+const NUMA_NOACPI = /^noacpi/
 
 /** Reads what decides the memory layout from a whole command line. */
 export const memoryParameters = (cmdline: string): MemoryParameters => {
   const operations: MapOperation[] = []
   const errors: MapSyntaxError[] = []
   const unpredictable: string[] = []
-  let numaOff = false
+  let sratIgnored: MemoryParameters['sratIgnored']
+  let fake: string | undefined
   let pamtAnywhere = false
   for (const { name: written, value = '' } of parseCmdline(cmdline)) {
     const name = written.replaceAll('-', '_')
     const parsed = PARSERS.get(name)?.(value)
     if (parsed && 'error' in parsed) errors.push(parsed.error)
     else if (parsed) operations.push(...parsed.operations)
-    // numa_setup() (arch/x86/mm/numa.c) compares beginnings.
-    if (name === 'numa' && /^(?:off|noacpi)/.test(value)) numaOff = true
-    if (name === 'numa' && value.startsWith('fake='))
-      unpredictable.push(`numa=${value}`)
+    if (name === 'numa') {
+      fake = NUMA_FAKE.exec(value)?.[1] ?? fake
+      if (NUMA_OFF.test(value)) sratIgnored = 'off'
+      else if (NUMA_NOACPI.test(value)) sratIgnored ??= 'noacpi'
+    }
     if (UNPREDICTABLE.has(name)) unpredictable.push(written)
     if (MOVES_PAMTS.has(name)) pamtAnywhere = true
   }
-  return { operations, numaOff, pamtAnywhere, unpredictable, errors }
+  return {
+    ...{ operations, sratIgnored, fake, pamtAnywhere },
+    ...{ unpredictable, errors },
+  }
 }

@@ -1,5 +1,6 @@
 import { PHYSICAL_LIMIT } from '../base/units.ts'
 import type { Range } from './range.ts'
+import { MAX_NODES } from './rules.ts'
 
 /** enum e820_type (arch/x86/include/asm/e820/types.h). */
 export const E820 = {
@@ -10,8 +11,16 @@ export const E820 = {
   UNUSABLE: 5,
   PMEM: 7,
   PRAM: 12,
+  /** RAM with setup data of the boot loader; printed and used like RAM. */
+  RESERVED_KERN: 128,
   SOFT_RESERVED: 0xefffffff,
 } as const
+
+/** E820_MAX_ENTRIES_ZEROPAGE: what struct boot_params has room for. */
+export const ZEROPAGE_ENTRIES = 128
+
+/** E820_MAX_ENTRIES (arch/x86/include/asm/e820/types.h). */
+export const MAX_ENTRIES = ZEROPAGE_ENTRIES + 3 * MAX_NODES
 
 /** One e820 entry; `type` is any 32-bit number, firmware invents them. */
 export interface E820Entry extends Range {
@@ -27,8 +36,12 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [E820.UNUSABLE, 'unusable'],
   [E820.PMEM, 'persistent (type 7)'],
   [E820.PRAM, 'persistent (type 12)'],
+  [E820.RESERVED_KERN, 'usable'],
   [E820.SOFT_RESERVED, 'soft reserved'],
 ])
+
+/** The names of types, as the kernel prints them. */
+export const E820_TYPE_NAMES: readonly string[] = [...new Set(NAMES.values())]
 
 export const e820TypeName = (type: number): string =>
   NAMES.get(type) ?? `type ${type}`
@@ -36,14 +49,21 @@ export const e820TypeName = (type: number): string =>
 /** The reverse of {@link e820TypeName}; undefined for words no kernel prints. */
 export const e820TypeByName = (name: string): number | undefined => {
   for (const [type, known] of NAMES) if (known === name) return type
-  const numbered = /^type (\d+)$/.exec(name)
-  return numbered ? Number(numbered[1]) : undefined
+  const numbered = /^type (\d{1,10})$/.exec(name)
+  const type = Number(numbered?.[1])
+  return type <= 0xffffffff ? type : undefined
 }
+
+/** Appends entries; what does not fit is ignored (__e820__range_add()). */
+export const rangeAdd = (
+  table: readonly E820Entry[],
+  entries: readonly E820Entry[],
+): E820Entry[] => [...table, ...entries].slice(0, MAX_ENTRIES)
 
 /**
  * e820__range_remove() (arch/x86/kernel/e820.c): takes addresses out of the
- * table in place. Emptied entries stay until the table is sanitised, new tails
- * go to the end: the order matters to what is applied next.
+ * table. Emptied entries stay until the table is sanitised, new tails go to
+ * the end: the order matters to what is applied next.
  *
  * @param type only entries of this type; undefined for all
  */
@@ -60,7 +80,7 @@ export const rangeRemove = (
     const start = Math.max(range.start, entry.start)
     const end = Math.min(range.end, entry.end)
     if (start >= end) continue
-    if (entry.start < start && end < entry.end)
+    if (entry.start < start && end < entry.end && entries.length < MAX_ENTRIES)
       entries.push({ ...entry, start: end })
     entries[i] =
       entry.start < start
@@ -77,12 +97,25 @@ export const rangeUpdate = (
   from: number,
   to: number,
 ): E820Entry[] => {
-  const changed = table.flatMap(entry => {
+  const entries = [...table]
+  const add = (entry: E820Entry): void => {
+    if (entries.length < MAX_ENTRIES) entries.push(entry)
+  }
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i]!
     const start = Math.max(range.start, entry.start)
     const end = Math.min(range.end, entry.end)
-    return entry.type === from && start < end ? [{ start, end, type: to }] : []
-  })
-  return [...rangeRemove(table, range, from), ...changed]
+    if (entry.type !== from || start >= end) continue
+    if (start === entry.start && end === entry.end) {
+      entries[i] = { start, end, type: to }
+      continue
+    }
+    add({ start, end, type: to })
+    if (entry.start < start && end < entry.end) add({ ...entry, start: end })
+    entries[i] =
+      entry.start < start ? { ...entry, end: start } : { ...entry, start: end }
+  }
+  return entries
 }
 
 /** One end of an entry, while the table is swept from low to high. */
@@ -92,14 +125,17 @@ interface ChangePoint {
   readonly entry: E820Entry
 }
 
-const changePoints = (table: readonly E820Entry[]): ChangePoint[] =>
-  table
-    .filter(entry => entry.end > entry.start)
-    .flatMap(entry => [
-      { address: entry.start, opens: true, entry },
-      { address: entry.end, opens: false, entry },
-    ])
-    .sort((a, b) => a.address - b.address || Number(b.opens) - Number(a.opens))
+const changePoints = (table: readonly E820Entry[]): ChangePoint[] => {
+  const points: ChangePoint[] = []
+  for (const entry of table) {
+    if (entry.end <= entry.start) continue
+    points.push({ address: entry.start, opens: true, entry })
+    points.push({ address: entry.end, opens: false, entry })
+  }
+  return points.sort(
+    (a, b) => a.address - b.address || Number(b.opens) - Number(a.opens),
+  )
+}
 
 /** e820_nomerge(): neighbours of these types stay separate entries. */
 const staysSeparate = (type: number): boolean =>
@@ -117,26 +153,30 @@ export const sanitize = (
 ): E820Entry[] | undefined => {
   if (table.length < 2) return undefined
   const result: E820Entry[] = []
-  const open = new Set<E820Entry>()
-  let last = { type: 0, start: 0 }
-  for (const point of changePoints(table)) {
-    if (point.opens) open.add(point.entry)
-    else open.delete(point.entry)
+  const open: E820Entry[] = []
+  let lastType = 0
+  let lastStart = 0
+  for (const { address, opens, entry } of changePoints(table)) {
+    if (opens) open.push(entry)
+    else open.splice(open.indexOf(entry), 1)
     let type = 0
-    for (const entry of open) type = Math.max(type, entry.type)
-    if (type === last.type && !staysSeparate(type)) continue
-    if (last.type && point.address > last.start)
-      result.push({ start: last.start, end: point.address, type: last.type })
-    last = { type, start: point.address }
+    for (const other of open) type = Math.max(type, other.type)
+    if (type === lastType && !staysSeparate(type)) continue
+    if (lastType && address > lastStart)
+      result.push({ start: lastStart, end: address, type: lastType })
+    lastType = type
+    lastStart = address
   }
-  return result
+  return result.slice(0, MAX_ENTRIES)
 }
+
+/** What memblock takes for memory (e820__memblock_setup()). */
+export const isUsable = ({ type }: E820Entry): boolean =>
+  type === E820.RAM || type === E820.RESERVED_KERN
 
 /** The usable ranges, in table order. */
 export const usable = (table: readonly E820Entry[]): Range[] =>
-  table
-    .filter(entry => entry.type === E820.RAM)
-    .map(({ start, end }) => ({ start, end }))
+  table.filter(isUsable).map(({ start, end }) => ({ start, end }))
 
 /** Everything from `start` up: what `mem=` and a bare `memmap=nn` remove. */
 export const from = (start: number): Range => ({ start, end: PHYSICAL_LIMIT })

@@ -1,6 +1,7 @@
 import { GIB, KIB, MIB, PAGE_SIZE, alignUp } from '../base/units.ts'
-import { E820, type E820Entry } from './e820.ts'
-import { type NodeRange, type Range, intersect } from './range.ts'
+import { E820, type E820Entry, ZEROPAGE_ENTRIES } from './e820.ts'
+import { type Range, intersect } from './range.ts'
+import type { Srat, SratMemory } from './srat.ts'
 
 /** What of a machine decides where its RAM lies. */
 export interface MachineMemory {
@@ -83,6 +84,35 @@ const reservedTail = (memory: MachineMemory, packages: number): number => {
 }
 
 /**
+ * Low memory no kernel uses: setup_arch() keeps the first 64 KiB to itself
+ * (arch/x86/kernel/setup.c, early_reserve_memory()).
+ */
+const SETUP_DATA = 0x8000
+/** struct setup_data, and struct boot_e820_entry. */
+const SETUP_HEADER = 16
+const BOOT_ENTRY = 20
+
+/** Where the rig hands over what does not fit into struct boot_params. */
+export const setupData = (e820: readonly E820Entry[]): Range | undefined => {
+  const beyond = e820.length - ZEROPAGE_ENTRIES
+  return beyond > 0
+    ? {
+        start: SETUP_DATA,
+        end: SETUP_DATA + SETUP_HEADER + BOOT_ENTRY * beyond,
+      }
+    : undefined
+}
+
+/** Where the firmware's tables are in RAM. */
+export const firmwareTables = (
+  memory: MachineMemory,
+  packages: number,
+): Range => {
+  const end = below4g(memory.size)
+  return { start: end - reservedTail(memory, packages), end }
+}
+
+/**
  * The e820 map SeaBIOS 1.16 builds on q35, as a kernel started through PVH
  * sees it: init_pvh_bootparams() adds the ISA hole
  * (arch/x86/platform/pvh/enlighten.c).
@@ -91,8 +121,7 @@ export const q35FirmwareMap = (
   memory: MachineMemory,
   packages: number,
 ): E820Entry[] => {
-  const low = below4g(memory.size)
-  const tail = low - reservedTail(memory, packages)
+  const { start: tail, end: low } = firmwareTables(memory, packages)
   const map: E820Entry[] = [
     { start: 0, end: 0x9fc00, type: E820.RAM },
     { start: 0x9fc00, end: MIB, type: E820.RESERVED },
@@ -109,46 +138,32 @@ export const q35FirmwareMap = (
 }
 
 /**
- * The SRAT memory entries QEMU writes: nodes are laid out one after the other,
- * cut at 640 KiB and at the hole below 4 GiB; the room for DIMMs counts to the
- * last one (build_srat(), hw/i386/acpi-build.c).
+ * The SRAT QEMU writes: CPUs in order, then nodes one after the other, cut at
+ * 640 KiB and at the hole below 4 GiB; the room for DIMMs counts to the last
+ * one (build_srat(), hw/i386/acpi-build.c).
  *
  * @param nodeCpus CPUs of each node, by node
- * @returns entries with the kernel's node numbers
  */
 export const q35Srat = (
   memory: MachineMemory,
   nodeCpus: readonly (readonly number[])[],
-): NodeRange[] => {
-  const entries: NodeRange[] = []
-  const nids = nodeNumbers(nodeCpus)
+): Srat | undefined => {
+  if (memory.nodes.length === 0) return undefined
+  const entries: SratMemory[] = []
   let offset = 0
-  memory.nodes.forEach((size, node) => {
+  memory.nodes.forEach((size, domain) => {
     const share = { start: offset, end: offset + size }
     offset = share.end
     for (const piece of guestPieces(share, below4g(memory.size)))
-      entries.push({ ...piece, node: nids[node]! })
+      entries.push({ ...piece, domain, hotplug: false })
   })
   const room = deviceMemory(memory)
-  if (room) entries.push({ ...room, node: nids.at(-1)! })
-  return entries
-}
-
-/**
- * The numbers the kernel gives to QEMU's nodes: it counts proximity domains in
- * the order it meets them, and it reads the SRAT's CPU entries, which QEMU
- * writes by CPU, before the memory entries (acpi_numa_init(),
- * drivers/acpi/numa/srat.c; acpi_map_pxm_to_node()).
- */
-export const nodeNumbers = (
-  nodeCpus: readonly (readonly number[])[],
-): number[] => {
-  const owners = nodeCpus
-    .flatMap((cpus, node) => cpus.map(cpu => ({ cpu, node })))
+  const last = memory.nodes.length - 1
+  if (room) entries.push({ ...room, domain: last, hotplug: true })
+  const cpus = nodeCpus
+    .flatMap((list, domain) => list.map(cpu => ({ cpu, domain })))
     .sort((a, b) => a.cpu - b.cpu)
-    .map(({ node }) => node)
-  const order = [...new Set([...owners, ...nodeCpus.keys()])]
-  return [...nodeCpus.keys()].map(node => order.indexOf(node))
+  return { cpus, memory: entries }
 }
 
 /** Where a span of RAM offsets appears in guest-physical memory. */

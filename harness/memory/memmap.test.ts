@@ -98,11 +98,19 @@ t.test('words and parameters of a command line', async t => {
     { name: 'c', value: 'd' },
   ])
   const all = memoryParameters(
-    'quiet mem=3G memmap=1M$2G numa=off movable-node memmap=z',
+    'quiet mem=3G memmap=1M$2G numa=off numa=noacpi movable-node acpi=off memmap=z',
   )
   t.equal(all.operations.length, 2)
-  t.equal(all.numaOff, true)
-  t.same(all.unpredictable, ['movable-node'])
+  t.equal(all.sratIgnored, 'off')
+  t.equal(all.pamtAnywhere, true)
+  t.same(all.unpredictable, ['acpi'])
   t.equal(all.errors.length, 1)
-  t.same(memoryParameters('numa=fake=4').unpredictable, ['numa=fake=4'])
+  t.match(
+    memoryParameters('numa=fake=2 numa=noacpi numa=fake=4U numa=nohmat'),
+    {
+      fake: '4U',
+      sratIgnored: 'noacpi',
+      unpredictable: [],
+    },
+  )
 })

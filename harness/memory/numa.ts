@@ -1,60 +1,116 @@
-import { MIB, PAGE_SIZE, alignDown, alignUp } from '../base/units.ts'
+import { fakeNodes } from './fake-nodes.ts'
+import { cutAt, joinNeighbours, wholePages } from './memblock.ts'
 import {
-  NO_NODE,
   type NodeRange,
   type Range,
-  intersect,
+  contains,
   overlaps,
-  sizeOf,
-  subtract,
   totalSize,
-  union,
 } from './range.ts'
+import type { MemoryRules } from './rules.ts'
+import type { SratReading } from './srat.ts'
 
-/**
- * Usable e820 ranges as memblock keeps them: neighbours joined, partial pages
- * thrown away (e820__memblock_setup() and memblock_trim_memory()).
- */
-export const memblockMemory = (usable: readonly Range[]): Range[] =>
-  union(usable)
-    .map(({ start, end }) => ({
-      start: alignUp(start, PAGE_SIZE),
-      end: alignDown(end, PAGE_SIZE),
-    }))
-    .filter(range => range.start < range.end)
+/** What the kernel finds its nodes by. */
+export interface NumaInput {
+  /** memblock.memory, sorted and disjoint. */
+  readonly memory: readonly Range[]
+  /** Undefined: the machine has no SRAT. */
+  readonly srat: SratReading | undefined
+  /** `numa=off`, or `numa=noacpi`: nobody looks at the SRAT. */
+  readonly ignored: 'off' | 'noacpi' | undefined
+  /** The value of `numa=fake=`. */
+  readonly fake: string | undefined
+  /** max_pfn, in bytes. */
+  readonly endOfMap: number
+}
 
-/** Why the kernel put everything on node 0, or undefined when it did not. */
+/** memblock.memory by node, and how it came to that. */
 export interface NodeAssignment {
-  /** memblock.memory split by node, ascending. */
+  /** Whole pages, ascending; what has no node has the rules' `noNode`. */
   readonly ranges: readonly NodeRange[]
+  /** Why everything is on node 0, or undefined when it is not. */
   readonly fallback: string | undefined
+  /** What the model cannot follow. */
+  readonly unsure: string | undefined
 }
 
 /**
  * x86_numa_init() (arch/x86/mm/numa.c): node numbers from the SRAT, or a
  * single node 0 when there is no SRAT, it is unusable, or NUMA is off.
- *
- * @param memory memblock.memory, sorted and disjoint
- * @param srat memory affinity entries, in table order
  */
 export const assignNodes = (
-  memory: readonly Range[],
-  srat: readonly NodeRange[],
-  numaOff: boolean,
+  input: NumaInput,
+  rules: MemoryRules,
 ): NodeAssignment => {
-  const single = (fallback: string): NodeAssignment => ({
-    ranges: memory.map(range => ({ ...range, node: 0 })),
+  const rejected = whyNoSrat(input)
+  const blocks = rejected ?? cleanupMeminfo(input.srat!.blocks, input, rules)
+  if (typeof blocks === 'string')
+    return singleNode(
+      input,
+      rules,
+      blocks,
+      input.ignored !== 'off' || rules.fakesWithNumaOff,
+    )
+  const parsed = [...new Set(input.srat!.nodes.values())]
+  const fake = fakeNodes(input.fake, blocks, parsed, input)
+  const nodes = cleanFake(fake.blocks, input, rules) ?? blocks
+  const ranges = wholePages(splitByNode(input, nodes, rules))
+  const lost = totalSize(ranges.filter(({ node }) => node === rules.noNode))
+  if (lost > rules.maxUncovered)
+    // numa_emulation() has moved emu_cmdline to its end by then.
+    return singleNode(
+      input,
+      rules,
+      `SRAT leaves ${lost} bytes without a node`,
+      false,
+    )
+  return {
+    ranges,
+    fallback: undefined,
+    unsure: fake.unsure,
+  }
+}
+
+/** What dummy_numa_init() says for `numa=off`. */
+export const NUMA_OFF = 'NUMA turned off'
+
+const whyNoSrat = ({ ignored, srat }: NumaInput): string | undefined => {
+  if (ignored === 'off') return NUMA_OFF
+  if (ignored || !srat) return 'No NUMA configuration found'
+  return srat.rejected
+}
+
+/** dummy_numa_init(): one node, which numa=fake= may split. */
+const singleNode = (
+  input: NumaInput,
+  rules: MemoryRules,
+  fallback: string,
+  mayFake: boolean,
+): NodeAssignment => {
+  const whole = [{ start: 0, end: input.endOfMap, node: 0 }]
+  const dummy = cleanupMeminfo(whole, input, rules)
+  const blocks = typeof dummy === 'string' ? whole : dummy
+  const fake = mayFake
+    ? fakeNodes(input.fake, blocks, [0], input)
+    : { blocks: undefined, unsure: undefined }
+  const nodes = cleanFake(fake.blocks, input, rules)
+  return {
+    ranges: nodes
+      ? wholePages(splitByNode(input, nodes, rules))
+      : input.memory.map(range => ({ ...range, node: 0 })),
     fallback,
-  })
-  if (numaOff) return single('NUMA turned off')
-  if (srat.length === 0) return single('No NUMA configuration found')
-  const blocks = cleanupMeminfo(srat, memory)
-  if (typeof blocks === 'string') return single(blocks)
-  const ranges = splitByNode(memory, blocks)
-  const lost = totalSize(ranges.filter(range => range.node === NO_NODE))
-  // memblock_validate_numa_coverage(SZ_1M), mm/memblock.c
-  if (lost > MIB) return single(`SRAT leaves ${lost} bytes without a node`)
-  return { ranges, fallback: undefined }
+    unsure: fake.unsure,
+  }
+}
+
+/** Fake nodes that overlap each other are given up. */
+const cleanFake = (
+  fake: readonly NodeRange[] | undefined,
+  input: NumaInput,
+  rules: MemoryRules,
+): NodeRange[] | undefined => {
+  const cleaned = fake && cleanupMeminfo(fake, input, rules)
+  return typeof cleaned === 'string' ? undefined : cleaned
 }
 
 /**
@@ -65,18 +121,21 @@ export const assignNodes = (
  * @returns the blocks, or the reason the kernel rejects the table
  */
 const cleanupMeminfo = (
-  srat: readonly NodeRange[],
-  memory: readonly Range[],
+  table: readonly NodeRange[],
+  { memory, endOfMap }: NumaInput,
+  { sratCutAt }: MemoryRules,
 ): NodeRange[] | string => {
-  const low = memory[0]?.start ?? 0
-  const high = memory.at(-1)?.end ?? 0
-  const blocks = srat
+  const byMap = sratCutAt === 'map'
+  const low = byMap ? 0 : (memory[0]?.start ?? 0)
+  const high = byMap ? endOfMap : (memory.at(-1)?.end ?? 0)
+  const blocks = table
     .filter(block => memory.some(range => overlaps(range, block)))
     .map(block => ({
       start: Math.max(block.start, low),
       end: Math.min(block.end, high),
       node: block.node,
     }))
+    .filter(block => block.start < block.end)
   for (let i = 0; i < blocks.length; i++) {
     for (let j = i + 1; j < blocks.length; j++) {
       const a = blocks[i]!
@@ -99,36 +158,21 @@ const cleanupMeminfo = (
   return blocks
 }
 
-/** memblock_set_node() for each block; memory outside all has no node. */
+/**
+ * memblock_set_node() for each block; memory outside all has no node. Memory
+ * the firmware calls hot-pluggable is kept apart for a while, but joined again
+ * before anything looks at it for TDX (memblock_free_all() clears the flags).
+ */
 const splitByNode = (
-  memory: readonly Range[],
+  { memory }: NumaInput,
   blocks: readonly NodeRange[],
+  { noNode }: MemoryRules,
 ): NodeRange[] => {
-  const pieces = memory.flatMap(range => [
-    ...blocks.flatMap(block => {
-      const common = intersect(range, block)
-      return common ? [{ ...common, node: block.node }] : []
-    }),
-    ...subtract(range, blocks).map(left => ({ ...left, node: NO_NODE })),
-  ])
-  return joinNeighbours(pieces.sort((a, b) => a.start - b.start))
-}
-
-/** Memory that was hot-added: memblock_add_node() (mm/memblock.c). */
-export const addMemory = (
-  memblock: readonly NodeRange[],
-  added: readonly NodeRange[],
-): NodeRange[] =>
-  joinNeighbours([...memblock, ...added].sort((a, b) => a.start - b.start))
-
-/** memblock_merge_regions(): touching regions of one node are one. */
-const joinNeighbours = (sorted: readonly NodeRange[]): NodeRange[] => {
-  const joined: NodeRange[] = []
-  for (const range of sorted) {
-    const last = joined.at(-1)
-    if (last?.end === range.start && last.node === range.node)
-      joined[joined.length - 1] = { ...last, end: range.end }
-    else if (sizeOf(range) > 0) joined.push(range)
-  }
-  return joined
+  const borders = blocks.flatMap(({ start, end }) => [start, end])
+  const pieces = cutAt(memory, borders).map(piece => ({
+    ...piece,
+    // Blocks were set one after the other: the last one counts.
+    node: blocks.findLast(block => contains(block, piece))?.node ?? noNode,
+  }))
+  return joinNeighbours(pieces, (a, b) => a.node === b.node)
 }

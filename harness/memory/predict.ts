@@ -1,31 +1,28 @@
 import { memoryParameters } from './cmdline.ts'
-import {
-  E820,
-  type E820Entry,
-  from,
-  rangeRemove,
-  rangeUpdate,
-  sanitize,
-  usable,
-} from './e820.ts'
-import type { MapOperation } from './memmap.ts'
-import { assignNodes, memblockMemory } from './numa.ts'
+import type { E820Entry } from './e820.ts'
+import { memblockMemory } from './memblock.ts'
+import { memoryMap } from './memory-map.ts'
+import { assignNodes } from './numa.ts'
 import { type AreaBounds, pamtAreaBounds, pamtMayNotFit } from './pamt.ts'
-import { type NodeRange, type Range, subtract } from './range.ts'
-import { MIB } from '../base/units.ts'
+import type { NodeRange, Range } from './range.ts'
 import { tdxMemoryRegions } from './regions.ts'
+import type { MemoryRules } from './rules.ts'
+import type { SratReading } from './srat.ts'
 import { type TdmrLimits, type TdmrModel, modelTdmrs, pamtKib } from './tdmr.ts'
 
-/** What the firmware hands to the kernel. */
+/** What the firmware and the boot loader hand to the kernel. */
 export interface Firmware {
+  /** In any order and shape. */
   readonly e820: readonly E820Entry[]
-  /** SRAT memory affinity entries in table order; empty without a SRAT. */
-  readonly srat: readonly NodeRange[]
+  /** Undefined: there is none. */
+  readonly srat: SratReading | undefined
   /**
    * Where the kernel image lies, `_text` to `_end`; undefined while no kernel
    * was chosen.
    */
   readonly kernelImage?: Range | undefined
+  /** Where entries beyond the 128th are handed over. */
+  readonly setupData?: Range | undefined
 }
 
 /** A TDMR with the reserved areas its holes and PAMTs need. */
@@ -53,8 +50,12 @@ export type TdmrOutcome =
 export interface Layout {
   /** The e820 map the kernel announces as the firmware's. */
   readonly firmwareMap: readonly E820Entry[]
+  /** With the entries beyond the 128th; undefined when there are none. */
+  readonly extendedMap: readonly E820Entry[] | undefined
   /** The map after `mem=` and `memmap=`; undefined when neither is given. */
   readonly userMap: readonly E820Entry[] | undefined
+  /** Memory affinity the kernel announces. */
+  readonly srat: readonly NodeRange[]
   readonly memblock: readonly NodeRange[]
   /** Why everything is on node 0; undefined when the SRAT was used. */
   readonly numaFallback: string | undefined
@@ -64,7 +65,7 @@ export interface Layout {
   readonly tdmrOutcome: TdmrOutcome
   /** The kernel panics on the map: `Invalid user supplied memory map`. */
   readonly invalidMap: boolean
-  /** Parameters that the model does not follow: the layout may differ. */
+  /** What the model does not follow: the layout may differ. */
   readonly unpredictable: readonly string[]
 }
 
@@ -73,33 +74,32 @@ export const predictLayout = (
   firmware: Firmware,
   cmdline: string,
   limits: TdmrLimits,
+  rules: MemoryRules,
 ): Layout => {
   const parameters = memoryParameters(cmdline)
-  const firmwareMap = sanitize(firmware.e820) ?? firmware.e820
-  const asked = parameters.operations.length > 0
-  const userMap = asked
-    ? sanitize(parameters.operations.reduce(apply, firmwareMap))
-    : undefined
-  const { kernelImage = LIKELY_KERNEL } = firmware
-  const table = userMap ?? firmwareMap
-  const uncertain = !firmware.kernelImage && !isRam(table, kernelImage)
-  const { ranges: memblock, fallback } = assignNodes(
-    memblockMemory(trimBiosRange(usable(addKernelRange(table, kernelImage)))),
-    firmware.srat,
-    parameters.numaOff,
+  const { sratIgnored, fake } = parameters
+  const { srat } = firmware
+  const map = memoryMap(firmware, parameters.operations, rules)
+  const memory = memblockMemory(map.ram)
+  const nodes = assignNodes(
+    { memory, srat, ignored: sratIgnored, fake, endOfMap: map.end },
+    rules,
   )
   return {
-    firmwareMap,
-    userMap,
-    memblock,
-    numaFallback: fallback,
-    invalidMap: asked && userMap === undefined,
+    firmwareMap: map.firmware,
+    extendedMap: map.extended,
+    userMap: map.user,
+    srat: sratIgnored ? [] : (srat?.blocks ?? []),
+    memblock: nodes.ranges,
+    numaFallback: nodes.fallback,
+    invalidMap: map.invalid,
     unpredictable: [
       ...parameters.unpredictable,
-      ...(uncertain ? ['a hole where the kernel image may lie'] : []),
+      ...(nodes.unsure === undefined ? [] : [nodes.unsure]),
+      ...(map.kernelInHole ? ['a hole where the kernel image may lie'] : []),
     ],
     ...layoutOfRegions(
-      tdxMemoryRegions(memblock),
+      tdxMemoryRegions(nodes.ranges),
       limits,
       parameters.pamtAnywhere,
     ),
@@ -129,57 +129,6 @@ export const layoutOfRegions = (
     tdmrOutcome: outcomeOf(tdmrs, limits, pamtMayNotFit(plan)),
   }
 }
-
-const apply = (
-  table: readonly E820Entry[],
-  operation: MapOperation,
-): readonly E820Entry[] => {
-  switch (operation.kind) {
-    case 'exact':
-      return []
-    case 'add':
-      return [...table, { ...operation.range, type: operation.type }]
-    case 'limit':
-      return rangeRemove(table, from(operation.size), E820.RAM)
-    case 'remove':
-      return rangeRemove(table, operation.range, operation.type)
-    case 'retype':
-      return rangeUpdate(table, operation.range, operation.from, operation.to)
-  }
-}
-
-/** CONFIG_PHYSICAL_START and more than any kernel of ours needs. */
-const LIKELY_KERNEL: Range = { start: 16 * MIB, end: 48 * MIB }
-
-const isRam = (table: readonly E820Entry[], range: Range): boolean =>
-  subtract(range, usable(table)).length === 0
-
-/**
- * e820_add_kernel_range() (arch/x86/kernel/setup.c): the memory the kernel
- * runs in is RAM, whatever memmap= says about it.
- */
-const addKernelRange = (
-  table: readonly E820Entry[],
-  image: Range,
-): readonly E820Entry[] =>
-  isRam(table, image)
-    ? table
-    : [...rangeRemove(table, image), { ...image, type: E820.RAM }]
-
-/**
- * trim_bios_range() (arch/x86/kernel/setup.c): page 0 and the legacy hole are
- * never RAM, whatever the map says.
- */
-const trimBiosRange = (ram: readonly Range[]): Range[] =>
-  [
-    { start: 0, end: 0x1000 },
-    { start: 0xa0000, end: 0x100000 },
-  ]
-    .reduce<readonly E820Entry[]>(
-      (table, range) => rangeRemove(table, range),
-      ram.map(range => ({ ...range, type: E820.RAM })),
-    )
-    .filter(range => range.start < range.end)
 
 const outcomeOf = (
   tdmrs: readonly TdmrPrediction[],

@@ -1,4 +1,5 @@
-import { MIB, PAGE_SIZE, alignDown, alignUp } from '../base/units.ts'
+import { MIB } from '../base/units.ts'
+import { wholePages } from './memblock.ts'
 import type { NodeRange } from './range.ts'
 
 /**
@@ -10,10 +11,6 @@ import type { NodeRange } from './range.ts'
  * @param memblock memblock.memory split by node, ascending
  */
 export const tdxMemoryRegions = (memblock: readonly NodeRange[]): NodeRange[] =>
-  memblock
-    .map(range => ({
-      start: Math.max(alignUp(range.start, PAGE_SIZE), MIB),
-      end: alignDown(range.end, PAGE_SIZE),
-      node: range.node,
-    }))
+  wholePages(memblock)
+    .map(range => ({ ...range, start: Math.max(range.start, MIB) }))
     .filter(range => range.start < range.end)

@@ -13,7 +13,7 @@ import type { Lineage } from '../tdx/host.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import type { Platform } from '../tdx/platform.ts'
 import { PROFILES } from '../tdx/profile.ts'
-import { type MachineSpec, machineSpec } from './machine-spec.ts'
+import { type MachineSpec, machineSpec, machineSrat } from './machine-spec.ts'
 import type { Problem } from './problem.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
 import type { Cell } from './schema.ts'
@@ -93,7 +93,6 @@ export const caseBody = (
     ),
   ]
   if ('problems' in machine || problems.length > 0) return { problems }
-  const { memory, nodeCpus } = machine.spec
   return {
     body: {
       name: cell.name,
@@ -101,7 +100,11 @@ export const caseBody = (
       machine: machine.spec,
       platform: platformOf(cell, machine.spec),
       words: wordsOf(cell),
-      steps: resolveSteps(cell.steps, memory, nodeCpus),
+      steps: resolveSteps(
+        cell.steps,
+        machine.spec.memory,
+        machineSrat(machine.spec),
+      ),
       expect: expectationOf(cell.expect),
       expectOn: Object.fromEntries(
         Object.entries(cell.expect.on).map(([lineage, expect]) => [

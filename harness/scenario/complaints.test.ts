@@ -1,30 +1,5 @@
-import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { UsageError } from '../base/errors.ts'
-import type { Case } from './case.ts'
-import { loadCases } from './load.ts'
-
-const KERNELS = { kernels: ['one', 'two'], onlyKernels: undefined }
-
-const load = async (t: Test, text: string): Promise<Case[]> => {
-  const folder = t.testdir({ 's.yaml': text })
-  return loadCases([join(folder, 's.yaml')], KERNELS)
-}
-
-const HEAD = 'name: n\nwhy: w\n'
-
-/** The messages of a refused file, with line and column, the path cut off. */
-const complaints = async (t: Test, text: string): Promise<string[]> => {
-  try {
-    await load(t, text)
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error
-    return error.message
-      .split('\n\n')
-      .map(block => block.split('\n')[0]!.replace(/^.*?s\.yaml:/, ''))
-  }
-  return ['accepted']
-}
+import t from 'tap'
+import { HEAD, complaints } from '../testing/scenarios.ts'
 
 t.test('every mistake is named with its place and what is allowed', async t => {
   const cases: [text: string, messages: RegExp[]][] = [
@@ -34,7 +9,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     [
       `${HEAD}machine: { memroy: 4G }\n`,
       [
-        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, packages, memory, nodes\)/,
+        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, packages, memory, nodes, firmware\)/,
       ],
     ],
     [

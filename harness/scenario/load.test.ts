@@ -3,19 +3,13 @@ import t, { type Test } from 'tap'
 import { UsageError } from '../base/errors.ts'
 import { GIB, MIB } from '../base/units.ts'
 import type { Case } from './case.ts'
+import { HEAD, loadText } from '../testing/scenarios.ts'
 import { loadCases } from './load.ts'
 
 const KERNELS = { kernels: ['one', 'two'], onlyKernels: undefined }
 
-const load = async (t: Test, text: string): Promise<Case[]> => {
-  const folder = t.testdir({ 's.yaml': text })
-  return loadCases([join(folder, 's.yaml')], KERNELS)
-}
-
-const HEAD = 'name: n\nwhy: w\n'
-
 t.test('defaults', async t => {
-  const cases = await load(t, `${HEAD}machine: { memory: 4G }\n`)
+  const cases = await loadText(t, `${HEAD}machine: { memory: 4G }\n`)
   t.same(
     cases.map(({ kernel }) => kernel),
     ['one', 'two'],
@@ -44,7 +38,7 @@ t.test('defaults', async t => {
 })
 
 t.test('nodes, packages, parameters', async t => {
-  const [item] = await load(
+  const [item] = await loadText(
     t,
     `${HEAD}kernels: [two]
 machine:
@@ -73,7 +67,7 @@ expect: { tdx: failed, stage: tdmrs, errno: -28 }
 })
 
 t.test('a matrix with include and exclude', async t => {
-  const cases = await load(
+  const cases = await loadText(
     t,
     `${HEAD}kernels: [one]
 machine: { memory: 1G }
@@ -101,7 +95,7 @@ matrix:
 
 t.test('the caret stands under the mistake', async t => {
   try {
-    await load(t, `${HEAD}machine: { memroy: 4G }\n`)
+    await loadText(t, `${HEAD}machine: { memroy: 4G }\n`)
     t.fail('expected a complaint')
   } catch (error) {
     t.ok(error instanceof UsageError)

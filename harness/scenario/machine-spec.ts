@@ -1,6 +1,26 @@
 import { GIB, KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
-import { type MachineMemory, q35Srat } from '../memory/firmware-map.ts'
+import {
+  type MachineMemory,
+  q35FirmwareMap,
+  q35Srat,
+  setupData,
+} from '../memory/firmware-map.ts'
+import type { Firmware } from '../memory/predict.ts'
 import { formatRange, overlaps } from '../memory/range.ts'
+import { type SratReading, readSrat } from '../memory/srat.ts'
+import {
+  assignCpus,
+  cpuProblems,
+  cpusByDomain,
+  defaultPackages,
+  packageProblems,
+} from './machine-cpus.ts'
+import {
+  type FirmwareSpec,
+  firmwareProblems,
+  firmwareSpec,
+  memoryFor,
+} from './firmware.ts'
 import type { Problem } from './problem.ts'
 import type { Cell } from './schema.ts'
 import type { DataPath } from '../base/yaml-file.ts'
@@ -12,13 +32,34 @@ export interface MachineSpec {
   readonly packages: number
   /** CPUs of each node, by node; empty for a machine without nodes. */
   readonly nodeCpus: readonly (readonly number[])[]
+  readonly firmware: FirmwareSpec
+}
+
+/** The SRAT of a machine, as the kernel reads it. */
+export const machineSrat = ({
+  memory,
+  nodeCpus,
+  firmware,
+}: Pick<MachineSpec, 'memory' | 'nodeCpus' | 'firmware'>):
+  SratReading | undefined => {
+  const srat = firmware.srat ?? q35Srat(memory, nodeCpus)
+  return srat && readSrat(srat)
+}
+
+/** What the firmware and QEMU hand to a kernel on a machine. */
+export const machineFirmware = (machine: MachineSpec): Firmware => {
+  const { memory, packages, firmware } = machine
+  const e820 = firmware.e820 ?? q35FirmwareMap(memory, packages)
+  return {
+    e820,
+    srat: machineSrat(machine),
+    setupData: setupData(e820),
+  }
 }
 
 const MIN_MEMORY = 512 * MIB
 /** struct page takes 1/64 of a guest's memory, and that much of the host's. */
 const MAX_MEMORY = 512 * GIB
-/** tot_num_sockets of the TDX module never exceeds MAX_PKGS. */
-const DEFAULT_PACKAGES_MAX = 8
 
 type Machine = Cell['machine']
 
@@ -32,20 +73,30 @@ export const machineSpec = (
 ):
   | { readonly spec: MachineSpec }
   | { readonly problems: readonly Problem[] } => {
-  const machine = dimms.length > 0 ? withNode(asked) : asked
+  const machine = withMemory(dimms.length > 0 ? withNode(asked) : asked)
   const sizes = machine.nodes?.map(node => node.memory) ?? []
   const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
   const memory = { size: total, nodes: sizes, dimms }
   const nodeCpus = machine.nodes ? assignCpus(machine) : []
+  const firmware = firmwareSpec(machine.firmware)
+  const { cpus } = machine
+  const packages =
+    machine.packages ??
+    defaultPackages(
+      cpus,
+      firmware.srat ? cpusByDomain(firmware.srat) : nodeCpus,
+    )
   const problems = [
-    ...memoryProblems(asked, memory),
+    ...memoryProblems(withMemory(asked), memory),
     ...startProblems(machine, memory),
     ...cpuProblems(machine, nodeCpus),
     ...packageProblems(machine),
+    ...sratExcludes(asked, dimms),
+    ...firmwareProblems(machine.firmware, { memory, packages, cpus }),
   ]
-  if (problems.length > 0) return { problems }
-  const packages = machine.packages ?? defaultPackages(machine.cpus, nodeCpus)
-  return { spec: { memory, cpus: machine.cpus, packages, nodeCpus } }
+  return problems.length > 0
+    ? { problems }
+    : { spec: { memory, cpus, packages, nodeCpus, firmware } }
 }
 
 /**
@@ -56,6 +107,34 @@ const withNode = ({ memory, ...machine }: Machine): Machine =>
   machine.nodes || memory === undefined
     ? { ...machine, memory }
     : { ...machine, nodes: [{ memory }] }
+
+/** A map says how much memory it needs. */
+const withMemory = (machine: Machine): Machine =>
+  machine.firmware.e820 && !machine.nodes && machine.memory === undefined
+    ? { ...machine, memory: memoryFor(machine.firmware.e820) }
+    : machine
+
+const sratExcludes = (
+  { firmware, nodes }: Machine,
+  dimms: readonly number[],
+): Problem[] => {
+  if (!firmware.srat) return []
+  if (nodes)
+    return [
+      problem(
+        ['nodes'],
+        "'nodes' and 'firmware.srat' exclude each other: the SRAT says which memory is on which node",
+      ),
+    ]
+  return dimms.length > 0
+    ? [
+        problem(
+          ['firmware', 'srat'],
+          'a machine with DIMMs has the SRAT of QEMU, which has the room for them',
+        ),
+      ]
+    : []
+}
 
 const problem = (at: DataPath, message: string): Problem => ({
   at: ['machine', ...at],
@@ -128,20 +207,19 @@ const borderInLegacyHole = ({ nodes }: MachineMemory): number | undefined => {
 /** `start` is a statement: the file's writer says where a border is. */
 const startProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
   const problems: Problem[] = []
-  const placed = q35Srat(
-    memory,
-    memory.nodes.map(() => []),
-  )
+  const placed = q35Srat(memory, [])?.memory ?? []
   machine.nodes?.forEach((node, i) => {
     if (node.start === undefined) return
     const asked = { start: node.start, end: node.start + node.memory }
-    const other = placed.find(range => range.node < i && overlaps(range, asked))
-    const actual = placed.find(range => range.node === i)?.start
+    const other = placed.find(
+      range => range.domain < i && overlaps(range, asked),
+    )
+    const actual = placed.find(range => range.domain === i)?.start
     if (other)
       problems.push(
         problem(
           ['nodes', i, 'start'],
-          `node ${i} at ${formatRange(asked)} overlaps node ${other.node} at ${formatRange(other)}`,
+          `node ${i} at ${formatRange(asked)} overlaps node ${other.domain} at ${formatRange(other)}`,
         ),
       )
     else if (actual !== undefined && actual !== node.start)
@@ -153,86 +231,4 @@ const startProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
       )
   })
   return problems
-}
-
-/** Nodes without a list share what the others left, in order. */
-const assignCpus = ({ nodes = [], cpus }: Machine): number[][] => {
-  const taken = new Set(nodes.flatMap(node => node.cpus ?? []))
-  const free = Array.from({ length: cpus }, (_, cpu) => cpu).filter(
-    cpu => !taken.has(cpu),
-  )
-  const open = nodes.filter(node => !node.cpus).length
-  let share = 0
-  return nodes.map(node => {
-    if (node.cpus) return node.cpus
-    const from = Math.floor((free.length * share) / open)
-    const to = Math.floor((free.length * ++share) / open)
-    return free.slice(from, to)
-  })
-}
-
-const cpuProblems = (
-  machine: Machine,
-  nodeCpus: readonly (readonly number[])[],
-): Problem[] => {
-  const problems: Problem[] = []
-  const owner = new Map<number, number>()
-  nodeCpus.forEach((cpus, node) => {
-    for (const cpu of cpus) {
-      const other = owner.get(cpu)
-      if (other !== undefined)
-        problems.push(
-          problem(
-            ['nodes', node, 'cpus'],
-            other === node
-              ? `CPU ${cpu} is listed twice`
-              : `CPU ${cpu} is on node ${other} and on node ${node}`,
-          ),
-        )
-      else if (cpu >= machine.cpus)
-        problems.push(
-          problem(
-            ['nodes', node, 'cpus'],
-            `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
-          ),
-        )
-      owner.set(cpu, node)
-    }
-  })
-  const homeless = Array.from({ length: machine.cpus }, (_, cpu) => cpu).filter(
-    cpu => machine.nodes && !owner.has(cpu),
-  )
-  if (homeless.length > 0)
-    problems.push(
-      problem(['nodes'], `CPU ${homeless.join(', ')} is on no node`),
-    )
-  return problems
-}
-
-const packageProblems = ({ packages, cpus }: Machine): Problem[] =>
-  packages !== undefined && cpus % packages !== 0
-    ? [
-        problem(
-          ['packages'],
-          `${cpus} CPUs cannot be spread evenly over ${packages} packages`,
-        ),
-      ]
-    : []
-
-/**
- * One package per node that has CPUs, when they split evenly and in order: on
- * other machines the kernel would see a package that spans nodes.
- */
-const defaultPackages = (
-  cpus: number,
-  nodeCpus: readonly (readonly number[])[],
-): number => {
-  const withCpus = nodeCpus.filter(list => list.length > 0)
-  const share = cpus / Math.max(1, withCpus.length)
-  const even = withCpus.every(
-    (list, node) =>
-      list.length === share && list.every((cpu, i) => cpu === node * share + i),
-  )
-  if (even) return Math.max(1, withCpus.length)
-  return cpus <= DEFAULT_PACKAGES_MAX ? cpus : 1
 }

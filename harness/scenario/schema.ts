@@ -1,13 +1,13 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { MAX_NODES } from '../memory/rules.ts'
 import { LINEAGES } from '../tdx/host.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
+import { firmwareSchema } from './firmware.ts'
 import { stepsSchema } from './steps.ts'
 import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
 
-/** Largest number of nodes the shipped kernels take (CONFIG_NODES_SHIFT=6). */
-const MAX_NODES = 64
 /** CONFIG_NR_CPUS of the shipped kernels. */
 const MAX_CPUS = 64
 
@@ -28,6 +28,7 @@ const machineSchema = z
     packages: z.int().min(1).max(MAX_CPUS).optional(),
     memory: sizeSchema('the memory of the machine').optional(),
     nodes: z.array(nodeSchema).min(1).max(MAX_NODES).optional(),
+    firmware: firmwareSchema.prefault({}),
   })
   .describe('The machine: its memory, or its NUMA nodes, and its CPUs.')
 

@@ -3,10 +3,10 @@ import { GIB, MIB, formatSize, hex } from '../base/units.ts'
 import {
   type MachineMemory,
   dimmRanges,
-  nodeNumbers,
   ramRanges,
 } from '../memory/firmware-map.ts'
 import type { NodeRange } from '../memory/range.ts'
+import type { SratReading } from '../memory/srat.ts'
 import type { Problem } from './problem.ts'
 import { sizeSchema } from './values.ts'
 
@@ -65,14 +65,17 @@ const plugs = (steps: StepsInput): z.output<typeof plugSchema>['plug'][] =>
 export const resolveSteps = (
   steps: StepsInput,
   memory: MachineMemory,
-  nodeCpus: readonly (readonly number[])[],
+  srat: SratReading | undefined,
 ): Step[] => {
   const ranges = dimmRanges(memory)
-  const nids = nodeNumbers(nodeCpus)
   const dimms = new Map(
     plugs(steps).map(({ name, node }, i): [string, Dimm] => [
       name,
-      { name, node, range: { ...ranges[i]!, node: nids[node]! } },
+      {
+        name,
+        node,
+        range: { ...ranges[i]!, node: srat?.nodes.get(node) ?? 0 },
+      },
     ]),
   )
   return steps.map((step): Step => {

@@ -1,3 +1,4 @@
+import { MEMORY_RULES, type MemoryRules } from '../memory/rules.ts'
 import type { LeafName } from './leaves.ts'
 
 /** Series of kernels that drive the TDX module in different ways. */
@@ -16,6 +17,8 @@ export const ERRNO = {
 
 /** What a host kernel of a lineage does. */
 export interface HostKernel {
+  /** Rules of memory set-up of the kernels that ship. */
+  readonly memoryRules: MemoryRules
   /** When the list of TDX memory regions is built. */
   readonly listBuilt: 'at boot' | 'at initialisation'
   /** Leaves the initialisation calls. */
@@ -48,6 +51,7 @@ const COMMON_LEAVES = [
  */
 export const HOST_KERNELS: Readonly<Record<Lineage, HostKernel>> = {
   v6: {
+    memoryRules: MEMORY_RULES['6.1'],
     listBuilt: 'at boot',
     leaves: new Set([...COMMON_LEAVES, 'SYS_INFO', 'SYS_LP_SHUTDOWN']),
     needsX2apic: true,
@@ -59,6 +63,7 @@ export const HOST_KERNELS: Readonly<Record<Lineage, HostKernel>> = {
     maskedErrno: ERRNO.EFAULT,
   },
   upstream: {
+    memoryRules: MEMORY_RULES['6.12'],
     listBuilt: 'at initialisation',
     leaves: new Set([...COMMON_LEAVES, 'SYS_RD']),
     needsX2apic: false,

@@ -6,7 +6,6 @@ import { type Prediction, predictCase } from '../judge/prediction.ts'
 import { type CaseBody, caseBody } from '../scenario/case.ts'
 import { cellSchema } from '../scenario/schema.ts'
 import { e820TypeName } from '../memory/e820.ts'
-import { q35Srat } from '../memory/firmware-map.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { Range } from '../memory/range.ts'
 import type { Lineage } from '../tdx/host.ts'
@@ -110,7 +109,7 @@ const perfectConsole = (
       entry => `user: ${mem(entry)} ${e820TypeName(entry.type)}`,
     ),
     ...(layout.numaFallback === undefined ? [] : [layout.numaFallback]),
-    ...q35Srat(body.machine.memory, body.machine.nodeCpus).map(
+    ...layout.srat.map(
       entry => `ACPI: SRAT: Node ${entry.node} PXM ${entry.node} ${mem(entry)}`,
     ),
     ...layout.memblock.map(range => `  node   ${range.node}: ${mem(range)}`),

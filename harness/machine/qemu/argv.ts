@@ -19,6 +19,8 @@ export interface QemuPlan {
   readonly qmpSocket: string
   /** For the guest's second serial port; undefined when it has none. */
   readonly answersSocket: string | undefined
+  /** File with a SRAT; undefined: QEMU makes its own. */
+  readonly srat: string | undefined
 }
 
 /**
@@ -66,6 +68,9 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     ...['-cpu', cpuModel(accel, plan.physicalBits)],
     ...['-smp', topology(machine)],
     ...memoryArguments(machine),
+    ...(plan.srat === undefined
+      ? []
+      : ['-acpitable', `file=${quote(plan.srat)}`]),
     ...['-kernel', plan.kernel, '-initrd', plan.initramfs],
     ...['-append', plan.cmdline],
     ...['-chardev', `file,id=console,path=${quote(plan.consolePath)}`],
@@ -85,6 +90,19 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
 
 const client = (id: string, path: string): string =>
   `socket,id=${id},path=${quote(path)},server=off`
+
+/**
+ * The APIC ID of each CPU: its package above as many bits as the cores of one
+ * need (x86_apicid_from_cpu_idx(), include/hw/i386/topology.h).
+ */
+export const apicIds = ({ cpus, packages }: MachineSpec): number[] => {
+  const cores = cpus / packages
+  const width = Math.ceil(Math.log2(cores))
+  return Array.from(
+    { length: cpus },
+    (_, cpu) => (Math.floor(cpu / cores) << width) | (cpu % cores),
+  )
+}
 
 const topology = ({ cpus, packages }: MachineSpec): string =>
   `cpus=${cpus},sockets=${packages},cores=${cpus / packages},threads=1`

@@ -3,6 +3,8 @@ import { setTimeout } from 'node:timers/promises'
 import { InfraError, messageOf } from '../../base/errors.ts'
 import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
+import type { GivenMap } from '../../emulate/firmware-map.ts'
+import { setupData } from '../../memory/firmware-map.ts'
 import { type Deadlines, Watchdog } from '../deadline.ts'
 import type { BootPlan, BootRecord, StuckCpu } from '../machine.ts'
 import type { Accel } from './argv.ts'
@@ -133,6 +135,7 @@ export class Boot {
       guest: this.#guest,
       kernel: kernel.sites,
       platform,
+      map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       onActivity: () => {
         this.#touch()
@@ -189,6 +192,13 @@ export class Boot {
     }
   }
 }
+
+/** Undefined: the firmware's own. */
+const givenMap = ({ firmware }: BootPlan['machine']): GivenMap | undefined =>
+  firmware.e820 && {
+    e820: firmware.e820,
+    setupData: setupData(firmware.e820),
+  }
 
 const consoleFailure = (error: unknown): InfraError =>
   new InfraError('CONSOLE', `cannot keep the console: ${messageOf(error)}`, {

@@ -1,8 +1,10 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError } from '../../base/errors.ts'
+import { encodeSrat } from '../../memory/srat.ts'
 import { type Deadlines, deadlinesFor } from '../deadline.ts'
 import type { BootPlan, BootRecord, EndReason, Machine } from '../machine.ts'
-import { type Accel, kernelCmdline, qemuArgv } from './argv.ts'
+import { type Accel, apicIds, kernelCmdline, qemuArgv } from './argv.ts'
 import { Boot, type Ending } from './boot.ts'
 import { Plugger } from './plugger.ts'
 import { QemuProcess, qemuFailure } from './process.ts'
@@ -57,6 +59,7 @@ export class QemuMachine implements Machine {
     const argv = qemuArgv({
       ...{ binary, accel, cmdline, gdbSocket, qmpSocket, answersSocket },
       machine: plan.machine,
+      srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,
       kernel: plan.kernel.bootFile,
       initramfs: plan.initramfs,
@@ -75,6 +78,22 @@ export class QemuMachine implements Machine {
       await qemu.kill()
     }
   }
+}
+
+/**
+ * A SRAT of the scenario goes to QEMU as one of its ACPI tables: the kernel
+ * finds it where firmware puts it, whatever it was built with. (Upgrading
+ * tables from the initramfs needs CONFIG_ACPI_TABLE_UPGRADE, and taints.)
+ */
+const sratFile = async ({
+  machine,
+  directory,
+}: BootPlan): Promise<string | undefined> => {
+  const { srat } = machine.firmware
+  if (!srat) return undefined
+  const path = join(directory, 'srat')
+  await writeFile(path, encodeSrat(srat, apicIds(machine)))
+  return path
 }
 
 /** Somebody in the guest waits for the rig. */

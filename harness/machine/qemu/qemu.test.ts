@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { GIB, MIB } from '../../base/units.ts'
 import { holds } from '../../testing/property.ts'
-import { kernelCmdline, qemuArgv } from './argv.ts'
+import { apicIds, kernelCmdline, qemuArgv } from './argv.ts'
 import { PacketReader, encodePacket, registerHex } from './gdb-packets.ts'
 import { findQemu } from './probe.ts'
 import { Incoming } from './sockets.ts'
@@ -20,7 +20,9 @@ const plan = {
   consolePath: '/t/console.log',
   gdbSocket: '/t/a,b/gdb',
   qmpSocket: '/t/qmp',
+  srat: undefined,
 }
+const firmware = { e820: undefined, srat: undefined }
 
 t.test('the whole command line of a machine with nodes', async t => {
   const argv = qemuArgv({
@@ -33,6 +35,7 @@ t.test('the whole command line of a machine with nodes', async t => {
         [0, 1],
         [2, 3],
       ],
+      firmware,
     },
   })
   t.equal(
@@ -61,8 +64,11 @@ t.test('a machine without nodes, under KVM', async t => {
       cpus: 1,
       packages: 1,
       nodeCpus: [],
+      firmware,
     },
+    srat: '/t/a,b/srat',
   })
+  t.ok(argv.includes('file=/t/a,,b/srat'))
   t.ok(argv.includes('memory-backend=ram'))
   t.ok(argv.includes('host'))
   t.notOk(argv.includes('-numa'))
@@ -71,6 +77,17 @@ t.test('a machine without nodes, under KVM', async t => {
     kernelCmdline('tcg', ['mem=1G']),
     /console=ttyS0 .*nokaslr .*nolapic_timer mem=1G$/,
   )
+})
+
+t.test('APIC IDs have room for a power of two of cores', async t => {
+  const ids = (cpus: number, packages: number) =>
+    apicIds({
+      ...{ cpus, packages, nodeCpus: [], firmware },
+      memory: { size: GIB, nodes: [], dimms: [] },
+    })
+  t.same(ids(4, 2), [0, 1, 2, 3])
+  t.same(ids(6, 2), [0, 1, 2, 4, 5, 6])
+  t.same(ids(2, 2), [0, 1])
 })
 
 t.test('packets survive any chunks', async t => {

@@ -1,0 +1,49 @@
+import { MIB, PAGE_SIZE } from '../base/units.ts'
+import { NO_NODE } from './range.ts'
+
+/** CONFIG_NODES_SHIFT=6 of the shipped kernels: 1 << 6 nodes. */
+export const MAX_NODES = 64
+
+/** What of memory set-up is not the same in all kernels. */
+export interface MemoryRules {
+  /** Bytes that may be without a node before the SRAT is thrown away. */
+  readonly maxUncovered: number
+  /** Node number of memory that no node claims. */
+  readonly noNode: number
+  /**
+   * Where numa_cleanup_meminfo() cuts what the SRAT says: at the borders of
+   * `memory`, or between 0 and the end of the map (`map`).
+   */
+  readonly sratCutAt: 'memory' | 'map'
+  /** Whether ACPI tables count when the end of the map is looked for. */
+  readonly acpiAtEndOfMap: boolean
+  /** `numa=fake=` works beside `numa=off`: fix_pxm_node_maps() forbids it. */
+  readonly fakesWithNumaOff: boolean
+}
+
+/** Rules by the first version that has them. */
+export const MEMORY_RULES = {
+  /**
+   * numa_meminfo_cover_memory(), numa_init() and numa_cleanup_meminfo()
+   * (arch/x86/mm/numa.c), e820_end_pfn() (arch/x86/kernel/e820.c).
+   */
+  '6.1': {
+    maxUncovered: MIB - PAGE_SIZE,
+    noNode: MAX_NODES,
+    sratCutAt: 'map',
+    acpiAtEndOfMap: false,
+    fakesWithNumaOff: true,
+  },
+  /**
+   * memblock_validate_numa_coverage() (mm/memblock.c), numa_memblks_init() and
+   * numa_cleanup_meminfo() (mm/numa_memblks.c), e820__end_ram_pfn(),
+   * fix_pxm_node_maps() (drivers/acpi/numa/srat.c).
+   */
+  '6.12': {
+    maxUncovered: MIB,
+    noNode: NO_NODE,
+    sratCutAt: 'memory',
+    acpiAtEndOfMap: true,
+    fakesWithNumaOff: false,
+  },
+} as const satisfies Record<string, MemoryRules>

@@ -1,0 +1,115 @@
+import type { NodeRange, Range } from './range.ts'
+import { MAX_NODES } from './rules.ts'
+
+/** A memory affinity entry of the SRAT that is enabled. */
+export interface SratMemory extends Range {
+  readonly domain: number
+  /** The firmware says that it may be taken away. */
+  readonly hotplug: boolean
+}
+
+/** An APIC affinity entry of the SRAT. */
+export interface SratCpu {
+  readonly cpu: number
+  readonly domain: number
+}
+
+/** A system resource affinity table, as far as Linux reads it. */
+export interface Srat {
+  readonly cpus: readonly SratCpu[]
+  readonly memory: readonly SratMemory[]
+}
+
+/** What the kernel takes from a SRAT. */
+export interface SratReading {
+  /** Why it takes nothing; undefined when it does. */
+  readonly rejected: string | undefined
+  /** The kernel's node of each proximity domain. */
+  readonly nodes: ReadonlyMap<number, number>
+  /** Memory affinity with the kernel's nodes, as it announces it. */
+  readonly blocks: readonly NodeRange[]
+}
+
+/** MAX_PXM_DOMAINS (include/acpi/acpi_numa.h). */
+const MAX_DOMAINS = 256
+/** NR_NODE_MEMBLKS (include/linux/numa_memblks.h; asm/numa.h before 6.12). */
+const MAX_BLOCKS = 2 * MAX_NODES
+
+/**
+ * acpi_numa_init() (drivers/acpi/numa/srat.c): CPUs are read first, then
+ * memory, and proximity domains become nodes in the order in which they are
+ * met (acpi_map_pxm_to_node()).
+ */
+export const readSrat = ({ cpus, memory }: Srat): SratReading => {
+  const nodes = new Map<number, number>()
+  const blocks: NodeRange[] = []
+  const reading = (rejected?: string): SratReading => ({
+    ...{ rejected, nodes, blocks },
+  })
+  const nodeOf = (domain: number): number | undefined => {
+    const known = nodes.get(domain)
+    if (known !== undefined) return known
+    if (domain >= MAX_DOMAINS || nodes.size >= MAX_NODES) return undefined
+    nodes.set(domain, nodes.size)
+    return nodes.size - 1
+  }
+  for (const { domain } of cpus)
+    if (nodeOf(domain) === undefined) return reading(TOO_MANY_DOMAINS)
+  for (const entry of memory) {
+    const node = nodeOf(entry.domain)
+    if (node === undefined) return reading(TOO_MANY_DOMAINS)
+    if (blocks.length >= MAX_BLOCKS) return reading('too many memblk ranges')
+    blocks.push({ start: entry.start, end: entry.end, node })
+  }
+  return reading(blocks.length === 0 ? 'no memory in the SRAT' : undefined)
+}
+
+const TOO_MANY_DOMAINS = 'too many proximity domains'
+
+/** acpi_table_srat, and the entries Linux reads (include/acpi/actbl3.h). */
+const SIZES = { header: 48, cpu: 24, memory: 40 } as const
+const ENABLED = 1
+const HOT_PLUGGABLE = 2
+
+/**
+ * A SRAT of revision 3, whose domains have 32 bits, as a table of the firmware.
+ * The checksum is left to whoever installs it.
+ *
+ * @param apicIds APIC ID of each CPU
+ */
+export const encodeSrat = (
+  { cpus, memory }: Srat,
+  apicIds: readonly number[],
+): Uint8Array => {
+  const length =
+    SIZES.header + cpus.length * SIZES.cpu + memory.length * SIZES.memory
+  const table = Buffer.alloc(length)
+  table.write('SRAT', 0, 'latin1')
+  table.writeUInt32LE(length, 4)
+  table.writeUInt8(3, 8)
+  table.write('TDXRIGTDXRIG  ', 10, 'latin1')
+  table.writeUInt32LE(1, 24)
+  table.write('RIG ', 28, 'latin1')
+  table.writeUInt32LE(1, 32)
+  table.writeUInt32LE(1, 36)
+  let at: number = SIZES.header
+  for (const { cpu, domain } of cpus) {
+    // Type 2, x2APIC affinity: its domain and APIC ID have 32 bits.
+    table.writeUInt8(2, at)
+    table.writeUInt8(SIZES.cpu, at + 1)
+    table.writeUInt32LE(domain, at + 4)
+    table.writeUInt32LE(apicIds[cpu]!, at + 8)
+    table.writeUInt32LE(ENABLED, at + 12)
+    at += SIZES.cpu
+  }
+  for (const { start, end, domain, hotplug } of memory) {
+    table.writeUInt8(1, at)
+    table.writeUInt8(SIZES.memory, at + 1)
+    table.writeUInt32LE(domain, at + 2)
+    table.writeBigUInt64LE(BigInt(start), at + 8)
+    table.writeBigUInt64LE(BigInt(end - start), at + 16)
+    table.writeUInt32LE(ENABLED | (hotplug ? HOT_PLUGGABLE : 0), at + 28)
+    at += SIZES.memory
+  }
+  return table
+}

@@ -1,0 +1,227 @@
+import * as z from 'zod'
+import { GIB, KIB, MIB, PAGE_SIZE, alignUp } from '../base/units.ts'
+import {
+  E820_TYPE_NAMES,
+  type E820Entry,
+  e820TypeByName,
+  isUsable,
+  sanitize,
+  usable,
+} from '../memory/e820.ts'
+import {
+  type MachineMemory,
+  firmwareTables,
+  ramRanges,
+} from '../memory/firmware-map.ts'
+import { formatRange, intersect, overlaps, subtract } from '../memory/range.ts'
+import type { Srat, SratCpu, SratMemory } from '../memory/srat.ts'
+import type { Problem } from './problem.ts'
+import { cpuListSchema, sizeSchema } from './values.ts'
+
+/** What the firmware says, where a scenario takes its place. */
+export interface FirmwareSpec {
+  /** In any order and shape; undefined: SeaBIOS's own. */
+  readonly e820: readonly E820Entry[] | undefined
+  /** Undefined: QEMU's own. */
+  readonly srat: Srat | undefined
+}
+
+const TYPE_WORDS = `a type such as ${E820_TYPE_NAMES.map(name => `'${name}'`).join(', ')}, 'type 20' or a number`
+
+const typeSchema = z
+  .union([z.string(), z.int().min(1).max(0xffffffff)], {
+    error: `expected ${TYPE_WORDS}`,
+  })
+  .transform((value, context) => {
+    const type = typeof value === 'number' ? value : e820TypeByName(value)
+    if (type !== undefined && type > 0) return type
+    context.addIssue({
+      code: 'custom',
+      message: `expected ${TYPE_WORDS}, found '${value}'`,
+    })
+    return z.NEVER
+  })
+
+const entrySchema = z.strictObject({
+  start: sizeSchema('an address'),
+  end: sizeSchema('an address'),
+  type: typeSchema,
+})
+
+/** A line as kernels print it, with whatever stands before. */
+const LINE = /\[mem (0x[0-9a-f]{1,16})-(0x[0-9a-f]{1,16})\] (\S.*?)\s*$/i
+
+/** Lines of a kernel's log become entries; their ends are inclusive. */
+const linesSchema = z.string().transform((text, context): E820Entry[] =>
+  text.split('\n').flatMap((line, i) => {
+    if (line.trim() === '' || /physical RAM map:\s*$/.test(line)) return []
+    const [, first, last, name = ''] = LINE.exec(line) ?? []
+    const type = e820TypeByName(name)
+    const end = Number(last) + 1
+    if (type !== undefined && Number.isSafeInteger(end))
+      return [{ start: Number(first), end, type }]
+    context.addIssue({
+      code: 'custom',
+      message: `line ${i + 1}: expected '[mem 0x100000-0x7fffffff] usable' as kernels print it, found '${line.trim()}'`,
+    })
+    return []
+  }),
+)
+
+const sratEntrySchema = z.union(
+  [
+    z.strictObject({
+      domain: z.int().min(0).max(0xffffffff),
+      start: sizeSchema('an address'),
+      end: sizeSchema('an address'),
+      hotplug: z.boolean().default(false),
+    }),
+    z.strictObject({
+      domain: z.int().min(0).max(0xffffffff),
+      cpus: cpuListSchema,
+    }),
+  ],
+  { error: 'expected { domain, start, end } or { domain, cpus }' },
+)
+
+/** More than any firmware has, and what fits below 64 KiB at 0x8000. */
+const MAX_E820 = 1024
+const MAX_SRAT = 512
+
+export const firmwareSchema = z
+  .strictObject({
+    e820: z
+      .union([linesSchema, z.array(entrySchema).max(MAX_E820)], {
+        error:
+          "expected a list of { start, end, type }, or the kernel's lines as text",
+      })
+      .optional()
+      .describe("The memory map the kernel is given, in place of SeaBIOS's."),
+    srat: z
+      .array(sratEntrySchema, {
+        error: 'expected a list of { domain, start, end } and { domain, cpus }',
+      })
+      .min(1)
+      .max(MAX_SRAT)
+      .optional()
+      .describe("The system resource affinity table, in place of QEMU's."),
+  })
+  .describe('What the firmware tells the kernel about memory.')
+
+export type FirmwareInput = z.output<typeof firmwareSchema>
+
+/** The table in a scenario, as the kernel reads it. */
+export const firmwareSpec = (asked: FirmwareInput = {}): FirmwareSpec => ({
+  e820: asked.e820,
+  srat: asked.srat && {
+    cpus: asked.srat.flatMap((entry): SratCpu[] =>
+      'cpus' in entry
+        ? entry.cpus.map(cpu => ({ cpu, domain: entry.domain }))
+        : [],
+    ),
+    memory: asked.srat.flatMap((entry): SratMemory[] =>
+      'cpus' in entry ? [] : [entry],
+    ),
+  },
+})
+
+/** Room for the firmware's own tables above the last usable range. */
+const TABLES = 256 * KIB
+const SMALLEST = 512 * MIB
+
+/** Memory of the smallest machine that has RAM for every usable range. */
+export const memoryFor = (e820: readonly E820Entry[]): number => {
+  const ram = usable(sanitize(e820) ?? e820)
+  const endIn = (start: number, end: number): number =>
+    Math.max(0, ...ram.map(range => intersect(range, { start, end })?.end ?? 0))
+  const high = endIn(4 * GIB, Infinity)
+  return high > 0
+    ? alignUp(2 * GIB + high - 4 * GIB, MIB)
+    : Math.max(SMALLEST, alignUp(endIn(0, 4 * GIB) + TABLES, MIB))
+}
+
+/** Maps and tables that no machine of ours can have. */
+export const firmwareProblems = (
+  asked: FirmwareInput,
+  machine: {
+    readonly memory: MachineMemory
+    readonly packages: number
+    readonly cpus: number
+  },
+): Problem[] => [
+  ...(asked.e820 ? e820Problems(asked.e820, machine) : []),
+  ...(asked.srat ? sratProblems(asked.srat, machine) : []),
+]
+
+const e820Problems = (
+  e820: readonly E820Entry[],
+  machine: { readonly memory: MachineMemory; readonly packages: number },
+): Problem[] => {
+  const at: Problem['at'] = ['machine', 'firmware', 'e820']
+  const empty = e820.findIndex(({ start, end }) => start >= end)
+  if (empty >= 0)
+    return [{ at: [...at, empty], message: 'expected start below end' }]
+  if (e820.length < 2)
+    return [
+      {
+        at,
+        message: `expected at least 2 entries, found ${e820.length}: kernels take a shorter table for none`,
+      },
+    ]
+  const ram = ramRanges(machine.memory)
+  const tables = firmwareTables(machine.memory, machine.packages)
+  const map = sanitize(e820) ?? e820
+  const [missing] = usable(map).flatMap(range => subtract(range, ram))
+  const covered = usable(map).find(range => overlaps(range, tables))
+  const entryAt = (part: { start: number; end: number }): Problem['at'] => [
+    ...at,
+    e820.findIndex(entry => isUsable(entry) && overlaps(entry, part)),
+  ]
+  if (missing)
+    return [
+      {
+        at: entryAt(missing),
+        message: `usable ${formatRange(missing)} has no RAM behind it: this machine has RAM at ${ram.map(formatRange).join(' and ')}${usableInHole(missing) ? ' (QEMU has none between 2G and 4G when there is some above)' : ': give it more, or leave memory and nodes away'}`,
+      },
+    ]
+  return covered
+    ? [
+        {
+          at: entryAt(intersect(covered, tables)!),
+          message: `usable ${formatRange(covered)} covers the ACPI tables of this machine at ${formatRange(tables)}: the kernel would overwrite them; give the machine more memory, or leave memory and nodes away`,
+        },
+      ]
+    : []
+}
+
+const usableInHole = ({ start }: { start: number }): boolean =>
+  start >= 2 * GIB && start < 4 * GIB
+
+const sratProblems = (
+  srat: NonNullable<FirmwareInput['srat']>,
+  { cpus }: { readonly cpus: number },
+): Problem[] => {
+  const known = new Set<number>()
+  return srat.flatMap((entry, i): Problem[] => {
+    const problem = (message: string): Problem[] => [
+      { at: ['machine', 'firmware', 'srat', i], message },
+    ]
+    if (!('cpus' in entry)) return memoryProblem(entry).flatMap(problem)
+    const stranger = entry.cpus.find(cpu => cpu >= cpus)
+    if (stranger !== undefined)
+      return problem(
+        `CPU ${stranger} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
+      )
+    const twice = entry.cpus.find(cpu => known.has(cpu))
+    entry.cpus.forEach(cpu => known.add(cpu))
+    return twice === undefined ? [] : problem(`CPU ${twice} is listed twice`)
+  })
+}
+
+/** memblock would lose the page of such a border, and find it again. */
+const memoryProblem = ({ start, end, hotplug }: SratMemory): string[] => {
+  if (start >= end) return ['expected start below end']
+  return hotplug && (start % PAGE_SIZE !== 0 || end % PAGE_SIZE !== 0)
+    ? ['expected hot-pluggable memory to be whole pages of 4K']
+    : []
+}
