@@ -141,6 +141,19 @@ const changePoints = (table: readonly E820Entry[]): ChangePoint[] => {
 const staysSeparate = (type: number): boolean =>
   type === E820.PRAM || type === E820.SOFT_RESERVED
 
+/** Nothing is left to do: ascending, apart, or of other types. */
+const isSanitized = (table: readonly E820Entry[]): boolean => {
+  let end = 0
+  let type = 0
+  for (const entry of table) {
+    if (entry.start >= entry.end || entry.start < end) return false
+    if (entry.start === end && entry.type === type) return false
+    end = entry.end
+    type = entry.type
+  }
+  return table.length <= MAX_ENTRIES
+}
+
 /**
  * e820__update_table(): sorts, removes overlaps (the larger type number wins)
  * and joins neighbours of one type.
@@ -152,6 +165,7 @@ export const sanitize = (
   table: readonly E820Entry[],
 ): E820Entry[] | undefined => {
   if (table.length < 2) return undefined
+  if (isSanitized(table)) return [...table]
   const result: E820Entry[] = []
   const open: E820Entry[] = []
   let lastType = 0

@@ -9,14 +9,17 @@ export const memblockMemory = (usable: readonly Range[]): Range[] =>
   wholePages(union(usable))
 
 /** What of the ranges whole pages fill (for_each_mem_pfn_range()). */
-export const wholePages = <R extends Range>(ranges: readonly R[]): R[] =>
-  ranges
-    .map(range => ({
-      ...range,
-      start: alignUp(range.start, PAGE_SIZE),
-      end: alignDown(range.end, PAGE_SIZE),
-    }))
-    .filter(range => range.start < range.end)
+export const wholePages = <R extends Range>(ranges: readonly R[]): R[] => {
+  const whole: R[] = []
+  for (const range of ranges) {
+    const start = alignUp(range.start, PAGE_SIZE)
+    const end = alignDown(range.end, PAGE_SIZE)
+    if (start >= end) continue
+    const same = start === range.start && end === range.end
+    whole.push(same ? range : { ...range, start, end })
+  }
+  return whole
+}
 
 /** memblock_merge_regions(): touching regions are one where `same` says so. */
 export const joinNeighbours = <R extends Range>(
@@ -42,22 +45,3 @@ export const addMemory = (
     [...memblock, ...added].sort((a, b) => a.start - b.start),
     (a, b) => a.node === b.node,
   )
-
-/** Cuts sorted ranges at addresses. */
-export const cutAt = <R extends Range>(
-  ranges: readonly R[],
-  borders: readonly number[],
-): R[] => {
-  const sorted = [...borders].sort((a, b) => a - b)
-  return ranges.flatMap(range => {
-    const pieces: R[] = []
-    let { start } = range
-    for (const border of sorted) {
-      if (border <= start || border >= range.end) continue
-      pieces.push({ ...range, start, end: border })
-      start = border
-    }
-    pieces.push({ ...range, start })
-    return pieces
-  })
-}

@@ -1,12 +1,6 @@
 import { fakeNodes } from './fake-nodes.ts'
-import { cutAt, joinNeighbours, wholePages } from './memblock.ts'
-import {
-  type NodeRange,
-  type Range,
-  contains,
-  overlaps,
-  totalSize,
-} from './range.ts'
+import { joinNeighbours, wholePages } from './memblock.ts'
+import { type NodeRange, type Range, overlaps, totalSize } from './range.ts'
 import type { MemoryRules } from './rules.ts'
 import type { SratReading } from './srat.ts'
 
@@ -168,11 +162,22 @@ const splitByNode = (
   blocks: readonly NodeRange[],
   { noNode }: MemoryRules,
 ): NodeRange[] => {
-  const borders = blocks.flatMap(({ start, end }) => [start, end])
-  const pieces = cutAt(memory, borders).map(piece => ({
-    ...piece,
-    // Blocks were set one after the other: the last one counts.
-    node: blocks.findLast(block => contains(block, piece))?.node ?? noNode,
-  }))
+  // Those of different nodes do not overlap, those of one node were joined.
+  const sorted = [...blocks].sort((a, b) => a.start - b.start)
+  const pieces: NodeRange[] = []
+  for (const range of memory) {
+    let { start } = range
+    for (const block of sorted) {
+      if (block.end <= start) continue
+      if (block.start >= range.end) break
+      const end = Math.min(block.end, range.end)
+      if (block.start > start)
+        pieces.push({ start, end: block.start, node: noNode })
+      start = Math.max(start, block.start)
+      pieces.push({ start, end, node: block.node })
+      start = end
+    }
+    if (start < range.end) pieces.push({ start, end: range.end, node: noNode })
+  }
   return joinNeighbours(pieces, (a, b) => a.node === b.node)
 }

@@ -58,14 +58,23 @@ export interface AreaBounds {
   readonly max: number
 }
 
-/** tdmr_populate_rsvd_pamts(), as far as it is determined before the boot. */
-export const pamtAreaBounds = (tdmr: Range, plan: PamtPlan): AreaBounds => {
-  let min = 0
-  let max = 0
-  for (const { pamtNode } of plan.tdmrs) {
-    const ranges = candidates(pamtNode, plan)
-    if (ranges.every(range => contains(tdmr, range))) min++
-    if (ranges.some(range => overlaps(tdmr, range))) max++
-  }
-  return { min, max }
+/**
+ * tdmr_populate_rsvd_pamts(), as far as it is determined before the boot.
+ *
+ * @returns for each TDMR of the plan
+ */
+export const pamtAreaBounds = (plan: PamtPlan): AreaBounds[] => {
+  const byNode = new Map<number, readonly Range[]>()
+  for (const { pamtNode } of plan.tdmrs)
+    if (!byNode.has(pamtNode)) byNode.set(pamtNode, candidates(pamtNode, plan))
+  return plan.tdmrs.map(tdmr => {
+    let min = 0
+    let max = 0
+    for (const { pamtNode } of plan.tdmrs) {
+      const ranges = byNode.get(pamtNode)!
+      if (ranges.every(range => contains(tdmr, range))) min++
+      if (ranges.some(range => overlaps(tdmr, range))) max++
+    }
+    return { min, max }
+  })
 }

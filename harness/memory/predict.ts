@@ -118,10 +118,8 @@ export const layoutOfRegions = (
 ): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrOutcome'> => {
   const models = modelTdmrs(regions, limits)
   const plan = { tdmrs: models, regions, anywhere }
-  const tdmrs = models.map(tdmr => ({
-    ...tdmr,
-    pamtAreas: pamtAreaBounds(tdmr, plan),
-  }))
+  const areas = pamtAreaBounds(plan)
+  const tdmrs = models.map((tdmr, i) => ({ ...tdmr, pamtAreas: areas[i]! }))
   return {
     regions,
     tdmrs,

@@ -10,7 +10,13 @@ import type { NodeRange } from './range.ts'
  *
  * @param memblock memblock.memory split by node, ascending
  */
-export const tdxMemoryRegions = (memblock: readonly NodeRange[]): NodeRange[] =>
-  wholePages(memblock)
-    .map(range => ({ ...range, start: Math.max(range.start, MIB) }))
-    .filter(range => range.start < range.end)
+export const tdxMemoryRegions = (
+  memblock: readonly NodeRange[],
+): NodeRange[] => {
+  const regions: NodeRange[] = []
+  for (const range of wholePages(memblock)) {
+    if (range.end <= MIB) continue
+    regions.push(range.start >= MIB ? range : { ...range, start: MIB })
+  }
+  return regions
+}

@@ -73,7 +73,8 @@ export const modelTdmrs = (
   limits: TdmrLimits,
 ): TdmrModel[] =>
   fillOutTdmrs(regions).map(tdmr => ({
-    ...tdmr,
+    start: tdmr.start,
+    end: tdmr.end,
     pamtSizes: pamtSizes(tdmr, limits.pamtEntrySize),
     pamtNode: pamtNode(tdmr, regions),
     holes: tdmrHoles(tdmr, regions),

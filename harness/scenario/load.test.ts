@@ -1,8 +1,7 @@
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { UsageError } from '../base/errors.ts'
 import { GIB, MIB } from '../base/units.ts'
-import type { Case } from './case.ts'
 import { HEAD, loadText } from '../testing/scenarios.ts'
 import { loadCases } from './load.ts'
 
