@@ -18,6 +18,7 @@ const LAYERS = [
   'judge',
   'report',
   'run',
+  'fuzz',
   'cli',
 ]
 

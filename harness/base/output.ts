@@ -43,8 +43,10 @@ export const whole = async (
   }
 }
 
-export const writeWhole = (path: string, text: string): Promise<void> =>
-  whole(path, temporary => writeFile(temporary, text))
+export const writeWhole = (
+  path: string,
+  content: string | Uint8Array,
+): Promise<void> => whole(path, temporary => writeFile(temporary, content))
 
 const isSpecial = async (path: string): Promise<boolean> => {
   try {

@@ -17,6 +17,30 @@ const positive = (text: string): number => {
   return value
 }
 
+/** Seeds and numbers of layouts: up to what 32 bits hold. */
+const natural = (text: string): number => {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value >= 2 ** 31)
+    throw new InvalidArgumentError(
+      `expected a whole number from 0 to ${2 ** 31 - 1}`,
+    )
+  return value
+}
+
+const counted = (text: string): number => {
+  if (natural(text) === 0)
+    throw new InvalidArgumentError('expected a whole number from 1')
+  return natural(text)
+}
+
+/** `90`, `90s`, `10m`, `2h`; becomes seconds. */
+const duration = (text: string): number => {
+  const [, value, unit = 's'] = /^(\d{1,6})([smh])?$/.exec(text) ?? []
+  if (value === undefined || Number(value) === 0)
+    throw new InvalidArgumentError('expected a time such as 90s, 10m or 2h')
+  return Number(value) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
+}
+
 const collect = (value: string, before: readonly string[] = []): string[] => [
   ...before,
   value,
@@ -29,6 +53,14 @@ const command =
     const run = await load()
     process.exitCode = await run(...args)
   }
+
+const accelOption = (): Option =>
+  new Option(
+    '--accel <name>',
+    'how guests are run; auto proves KVM before it is used',
+  )
+    .choices(['auto', 'tcg', 'kvm'])
+    .default('auto')
 
 const program = (): Command => {
   const root = new Command('tdxrig')
@@ -75,14 +107,7 @@ const program = (): Command => {
         .choices(['pretty', 'tap'])
         .default('pretty'),
     )
-    .addOption(
-      new Option(
-        '--accel <name>',
-        'how guests are run; auto proves KVM before it is used',
-      )
-        .choices(['auto', 'tcg', 'kvm'])
-        .default('auto'),
-    )
+    .addOption(accelOption())
     .action(command(async () => (await import('./run-command.ts')).runCommand))
   root
     .command('predict')
@@ -93,6 +118,44 @@ const program = (): Command => {
       command(
         async () => (await import('./predict-command.ts')).predictCommand,
       ),
+    )
+  root
+    .command('fuzz')
+    .description('random layouts, model against kernel')
+    .option(
+      '--seed <n>',
+      'the layouts to make; default: others every time',
+      natural,
+    )
+    .option(
+      '--count <n>',
+      'how many; default: 200, without booting 20000',
+      counted,
+    )
+    .option('--time <time>', 'for how long: 90s, 10m, 2h', duration)
+    .option('--model-only', 'check the model against itself, boot nothing')
+    .option(
+      '--kernel <name>',
+      'boot this kernel; default: all that ship (repeatable)',
+      collect,
+    )
+    .option(
+      '--kernel-build <folder>',
+      'boot the kernel that was built in this folder (repeatable)',
+      collect,
+    )
+    .option(
+      '--jobs <n>',
+      'boots at a time; default: one for each CPU',
+      positive,
+    )
+    .option(
+      '--out <folder>',
+      'where scenarios of what is found go; default: results/fuzz-<seed>',
+    )
+    .addOption(accelOption())
+    .action(
+      command(async () => (await import('./fuzz-command.ts')).fuzzCommand),
     )
   const kernel = root.command('kernel').description('the kernels there are')
   kernel

@@ -7,6 +7,8 @@ export interface Progress {
   readonly step: (text: string) => void
   readonly started: (id: string) => void
   readonly finished: (id: string) => void
+  /** How far something is that is no list of cases. */
+  readonly counted: (text: string) => void
   /** Takes the display away, runs the action, and puts it back. */
   readonly around: (write: () => void) => void
   readonly close: () => void
@@ -31,6 +33,7 @@ const liveProgress = async (total: number): Promise<Progress> => {
   const running = new Map<string, number>()
   const begin = performance.now()
   let build: string | undefined
+  let counted: string | undefined
   let done = 0
   let frame = 0
   const draw = (): void => {
@@ -38,7 +41,8 @@ const liveProgress = async (total: number): Promise<Progress> => {
     const lines = [...running].map(
       ([id, since]) => `  ${spinner} ${id}  ${seconds(since)}`,
     )
-    if (build !== undefined) log(`${spinner} ${build}, ${seconds(begin)}`)
+    if (counted !== undefined) log(`${spinner} ${counted}, ${seconds(begin)}`)
+    else if (build !== undefined) log(`${spinner} ${build}, ${seconds(begin)}`)
     else
       log([...lines, `${done} of ${total} cases, ${seconds(begin)}`].join('\n'))
   }
@@ -57,6 +61,9 @@ const liveProgress = async (total: number): Promise<Progress> => {
     finished: id => {
       running.delete(id)
       done++
+    },
+    counted: text => {
+      counted = text
     },
     around: write => {
       log.clear()
@@ -89,6 +96,12 @@ const plainProgress = (): Progress => {
     },
     started: () => undefined,
     finished: () => undefined,
+    counted: text => {
+      const now = performance.now()
+      if (now - last.at < LINE_MS) return
+      last = { phase: text, at: now }
+      process.stderr.write(`${text}, ${seconds(begin)}\n`)
+    },
     around: write => {
       write()
     },

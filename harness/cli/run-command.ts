@@ -10,19 +10,16 @@ import {
 import { projectRoot } from '../base/paths.ts'
 import {
   type FolderRecipe,
-  type Recipe,
   folderRecipes,
-  loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
-import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { resultDocument } from '../report/document.ts'
 import { prettyCase, prettySummary } from '../report/pretty.ts'
 import type { CaseResult, ResultDocument } from '../report/schema.ts'
 import { tapHeader, tapPoint } from '../report/tap.ts'
-import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
-import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
+import type { AccelChoice } from '../run/accelerator.ts'
+import type { PreparedKernel } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
 import { ResultStore } from '../run/store.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -30,6 +27,7 @@ import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { type Progress, progressFor } from './progress.ts'
+import { askedKernels, openRig, recipesOf } from './rig.ts'
 import { VERSION } from './version.ts'
 
 export interface RunFlags {
@@ -61,24 +59,13 @@ export const runCommand = async (
   const progress = await progressFor(cases.length)
   await using workspace = Workspace.create()
   try {
-    const kernels = await prepareKernels(
-      await recipesFor(cases, built),
-      workspace,
-      progress.building,
-      signal,
+    const { machine, kernels } = await openRig(
+      await recipesOf(
+        cases.map(({ kernel }) => kernel),
+        built,
+      ),
+      ...([qemu, flags.accel, workspace, progress, signal] as const),
     )
-    const prover = [...kernels.values()].find(
-      ({ programs }) => programs.trigger !== undefined,
-    )
-    const choice = await chooseAccelerator(
-      flags.accel,
-      qemu,
-      prover,
-      workspace,
-      progress.step,
-      signal,
-    )
-    const machine = new QemuMachine({ binary: qemu.binary, ...choice })
     const store = await ResultStore.create(flags.out, started)
     const results = await runCases({
       ...{ cases, machine, kernels, workspace, store, signal },
@@ -116,37 +103,13 @@ export const runCommand = async (
   }
 }
 
-/** The recipes of the kernels that are booted, each once. */
-const recipesFor = (
-  cases: readonly Case[],
-  built: readonly FolderRecipe[],
-): Promise<Recipe[]> =>
-  Promise.all(
-    [...new Set(cases.map(({ kernel }) => kernel))].map(
-      async name =>
-        built.find(recipe => recipe.name === name) ?? loadRecipe(name),
-    ),
-  )
-
 const selectCases = async (
   paths: readonly string[],
   { kernel = [], filter }: RunFlags,
   built: readonly FolderRecipe[],
 ): Promise<Case[]> => {
   const kernels = await recipeNames()
-  const unknown = kernel.find(name => !kernels.includes(name))
-  if (unknown !== undefined)
-    throw new UsageError(
-      'NO_KERNEL',
-      `there is no kernel '${unknown}' (there are: ${kernels.join(', ')})`,
-    )
-  const asked = [...kernel, ...built.map(({ name }) => name)]
-  const twice = asked.find((name, i) => asked.indexOf(name) !== i)
-  if (twice !== undefined)
-    throw new UsageError(
-      'NO_KERNEL',
-      `the kernel '${twice}' is asked for twice`,
-    )
+  const asked = await askedKernels(kernel, built)
   const all = await loadCases(paths.length > 0 ? paths : [shippedScenarios()], {
     kernels,
     onlyKernels: asked.length > 0 ? asked : undefined,

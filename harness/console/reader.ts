@@ -137,7 +137,7 @@ export class ConsoleReader {
       },
     ],
     [
-      new RegExp(`^\\s*node +(\\d+): ${MEM}$`),
+      new RegExp(`^\\s*node +(-?\\d+): ${MEM}$`),
       match => {
         pushNodeRange(this.#nodeRanges, match)
       },

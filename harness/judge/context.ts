@@ -1,5 +1,6 @@
 import type { BootRecord, BootableKernel } from '../machine/machine.ts'
-import type { Case, Expectation } from '../scenario/case.ts'
+import type { Case } from '../scenario/case.ts'
+import type { Expectation } from '../scenario/expectation.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { Prediction } from './prediction.ts'
 

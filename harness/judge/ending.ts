@@ -3,7 +3,7 @@ import type { BootRecord } from '../machine/machine.ts'
 import { hex } from '../base/units.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
-import type { Expectation } from '../scenario/case.ts'
+import type { Expectation } from '../scenario/expectation.ts'
 import type { Check, Context, Reason } from './context.ts'
 import { waitsForDimm } from './steps.ts'
 import { type Observed, describe, isAt, observe } from './observed.ts'
@@ -118,6 +118,8 @@ export const checkOutcome: Check = context => {
   const { expect, record, prediction } = context
   if (expect.panic !== undefined || record.end !== 'settled') return []
   const seen = observe(record)
+  if (expect.outcome === 'predicted')
+    return [...checkPrediction(context, seen), ...checkOpen(context, seen)]
   if (meets(expect, seen)) return checkPrediction(context, seen)
   const found = describe(seen)
   const expected = describe({
@@ -155,6 +157,21 @@ const meets = (
   seen.outcome === outcome &&
   (stage === undefined || isAt(seen, stage)) &&
   (errno === undefined || seen.errno === errno)
+
+/** What the model leaves open is one of two ways to end. */
+const checkOpen = ({ prediction }: Context, seen: Observed): Reason[] => {
+  const { outcome, open = '', openAt } = prediction
+  if (outcome || openAt === undefined || seen.outcome === 'initialized')
+    return []
+  return seen.outcome === 'failed' && isAt(seen, openAt)
+    ? []
+    : [
+        fail(
+          'prediction',
+          `TDX: the model predicts initialized or failed at ${openAt} (${open}), found ${describe(seen)}`,
+        ),
+      ]
+}
 
 const checkPrediction = (
   { record, prediction }: Context,

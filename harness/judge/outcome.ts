@@ -71,7 +71,7 @@ export const predictOutcome = (
       open: undefined,
     }
   return 'open' in first
-    ? { outcome: undefined, open: first.open }
+    ? { outcome: undefined, open: first.open, openAt: first.stage }
     : {
         outcome: {
           ...{ outcome: 'failed', ...first },

@@ -19,6 +19,8 @@ export interface Ending {
   readonly outcome: PredictedOutcome | undefined
   /** Why {@link outcome} is undefined. */
   readonly open: string | undefined
+  /** The stage at which it fails if it fails, where only that is open. */
+  readonly openAt?: Stage
 }
 
 /** What of a case decides how TDX ends. */

@@ -50,16 +50,28 @@ const memoryRulesOf = (lineage: Lineage | undefined): MemoryRules =>
     ? MEMORY_RULES['6.12']
     : HOST_KERNELS[lineage].memoryRules
 
+/** The layout of boot memory. */
+export const layoutOn = (
+  { machine, words }: Pick<CaseInput, 'machine' | 'words'>,
+  rules: MemoryRules,
+  kernelImage: Range | undefined,
+): Layout =>
+  predictLayout(
+    { ...machineFirmware(machine), kernelImage },
+    words.join(' '),
+    MODULE_LIMITS,
+    rules,
+  )
+
 /** Predicts layout and outcome from the asked machine and cmdline alone. */
 export const predictCase = (
   item: CaseInput,
   options: PredictionOptions,
 ): Prediction => {
-  const layout = predictLayout(
-    { ...machineFirmware(item.machine), kernelImage: options.kernelImage },
-    item.words.join(' '),
-    MODULE_LIMITS,
+  const layout = layoutOn(
+    item,
     memoryRulesOf(options.lineage),
+    options.kernelImage,
   )
   return predictFrom(item, layout, options)
 }

@@ -20,13 +20,15 @@ export interface RunOptions {
   readonly cases: readonly Case[]
   readonly machine: Machine
   readonly kernels: ReadonlyMap<string, PreparedKernel>
-  readonly workspace: Workspace
-  readonly store: ResultStore
+  readonly workspace: Pick<Workspace, 'directory'>
+  readonly store: Pick<ResultStore, 'keepConsole'>
   readonly jobs: number
   /** How a case is run again, without the kernel's options. */
   readonly again: Again
   readonly signal: AbortSignal
   readonly events: RunEvents
+  /** The model; tests put another in its place. */
+  readonly predict?: typeof predictCase
 }
 
 /**
@@ -60,7 +62,8 @@ const runCase = async (
 ): Promise<CaseResult | undefined> => {
   const kernel = options.kernels.get(item.kernel)
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
-  const prediction = predictCase(item, {
+  const { predict = predictCase } = options
+  const prediction = predict(item, {
     lineage: kernel.lineage,
     failsRegions: kernel.failsRegions,
     kernelImage: kernel.kernelRange,

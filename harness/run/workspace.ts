@@ -56,6 +56,17 @@ export class Workspace implements AsyncDisposable {
     return path
   }
 
+  /** A folder in it that goes before the rest does. */
+  async part(
+    name: string,
+  ): Promise<AsyncDisposable & Pick<Workspace, 'directory'>> {
+    const path = await this.directory(name)
+    return {
+      directory: inner => this.directory(join(name, inner)),
+      [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.path, { recursive: true, force: true })
     this.#release()

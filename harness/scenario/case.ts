@@ -1,4 +1,3 @@
-import type { Outcome, Stage } from '../console/outcome.ts'
 import {
   memoryParameters,
   parseCmdline,
@@ -6,30 +5,22 @@ import {
 } from '../memory/cmdline.ts'
 import { ramRanges } from '../memory/firmware-map.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
-import { type NodeRange, type Range, intersect } from '../memory/range.ts'
+import { type Range, intersect } from '../memory/range.ts'
 import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
 import type { Lineage } from '../tdx/host.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import type { Platform } from '../tdx/platform.ts'
 import { PROFILES } from '../tdx/profile.ts'
+import {
+  type Expectation,
+  expectProblems,
+  expectationOf,
+} from './expectation.ts'
 import { type MachineSpec, machineSpec, machineSrat } from './machine-spec.ts'
 import type { Problem } from './problem.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
 import type { Cell } from './schema.ts'
-
-/** What a case must show; undefined leaves it to the prediction. */
-export interface Expectation {
-  readonly outcome: Outcome
-  readonly stage: Stage | undefined
-  readonly errno: number | undefined
-  readonly regions: readonly NodeRange[] | undefined
-  readonly pamtKib: number | undefined
-  /** DIMMs whose memory the kernel must refuse to put online. */
-  readonly refused: readonly string[] | undefined
-  /** Text of the panic that must end the boot. */
-  readonly panic: string | undefined
-}
 
 /** One kernel, one machine, one command line. */
 export interface Case {
@@ -116,18 +107,6 @@ export const caseBody = (
   }
 }
 
-type Expect = Cell['expect']['on'][Lineage] & object
-
-const expectationOf = (expect: Expect): Expectation => ({
-  outcome: expect.tdx,
-  stage: expect.stage,
-  errno: expect.errno,
-  regions: expect.regions,
-  pamtKib: expect.pamtKiB,
-  refused: expect.refused,
-  panic: expect.panic,
-})
-
 const wordsOf = ({ cmdline }: Cell): string[] => [
   ...(cmdline.mem === undefined ? [] : [`mem=${cmdline.mem}`]),
   ...cmdline.memmap.map(value => `memmap=${value}`),
@@ -204,51 +183,6 @@ const hotplugProblems = ({ cmdline, steps }: Cell): Problem[] =>
             ]
           : [],
       )
-
-/** Expectations that no boot can meet. */
-const expectProblems = (
-  { steps }: Cell,
-  expect: Expect,
-  at: Problem['at'],
-): Problem[] => {
-  const { tdx, stage, errno, panic } = expect
-  const problems: Problem[] = (expect.regions ?? []).flatMap(
-    ({ start, end }, i) =>
-      start < end
-        ? []
-        : [
-            {
-              at: [...at, 'regions', i],
-              message: 'expected start below end (end is the first byte after)',
-            },
-          ],
-  )
-  const contradiction = (key: string, message: string): void => {
-    problems.push({ at: [...at, key], message })
-  }
-  if (errno !== undefined && tdx !== 'failed')
-    contradiction('errno', `only 'tdx: failed' has an errno, not '${tdx}'`)
-  if (stage !== undefined && (stage === 'done') !== (tdx === 'initialized'))
-    contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
-  if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
-    contradiction('panic', 'a kernel that panics has no other result')
-  if (
-    (tdx === 'initialized' || tdx === 'failed') &&
-    panic === undefined &&
-    !steps.includes('trigger')
-  )
-    contradiction('tdx', `without a trigger step TDX cannot be '${tdx}'`)
-  const stranger = expect.refused?.find(
-    name =>
-      !steps.some(
-        step =>
-          typeof step === 'object' && 'online' in step && step.online === name,
-      ),
-  )
-  if (stranger !== undefined)
-    contradiction('refused', `no step puts '${stranger}' online`)
-  return problems
-}
 
 const cmdlineProblems = (cell: Cell): Problem[] => {
   const { memmap, mem, append } = cell.cmdline

@@ -95,7 +95,10 @@ const cmdlineSchema = z
 
 const outcomeSchema = z
   .strictObject({
-    tdx: z.enum(OUTCOMES).default('initialized'),
+    tdx: z
+      .enum([...OUTCOMES, 'predicted'])
+      .default('initialized')
+      .describe('How TDX ends; predicted: whatever the model says.'),
     stage: z.enum(STAGES).optional(),
     errno: z
       .int()
@@ -140,6 +143,9 @@ export const cellSchema = z.strictObject({
 })
 
 export type Cell = z.output<typeof cellSchema>
+
+/** The same as it is written in a file. */
+export type CellInput = z.input<typeof cellSchema>
 
 const combinationSchema = z.record(z.string(), z.unknown())
 

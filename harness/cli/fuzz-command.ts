@@ -1,0 +1,169 @@
+import { randomInt } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { join, relative } from 'node:path'
+import { UsageError } from '../base/errors.ts'
+import { checkOutputFolder, ensureFolder, writeWhole } from '../base/output.ts'
+import { type CampaignReport, runCampaign } from '../fuzz/campaign.ts'
+import { foundScenario, violatingScenario } from '../fuzz/found.ts'
+import { fuzzText, modelText } from '../fuzz/text.ts'
+import { checkModel } from '../fuzz/model-only.ts'
+import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
+import { findQemu } from '../machine/qemu/probe.ts'
+import type { AccelChoice } from '../run/accelerator.ts'
+import { Workspace } from '../run/workspace.ts'
+import { INTERRUPTED, onInterrupt } from './interrupt.ts'
+import { progressFor } from './progress.ts'
+import { askedKernels, openRig, recipesOf } from './rig.ts'
+
+export interface FuzzFlags {
+  readonly seed?: number
+  readonly count?: number
+  /** Seconds. */
+  readonly time?: number
+  readonly modelOnly?: boolean
+  readonly kernel?: readonly string[]
+  readonly kernelBuild?: readonly string[]
+  readonly jobs?: number
+  readonly out?: string
+  readonly accel: AccelChoice
+}
+
+/** Layouts when neither a number nor a time is asked for. */
+const DEFAULT_COUNT = { boots: 200, model: 20_000 }
+
+/** `tdxrig fuzz`: random layouts, model against kernel. @returns exit code */
+export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
+  const { signal } = onInterrupt()
+  const seed = flags.seed ?? randomInt(2 ** 31)
+  const out = flags.out ?? join('results', `fuzz-${seed}`)
+  if (flags.out !== undefined) await checkOutputFolder('--out', out)
+  const begin = performance.now()
+  const bounds = boundsOf(flags, begin)
+  const code = flags.modelOnly
+    ? await modelOnly(seed, bounds, out, begin, signal)
+    : await withBoots(seed, bounds, out, begin, flags, signal)
+  return signal.aborted ? INTERRUPTED : code
+}
+
+interface Bounds {
+  readonly count: number
+  readonly until: number
+}
+
+const boundsOf = (
+  { count, time, modelOnly = false }: FuzzFlags,
+  begin: number,
+): Bounds => ({
+  count:
+    count ??
+    (time === undefined
+      ? DEFAULT_COUNT[modelOnly ? 'model' : 'boots']
+      : Infinity),
+  until: time === undefined ? Infinity : begin + time * 1000,
+})
+
+const modelOnly = async (
+  seed: number,
+  { count, until }: Bounds,
+  out: string,
+  begin: number,
+  signal: AbortSignal,
+): Promise<number> => {
+  const report = await checkModel(seed, count, until, signal)
+  const files = await keep(
+    out,
+    report.found.map(violation => ({
+      yaml: violatingScenario(seed, violation),
+    })),
+  )
+  process.stdout.write(
+    modelText(seed, report, files, performance.now() - begin),
+  )
+  return report.found.length > 0 ? 1 : 0
+}
+
+const withBoots = async (
+  seed: number,
+  { count, until }: Bounds,
+  out: string,
+  begin: number,
+  flags: FuzzFlags,
+  signal: AbortSignal,
+): Promise<number> => {
+  const built = folderRecipes(flags.kernelBuild ?? [])
+  const asked = await askedKernels(flags.kernel ?? [], built)
+  const qemu = await findQemu()
+  const progress = await progressFor(0)
+  await using workspace = Workspace.create()
+  try {
+    const rig = await openRig(
+      await recipesOf(asked.length > 0 ? asked : await recipeNames(), built),
+      ...([qemu, flags.accel, workspace, progress, signal] as const),
+    )
+    checkTriggers(rig.kernels)
+    const report = await runCampaign({
+      ...{ seed, count, until, signal, workspace, ...rig },
+      jobs: flags.jobs ?? availableParallelism(),
+      onBoot: (report, doing) => {
+        progress.counted(progressText(report, count, doing))
+      },
+    })
+    progress.close()
+    const files = await keep(
+      out,
+      report.disagreements.map(disagreement => ({
+        yaml: foundScenario(seed, disagreement),
+        console: disagreement.console,
+      })),
+    )
+    process.stdout.write(
+      fuzzText(seed, report, files, performance.now() - begin),
+    )
+    return exitCode(report)
+  } catch (error) {
+    if (signal.aborted) return INTERRUPTED
+    throw error
+  } finally {
+    progress.close()
+  }
+}
+
+const progressText = (
+  { booted, disagreements }: CampaignReport,
+  count: number,
+  doing: string,
+): string =>
+  `${doing}: ${booted}${Number.isFinite(count) ? ` of ${count}` : ''} layouts booted, ${disagreements.length} disagreements`
+
+/** Without its trigger a kernel never comes to what is to be compared. */
+const checkTriggers = (
+  kernels: Awaited<ReturnType<typeof openRig>>['kernels'],
+): void => {
+  for (const { name, programs, built } of kernels.values())
+    if (programs.trigger === undefined)
+      throw new UsageError(
+        'NO_TRIGGER',
+        `there is no trigger module for ${name}: ${built.noTrigger ?? ''}`,
+      )
+}
+
+const exitCode = ({ disagreements, errors }: CampaignReport): number => {
+  if (disagreements.length > 0) return 1
+  return errors.length > 0 ? 3 : 0
+}
+
+/** Writes what was found. @returns paths of the scenarios, from here */
+const keep = async (
+  out: string,
+  found: readonly { readonly yaml: string; readonly console?: Uint8Array }[],
+): Promise<string[]> => {
+  if (found.length > 0) await ensureFolder(out)
+  return Promise.all(
+    found.map(async ({ yaml, console }, i) => {
+      const path = join(out, `found-${i + 1}.yaml`)
+      await writeWhole(path, yaml)
+      if (console) await writeWhole(join(out, `found-${i + 1}.log`), console)
+      return relative(process.cwd(), path)
+    }),
+  )
+}

@@ -1,0 +1,85 @@
+import { UsageError } from '../base/errors.ts'
+import {
+  type FolderRecipe,
+  type Recipe,
+  loadRecipe,
+  recipeNames,
+} from '../kernel/recipe.ts'
+import type { Qemu } from '../machine/qemu/probe.ts'
+import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
+import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
+import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
+import type { Workspace } from '../run/workspace.ts'
+import type { Progress } from './progress.ts'
+
+/** What boots need, and commands that boot have in common. */
+export interface Rig {
+  readonly machine: QemuMachine
+  readonly kernels: ReadonlyMap<string, PreparedKernel>
+}
+
+/** Builds the kernels, and finds out how guests are run. */
+export const openRig = async (
+  recipes: readonly Recipe[],
+  qemu: Qemu,
+  accel: AccelChoice,
+  workspace: Workspace,
+  progress: Pick<Progress, 'building' | 'step'>,
+  signal: AbortSignal,
+): Promise<Rig> => {
+  const kernels = await prepareKernels(
+    recipes,
+    workspace,
+    progress.building,
+    signal,
+  )
+  const prover = [...kernels.values()].find(
+    ({ programs }) => programs.trigger !== undefined,
+  )
+  const choice = await chooseAccelerator(
+    accel,
+    qemu,
+    prover,
+    workspace,
+    progress.step,
+    signal,
+  )
+  return {
+    machine: new QemuMachine({ binary: qemu.binary, ...choice }),
+    kernels,
+  }
+}
+
+/** Names of kernels that were asked for, each known and named once. */
+export const askedKernels = async (
+  kernel: readonly string[],
+  built: readonly FolderRecipe[],
+): Promise<string[]> => {
+  const kernels = await recipeNames()
+  const unknown = kernel.find(name => !kernels.includes(name))
+  if (unknown !== undefined)
+    throw new UsageError(
+      'NO_KERNEL',
+      `there is no kernel '${unknown}' (there are: ${kernels.join(', ')})`,
+    )
+  const asked = [...kernel, ...built.map(({ name }) => name)]
+  const twice = asked.find((name, i) => asked.indexOf(name) !== i)
+  if (twice !== undefined)
+    throw new UsageError(
+      'NO_KERNEL',
+      `the kernel '${twice}' is asked for twice`,
+    )
+  return asked
+}
+
+/** The recipes of kernels, each once. */
+export const recipesOf = (
+  names: readonly string[],
+  built: readonly FolderRecipe[],
+): Promise<Recipe[]> =>
+  Promise.all(
+    [...new Set(names)].map(
+      async name =>
+        built.find(recipe => recipe.name === name) ?? loadRecipe(name),
+    ),
+  )

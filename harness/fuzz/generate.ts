@@ -1,0 +1,93 @@
+import { KIB, MIB } from '../base/units.ts'
+import type { Layout } from '../memory/predict.ts'
+import { type Range, intersect, totalSize } from '../memory/range.ts'
+import { type CaseBody, caseBody } from '../scenario/case.ts'
+import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
+import { layoutOn } from '../judge/prediction.ts'
+import { mappedMachine, nodesMachine, sratMachine } from './machines.ts'
+import { randomParameters } from './parameters.ts'
+import { Random } from './random.ts'
+
+/** A layout nobody thought of, ready to be written to a file and booted. */
+export interface RandomScenario {
+  readonly input: CellInput
+  readonly body: CaseBody
+}
+
+const MACHINES = [
+  ...[nodesMachine, nodesMachine, mappedMachine, mappedMachine],
+  sratMachine,
+]
+
+/** More attempts than it ever takes; a defect of ours must not hang. */
+const ATTEMPTS = 1000
+
+/**
+ * The scenario with this number: the same for the same seed, whatever else is
+ * made of it.
+ */
+export const randomScenario = (
+  seed: number,
+  number: number,
+): RandomScenario => {
+  const random = new Random(seed, number)
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const scenario = attemptScenario(random, `seed ${seed}, number ${number}`)
+    if (scenario) return scenario
+  }
+  throw new TypeError(`seed ${seed} makes no scenario ${number}`)
+}
+
+const attemptScenario = (
+  random: Random,
+  name: string,
+): RandomScenario | undefined => {
+  const { machine, ram } = random.pick(MACHINES)(random)
+  return scenarioOf({
+    name,
+    why: 'a random layout, on which model and kernel must agree',
+    machine,
+    cmdline: randomParameters(random, ram),
+    expect: { tdx: 'predicted' },
+  })
+}
+
+/** Undefined for what is no valid scenario, or no machine a kernel lives on. */
+export const scenarioOf = (input: CellInput): RandomScenario | undefined => {
+  const parsed = cellSchema.safeParse(input)
+  if (!parsed.success) return undefined
+  const built = caseBody(parsed.data)
+  if ('problems' in built) return undefined
+  const { body } = built
+  const alive = LINEAGES.every(lineage =>
+    canLive(layoutOn(body, HOST_KERNELS[lineage].memoryRules, undefined)),
+  )
+  return alive ? { input, body } : undefined
+}
+
+/** The smallest kernel needs this much in all, and in one piece. */
+const NEEDED = 320 * MIB
+const NEEDED_AT_ONCE = 96 * MIB
+
+/**
+ * The real-mode trampoline needs low memory that is not in the first 64 KiB
+ * (reserve_real_mode(), arch/x86/realmode/init.c); drivers need some below
+ * 4 GiB.
+ */
+const TRAMPOLINE: Range = { start: 64 * KIB, end: 636 * KIB }
+const TRAMPOLINE_SIZE = 64 * KIB
+const LOW: Range = { start: MIB, end: 4096 * MIB }
+
+const canLive = ({ invalidMap, memblock }: Layout): boolean => {
+  const within = (range: Range): Range[] =>
+    memblock.flatMap(piece => intersect(piece, range) ?? [])
+  const largest = (ranges: readonly Range[]): number =>
+    Math.max(0, ...ranges.map(({ start, end }) => end - start))
+  return (
+    !invalidMap &&
+    totalSize(memblock) >= NEEDED &&
+    largest(within(LOW)) >= NEEDED_AT_ONCE &&
+    largest(within(TRAMPOLINE)) >= TRAMPOLINE_SIZE
+  )
+}

@@ -1,0 +1,165 @@
+import { GIB, MIB, PAGE_SIZE, hex } from '../base/units.ts'
+import { memoryParameters } from '../memory/cmdline.ts'
+import { E820, type E820Entry } from '../memory/e820.ts'
+import type { MapOperation } from '../memory/memmap.ts'
+import type { Layout } from '../memory/predict.ts'
+import {
+  type Range,
+  contains,
+  formatNodeRange,
+  formatRange,
+  intersect,
+  overlaps,
+  union,
+} from '../memory/range.ts'
+import type { CaseBody } from '../scenario/case.ts'
+import { machineFirmware } from '../scenario/machine-spec.ts'
+
+/** What must hold for a layout, whatever it was made from. */
+
+/** @returns what does not hold, each in a sentence */
+export const violations = (
+  body: Pick<CaseBody, 'machine' | 'words'>,
+  layout: Layout,
+): string[] => [
+  ...regionViolations(layout),
+  ...tdmrViolations(layout),
+  ...memoryViolations(body, layout),
+]
+
+const above = (ranges: readonly Range[]): Range[] =>
+  ranges.flatMap(range => intersect(range, { start: MIB, end: Infinity }) ?? [])
+
+const regionViolations = ({ regions, memblock }: Layout): string[] => {
+  const wrong: string[] = []
+  regions.forEach((region, i) => {
+    const text = formatNodeRange(region)
+    const before = regions[i - 1]
+    if (region.start >= region.end) wrong.push(`region ${text} is empty`)
+    if (region.start < MIB) wrong.push(`region ${text} begins below 1 MiB`)
+    if (region.start % PAGE_SIZE !== 0 || region.end % PAGE_SIZE !== 0)
+      wrong.push(`region ${text} is not whole pages`)
+    if (before && before.end > region.start)
+      wrong.push(`region ${text} begins before the end of the one before`)
+    if (before?.end === region.start && before.node === region.node)
+      wrong.push(`region ${text} belongs to the one before`)
+    if (!memblock.some(m => m.node === region.node && contains(m, region)))
+      wrong.push(`region ${text} is not in memory of its node`)
+  })
+  const covered = union(regions).map(formatRange).join()
+  const memory = union(above(memblock)).map(formatRange).join()
+  if (covered !== memory)
+    wrong.push(`the regions cover ${covered}, memory above 1 MiB is ${memory}`)
+  return wrong
+}
+
+const tdmrViolations = ({ tdmrs, regions }: Layout): string[] => {
+  const wrong: string[] = []
+  tdmrs.forEach((tdmr, i) => {
+    const text = formatRange(tdmr)
+    if (tdmr.start % GIB !== 0 || tdmr.end % GIB !== 0)
+      wrong.push(`TDMR ${text} is not whole GiB`)
+    if ((tdmrs[i - 1]?.end ?? 0) > tdmr.start)
+      wrong.push(`TDMR ${text} overlaps the one before`)
+    const parts = regions.flatMap(region => intersect(region, tdmr) ?? [])
+    const whole = union([...parts, ...tdmr.holes])
+    if (
+      whole.length !== 1 ||
+      whole[0]!.start !== tdmr.start ||
+      whole[0]!.end !== tdmr.end ||
+      parts.some(part => tdmr.holes.some(hole => overlaps(hole, part)))
+    )
+      wrong.push(`TDMR ${text} is not its regions and its holes`)
+  })
+  for (const region of regions)
+    if (!tdmrs.some(tdmr => overlaps(tdmr, region)))
+      wrong.push(`region ${formatNodeRange(region)} is in no TDMR`)
+  return wrong
+}
+
+/** What an address is, by looking at nothing but that address. */
+const typeAt = (
+  address: number,
+  e820: readonly E820Entry[],
+  operations: readonly MapOperation[],
+): number => {
+  const covers = ({ start, end }: Range): boolean =>
+    start <= address && address < end
+  const largest = (types: readonly number[]): number => Math.max(0, ...types)
+  const firmware = largest(e820.filter(covers).map(({ type }) => type))
+  return largest(
+    operations.reduce(
+      (types, operation) => applyAt(types, operation, address, covers),
+      firmware > 0 ? [firmware] : [],
+    ),
+  )
+}
+
+const applyAt = (
+  types: number[],
+  operation: MapOperation,
+  address: number,
+  covers: (range: Range) => boolean,
+): number[] => {
+  switch (operation.kind) {
+    case 'exact':
+      return []
+    case 'add':
+      return covers(operation.range) ? [...types, operation.type] : types
+    case 'limit':
+      return address < operation.size
+        ? types
+        : types.filter(type => type !== E820.RAM)
+    case 'remove':
+      return covers(operation.range)
+        ? types.filter(
+            type => operation.type !== undefined && type !== operation.type,
+          )
+        : types
+    case 'retype':
+      return covers(operation.range)
+        ? types.map(type => (type === operation.from ? operation.to : type))
+        : types
+  }
+}
+
+/** Below it the kernel has rules of its own; the image may be above. */
+const OWN_RULES = 48 * MIB
+
+/** Pages at every border are memory where, and only where, all of it is RAM. */
+const memoryViolations = (
+  { machine, words }: Pick<CaseBody, 'machine' | 'words'>,
+  { memblock, userMap, firmwareMap, extendedMap, srat }: Layout,
+): string[] => {
+  const { e820 } = machineFirmware(machine)
+  const { operations, fake } = memoryParameters(words.join(' '))
+  // A page that a border between nodes runs through belongs to nobody; fake
+  // nodes put more such borders where there is one.
+  const cuts = srat
+    .flatMap(({ start, end }) => [start, end])
+    .filter(border => border % PAGE_SIZE !== 0)
+  if (cuts.length > 0 && fake !== undefined) return []
+  const map = userMap ?? extendedMap ?? firmwareMap
+  const borders = map.flatMap(({ start, end }) => [start, end])
+  const pages = new Set(
+    borders.flatMap(border => {
+      const page = Math.floor(border / PAGE_SIZE) * PAGE_SIZE
+      return [page - PAGE_SIZE, page, page + PAGE_SIZE]
+    }),
+  )
+  return [...pages].flatMap(page => {
+    if (page < OWN_RULES) return []
+    const range = { start: page, end: page + PAGE_SIZE }
+    const inside = borders.filter(b => range.start < b && b < range.end)
+    const ram = [page, ...inside].every(
+      address => typeAt(address, e820, operations) === E820.RAM,
+    )
+    const used = memblock.some(part => overlaps(part, range))
+    const cut = cuts.some(border => page < border && border < range.end)
+    return ram === used || (ram && cut)
+      ? []
+      : [
+          `the page at ${hex(page)} ${ram ? 'is RAM, and not in memory' : 'is not RAM, and in memory'}`,
+        ]
+  })
+}

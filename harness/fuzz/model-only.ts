@@ -1,0 +1,71 @@
+import { layoutOn } from '../judge/prediction.ts'
+import type { CellInput } from '../scenario/schema.ts'
+import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
+import { type RandomScenario, randomScenario, scenarioOf } from './generate.ts'
+import { violations } from './invariants.ts'
+import { shrink } from './shrink.ts'
+
+/** A layout of the model's that breaks one of its invariants. */
+export interface Violation {
+  readonly number: number
+  readonly smallest: CellInput
+  readonly violations: readonly string[]
+}
+
+export interface ModelReport {
+  layouts: number
+  readonly found: Violation[]
+}
+
+/** A violation is never alone; a few are enough to see what is wrong. */
+const ENOUGH = 5
+
+/** Where the kernel image lies does not matter here, only that it is known. */
+const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
+
+/** What is wrong with the layouts of a scenario, with the rules of each kernel. */
+export const violationsOf = ({ body }: RandomScenario): string[] =>
+  LINEAGES.flatMap(lineage => {
+    const rules = HOST_KERNELS[lineage].memoryRules
+    const layout = layoutOn(body, rules, KERNEL_IMAGE)
+    return violations(body, layout).map(text => `${lineage}: ${text}`)
+  })
+
+/**
+ * Random layouts against the invariants, without booting.
+ *
+ * @param until performance.now() at which it ends
+ */
+export const checkModel = async (
+  seed: number,
+  count: number,
+  until: number,
+  signal: AbortSignal,
+): Promise<ModelReport> => {
+  const report: ModelReport = { layouts: 0, found: [] }
+  for (let number = 0; number < count; number++) {
+    if (performance.now() >= until || report.found.length >= ENOUGH) break
+    // Signals are seen between two turns of the event loop only.
+    if (number % 256 === 0) await new Promise(setImmediate)
+    if (signal.aborted) break
+    const scenario = randomScenario(seed, number)
+    report.layouts++
+    if (violationsOf(scenario).length === 0) continue
+    const smallest = await shrink(
+      scenario.input,
+      candidates => {
+        const index = candidates.findIndex(candidate => {
+          const made = scenarioOf(candidate)
+          return made !== undefined && violationsOf(made).length > 0
+        })
+        return Promise.resolve(index < 0 ? undefined : index)
+      },
+      8,
+    )
+    report.found.push({
+      ...{ number, smallest },
+      violations: violationsOf(scenarioOf(smallest)!),
+    })
+  }
+  return report
+}

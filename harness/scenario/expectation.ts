@@ -1,0 +1,76 @@
+import type { Outcome, Stage } from '../console/outcome.ts'
+import type { NodeRange } from '../memory/range.ts'
+import type { Lineage } from '../tdx/host.ts'
+import type { Problem } from './problem.ts'
+import type { Cell } from './schema.ts'
+
+/** What a case must show; undefined leaves it to the prediction. */
+export interface Expectation {
+  /** `predicted`: whatever the model says. */
+  readonly outcome: Outcome | 'predicted'
+  readonly stage: Stage | undefined
+  readonly errno: number | undefined
+  readonly regions: readonly NodeRange[] | undefined
+  readonly pamtKib: number | undefined
+  /** DIMMs whose memory the kernel must refuse to put online. */
+  readonly refused: readonly string[] | undefined
+  /** Text of the panic that must end the boot. */
+  readonly panic: string | undefined
+}
+
+type Expect = Cell['expect']['on'][Lineage] & object
+
+export const expectationOf = (expect: Expect): Expectation => ({
+  outcome: expect.tdx,
+  stage: expect.stage,
+  errno: expect.errno,
+  regions: expect.regions,
+  pamtKib: expect.pamtKiB,
+  refused: expect.refused,
+  panic: expect.panic,
+})
+
+/** Expectations that no boot can meet. */
+export const expectProblems = (
+  { steps }: Cell,
+  expect: Expect,
+  at: Problem['at'],
+): Problem[] => {
+  const { tdx, stage, errno, panic } = expect
+  const problems: Problem[] = (expect.regions ?? []).flatMap(
+    ({ start, end }, i) =>
+      start < end
+        ? []
+        : [
+            {
+              at: [...at, 'regions', i],
+              message: 'expected start below end (end is the first byte after)',
+            },
+          ],
+  )
+  const contradiction = (key: string, message: string): void => {
+    problems.push({ at: [...at, key], message })
+  }
+  if (errno !== undefined && tdx !== 'failed')
+    contradiction('errno', `only 'tdx: failed' has an errno, not '${tdx}'`)
+  if (stage !== undefined && (stage === 'done') !== (tdx === 'initialized'))
+    contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
+  if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
+    contradiction('panic', 'a kernel that panics has no other result')
+  if (
+    (tdx === 'initialized' || tdx === 'failed') &&
+    panic === undefined &&
+    !steps.includes('trigger')
+  )
+    contradiction('tdx', `without a trigger step TDX cannot be '${tdx}'`)
+  const stranger = expect.refused?.find(
+    name =>
+      !steps.some(
+        step =>
+          typeof step === 'object' && 'online' in step && step.online === name,
+      ),
+  )
+  if (stranger !== undefined)
+    contradiction('refused', `no step puts '${stranger}' online`)
+  return problems
+}
