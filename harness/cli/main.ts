@@ -112,7 +112,10 @@ const program = (): Command => {
   root
     .command('predict')
     .description('the layout a kernel must build, without booting')
-    .argument('<files...>', 'scenario files and folders')
+    .argument(
+      '<files...>',
+      "scenario files and folders, kernels' logs, - for a log on stdin",
+    )
     .option('--json', 'print JSON')
     .action(
       command(

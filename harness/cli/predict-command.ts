@@ -1,30 +1,66 @@
+import { UsageError } from '../base/errors.ts'
+import type { Facts } from '../console/facts.ts'
+import { predictFromLog } from '../judge/log-prediction.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { recipeNames } from '../kernel/recipe.ts'
-import { predictionJson, predictionText } from '../report/prediction.ts'
+import {
+  type CellPrediction,
+  type FilePrediction,
+  predictionJson,
+} from '../report/prediction-json.ts'
+import { logText, predictionText } from '../report/prediction-text.ts'
 import { loadCases } from '../scenario/load.ts'
+import { isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */
 export const predictCommand = async (
   files: readonly string[],
   { json = false }: { readonly json?: boolean },
 ): Promise<number> => {
+  const logs: FilePrediction[] = []
+  const scenarios: string[] = []
+  for (const file of files) {
+    if (await isLog(file)) logs.push(await predictLog(file))
+    else scenarios.push(file)
+  }
+  const cells = scenarios.length > 0 ? await predictScenarios(scenarios) : []
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(predictionJson(cells, logs), null, 2)}\n`
+      : [...cells.map(predictionText), ...logs.map(logText)].join('\n'),
+  )
+  return 0
+}
+
+const predictScenarios = async (
+  files: readonly string[],
+): Promise<CellPrediction[]> => {
   const kernels = await recipeNames()
   const cases = await loadCases(files, { kernels, onlyKernels: undefined })
   // One prediction for each cell and lineage, whatever the kernels are called.
   const cells = new Map(
     cases.map(item => [item.id.replace(/@[^@]*$/, ''), item]),
   )
-  const predictions = [...cells].map(([id, item]) => ({
+  return [...cells].map(([id, item]) => ({
     item: { ...item, id },
     on: {
       v6: predictCase(item, { lineage: 'v6', failsRegions: true }),
       upstream: predictCase(item, { lineage: 'upstream' }),
     },
   }))
-  process.stdout.write(
-    json
-      ? `${JSON.stringify(predictionJson(predictions), null, 2)}\n`
-      : predictions.map(predictionText).join('\n'),
-  )
-  return 0
 }
+
+const predictLog = async (file: string): Promise<FilePrediction> => {
+  const facts = await readLog(file)
+  if (facts.firmwareMap.length < 2)
+    throw new UsageError('NO_MAP', `${file}: ${noMap(facts)}`)
+  const { outcome, stage, errno, message } = facts.tdx
+  return {
+    ...{ file, kernel: facts.kernel },
+    said: { outcome, stage, errno, message },
+    prediction: predictFromLog(facts),
+  }
+}
+
+const noMap = ({ firmwareMap, lines }: Facts): string =>
+  `expected a kernel's log with its memory map ('BIOS-e820: [mem ...] usable'), found ${firmwareMap.length} such lines in ${lines}; the log must begin at the start of the boot`

@@ -13,9 +13,13 @@ const ESCAPES = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_])/g
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f]/g
 /* eslint-enable no-control-regex */
 
-/** `<6>`, `[    0.123456]` and `[    T1]` or `[   C0]`, each optional. */
+/**
+ * What stands before a message, each part optional: `<6>` or `kern  :info  : `
+ * of dmesg -x, `[    0.123456]` or the date of dmesg -T, `[    T1]` or
+ * `[   C0]`; or what journalctl puts there.
+ */
 const PREFIX =
-  /^\s*(?:<\d{1,3}>)?(?:\[\s*(\d+\.\d{3,9})\])?(?:\[\s*[TC]\d+\])? ?/
+  /^(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ kernel: )?\s*(?:<\d{1,3}>|[a-z]+ *:[a-z]+ *: )?(?:\[\s*(\d+\.\d{3,9})\]|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4}\])?(?:\[\s*[TC]\d+\])? ?/
 
 /** Reads one console line; any text is accepted. */
 export const parseRecord = (raw: string, line: number): Record => {

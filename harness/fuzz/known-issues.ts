@@ -1,5 +1,5 @@
 import type { Layout } from '../memory/predict.ts'
-import { MAX_NODES } from '../memory/rules.ts'
+import { hasNode } from '../memory/numa.ts'
 import type { CaseResult } from '../report/schema.ts'
 import type { Lineage } from '../tdx/host.ts'
 
@@ -35,8 +35,7 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
       '(numa_meminfo_cover_memory(), memblock_validate_numa_coverage()), but ' +
       'memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into ' +
       'free_area_init(), takes NODE_DATA() of its node number, which is none',
-    applies: ({ layout }) =>
-      layout.memblock.some(({ node }) => node < 0 || node >= MAX_NODES),
+    applies: ({ layout }) => !layout.memblock.every(hasNode),
     symptom: /NULL pointer dereference/,
     fatal: true,
   },

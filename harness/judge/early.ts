@@ -3,7 +3,7 @@ import { parseCmdline } from '../memory/cmdline.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { HostKernel } from '../tdx/host.ts'
 import {
-  type CaseInput,
+  type OutcomeInput,
   type PredictedOutcome,
   triggerAt,
 } from './predicted.ts'
@@ -16,7 +16,7 @@ const early = (
 
 /** What tdx_init() decides at boot, before anything is tried. */
 export const earlyOutcome = (
-  { platform, words, steps }: CaseInput,
+  { platform, words, steps }: OutcomeInput,
   { regions }: Layout,
   { needsX2apic, listBuilt }: HostKernel,
   failsRegions: boolean,

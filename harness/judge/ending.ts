@@ -158,19 +158,23 @@ const meets = (
   (stage === undefined || isAt(seen, stage)) &&
   (errno === undefined || seen.errno === errno)
 
-/** What the model leaves open is one of two ways to end. */
+/** What the model leaves open ends in one of the ways it knows. */
 const checkOpen = ({ prediction }: Context, seen: Observed): Reason[] => {
-  const { outcome, open = '', openAt } = prediction
-  if (outcome || openAt === undefined || seen.outcome === 'initialized')
-    return []
-  return seen.outcome === 'failed' && isAt(seen, openAt)
-    ? []
-    : [
-        fail(
-          'prediction',
-          `TDX: the model predicts initialized or failed at ${openAt} (${open}), found ${describe(seen)}`,
-        ),
-      ]
+  const { open = '', possible } = prediction
+  if (!possible) return []
+  const { stages, initialized } = possible
+  const known =
+    seen.outcome === 'initialized'
+      ? initialized
+      : seen.outcome === 'failed' && stages.some(stage => isAt(seen, stage))
+  if (known) return []
+  const ways = `${initialized ? 'initialized or ' : ''}failed at ${stages.join('|')}`
+  return [
+    fail(
+      'prediction',
+      `TDX: the model predicts ${ways} (${open}), found ${describe(seen)}`,
+    ),
+  ]
 }
 
 const checkPrediction = (

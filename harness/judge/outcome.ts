@@ -1,11 +1,13 @@
 import { MIB } from '../base/units.ts'
 import type { Stage } from '../console/outcome.ts'
 import { STAGES, STAGE_OF_LEAF } from '../console/outcome.ts'
+import { hasNode } from '../memory/numa.ts'
 import type { Layout } from '../memory/predict.ts'
 import {
   type Range,
   contains,
   formatNodeRange,
+  formatRange,
   totalSize,
   union,
 } from '../memory/range.ts'
@@ -22,7 +24,7 @@ import { PROFILES } from '../tdx/profile.ts'
 import { status } from '../tdx/status.ts'
 import { earlyOutcome } from './early.ts'
 import {
-  type CaseInput,
+  type OutcomeInput,
   type Ending,
   type PredictedOutcome,
   triggerAt,
@@ -37,7 +39,7 @@ const TOO_LITTLE = 128 * MIB
  * kernel's code (init_tdx_module() and what comes before it), or its success.
  */
 export const predictOutcome = (
-  item: CaseInput,
+  item: OutcomeInput,
   layout: Layout,
   host: HostKernel,
   failsRegions: boolean,
@@ -52,6 +54,12 @@ export const predictOutcome = (
       outcome: undefined,
       open: 'a kernel needs more memory than this to boot',
     }
+  const homeless = layout.memblock.find(range => !hasNode(range))
+  if (homeless)
+    return {
+      outcome: undefined,
+      open: `the kernel dies on memory without a node: ${formatRange(homeless)} is in no SRAT entry, too little to throw the SRAT away (free_area_init())`,
+    }
   const early = earlyOutcome(item, layout, host, failsRegions)
   if (early) return { outcome: early, open: undefined }
   const failures = [
@@ -61,24 +69,39 @@ export const predictOutcome = (
     ...convertibleFailures(item, layout, host),
     ...tdmrFailures(layout),
   ].sort((a, b) => order(a.stage) - order(b.stage))
-  const [first] = failures
-  if (!first)
+  return endingOf(failures, host)
+}
+
+const SUCCESS: PredictedOutcome = {
+  ...{ outcome: 'initialized', stage: 'done', errno: null },
+  why: 'every step of the initialisation must succeed',
+}
+
+/** @param failures in the order in which the kernel meets them */
+const endingOf = (failures: readonly Failure[], host: HostKernel): Ending => {
+  const certain = failures.findIndex(item => !('open' in item))
+  const possible = certain < 0 ? failures : failures.slice(0, certain + 1)
+  const [first] = possible
+  // Several open ones with a certain one of the same stage end in one way.
+  const sole =
+    certain >= 0 && possible.every(({ stage }) => stage === first!.stage)
+  const decisive = sole ? possible.at(-1)! : first
+  if (!decisive) return { outcome: SUCCESS, open: undefined }
+  if ('open' in decisive)
     return {
-      outcome: {
-        ...{ outcome: 'initialized', stage: 'done', errno: null },
-        why: 'every step of the initialisation must succeed',
+      ...{ outcome: undefined, open: decisive.open },
+      possible: {
+        stages: [...new Set(possible.map(({ stage }) => stage))],
+        initialized: certain < 0,
       },
-      open: undefined,
     }
-  return 'open' in first
-    ? { outcome: undefined, open: first.open, openAt: first.stage }
-    : {
-        outcome: {
-          ...{ outcome: 'failed', ...first },
-          errno: errnoOf(first, host),
-        },
-        open: undefined,
-      }
+  return {
+    outcome: {
+      ...{ outcome: 'failed', ...decisive },
+      errno: errnoOf(decisive, host),
+    },
+    open: undefined,
+  }
 }
 
 /** -ENODEV and what is found before the first SEAMCALL are never masked. */
@@ -108,7 +131,7 @@ const ENTROPY_TRIES = 10
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 const faultFailures = (
-  { platform }: CaseInput,
+  { platform }: OutcomeInput,
   { leaves, retriesEntropy }: HostKernel,
 ): Failure[] =>
   platform.faults.flatMap((fault): Failure[] => {
@@ -127,7 +150,7 @@ const faultFailures = (
   })
 
 const platformFailures = (
-  { platform, words }: CaseInput,
+  { platform, words }: OutcomeInput,
   { leaves, needsAllCpus }: HostKernel,
 ): Failure[] => {
   const failures: Failure[] = []
@@ -181,32 +204,26 @@ const platformFailures = (
   return failures
 }
 
-const tdmrFailures = ({ tdmrOutcome }: Layout): Failure[] => {
-  switch (tdmrOutcome.kind) {
-    case 'fits':
-      return []
-    case 'open':
-      return [{ stage: tdmrOutcome.stage, open: tdmrOutcome.reason }]
-    case 'exhausted':
-      return [
-        failure(
-          tdmrOutcome.stage,
+const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
+  failures.map(item =>
+    item.kind === 'open'
+      ? { stage: item.stage, open: item.reason }
+      : failure(
+          item.stage,
           ERRNO.ENOSPC,
-          tdmrOutcome.stage === 'tdmrs'
+          item.stage === 'tdmrs'
             ? `more than ${MODULE_LIMITS.maxTdmrs} TDMRs are needed`
             : `a TDMR needs more than ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
-          tdmrOutcome.tdmr,
+          item.tdmr,
         ),
-      ]
-  }
-}
+  )
 
 /**
  * alloc_contig_pages() takes any online memory, also what is in no CMR and not
  * in a list that was built before it came.
  */
 const hotAddedFailures = (
-  { steps }: CaseInput,
+  { steps }: OutcomeInput,
   { listBuilt }: HostKernel,
 ): Failure[] =>
   listBuilt === 'at boot' &&
@@ -224,7 +241,7 @@ const hotAddedFailures = (
  * two CMRs that touch are two, or TDH.SYS.CONFIG does, where they are one.
  */
 const convertibleFailures = (
-  { platform }: CaseInput,
+  { platform }: OutcomeInput,
   layout: Layout,
   { checksCmrs }: HostKernel,
 ): Failure[] => {

@@ -19,12 +19,18 @@ export interface Ending {
   readonly outcome: PredictedOutcome | undefined
   /** Why {@link outcome} is undefined. */
   readonly open: string | undefined
-  /** The stage at which it fails if it fails, where only that is open. */
-  readonly openAt?: Stage
+  /** What can come of it, where only that is open. */
+  readonly possible?: {
+    readonly stages: readonly Stage[]
+    readonly initialized: boolean
+  }
 }
 
 /** What of a case decides how TDX ends. */
 export type CaseInput = Pick<Case, 'machine' | 'platform' | 'words' | 'steps'>
+
+/** What of it counts beside the layout. */
+export type OutcomeInput = Omit<CaseInput, 'machine'>
 
 /** Position of the trigger among the steps; -1 when there is none. */
 export const triggerAt = (steps: readonly Step[]): number =>

@@ -18,27 +18,38 @@ const firmware = (size: number, nodes: number[] = []) => ({
       : undefined,
 })
 
-t.test('the outcome of the TDMRs is fits, exhausted or open', async t => {
+t.test('TDMRs fit, do not fit, or it is open', async t => {
   const holes = (count: number, first: number) =>
     Array.from({ length: count }, (_, i) => `4K$${first + 16 * i}M`).join(',')
-  const outcome = (size: number, memmap: string) =>
+  const failures = (size: number, memmap: string) =>
     predictLayout(firmware(size, [size]), `memmap=${memmap}`, LIMITS, RULES)
-      .tdmrOutcome
-  t.match(outcome(6 * GIB, `2M$1023M,${holes(14, 1040)}`), { kind: 'fits' })
-  t.match(outcome(6 * GIB, `2M$1023M,${holes(15, 1040)}`), {
-    kind: 'exhausted',
-    stage: 'reserved-areas',
-    tdmr: { start: GIB, end: 2 * GIB },
-  })
+      .tdmrFailures
+  t.same(failures(6 * GIB, `2M$1023M,${holes(14, 1040)}`), [])
+  t.match(failures(6 * GIB, `2M$1023M,${holes(15, 1040)}`), [
+    {
+      kind: 'exhausted',
+      stage: 'reserved-areas',
+      tdmr: { start: GIB, end: 2 * GIB },
+    },
+  ])
   t.match(
-    outcome(2 * GIB, holes(14, 1040)),
-    { kind: 'exhausted', tdmr: { start: 0, end: 2 * GIB } },
+    failures(2 * GIB, holes(14, 1040)),
+    [{ kind: 'exhausted', tdmr: { start: 0, end: 2 * GIB } }],
     'with all memory in one TDMR its PAMT takes an area as well',
   )
   t.match(
-    outcome(3 * GIB, holes(15, 4100)),
-    { kind: 'exhausted', tdmr: { start: 4 * GIB, end: 5 * GIB } },
+    failures(3 * GIB, holes(15, 4100)),
+    [{ kind: 'exhausted', tdmr: { start: 4 * GIB, end: 5 * GIB } }],
     '15 holes and two PAMTs that must lie there',
+  )
+  const pieces = `memmap=exactmap,640K@0,64M@16M,${holes(17, 1040).replaceAll('4K$', '8M@')}`
+  t.match(
+    predictLayout(firmware(2 * GIB), pieces, LIMITS, RULES).tdmrFailures,
+    [
+      { kind: 'open', stage: 'pamt' },
+      { kind: 'exhausted', stage: 'reserved-areas' },
+    ],
+    'what may fail comes before what must',
   )
 })
 

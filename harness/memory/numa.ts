@@ -1,7 +1,7 @@
 import { fakeNodes } from './fake-nodes.ts'
 import { joinNeighbours, wholePages } from './memblock.ts'
 import { type NodeRange, type Range, overlaps, totalSize } from './range.ts'
-import type { MemoryRules } from './rules.ts'
+import { MAX_NODES, type MemoryRules } from './rules.ts'
 import type { SratReading } from './srat.ts'
 
 /** What the kernel finds its nodes by. */
@@ -17,6 +17,10 @@ export interface NumaInput {
   /** max_pfn, in bytes. */
   readonly endOfMap: number
 }
+
+/** Memory no node claims: its number is no node's, whatever the rules say. */
+export const hasNode = ({ node }: NodeRange): boolean =>
+  node >= 0 && node < MAX_NODES
 
 /** memblock.memory by node, and how it came to that. */
 export interface NodeAssignment {

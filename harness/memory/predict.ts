@@ -30,9 +30,8 @@ export interface TdmrPrediction extends TdmrModel {
   readonly pamtAreas: AreaBounds
 }
 
-/** How the construction of TDMRs must end. */
-export type TdmrOutcome =
-  | { readonly kind: 'fits' }
+/** A way in which the construction of TDMRs must fail, or may. */
+export type TdmrFailure =
   /** tdx.c stops here with -ENOSPC; `tdmr` is the one its message names. */
   | {
       readonly kind: 'exhausted'
@@ -62,7 +61,8 @@ export interface Layout {
   readonly regions: readonly NodeRange[]
   readonly tdmrs: readonly TdmrPrediction[]
   readonly pamtKib: number
-  readonly tdmrOutcome: TdmrOutcome
+  /** In the order of the kernel's code; nothing comes after a certain one. */
+  readonly tdmrFailures: readonly TdmrFailure[]
   /** The kernel panics on the map: `Invalid user supplied memory map`. */
   readonly invalidMap: boolean
   /** What the model does not follow: the layout may differ. */
@@ -115,7 +115,7 @@ export const layoutOfRegions = (
   regions: readonly NodeRange[],
   limits: TdmrLimits,
   anywhere: boolean,
-): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrOutcome'> => {
+): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrFailures'> => {
   const models = modelTdmrs(regions, limits)
   const plan = { tdmrs: models, regions, anywhere }
   const areas = pamtAreaBounds(plan)
@@ -124,42 +124,46 @@ export const layoutOfRegions = (
     regions,
     tdmrs,
     pamtKib: pamtKib(tdmrs),
-    tdmrOutcome: outcomeOf(tdmrs, limits, pamtMayNotFit(plan)),
+    tdmrFailures: failuresOf(tdmrs, limits, pamtMayNotFit(plan)),
   }
 }
 
-const outcomeOf = (
+const failuresOf = (
   tdmrs: readonly TdmrPrediction[],
   limits: TdmrLimits,
   mayNotFit: boolean,
-): TdmrOutcome => {
+): TdmrFailure[] => {
   if (tdmrs.length > limits.maxTdmrs)
-    return { kind: 'exhausted', stage: 'tdmrs', tdmr: undefined }
-  if (mayNotFit)
-    return {
-      kind: 'open',
-      stage: 'pamt',
-      reason: 'no piece of memory is surely large enough for the PAMTs',
-    }
+    return [{ kind: 'exhausted', stage: 'tdmrs', tdmr: undefined }]
+  const failures: TdmrFailure[] = mayNotFit
+    ? [
+        {
+          kind: 'open',
+          stage: 'pamt',
+          reason: 'no piece of memory is surely large enough for the PAMTs',
+        },
+      ]
+    : []
   // tdx.c takes the TDMRs in order: the first one that surely fails decides,
   // unless an earlier one may fail too.
-  for (const tdmr of tdmrs) {
-    const { holes, pamtAreas } = tdmr
-    if (holes.length + pamtAreas.min > limits.maxReservedPerTdmr)
-      return {
-        kind: 'exhausted',
-        stage: 'reserved-areas',
-        tdmr: { start: tdmr.start, end: tdmr.end },
-      }
-    if (holes.length + pamtAreas.max > limits.maxReservedPerTdmr)
-      return {
-        kind: 'open',
-        stage: 'reserved-areas',
-        reason:
-          `${holes.length} holes and up to ${pamtAreas.max} PAMTs for ` +
-          `${limits.maxReservedPerTdmr} reserved areas: it depends on where ` +
-          'the PAMTs are allocated',
-      }
+  for (const { start, end, holes, pamtAreas } of tdmrs) {
+    if (holes.length + pamtAreas.max <= limits.maxReservedPerTdmr) continue
+    if (holes.length + pamtAreas.min > limits.maxReservedPerTdmr) {
+      // Which TDMR the message names is not known after an open one.
+      const named = failures.every(({ stage }) => stage !== 'reserved-areas')
+      failures.push({
+        ...{ kind: 'exhausted', stage: 'reserved-areas' },
+        tdmr: named ? { start, end } : undefined,
+      })
+      return failures
+    }
+    failures.push({
+      ...{ kind: 'open', stage: 'reserved-areas' },
+      reason:
+        `${holes.length} holes and up to ${pamtAreas.max} PAMTs for ` +
+        `${limits.maxReservedPerTdmr} reserved areas: it depends on where ` +
+        'the PAMTs are allocated',
+    })
   }
-  return { kind: 'fits' }
+  return failures
 }

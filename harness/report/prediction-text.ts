@@ -1,0 +1,175 @@
+import { visible } from '../base/text.ts'
+import { formatSize } from '../base/units.ts'
+import type { Ending } from '../judge/predicted.ts'
+import type { Prediction } from '../judge/prediction.ts'
+import { type E820Entry, e820TypeName } from '../memory/e820.ts'
+import { TDMRS_LEFT_WARNING, headroomOf } from '../memory/headroom.ts'
+import type { Layout, TdmrPrediction } from '../memory/predict.ts'
+import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
+import type { Step } from '../scenario/steps.ts'
+import { LINEAGES } from '../tdx/host.ts'
+import { MODULE_LIMITS, type Platform, privateKeyids } from '../tdx/platform.ts'
+import type { CellPrediction, FilePrediction } from './prediction-json.ts'
+
+/** A prediction as text: a section a step, from the map to the outcome. */
+export const predictionText = ({ item, on }: CellPrediction): string => {
+  const layouts = LINEAGES.map(lineage => ({
+    lineages: [lineage],
+    lines: [
+      ...layoutLines(item.words, on[lineage].layout),
+      ...stepLines(item.steps, on[lineage]),
+      ...endLines(item.platform, on[lineage].layout),
+    ],
+  }))
+  // Most layouts do not depend on the kernel: they are shown once.
+  const [first, ...others] = layouts
+  const same = others.every(
+    ({ lines }) => lines.join('\n') === first!.lines.join('\n'),
+  )
+  const blocks = same
+    ? [{ lineages: [...LINEAGES], lines: first!.lines }]
+    : layouts
+  return blocks
+    .flatMap(({ lineages, lines }) => [
+      same ? item.id : `${item.id}, ${lineages.join(', ')}`,
+      ...lines,
+      ...lineages.map(
+        lineage => `  outcome on ${lineage}: ${endingText(on[lineage])}`,
+      ),
+      '',
+    ])
+    .join('\n')
+}
+
+/** The prediction for a log as text. */
+export const logText = ({
+  file,
+  kernel,
+  said,
+  prediction,
+}: FilePrediction): string => {
+  const { layout, words, keyids, notes } = prediction
+  const found = outcomeText(said.outcome, said.stage, said.errno)
+  return [
+    `${visible(file)}: ${kernel === null ? 'a kernel' : `Linux ${visible(kernel)}`}`,
+    ...layoutLines(words, layout),
+    ...endLines({ keyids }, layout),
+    ...notes.map(note => `  note: ${visible(note)}`),
+    `  outcome by the model: ${endingText(prediction)}`,
+    `  outcome in the log: ${found}${said.message === null ? '' : ` ('${visible(said.message)}')`}`,
+    '',
+  ].join('\n')
+}
+
+const outcomeText = (
+  outcome: string,
+  stage: string | null,
+  errno: number | null,
+): string =>
+  `${outcome}${stage === null || stage === 'done' ? '' : ` at ${stage}`}${errno === null ? '' : ` (${errno})`}`
+
+const endingText = ({ outcome, open, possible }: Ending): string => {
+  if (!outcome)
+    return possible
+      ? `open: ${[...(possible.initialized ? ['initialized'] : []), `failed at ${possible.stages.join('|')}`].join(' or ')}: ${open ?? ''}`
+      : `open: ${open ?? ''}`
+  return `${outcomeText(outcome.outcome, outcome.stage, outcome.errno)}: ${outcome.why}`
+}
+
+type Section = readonly [title: string, lines: readonly string[]]
+
+const sectionLines = (sections: readonly Section[]): string[] =>
+  sections.flatMap(([title, lines]) => [
+    `  ${title}`,
+    ...lines.map(line => `    ${line}`),
+  ])
+
+const layoutLines = (words: readonly string[], layout: Layout): string[] => {
+  const asked = words.filter(word => /^mem(map)?=/.test(word)).join(' ')
+  const fallback =
+    layout.numaFallback === undefined
+      ? ''
+      : `, all on node 0: ${layout.numaFallback}`
+  return sectionLines([
+    ["firmware's memory map", layout.firmwareMap.map(entryLine)],
+    ...optional(
+      'memory map with what is beyond 128 entries',
+      layout.extendedMap,
+    ),
+    ...optional(`memory map after ${visible(asked)}`, layout.userMap),
+    [`memblock ranges${fallback}`, layout.memblock.map(nodeLine)],
+    ['TDX memory regions', layout.regions.map(nodeLine)],
+    ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
+  ])
+}
+
+const optional = (
+  title: string,
+  map: readonly E820Entry[] | undefined,
+): Section[] => (map ? [[title, map.map(entryLine)]] : [])
+
+const stepLines = (steps: readonly Step[], prediction: Prediction): string[] =>
+  steps.some(({ kind }) => kind !== 'trigger')
+    ? sectionLines([['steps', steps.map(step => stepLine(step, prediction))]])
+    : []
+
+const endLines = (
+  platform: Pick<Platform, 'keyids'>,
+  layout: Layout,
+): string[] => {
+  const [start, end] = privateKeyids(platform)
+  return [
+    ...(layout.unpredictable.length > 0
+      ? [
+          `  the model does not follow ${layout.unpredictable.map(visible).join(', ')}: a boot is held against the kernel's own node ranges`,
+        ]
+      : []),
+    `  private KeyIDs [${start}, ${end}), PAMT ${layout.pamtKib} KiB`,
+    `  headroom: ${headroomText(layout)}`,
+  ]
+}
+
+const headroomText = (layout: Layout): string => {
+  const { tdmrs, reservedAreas, pamt } = headroomOf(layout, MODULE_LIMITS)
+  const warns = tdmrs.max - tdmrs.used < TDMRS_LEFT_WARNING
+  return [
+    `${tdmrs.used} of ${tdmrs.max} TDMRs${warns ? ' (the kernel warns)' : ''}`,
+    ...(reservedAreas
+      ? [
+          `${between(reservedAreas.atLeast, reservedAreas.atMost)} of ${reservedAreas.max} reserved areas in TDMR ${formatRange(reservedAreas.tdmr)}`,
+        ]
+      : []),
+    `PAMT ${(pamt.share * 100).toFixed(2)}% of the memory`,
+  ].join(', ')
+}
+
+const between = (min: number, max: number): string =>
+  min === max ? String(min) : `${min} to ${max}`
+
+const RANGE_WIDTH = 28
+
+const stepLine = (step: Step, { online }: Prediction): string => {
+  if (step.kind === 'trigger') return step.kind
+  const { name, range } = step.dimm
+  if (step.kind === 'plug')
+    return `plug ${name}: ${formatRange(range)} node ${range.node}`
+  const known = online.find(dimm => dimm.name === name)
+  const result = known ? (known.refused ? 'refused' : 'taken') : 'open'
+  return `online ${name}: ${result}`
+}
+
+const entryLine = (entry: E820Entry): string =>
+  `${formatRange(entry).padEnd(RANGE_WIDTH)}  ${e820TypeName(entry.type)}`
+
+const nodeLine = (range: NodeRange): string =>
+  `${formatRange(range).padEnd(RANGE_WIDTH)}  node ${range.node}  ${formatSize(sizeOf(range))}`
+
+const tdmrLines = (tdmr: TdmrPrediction): string[] => {
+  const { min, max } = tdmr.pamtAreas
+  const holes = tdmr.holes.length
+  const areas = between(holes + min, holes + max)
+  return [
+    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on node ${tdmr.pamtNode}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
+    ...tdmr.holes.map(hole => `  hole ${formatRange(hole)}`),
+  ]
+}
