@@ -3,7 +3,11 @@ import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { checkOutputFolder, ensureFolder, writeWhole } from '../base/output.ts'
-import { type CampaignReport, runCampaign } from '../fuzz/campaign.ts'
+import {
+  type CampaignReport,
+  type Disagreement,
+  runCampaign,
+} from '../fuzz/campaign.ts'
 import { foundScenario, violatingScenario } from '../fuzz/found.ts'
 import { fuzzText, modelText } from '../fuzz/text.ts'
 import { checkModel } from '../fuzz/model-only.ts'
@@ -27,6 +31,11 @@ export interface FuzzFlags {
   readonly out?: string
   readonly accel: AccelChoice
 }
+
+/** More different ones than this mean that something is badly wrong. */
+const ENOUGH = 5
+/** A few minutes of boots for each. */
+const SHRINK_BUDGET = 160
 
 /** Layouts when neither a number nor a time is asked for. */
 const DEFAULT_COUNT = { boots: 200, model: 20_000 }
@@ -70,11 +79,10 @@ const modelOnly = async (
   signal: AbortSignal,
 ): Promise<number> => {
   const report = await checkModel(seed, count, until, signal)
-  const files = await keep(
-    out,
-    report.found.map(violation => ({
-      yaml: violatingScenario(seed, violation),
-    })),
+  const files = await Promise.all(
+    report.found.map(found =>
+      keep(out, found.number, violatingScenario(seed, found)),
+    ),
   )
   process.stdout.write(
     modelText(seed, report, files, performance.now() - begin),
@@ -101,21 +109,20 @@ const withBoots = async (
       ...([qemu, flags.accel, workspace, progress, signal] as const),
     )
     checkTriggers(rig.kernels)
+    const files = new Map<Disagreement, string>()
     const report = await runCampaign({
       ...{ seed, count, until, signal, workspace, ...rig },
+      ...{ enough: ENOUGH, shrinkBudget: SHRINK_BUDGET },
       jobs: flags.jobs ?? availableParallelism(),
-      onBoot: (report, doing) => {
-        progress.counted(progressText(report, count, doing))
+      onBoot: report => {
+        progress.counted(progressText(report, count))
+      },
+      onFound: async found => {
+        const yaml = foundScenario(seed, found)
+        files.set(found, await keep(out, found.number, yaml, found.console))
       },
     })
     progress.close()
-    const files = await keep(
-      out,
-      report.disagreements.map(disagreement => ({
-        yaml: foundScenario(seed, disagreement),
-        console: disagreement.console,
-      })),
-    )
     process.stdout.write(
       fuzzText(seed, report, files, performance.now() - begin),
     )
@@ -131,9 +138,8 @@ const withBoots = async (
 const progressText = (
   { booted, disagreements }: CampaignReport,
   count: number,
-  doing: string,
 ): string =>
-  `${doing}: ${booted}${Number.isFinite(count) ? ` of ${count}` : ''} layouts booted, ${disagreements.length} disagreements`
+  `${booted}${Number.isFinite(count) ? ` of ${count}` : ''} layouts booted, ${disagreements.length} disagreements`
 
 /** Without its trigger a kernel never comes to what is to be compared. */
 const checkTriggers = (
@@ -152,18 +158,16 @@ const exitCode = ({ disagreements, errors }: CampaignReport): number => {
   return errors.length > 0 ? 3 : 0
 }
 
-/** Writes what was found. @returns paths of the scenarios, from here */
+/** Writes what was found. @returns the path of the scenario, from here */
 const keep = async (
   out: string,
-  found: readonly { readonly yaml: string; readonly console?: Uint8Array }[],
-): Promise<string[]> => {
-  if (found.length > 0) await ensureFolder(out)
-  return Promise.all(
-    found.map(async ({ yaml, console }, i) => {
-      const path = join(out, `found-${i + 1}.yaml`)
-      await writeWhole(path, yaml)
-      if (console) await writeWhole(join(out, `found-${i + 1}.log`), console)
-      return relative(process.cwd(), path)
-    }),
-  )
+  number: number,
+  yaml: string,
+  console?: Uint8Array,
+): Promise<string> => {
+  await ensureFolder(out)
+  const path = join(out, `number-${number}.yaml`)
+  await writeWhole(path, yaml)
+  if (console) await writeWhole(join(out, `number-${number}.log`), console)
+  return relative(process.cwd(), path)
 }

@@ -7,7 +7,12 @@ import { runCases } from '../run/run.ts'
 import type { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { type RandomScenario, randomScenario, scenarioOf } from './generate.ts'
+import {
+  type RandomScenario,
+  isBootable,
+  randomScenario,
+  scenarioOf,
+} from './generate.ts'
 import { type KnownIssue, explanation } from './known-issues.ts'
 import { Random } from './random.ts'
 import { shrink } from './shrink.ts'
@@ -37,8 +42,14 @@ export interface CampaignOptions {
   readonly workspace: Workspace
   readonly jobs: number
   readonly signal: AbortSignal
+  /** Different disagreements after which it stops. */
+  readonly enough: number
+  /** Boots that may be spent on making one of them smaller. */
+  readonly shrinkBudget: number
   /** Told after every boot. */
-  readonly onBoot: (progress: CampaignReport, doing: string) => void
+  readonly onBoot: (progress: CampaignReport) => void
+  /** Told of every disagreement once it is small: it must not be lost. */
+  readonly onFound: (disagreement: Disagreement) => Promise<void>
   /** The model; tests put another in its place. */
   readonly predict?: typeof predictCase
 }
@@ -52,11 +63,6 @@ export interface CampaignReport {
   /** Boots the rig or the machine failed at. */
   readonly errors: CaseResult[]
 }
-
-/** Different disagreements after which it stops: something is badly wrong. */
-const ENOUGH = 5
-/** Boots between two looks at the clock. */
-const BATCH = 32
 
 /** Boots random layouts and holds each against the model. */
 export const runCampaign = async (
@@ -80,7 +86,9 @@ class Campaign {
     ...{ disagreements: [], errors: [] },
   }
   readonly #options: CampaignOptions
-  readonly #signatures = new Map<string, Disagreement>()
+  /** How often each kind of disagreement came up. */
+  readonly #seen = new Map<string, number>()
+  #next = 0
   #parts = 0
 
   constructor(options: CampaignOptions) {
@@ -88,14 +96,26 @@ class Campaign {
   }
 
   async run(): Promise<void> {
-    const { count, until, signal } = this.#options
-    for (let first = 0; first < count; first += BATCH) {
+    const { jobs } = this.#options
+    await Promise.all(Array.from({ length: jobs }, () => this.#work()))
+    const { disagreements } = this.report
+    disagreements.sort((a, b) => a.number - b.number)
+    for (const found of disagreements)
+      found.again = (this.#seen.get(signatureOf(found.result)) ?? 1) - 1
+  }
+
+  /** One of the workers: boots what comes next until all is done. */
+  async #work(): Promise<void> {
+    const { count, until, signal, enough, onBoot } = this.#options
+    while (this.#next < count && this.#seen.size < enough) {
       if (signal.aborted || performance.now() >= until) return
-      if (this.report.disagreements.length >= ENOUGH) return
-      const numbers = Math.min(BATCH, count - first)
-      await this.#batch(
-        Array.from({ length: numbers }, (_, i) => this.#attempt(first + i)),
-      )
+      const attempt = this.#attempt(this.#next++)
+      await this.#boot([attempt.item], async ([result]) => {
+        if (!result) return
+        this.report.booted++
+        await this.#take(attempt, result)
+      })
+      onBoot(this.report)
     }
   }
 
@@ -108,41 +128,21 @@ class Campaign {
     return { number, scenario, item: caseOf(scenario, number, kernel) }
   }
 
-  async #batch(attempts: readonly Attempt[]): Promise<void> {
-    await this.#boot(
-      attempts.map(({ item }) => item),
-      'booting',
-      async results => {
-        for (const attempt of attempts) {
-          const result = results.find(({ id }) => id === attempt.item.id)
-          if (result) await this.#take(attempt, result)
-        }
-      },
-    )
-  }
-
   /** @param use looks at the results while their consoles are there */
   async #boot(
     cases: readonly Case[],
-    doing: string,
     use: (results: readonly CaseResult[]) => Promise<void>,
   ): Promise<void> {
-    const { machine, kernels, workspace, jobs, signal, predict, onBoot } =
-      this.#options
+    const { machine, kernels, workspace, signal, predict } = this.#options
     await using part = await workspace.part(`part-${this.#parts++}`)
     const results = await runCases({
-      ...{ cases, machine, kernels, jobs, signal, workspace: part },
+      ...{ cases, machine, kernels, signal, workspace: part },
+      jobs: cases.length,
       again: { program: 'tdxrig', flags: [] },
       store: {
         keepConsole: (_, record) => Promise.resolve(record.consolePath),
       },
-      events: {
-        onStart: () => undefined,
-        onResult: () => {
-          if (doing === 'booting') this.report.booted++
-          onBoot(this.report, doing)
-        },
-      },
+      events: { onStart: () => undefined, onResult: () => undefined },
       ...(predict && { predict }),
     })
     if (!signal.aborted) await use(results)
@@ -164,10 +164,10 @@ class Campaign {
         report.known.set(issue, (report.known.get(issue) ?? 0) + 1)
       return
     }
-    const seen = this.#signatures.get(signatureOf(result))
-    if (seen) seen.again++
-    else if (report.disagreements.length < ENOUGH)
-      await this.#investigate(attempt, result)
+    const signature = signatureOf(result)
+    const before = this.#seen.get(signature) ?? 0
+    this.#seen.set(signature, before + 1)
+    if (before === 0) await this.#investigate(attempt, result)
   }
 
   #explain(
@@ -175,60 +175,66 @@ class Campaign {
     name: string,
     result: CaseResult,
   ): KnownIssue[] {
-    const kernel = this.#options.kernels.get(name)!
-    const { layout } = predictCase(
-      { ...body },
-      { lineage: kernel.lineage, kernelImage: kernel.kernelRange },
-    )
-    return explanation(result, kernel.lineage, { words: body.words, layout })
+    const { lineage, kernelRange } = this.#options.kernels.get(name)!
+    const { layout } = predictCase(body, { lineage, kernelImage: kernelRange })
+    return explanation(result, lineage, { words: body.words, layout })
   }
 
+  /** Makes it smaller for as long as it stays the same disagreement. */
   async #investigate(
     { number, scenario, item }: Attempt,
     result: CaseResult,
   ): Promise<void> {
-    const { jobs, signal } = this.#options
+    const { jobs, signal, shrinkBudget, onFound } = this.#options
     const signature = signatureOf(result)
-    const doing = `shrinking number ${number}`
-    let smallest = result
-    let console = await consoleOf(result)
-    const input = await shrink(
-      scenario.input,
-      async candidates => {
+    let found = { result, console: await consoleOf(result) }
+    const smallest = await shrink(scenario.input, {
+      valid: isBootable,
+      failing: async candidates => {
         if (signal.aborted) return undefined
-        const valid = candidates.flatMap((candidate, index) => {
-          const made = scenarioOf(candidate)
-          return made ? [{ index, made }] : []
-        })
-        let failing: number | undefined
-        await this.#boot(
-          valid.map(({ made, index }) => caseOf(made, index, item.kernel)),
-          doing,
-          async results => {
-            for (const { made, index } of valid) {
-              const { id } = caseOf(made, index, item.kernel)
-              const found = results.find(one => one.id === id)
-              if (!found || signatureOf(found) !== signature) continue
-              if (this.#explain(made, item.kernel, found).length > 0) continue
-              smallest = found
-              console = await consoleOf(found)
-              failing = index
-              return
-            }
-          },
-        )
-        return failing
+        const failing = await this.#failing(candidates, item.kernel, signature)
+        found = failing?.found ?? found
+        return failing?.index
       },
-      Math.max(2, jobs),
-    )
+      ...{ width: jobs, budget: shrinkBudget },
+    })
     const disagreement: Disagreement = {
-      ...{ number, kernel: item.kernel, found: scenario.input },
-      ...{ smallest: input, result: smallest, console, again: 0 },
+      ...{ number, kernel: item.kernel, found: scenario.input, smallest },
+      ...{ ...found, again: 0 },
     }
     this.report.disagreements.push(disagreement)
-    this.#signatures.set(signature, disagreement)
+    await onFound(disagreement)
+  }
+
+  /** The first of the candidates that disagrees in the same way. */
+  async #failing(
+    candidates: readonly CellInput[],
+    kernel: string,
+    signature: string,
+  ): Promise<{ index: number; found: Found } | undefined> {
+    const boots = candidates.map((candidate, index) => {
+      const made = scenarioOf(candidate)!
+      return { made, index, item: caseOf(made, index, kernel) }
+    })
+    let failing: { index: number; found: Found } | undefined
+    await this.#boot(
+      boots.map(({ item }) => item),
+      async results => {
+        for (const { made, index, item } of boots) {
+          const result = results.find(({ id }) => id === item.id)
+          if (!result || signatureOf(result) !== signature) continue
+          if (this.#explain(made, kernel, result).length > 0) continue
+          const found = { result, console: await consoleOf(result) }
+          failing = { index, found }
+          return
+        }
+      },
+    )
+    return failing
   }
 }
+
+type Found = Pick<Disagreement, 'result' | 'console'>
 
 const caseOf = (
   { body }: RandomScenario,

@@ -91,3 +91,7 @@ const canLive = ({ invalidMap, memblock }: Layout): boolean => {
     largest(within(TRAMPOLINE)) >= TRAMPOLINE_SIZE
   )
 }
+
+/** It can be written to a file and booted. */
+export const isBootable = (input: CellInput): boolean =>
+  scenarioOf(input) !== undefined

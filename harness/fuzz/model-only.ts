@@ -1,7 +1,12 @@
 import { layoutOn } from '../judge/prediction.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
-import { type RandomScenario, randomScenario, scenarioOf } from './generate.ts'
+import {
+  type RandomScenario,
+  isBootable,
+  randomScenario,
+  scenarioOf,
+} from './generate.ts'
 import { violations } from './invariants.ts'
 import { shrink } from './shrink.ts'
 
@@ -19,6 +24,9 @@ export interface ModelReport {
 
 /** A violation is never alone; a few are enough to see what is wrong. */
 const ENOUGH = 5
+
+/** Layouts cost nothing. */
+const SHRINK_BUDGET = 2000
 
 /** Where the kernel image lies does not matter here, only that it is known. */
 const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
@@ -51,17 +59,16 @@ export const checkModel = async (
     const scenario = randomScenario(seed, number)
     report.layouts++
     if (violationsOf(scenario).length === 0) continue
-    const smallest = await shrink(
-      scenario.input,
-      candidates => {
-        const index = candidates.findIndex(candidate => {
-          const made = scenarioOf(candidate)
-          return made !== undefined && violationsOf(made).length > 0
-        })
+    const smallest = await shrink(scenario.input, {
+      valid: isBootable,
+      failing: candidates => {
+        const index = candidates.findIndex(
+          candidate => violationsOf(scenarioOf(candidate)!).length > 0,
+        )
         return Promise.resolve(index < 0 ? undefined : index)
       },
-      8,
-    )
+      ...{ width: 8, budget: SHRINK_BUDGET },
+    })
     report.found.push({
       ...{ number, smallest },
       violations: violationsOf(scenarioOf(smallest)!),

@@ -132,32 +132,34 @@ const rounder = (input: CellInput): CellInput[] => {
 /** Numbers with a unit or in hexadecimal; plain ones are counts. */
 const NUMBER = /\b(?:0x[0-9a-f]+|[0-9]+[KMG])\b/g
 
-/** How many candidates are tried; each is a boot. */
-export const SHRINK_BUDGET = 120
+/** How a scenario is made smaller. */
+export interface Shrinking {
+  /** Whether a candidate can be tried at all. */
+  readonly valid: (candidate: CellInput) => boolean
+  /** Of a few candidates, the first that still fails; undefined for none. */
+  readonly failing: (
+    candidates: readonly CellInput[],
+  ) => Promise<number | undefined>
+  /** How many are tried at a time, and in all. */
+  readonly width: number
+  readonly budget: number
+}
 
-/**
- * The smallest scenario that can be found with the same failure.
- *
- * @param failing of a few candidates, the first that still fails; undefined
- *   for none
- * @param width how many are tried at a time
- */
+/** The smallest scenario that can be found with the same failure. */
 export const shrink = async (
   input: CellInput,
-  failing: (candidates: readonly CellInput[]) => Promise<number | undefined>,
-  width: number,
-  budget = SHRINK_BUDGET,
+  { valid, failing, width, budget }: Shrinking,
 ): Promise<CellInput> => {
   let best = input
   let left = budget
   const tried = new Set<string>()
   for (;;) {
     const candidates = reductions(best).filter(
-      candidate => !tried.has(JSON.stringify(candidate)),
+      candidate => !tried.has(JSON.stringify(candidate)) && valid(candidate),
     )
     const before = best
     for (let at = 0; at < candidates.length && left > 0; at += width) {
-      const few = candidates.slice(at, at + width)
+      const few = candidates.slice(at, at + Math.min(width, left))
       left -= few.length
       for (const candidate of few) tried.add(JSON.stringify(candidate))
       const index = await failing(few)

@@ -1,5 +1,5 @@
 import { visible } from '../base/text.ts'
-import type { CampaignReport } from './campaign.ts'
+import type { CampaignReport, Disagreement } from './campaign.ts'
 import type { ModelReport } from './model-only.ts'
 
 /** What a campaign prints for people. */
@@ -14,19 +14,19 @@ const elapsed = (ms: number): string => {
 const plural = (count: number, noun: string): string =>
   `${count} ${noun}${count === 1 ? '' : 's'}`
 
-/** @param files the scenarios that were kept, in the order of the findings */
+/** @param files the scenarios that were kept */
 export const fuzzText = (
   seed: number,
   report: CampaignReport,
-  files: readonly string[],
+  files: ReadonlyMap<Disagreement, string>,
   ms: number,
 ): string => {
   const { booted, agreed, known, disagreements, errors } = report
   const explained = booted - agreed - errors.length - countOf(disagreements)
   return [
-    ...disagreements.flatMap(({ number, kernel, result, again }, i) => [
-      `DISAGREE number ${number} on ${kernel}${again > 0 ? `, and ${plural(again, 'boot')} like it` : ''}: ${files[i] ?? ''}`,
-      ...result.reasons.map(({ message }) => `    ${visible(message)}`),
+    ...disagreements.flatMap(found => [
+      `DISAGREE number ${found.number} on ${found.kernel}${found.again > 0 ? `, and ${plural(found.again, 'boot')} like it` : ''}: ${files.get(found) ?? ''}`,
+      ...found.result.reasons.map(({ message }) => `    ${visible(message)}`),
     ]),
     ...errors.map(
       ({ id, reasons }) =>

@@ -142,6 +142,6 @@ const notesOn = (
   ...(tdx.keyids ? [] : ['the log names no private KeyIDs: 32 were assumed']),
   ...(tdx.cmrs
     ? []
-    : ['the log has no CMRs: all memory was taken for convertible']),
+    : ['no CMRs were read from the log: all memory was taken for convertible']),
   'the outcome is that of Linux 6.8 to 6.15 with a module that does its work',
 ]

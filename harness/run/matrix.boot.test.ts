@@ -129,6 +129,30 @@ t.test('the shipped matrix passes', async t => {
       status: '0xc000050500000000',
     })
     t.match(byId('plain/no-srat').regions.memory, [{ node: 0 }, { node: 0 }])
+    for (const kernel of KERNELS) {
+      const server = byId('large/two-sockets', kernel).seamcalls
+      const cpus = (leaf: string) =>
+        server.filter(({ name }) => name === leaf).map(({ cpu }) => cpu)
+      const packages = cpus('TDH.SYS.KEY.CONFIG').map(cpu => cpu >> 3)
+      t.same(packages.sort(), [0, 1], 'a key for each package')
+      t.equal(new Set(cpus('TDH.SYS.LP.INIT')).size, 16)
+      t.match(byId('firmware/emerald-rapids[memmap=none]', kernel).tdx, {
+        outcome: 'failed',
+        errno: kernel === 'v6-6.1' ? -14 : -28,
+      })
+    }
+    t.match(
+      byId('firmware/emerald-rapids[memmap=none]').tdx?.message,
+      'TDMR [0x0, 0x80000000): reserved areas exhausted.',
+    )
+    t.equal(
+      byId('firmware/emerald-rapids-one-hole').tdx?.outcome,
+      'initialized',
+    )
+    t.match(
+      byId('large/tdmrs').tdx?.message,
+      'initialization failed: TDMRs exhausted.',
+    )
     t.same(
       byId('plain/four-nodes')
         .seamcalls.filter(({ name }) => name === 'TDH.SYS.KEY.CONFIG')

@@ -1,0 +1,158 @@
+import { readdirSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { build } from 'esbuild'
+import t, { type Test } from 'tap'
+import { projectRoot } from '../base/paths.ts'
+import type * as Model from '../judge/prediction.ts'
+import { loadRecipe } from '../kernel/recipe.ts'
+import { findQemu } from '../machine/qemu/probe.ts'
+import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
+import { prepareKernels } from '../run/kernels.ts'
+import { Workspace } from '../run/workspace.ts'
+import { runCli, shortFolder } from '../testing/cli.ts'
+import { type CampaignReport, runCampaign } from './campaign.ts'
+
+const HARNESS = join(projectRoot(), 'harness')
+
+/** A line of the model with a bug in its place. */
+interface PlantedBug {
+  readonly what: string
+  readonly file: string
+  readonly line: string
+  readonly bug: string
+}
+
+const BUGS: readonly PlantedBug[] = [
+  {
+    what: 'off by one page at 1 MiB',
+    file: 'memory/regions.ts',
+    line: 'range.start >= MIB ? range : { ...range, start: MIB }',
+    bug: 'range.start > MIB ? range : { ...range, start: MIB + 4096 }',
+  },
+  {
+    what: 'partial pages rounded outwards',
+    file: 'memory/memblock.ts',
+    line: 'const end = alignDown(range.end, PAGE_SIZE)',
+    bug: 'const end = alignUp(range.end, PAGE_SIZE)',
+  },
+  {
+    what: 'neighbours of different nodes merged',
+    file: 'memory/numa.ts',
+    line: 'joinNeighbours(pieces, (a, b) => a.node === b.node)',
+    bug: 'joinNeighbours(pieces, () => true)',
+  },
+  {
+    what: 'the smaller e820 type wins',
+    file: 'memory/e820.ts',
+    line: 'for (const other of open) type = Math.max(type, other.type)',
+    bug: 'for (const other of open) type = type === 0 ? other.type : Math.min(type, other.type)',
+  },
+]
+
+/** The model with a bug in it, as a module of its own. */
+const brokenModel = async (
+  t: Test,
+  { file, line, bug }: PlantedBug,
+): Promise<typeof Model> => {
+  const outfile = join(t.testdir({}), 'model.mjs')
+  let planted = false
+  await build({
+    entryPoints: [join(HARNESS, 'judge', 'prediction.ts')],
+    ...{ outfile, bundle: true, platform: 'node', format: 'esm' },
+    logLevel: 'silent',
+    plugins: [
+      {
+        name: 'planted-bug',
+        setup: builder => {
+          builder.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+            if (path !== join(HARNESS, file)) return undefined
+            const source = await readFile(path, 'utf8')
+            planted = source.split(line).length === 2
+            return { contents: source.replace(line, bug), loader: 'ts' }
+          })
+        },
+      },
+    ],
+  })
+  t.ok(planted, `'${line}' stands once in ${file}`)
+  return (await import(pathToFileURL(outfile).href)) as typeof Model
+}
+
+const MOST_BOOTS = 50
+
+t.test('a bug in the model is found within 50 boots', async t => {
+  await using workspace = Workspace.create()
+  const { signal } = new AbortController()
+  const kernels = await prepareKernels(
+    await Promise.all(['upstream-6.12', 'v6-6.1'].map(loadRecipe)),
+    workspace,
+    () => undefined,
+    signal,
+  )
+  const { binary } = await findQemu()
+  const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  const campaign = (
+    count: number,
+    predict?: typeof Model.predictCase,
+  ): Promise<CampaignReport> =>
+    runCampaign({
+      ...{ seed: 4, count, until: Infinity, jobs: 2, enough: 1 },
+      ...{ shrinkBudget: 24, machine, kernels, workspace, signal },
+      onBoot: () => undefined,
+      onFound: () => Promise.resolve(),
+      ...(predict && { predict }),
+    })
+  for (const planted of BUGS) {
+    await t.test(planted.what, async t => {
+      const { predictCase } = await brokenModel(t, planted)
+      const { booted, disagreements } = await campaign(MOST_BOOTS, predictCase)
+      const [found] = disagreements
+      t.ok(found, `found in ${booted} boots`)
+      t.match(found?.result.reasons[0]?.message, /differs|pages|region/)
+      t.ok(
+        JSON.stringify(found?.smallest).length <
+          JSON.stringify(found?.found).length,
+        'and made smaller',
+      )
+      t.match(Buffer.from(found!.console).toString(), /Linux version/)
+    })
+  }
+  const { agreed, known, disagreements } = await campaign(MOST_BOOTS)
+  t.same(disagreements, [], 'and the model as it is agrees')
+  t.ok(
+    agreed + [...known.values()].reduce((a, b) => a + b, 0) >= MOST_BOOTS,
+    `${agreed} of ${MOST_BOOTS} agree, the others are known issues`,
+  )
+})
+
+t.test('tdxrig fuzz', async t => {
+  const folder = shortFolder(t)
+  const run = (...args: string[]) => runCli(['fuzz', ...args], { cwd: folder })
+  const boots = await run(
+    ...['--seed', '9', '--count', '6', '--accel', 'tcg'],
+    ...['--kernel', 'upstream-6.12'],
+  )
+  t.equal(boots.code, 0, boots.stderr)
+  t.match(
+    boots.stdout,
+    /6 boots of random layouts in .* 0 disagree.*\(seed 9\)/,
+  )
+  const model = await run('--model-only', '--count', '300', '--seed', '1')
+  t.equal(model.code, 0)
+  t.match(model.stdout, /300 random layouts .* all invariants hold \(seed 1\)/)
+  t.same(readdirSync(folder), [], 'nothing found, nothing written')
+  for (const [args, message] of [
+    [['--seed', '-1'], /expected a whole number from 0/],
+    [['--count', '0'], /from 1/],
+    [['--time', '5 parsecs'], /expected a time such as 90s/],
+    [['--kernel', 'nope'], /there is no kernel 'nope'/],
+    [['--out', '/proc/x'], /cannot write to --out/],
+    [['extra'], /too many arguments/],
+  ] as const) {
+    const { code, stderr } = await run(...args)
+    t.equal(code, 2, args.join(' '))
+    t.match(stderr, message)
+  }
+})
