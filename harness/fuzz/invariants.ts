@@ -1,7 +1,6 @@
 import { GIB, MIB, PAGE_SIZE, hex } from '../base/units.ts'
 import { memoryParameters } from '../memory/cmdline.ts'
-import { E820, type E820Entry } from '../memory/e820.ts'
-import type { MapOperation } from '../memory/memmap.ts'
+import { E820 } from '../memory/e820.ts'
 import type { Layout } from '../memory/predict.ts'
 import {
   type Range,
@@ -14,6 +13,7 @@ import {
 } from '../memory/range.ts'
 import type { CaseBody } from '../scenario/case.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
+import { typeAt } from './pointwise.ts'
 
 /** What must hold for a layout, whatever it was made from. */
 
@@ -75,52 +75,6 @@ const tdmrViolations = ({ tdmrs, regions }: Layout): string[] => {
     if (!tdmrs.some(tdmr => overlaps(tdmr, region)))
       wrong.push(`region ${formatNodeRange(region)} is in no TDMR`)
   return wrong
-}
-
-/** What an address is, by looking at nothing but that address. */
-const typeAt = (
-  address: number,
-  e820: readonly E820Entry[],
-  operations: readonly MapOperation[],
-): number => {
-  const covers = ({ start, end }: Range): boolean =>
-    start <= address && address < end
-  const largest = (types: readonly number[]): number => Math.max(0, ...types)
-  const firmware = largest(e820.filter(covers).map(({ type }) => type))
-  return largest(
-    operations.reduce(
-      (types, operation) => applyAt(types, operation, address, covers),
-      firmware > 0 ? [firmware] : [],
-    ),
-  )
-}
-
-const applyAt = (
-  types: number[],
-  operation: MapOperation,
-  address: number,
-  covers: (range: Range) => boolean,
-): number[] => {
-  switch (operation.kind) {
-    case 'exact':
-      return []
-    case 'add':
-      return covers(operation.range) ? [...types, operation.type] : types
-    case 'limit':
-      return address < operation.size
-        ? types
-        : types.filter(type => type !== E820.RAM)
-    case 'remove':
-      return covers(operation.range)
-        ? types.filter(
-            type => operation.type !== undefined && type !== operation.type,
-          )
-        : types
-    case 'retype':
-      return covers(operation.range)
-        ? types.map(type => (type === operation.from ? operation.to : type))
-        : types
-  }
 }
 
 /** Below it the kernel has rules of its own; the image may be above. */

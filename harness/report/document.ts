@@ -6,7 +6,8 @@ import { observe } from '../judge/observed.ts'
 import { onlineResults } from '../judge/steps.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import type { BootRecord } from '../machine/machine.ts'
-import { type NodeRange, formatNodeRange } from '../memory/range.ts'
+import { e820TypeName } from '../memory/e820.ts'
+import { type NodeRange, type Range, formatNodeRange } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Step } from '../scenario/steps.ts'
 import { leafName } from '../tdx/leaves.ts'
@@ -204,16 +205,38 @@ const machineOf = ({ machine }: Case): CaseResult['machine'] => ({
     memory: formatSize(memory),
     cpus: [...(machine.nodeCpus[node] ?? [])],
   })),
+  firmware: firmwareOf(machine.firmware),
+})
+
+const firmwareOf = ({
+  e820,
+  srat,
+}: Case['machine']['firmware']): CaseResult['machine']['firmware'] => ({
+  e820:
+    e820?.map(entry => ({
+      ...spanOf(entry),
+      type: e820TypeName(entry.type),
+    })) ?? null,
+  srat: srat
+    ? {
+        cpus: srat.cpus.map(one => ({ ...one })),
+        memory: srat.memory.map(({ domain, hotplug, ...range }) => ({
+          ...{ ...spanOf(range), domain, hotplug },
+        })),
+      }
+    : null,
+})
+
+const spanOf = ({ start, end }: Range): { start: string; end: string } => ({
+  start: hex(start),
+  end: hex(end),
 })
 
 const platformOf = ({ platform }: Case): CaseResult['platform'] => ({
   module: platform.module,
   x2apic: platform.x2apic,
   keyids: { ...platform.keyids },
-  cmrs: platform.cmrs.map(({ start, end }) => ({
-    start: hex(start),
-    end: hex(end),
-  })),
+  cmrs: platform.cmrs.map(spanOf),
   lps: platform.lps,
   faults: platform.faults.map(({ leaf, status, cpu, times }) => ({
     leaf: leaf.replaceAll('_', '.'),

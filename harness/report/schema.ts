@@ -26,6 +26,27 @@ const reason = z.strictObject({
   found: z.string().optional(),
 })
 
+const firmwareSchema = z
+  .strictObject({
+    e820: z
+      .array(z.strictObject({ start: address, end: address, type: z.string() }))
+      .nullable()
+      .describe('null: that of SeaBIOS'),
+    srat: z
+      .strictObject({
+        cpus: z.array(z.strictObject({ cpu: z.int(), domain: z.int() })),
+        memory: z.array(
+          z.strictObject({
+            ...{ start: address, end: address, domain: z.int() },
+            hotplug: z.boolean(),
+          }),
+        ),
+      })
+      .nullable()
+      .describe('null: that of QEMU'),
+  })
+  .describe('what the scenario put in place of the firmware')
+
 export const caseSchema = z.strictObject({
   id: z.string(),
   scenario: z.string().describe('path of the scenario file'),
@@ -38,6 +59,7 @@ export const caseSchema = z.strictObject({
     nodes: z.array(
       z.strictObject({ memory: z.string(), cpus: z.array(z.int()) }),
     ),
+    firmware: firmwareSchema,
   }),
   words: z.array(z.string()).describe('kernel parameters of the scenario'),
   platform: z
