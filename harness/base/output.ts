@@ -1,5 +1,13 @@
 import { constants } from 'node:fs'
-import { access, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  access,
+  mkdir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { UsageError, messageOf, systemCode } from './errors.ts'
 
@@ -90,10 +98,18 @@ export const checkOutputFolder = async (
   path: string,
 ): Promise<void> => {
   if (path === '') throw unusable(option, path, 'expected the name of a folder')
+  const info = await stat(path).catch(() => undefined)
+  if (info && !info.isDirectory()) throw unusable(option, path, 'it is a file')
   try {
     await ensureFolder(path)
     await access(path, constants.W_OK)
   } catch (error) {
     throw unusable(option, path, messageOf(error))
   }
+}
+
+/** Takes a folder away again that nothing was written to, and its parent. */
+export const removeIfEmpty = async (path: string): Promise<void> => {
+  for (const folder of [path, dirname(resolve(path))])
+    await rmdir(folder).catch(() => undefined)
 }

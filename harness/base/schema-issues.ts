@@ -82,9 +82,12 @@ const isMissing = (data: unknown, path: DataPath): boolean => {
 }
 
 const unknownKey = (key: string, allowed: readonly string[]): string => {
+  // Of several kinds of entry another one has it.
+  if (allowed.includes(key))
+    return `'${key}' does not go together with the other keys here`
   const meant = nearest(key, allowed)
   const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
-  return `unknown key '${key}'${hint} (allowed: ${allowed.join(', ')})`
+  return `unknown key '${key}'${hint} (allowed: ${[...new Set(allowed)].join(', ')})`
 }
 
 /** The keys an object schema allows at a path. */

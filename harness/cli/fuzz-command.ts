@@ -2,7 +2,12 @@ import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { UsageError } from '../base/errors.ts'
-import { checkOutputFolder, ensureFolder, writeWhole } from '../base/output.ts'
+import {
+  checkOutputFolder,
+  removeIfEmpty,
+  ensureFolder,
+  writeWhole,
+} from '../base/output.ts'
 import {
   type CampaignReport,
   type Disagreement,
@@ -42,16 +47,39 @@ const DEFAULT_COUNT = { boots: 200, model: 20_000 }
 
 /** `tdxrig fuzz`: random layouts, model against kernel. @returns exit code */
 export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
+  checkModelOnly(flags)
   const { signal } = onInterrupt()
   const seed = flags.seed ?? randomInt(2 ** 31)
   const out = flags.out ?? join('results', `fuzz-${seed}`)
-  if (flags.out !== undefined) await checkOutputFolder('--out', out)
+  // What is found after hours must not be lost then.
+  await checkOutputFolder('--out', out)
   const begin = performance.now()
   const bounds = boundsOf(flags, begin)
-  const code = flags.modelOnly
-    ? await modelOnly(seed, bounds, out, begin, signal)
-    : await withBoots(seed, bounds, out, begin, flags, signal)
-  return signal.aborted ? INTERRUPTED : code
+  try {
+    const code = flags.modelOnly
+      ? await modelOnly(seed, bounds, out, begin, signal)
+      : await withBoots(seed, bounds, out, begin, flags, signal)
+    return signal.aborted ? INTERRUPTED : code
+  } finally {
+    await removeIfEmpty(out)
+  }
+}
+
+/** Options of boots would be ignored. */
+const checkModelOnly = (flags: FuzzFlags): void => {
+  const { modelOnly, kernel, kernelBuild, jobs, accel } = flags
+  if (modelOnly !== true) return
+  const ignored = [
+    ...(kernel ? ['--kernel'] : []),
+    ...(kernelBuild ? ['--kernel-build'] : []),
+    ...(jobs === undefined ? [] : ['--jobs']),
+    ...(accel === 'auto' ? [] : ['--accel']),
+  ]
+  if (ignored.length > 0)
+    throw new UsageError(
+      'MODEL_ONLY',
+      `--model-only boots nothing: it does not go together with ${ignored.join(', ')}`,
+    )
 }
 
 interface Bounds {
@@ -85,7 +113,8 @@ const modelOnly = async (
     ),
   )
   process.stdout.write(
-    modelText(seed, report, files, performance.now() - begin),
+    interruptedText(signal) +
+      modelText(seed, report, files, performance.now() - begin),
   )
   return report.found.length > 0 ? 1 : 0
 }
@@ -124,7 +153,8 @@ const withBoots = async (
     })
     progress.close()
     process.stdout.write(
-      fuzzText(seed, report, files, performance.now() - begin),
+      interruptedText(signal) +
+        fuzzText(seed, report, files, performance.now() - begin),
     )
     return exitCode(report)
   } catch (error) {
@@ -134,6 +164,10 @@ const withBoots = async (
     progress.close()
   }
 }
+
+/** What follows is not what was asked for. */
+const interruptedText = ({ aborted }: AbortSignal): string =>
+  aborted ? 'interrupted: this is what was done until then\n' : ''
 
 const progressText = (
   { booted, disagreements }: CampaignReport,

@@ -17,6 +17,8 @@ export const predictCommand = async (
   files: readonly string[],
   { json = false }: { readonly json?: boolean },
 ): Promise<number> => {
+  if (files.filter(file => file === '-').length > 1)
+    throw new UsageError('STDIN', "'-' is given twice: stdin is one log")
   const logs: FilePrediction[] = []
   const scenarios: string[] = []
   for (const file of files) {
@@ -54,6 +56,11 @@ const predictLog = async (file: string): Promise<FilePrediction> => {
   const facts = await readLog(file)
   if (facts.firmwareMap.length < 2)
     throw new UsageError('NO_MAP', `${file}: ${noMap(facts)}`)
+  if (facts.boots > 1)
+    throw new UsageError(
+      'BOOTS',
+      `${file}: expected the log of one boot, found ${facts.boots} ('Linux version ...'): cut out the one you mean (journalctl -k -b 0)`,
+    )
   const { outcome, stage, errno, message } = facts.tdx
   return {
     ...{ file, kernel: facts.kernel },

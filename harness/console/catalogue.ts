@@ -192,6 +192,11 @@ const UPSTREAM_MESSAGES: readonly Row[] = [
     arguments: ['failed-start', 'failed-end'],
   },
   {
+    // v14 and kernels of distributions; mainline prints no CMRs.
+    format: 'CMR: [0x%llx, 0x%llx)',
+    arguments: ['cmr-start', 'cmr-end'],
+  },
+  {
     format: '%lu KB allocated for PAMT',
     arguments: ['pamt-kib'],
   },

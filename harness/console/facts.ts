@@ -1,5 +1,5 @@
-import type { E820Entry } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
+import type { MemoryFacts } from './memory-reader.ts'
 import type { Incident } from './oops.ts'
 import type { Outcome, Stage } from './outcome.ts'
 
@@ -68,19 +68,9 @@ export interface TdxFacts {
 }
 
 /** Everything that was read from one console. */
-export interface Facts {
+export interface Facts extends MemoryFacts {
   readonly kernel: string | null
   readonly cmdline: string | null
-  readonly firmwareMap: readonly E820Entry[]
-  /** With entries beyond the 128th; null when there were none. */
-  readonly extendedMap: readonly E820Entry[] | null
-  /** Null when the kernel printed no user-defined map. */
-  readonly userMap: readonly E820Entry[] | null
-  readonly srat: readonly NodeRange[]
-  /** `Early memory node ranges`: memblock.memory by node. */
-  readonly nodeRanges: readonly NodeRange[]
-  /** `No NUMA configuration found` or `NUMA turned off`. */
-  readonly numaFallback: string | null
   readonly tdx: TdxFacts
   readonly trigger: TriggerResult | null
   /** Steps of the boot that init has reported on, in order. */
@@ -90,5 +80,7 @@ export interface Facts {
   /** Complaints of the rig's own init. */
   readonly initErrors: readonly string[]
   readonly incidents: readonly Incident[]
+  /** How often a kernel began: a log may hold several boots. */
+  readonly boots: number
   readonly lines: number
 }

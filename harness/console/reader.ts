@@ -1,17 +1,13 @@
-import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
-import type { NodeRange } from '../memory/range.ts'
 import type { Facts, StepReport, TriggerResult } from './facts.ts'
 import { LineSplitter } from './lines.ts'
 import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
+import { MemoryReader } from './memory-reader.ts'
 import { parseRecord } from './record.ts'
 import { TdxReader } from './tdx-reader.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const LIMIT = 4096
 const TAIL_LINES = 25
-
-/** The kernel prints inclusive ends: `[mem 0x...-0x...]`. */
-const MEM = String.raw`\[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]`
 
 /**
  * Reads a console as it arrives and keeps the facts. Every line is looked at
@@ -20,20 +16,16 @@ const MEM = String.raw`\[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]`
 export class ConsoleReader {
   readonly #splitter = new LineSplitter()
   readonly #tdx = new TdxReader()
-  readonly #firmwareMap: E820Entry[] = []
-  readonly #srat: NodeRange[] = []
-  readonly #nodeRanges: NodeRange[] = []
+  readonly #memory = new MemoryReader()
   readonly #incidents: Incident[] = []
   readonly #initErrors: string[] = []
-  #extendedMap: E820Entry[] | null = null
-  #userMap: E820Entry[] | null = null
   #kernel: string | null = null
   #cmdline: string | null = null
-  #numaFallback: string | null = null
   #trigger: TriggerResult | null = null
   readonly #steps: StepReport[] = []
   #stepsDone = false
   #panicked = false
+  #boots = 0
   #lines = 0
   readonly #tail: string[] = []
 
@@ -66,18 +58,14 @@ export class ConsoleReader {
     return {
       kernel: this.#kernel,
       cmdline: this.#cmdline,
-      firmwareMap: this.#firmwareMap,
-      extendedMap: this.#extendedMap,
-      userMap: this.#userMap,
-      srat: this.#srat,
-      nodeRanges: this.#nodeRanges,
-      numaFallback: this.#numaFallback,
+      ...this.#memory.facts(),
       tdx: this.#tdx.facts(this.#trigger),
       trigger: this.#trigger,
       steps: this.#steps,
       stepsDone: this.#stepsDone,
       initErrors: this.#initErrors,
       incidents: this.#incidents,
+      boots: this.#boots,
       lines: this.#lines,
     }
   }
@@ -93,6 +81,7 @@ export class ConsoleReader {
         return
       }
     }
+    if (this.#memory.read(record.text)) return
     this.#panicked ||= isPanicEnd(record)
     const incident = detectIncident(record)
     if (incident && this.#incidents.length < LIMIT)
@@ -105,46 +94,17 @@ export class ConsoleReader {
     RegExp,
     (match: RegExpExecArray) => void,
   ])[] = [
-    [/^Linux version (\S+)/, match => (this.#kernel ??= match[1]!)],
+    [
+      /^Linux version (\S+)/,
+      match => {
+        this.#boots++
+        this.#kernel ??= match[1]!
+      },
+    ],
     // setup_arch() says it first, start_kernel() says it again.
     [
       /^(?:Command|Kernel command) line:(?: (.*))?$/,
       match => (this.#cmdline ??= match[1] ?? ''),
-    ],
-    [
-      new RegExp(`^BIOS-e820: ${MEM} (.+)$`),
-      match => {
-        pushE820(this.#firmwareMap, match)
-      },
-    ],
-    [
-      new RegExp(`^extended: ${MEM} (.+)$`),
-      match => {
-        pushE820((this.#extendedMap ??= []), match)
-      },
-    ],
-    [/^user-defined physical RAM map:$/, () => (this.#userMap = [])],
-    [
-      new RegExp(`^user: ${MEM} (.+)$`),
-      match => {
-        pushE820((this.#userMap ??= []), match)
-      },
-    ],
-    [
-      new RegExp(`^ACPI: SRAT: Node (\\d+) PXM \\d+ ${MEM}`),
-      match => {
-        pushNodeRange(this.#srat, match)
-      },
-    ],
-    [
-      new RegExp(`^\\s*node +(-?\\d+): ${MEM}$`),
-      match => {
-        pushNodeRange(this.#nodeRanges, match)
-      },
-    ],
-    [
-      /^(No NUMA configuration found|NUMA turned off)$/,
-      match => (this.#numaFallback = match[1]!),
     ],
     [
       /^tdxrig: trigger: cpus=(\d+) tdx_cpu_enable=(-?\d+|none)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
@@ -168,24 +128,6 @@ export class ConsoleReader {
 }
 
 type Groups = readonly (string | undefined)[]
-
-const pushE820 = (map: E820Entry[], [, start, end, name]: Groups): void => {
-  const type = e820TypeByName(name ?? '')
-  if (type === undefined || map.length >= LIMIT) return
-  map.push({ start: Number(start), end: Number(end) + 1, type })
-}
-
-const pushNodeRange = (
-  list: NodeRange[],
-  [, node, start, end]: Groups,
-): void => {
-  if (list.length < LIMIT)
-    list.push({
-      start: Number(start),
-      end: Number(end) + 1,
-      node: Number(node),
-    })
-}
 
 const triggerOf = ([
   ,

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import PQueue from 'p-queue'
 import { predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { CaseResult } from '../report/schema.ts'
@@ -27,6 +28,8 @@ export interface Disagreement {
   /** Of the smallest. */
   readonly result: CaseResult
   readonly console: Uint8Array
+  /** What was wrong with the boot as it was found. */
+  readonly signature: string
   /** Later boots with the same signature are counted, and not looked into. */
   again: number
 }
@@ -58,6 +61,8 @@ export interface CampaignOptions {
 export interface CampaignReport {
   booted: number
   agreed: number
+  /** Of these, how many the model had little to say about. */
+  weak: number
   readonly known: Map<KnownIssue, number>
   readonly disagreements: Disagreement[]
   /** Boots the rig or the machine failed at. */
@@ -82,17 +87,20 @@ interface Attempt {
 
 class Campaign {
   readonly report: CampaignReport = {
-    ...{ booted: 0, agreed: 0, known: new Map<KnownIssue, number>() },
+    ...{ booted: 0, agreed: 0, weak: 0, known: new Map<KnownIssue, number>() },
     ...{ disagreements: [], errors: [] },
   }
   readonly #options: CampaignOptions
   /** How often each kind of disagreement came up. */
   readonly #seen = new Map<string, number>()
+  /** Boots under way, also those that make something smaller. */
+  readonly #slots: PQueue
   #next = 0
   #parts = 0
 
   constructor(options: CampaignOptions) {
     this.#options = options
+    this.#slots = new PQueue({ concurrency: options.jobs })
   }
 
   async run(): Promise<void> {
@@ -101,7 +109,7 @@ class Campaign {
     const { disagreements } = this.report
     disagreements.sort((a, b) => a.number - b.number)
     for (const found of disagreements)
-      found.again = (this.#seen.get(signatureOf(found.result)) ?? 1) - 1
+      found.again = (this.#seen.get(found.signature) ?? 1) - 1
   }
 
   /** One of the workers: boots what comes next until all is done. */
@@ -133,11 +141,27 @@ class Campaign {
     cases: readonly Case[],
     use: (results: readonly CaseResult[]) => Promise<void>,
   ): Promise<void> {
-    const { machine, kernels, workspace, signal, predict } = this.#options
+    const { workspace, signal } = this.#options
     await using part = await workspace.part(`part-${this.#parts++}`)
-    const results = await runCases({
-      ...{ cases, machine, kernels, signal, workspace: part },
-      jobs: cases.length,
+    const results = await Promise.all(
+      cases.map((item, i) =>
+        this.#slots.add(async () =>
+          this.#bootOne(item, {
+            directory: inner => part.directory(`${i}-${inner}`),
+          }),
+        ),
+      ),
+    )
+    if (!signal.aborted) await use(results.flat())
+  }
+
+  #bootOne(
+    item: Case,
+    workspace: Pick<Workspace, 'directory'>,
+  ): Promise<CaseResult[]> {
+    const { machine, kernels, signal, predict } = this.#options
+    return runCases({
+      ...{ cases: [item], machine, kernels, signal, workspace, jobs: 1 },
       again: { program: 'tdxrig', flags: [] },
       store: {
         keepConsole: (_, record) => Promise.resolve(record.consolePath),
@@ -145,13 +169,13 @@ class Campaign {
       events: { onStart: () => undefined, onResult: () => undefined },
       ...(predict && { predict }),
     })
-    if (!signal.aborted) await use(results)
   }
 
   async #take(attempt: Attempt, result: CaseResult): Promise<void> {
     const { report } = this
     if (result.verdict === 'pass') {
       report.agreed++
+      if (isWeak(result)) report.weak++
       return
     }
     if (result.verdict === 'error' || result.verdict === 'skip') {
@@ -185,14 +209,13 @@ class Campaign {
     { number, scenario, item }: Attempt,
     result: CaseResult,
   ): Promise<void> {
-    const { jobs, signal, shrinkBudget, onFound } = this.#options
-    const signature = signatureOf(result)
+    const { jobs, signal, until, shrinkBudget, onFound } = this.#options
     let found = { result, console: await consoleOf(result) }
     const smallest = await shrink(scenario.input, {
       valid: isBootable,
       failing: async candidates => {
-        if (signal.aborted) return undefined
-        const failing = await this.#failing(candidates, item.kernel, signature)
+        if (signal.aborted || performance.now() >= until) return undefined
+        const failing = await this.#failing(candidates, item.kernel, result)
         found = failing?.found ?? found
         return failing?.index
       },
@@ -200,7 +223,7 @@ class Campaign {
     })
     const disagreement: Disagreement = {
       ...{ number, kernel: item.kernel, found: scenario.input, smallest },
-      ...{ ...found, again: 0 },
+      ...{ ...found, signature: signatureOf(result), again: 0 },
     }
     this.report.disagreements.push(disagreement)
     await onFound(disagreement)
@@ -210,7 +233,7 @@ class Campaign {
   async #failing(
     candidates: readonly CellInput[],
     kernel: string,
-    signature: string,
+    whole: CaseResult,
   ): Promise<{ index: number; found: Found } | undefined> {
     const boots = candidates.map((candidate, index) => {
       const made = scenarioOf(candidate)!
@@ -222,7 +245,7 @@ class Campaign {
       async results => {
         for (const { made, index, item } of boots) {
           const result = results.find(({ id }) => id === item.id)
-          if (!result || signatureOf(result) !== signature) continue
+          if (!result || !isSameDefect(result, whole)) continue
           if (this.#explain(made, kernel, result).length > 0) continue
           const found = { result, console: await consoleOf(result) }
           failing = { index, found }
@@ -250,12 +273,25 @@ const caseOf = (
 const consoleOf = async (result: CaseResult): Promise<Uint8Array> =>
   result.console === null ? new Uint8Array() : readFile(result.console)
 
+/** The kernel's own node ranges, or an outcome the model has no word for. */
+const isWeak = ({ regions, predicted }: CaseResult): boolean =>
+  regions.basis === 'console' || predicted?.outcome == null
+
+const checksOf = ({ reasons }: CaseResult): string[] => [
+  ...new Set(reasons.map(({ check }) => check)),
+]
+
 /** What is wrong, without the figures: the same defect gives the same text. */
-const signatureOf = ({ kernel, verdict, reasons }: CaseResult): string => {
-  const [first] = reasons
-  const detail =
-    first?.check === 'incident'
-      ? first.message.replaceAll(/[0-9a-fx]+/g, '')
-      : ''
-  return [kernel, verdict, first?.check ?? '', detail].join(' ')
+const signatureOf = (result: CaseResult): string =>
+  [result.kernel, result.verdict, ...checksOf(result)].join(' ')
+
+/** Something smaller may show less of a defect, and nothing else. */
+const isSameDefect = (smaller: CaseResult, whole: CaseResult): boolean => {
+  const checks = checksOf(whole)
+  const left = checksOf(smaller)
+  return (
+    smaller.verdict === whole.verdict &&
+    left[0] === checks[0] &&
+    left.every(check => checks.includes(check))
+  )
 }

@@ -83,8 +83,9 @@ t.test('each invariant can be broken', async t => {
     machine: { nodes: [{ memory: '2G' }, { memory: '2G' }] },
     cmdline: { memmap: ['64M$5G'] },
   })!
-  const layout = layoutOn(body, RULES, { start: 16 * MIB, end: 40 * MIB })
-  t.same(violations(body, layout), [])
+  const image = { start: 16 * MIB, end: 40 * MIB }
+  const layout = layoutOn(body, RULES, image)
+  t.same(violations(body, layout, image), [])
   const [first, second, ...rest] = layout.regions
   const broken: [Partial<Layout>, RegExp][] = [
     [
@@ -103,6 +104,10 @@ t.test('each invariant can be broken', async t => {
       /empty/,
     ],
     [{ memblock: layout.memblock.slice(0, -1) }, /is RAM, and not in memory/],
+    [
+      { memblock: layout.memblock.map(part => ({ ...part, node: 0 })) },
+      /is on node 0, expected 1/,
+    ],
     [{ tdmrs: layout.tdmrs.slice(1) }, /in no TDMR/],
     [
       { tdmrs: layout.tdmrs.map(tdmr => ({ ...tdmr, holes: [] })) },
@@ -117,7 +122,7 @@ t.test('each invariant can be broken', async t => {
   ]
   for (const [change, message] of broken)
     t.match(
-      violations(body, { ...layout, ...change }).join('\n'),
+      violations(body, { ...layout, ...change }, image).join('\n'),
       message,
       String(message),
     )
@@ -149,14 +154,18 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   )
   t.same(names([workqueue], []), [], 'it cannot happen without numa=fake=')
   const dead = 'BUG: kernel NULL pointer dereference, address: 0000000000000001'
-  t.same(
-    explanation({ reasons: [reason(dead), reason('absent')] }, 'upstream', {
-      words: body.words,
-      layout,
-    }).map(({ name }) => name),
-    ['fewer fake nodes than real ones'],
-    'what follows from the death of a kernel is explained',
-  )
+  const died = (dies: string | undefined, ...more: object[]) =>
+    explanation(
+      { reasons: [reason(dead), { ...reason('x'), ...more[0] }] },
+      ...([
+        'upstream',
+        { words: body.words, layout: { ...layout, dies } },
+      ] as const),
+    ).map(({ name }) => name)
+  const fakes = 'and numa_emulation() reads their distances'
+  t.same(died(undefined), [], 'the model sees no reason to die')
+  t.same(died(fakes), ['a real node without a fake one'])
+  t.same(died(fakes, { check: 'tdmrs' }), [], 'the dead give no TDMRs')
   t.ok(KNOWN_ISSUES.every(({ why }) => why.includes('()')))
 })
 
@@ -168,7 +177,7 @@ t.test('what was found can be run again', async t => {
   }
   const disagreement = {
     ...{ number: 1, kernel: 'k', found: input, smallest: input, again: 2 },
-    ...{ result: result as never, console: new Uint8Array() },
+    ...{ result: result as never, console: new Uint8Array(), signature: '' },
   }
   const text = foundScenario(1, disagreement)
   const parsed = cellSchema.parse(parse(text))
@@ -179,12 +188,21 @@ t.test('what was found can be run again', async t => {
     /--seed 2 as number 3: v/,
   )
   const report = {
-    ...{ booted: 9, agreed: 5, errors: [], disagreements: [disagreement] },
+    ...{
+      booted: 9,
+      agreed: 5,
+      weak: 1,
+      errors: [],
+      disagreements: [disagreement],
+    },
     known: new Map([[KNOWN_ISSUES[0]!, 1]]),
   }
   const printed = fuzzText(
     ...([1, report, new Map([[disagreement, 'a.yaml']]), 5000] as const),
   )
   t.match(printed, /DISAGREE number 1 on k, and 2 boots like it: a.yaml/)
-  t.match(printed, /5 agree with the model, 1 explained .* 3 disagree/)
+  t.match(
+    printed,
+    /5 agree with the model \(1 where it .*\), 1 explained .* 3 disagree/,
+  )
 })

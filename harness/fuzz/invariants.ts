@@ -1,6 +1,7 @@
 import { GIB, MIB, PAGE_SIZE, hex } from '../base/units.ts'
 import { memoryParameters } from '../memory/cmdline.ts'
-import { E820 } from '../memory/e820.ts'
+import { E820, MAX_ENTRIES } from '../memory/e820.ts'
+import type { MapOperation } from '../memory/memmap.ts'
 import type { Layout } from '../memory/predict.ts'
 import {
   type Range,
@@ -13,7 +14,7 @@ import {
 } from '../memory/range.ts'
 import type { CaseBody } from '../scenario/case.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
-import { typeAt } from './pointwise.ts'
+import { affinityOf, nodeAt, typeAt } from './pointwise.ts'
 
 /** What must hold for a layout, whatever it was made from. */
 
@@ -21,10 +22,11 @@ import { typeAt } from './pointwise.ts'
 export const violations = (
   body: Pick<CaseBody, 'machine' | 'words'>,
   layout: Layout,
+  kernelImage: Range,
 ): string[] => [
   ...regionViolations(layout),
   ...tdmrViolations(layout),
-  ...memoryViolations(body, layout),
+  ...memoryViolations(body, layout, kernelImage),
 ]
 
 const above = (ranges: readonly Range[]): Range[] =>
@@ -77,43 +79,73 @@ const tdmrViolations = ({ tdmrs, regions }: Layout): string[] => {
   return wrong
 }
 
-/** Below it the kernel has rules of its own; the image may be above. */
-const OWN_RULES = 48 * MIB
+/** Where the kernel has rules of its own: page 0, the BIOS, its own image. */
+const ownRules = (kernelImage: Range): Range[] => [
+  { start: 0, end: PAGE_SIZE },
+  { start: 0xa0000, end: 0x100000 },
+  {
+    start: Math.floor(kernelImage.start / PAGE_SIZE) * PAGE_SIZE,
+    end: Math.ceil(kernelImage.end / PAGE_SIZE) * PAGE_SIZE,
+  },
+]
 
-/** Pages at every border are memory where, and only where, all of it is RAM. */
+const bordersOf = (operation: MapOperation): number[] => {
+  if ('range' in operation) return [operation.range.start, operation.range.end]
+  return operation.kind === 'limit' ? [operation.size] : []
+}
+
+/**
+ * Pages at every border are memory where, and only where, all of it is RAM,
+ * and on the node of the one entry that covers them.
+ */
 const memoryViolations = (
   { machine, words }: Pick<CaseBody, 'machine' | 'words'>,
-  { memblock, userMap, firmwareMap, extendedMap, srat }: Layout,
+  { memblock, numaFallback, dies, firmwareMap, extendedMap }: Layout,
+  kernelImage: Range,
 ): string[] => {
   const { e820 } = machineFirmware(machine)
   const { operations, fake } = memoryParameters(words.join(' '))
+  const affinity = affinityOf(machine)
+  const nodeBorders = affinity.flatMap(({ start, end }) => [start, end])
   // A page that a border between nodes runs through belongs to nobody; fake
   // nodes put more such borders where there is one.
-  const cuts = srat
-    .flatMap(({ start, end }) => [start, end])
-    .filter(border => border % PAGE_SIZE !== 0)
+  const cuts = nodeBorders.filter(border => border % PAGE_SIZE !== 0)
   if (cuts.length > 0 && fake !== undefined) return []
-  const map = userMap ?? extendedMap ?? firmwareMap
-  const borders = map.flatMap(({ start, end }) => [start, end])
+  // A table that is full drops entries, which one address does not see.
+  const entries = (extendedMap ?? firmwareMap).length + 2 * operations.length
+  if (entries >= MAX_ENTRIES) return []
+  const borders = [
+    ...e820.flatMap(({ start, end }) => [start, end]),
+    ...operations.flatMap(bordersOf),
+  ]
   const pages = new Set(
-    borders.flatMap(border => {
+    [...borders, ...nodeBorders].flatMap(border => {
       const page = Math.floor(border / PAGE_SIZE) * PAGE_SIZE
       return [page - PAGE_SIZE, page, page + PAGE_SIZE]
     }),
   )
+  const special = ownRules(kernelImage)
   return [...pages].flatMap(page => {
-    if (page < OWN_RULES) return []
     const range = { start: page, end: page + PAGE_SIZE }
+    if (page < 0 || special.some(own => overlaps(own, range))) return []
     const inside = borders.filter(b => range.start < b && b < range.end)
-    const ram = [page, ...inside].every(
-      address => typeAt(address, e820, operations) === E820.RAM,
+    const ram = [page, ...inside].every(address =>
+      RAM_TYPES.has(typeAt(address, e820, operations)),
     )
-    const used = memblock.some(part => overlaps(part, range))
+    const used = memblock.find(part => overlaps(part, range))
     const cut = cuts.some(border => page < border && border < range.end)
-    return ram === used || (ram && cut)
+    if (ram !== (used !== undefined) && !(ram && cut))
+      return [
+        `the page at ${hex(page)} ${ram ? 'is RAM, and not in memory' : 'is not RAM, and in memory'}`,
+      ]
+    // A kernel that dies of its nodes has memory on none.
+    if (!used || cut || fake !== undefined || dies !== undefined) return []
+    const node = numaFallback === undefined ? nodeAt(page, affinity) : 0
+    return node === undefined || node === used.node
       ? []
-      : [
-          `the page at ${hex(page)} ${ram ? 'is RAM, and not in memory' : 'is not RAM, and in memory'}`,
-        ]
+      : [`the page at ${hex(page)} is on node ${used.node}, expected ${node}`]
   })
 }
+
+/** What memblock takes: RAM, and RAM with setup data in it. */
+const RAM_TYPES: ReadonlySet<number> = new Set([E820.RAM, E820.RESERVED_KERN])

@@ -1,5 +1,4 @@
 import type { Layout } from '../memory/predict.ts'
-import { hasNode } from '../memory/numa.ts'
 import type { CaseResult } from '../report/schema.ts'
 import type { Lineage } from '../tdx/host.ts'
 
@@ -35,20 +34,30 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
       '(numa_meminfo_cover_memory(), memblock_validate_numa_coverage()), but ' +
       'memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into ' +
       'free_area_init(), takes NODE_DATA() of its node number, which is none',
-    applies: ({ layout }) => !layout.memblock.every(hasNode),
+    applies: ({ layout }) => layout.dies?.includes('free_area_init') === true,
     symptom: /NULL pointer dereference/,
     fatal: true,
   },
   {
-    name: 'fewer fake nodes than real ones',
+    name: 'a real node without a fake one',
     lineages: ['upstream'],
     why:
-      'since fix_pxm_node_maps() keeps real nodes that no fake one stands for, ' +
-      'numa_emulation() (mm/numa_emulation.c) reads their distances from ' +
-      'phys_dist, which is NULL without a SLIT',
-    applies: fakes,
+      'since fix_pxm_node_maps() keeps numbers for real nodes that no fake one ' +
+      'stands for, numa_emulation() (mm/numa_emulation.c) reads their ' +
+      'distances from phys_dist, which is NULL without a SLIT',
+    applies: ({ layout }) => layout.dies?.includes('numa_emulation') === true,
     symptom: /NULL pointer dereference/,
     fatal: true,
+  },
+  {
+    name: 'too many nodes, real and fake',
+    lineages: ['upstream'],
+    why:
+      'fix_pxm_node_maps() (drivers/acpi/numa/srat.c) warns, and gives ' +
+      'numa=fake= up, when numbers for real nodes run out',
+    applies: fakes,
+    symptom: /WARNING: .* fix_pxm_node_maps/,
+    fatal: false,
   },
   {
     name: 'CPUs on nodes that are not the fake ones',
@@ -62,6 +71,12 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
     fatal: false,
   },
 ]
+
+/** What is wrong with a boot only because its kernel died early. */
+const AFTER_DEATH: ReadonlySet<string> = new Set([
+  ...['interposition', 'incident', 'end', 'outcome', 'prediction'],
+  ...['node-ranges', 'regions', 'regions-printed', 'srat'],
+])
 
 /**
  * The issues that explain all that is wrong with a boot.
@@ -80,8 +95,11 @@ export const explanation = (
       issue.applies(context) &&
       reasons.some(({ message }) => issue.symptom.test(message)),
   )
-  const explained = reasons.every(({ message }) =>
-    met.some(({ fatal, symptom }) => fatal || symptom.test(message)),
+  const explained = reasons.every(({ check, message }) =>
+    met.some(
+      ({ fatal, symptom }) =>
+        symptom.test(message) || (fatal && AFTER_DEATH.has(check)),
+    ),
   )
   return explained ? met : []
 }

@@ -1,4 +1,4 @@
-import { KIB, MIB, PAGE_SIZE, alignDown } from '../base/units.ts'
+import { GIB, KIB, MIB, PAGE_SIZE, alignDown } from '../base/units.ts'
 import { E820, e820TypeName } from '../memory/e820.ts'
 import { firmwareTables, ramRanges } from '../memory/firmware-map.ts'
 import { type Range, subtract } from '../memory/range.ts'
@@ -13,6 +13,11 @@ const SIZES = [
   ...[512, 640, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 2815, 2816, 2817],
   ...[3072, 4095, 4096, 4097, 5120, 6144, 7167, 8192],
 ].map(mib => mib * MIB)
+
+/** So large that TDMRs run out; a boot of it takes seconds. */
+const LARGE = [66, 70, 80].map(gib => gib * GIB)
+const sizeOf = (random: Random): number =>
+  random.onceIn(40) ? random.pick(LARGE) : random.pick(SIZES)
 
 const CPUS = [1, 1, 2, 2, 2, 3, 4]
 
@@ -32,7 +37,7 @@ const describe = (size: number): { memory: string; ram: Range[] } => ({
 
 /** One machine in nodes of QEMU's, or in none. */
 export const nodesMachine = (random: Random): RandomMachine => {
-  const size = random.pick(SIZES)
+  const size = sizeOf(random)
   const { memory, ram } = describe(size)
   const cpus = random.pick(CPUS)
   if (random.onceIn(5)) return { machine: { memory, cpus }, size, ram }
@@ -58,7 +63,15 @@ const nodeSizes = (random: Random, size: number): number[] => {
 /** Types of holes; undefined is a gap that no entry covers. */
 const HOLE_TYPES = [
   ...[E820.RESERVED, E820.RESERVED, E820.ACPI, E820.NVS, E820.UNUSABLE],
-  ...[E820.PMEM, E820.PRAM, E820.SOFT_RESERVED, 20, undefined, undefined],
+  ...[
+    E820.PMEM,
+    E820.PRAM,
+    E820.SOFT_RESERVED,
+    20,
+    E820.RESERVED_KERN,
+    undefined,
+    undefined,
+  ],
 ]
 
 const HOLE_COUNTS = [0, 1, 2, 3, 5, 8, 13, 15, 16, 17, 18, 40, 140]
@@ -72,8 +85,10 @@ export const mappedMachine = (random: Random): RandomMachine => {
   const below = { start: tables.start - 64 * KIB, end: tables.end }
   const ram = base.ram.flatMap(range => subtract(range, [below]))
   const above = ram.flatMap(range => subtract(range, [{ start: 0, end: MIB }]))
+  // Low memory has holes as well, beside the one of the BIOS.
+  const places = [...above, { start: 64 * KIB, end: 0x9f000 }]
   const holes = random.times(random.pick(HOLE_COUNTS), () => ({
-    ...pieceIn(random, above),
+    ...pieceIn(random, random.onceIn(12) ? places.slice(-1) : above),
     type: random.pick(HOLE_TYPES),
   }))
   const gaps = holes.filter(({ type }) => type === undefined)
@@ -91,7 +106,8 @@ export const mappedMachine = (random: Random): RandomMachine => {
     ({ start, end, type }) => ({
       start: sizeText(start),
       end: sizeText(end),
-      type: e820TypeName(type),
+      // The kernel calls this one usable, and it is not quite that.
+      type: type === E820.RESERVED_KERN ? type : e820TypeName(type),
     }),
   )
   const { firmware } = base.machine
@@ -111,16 +127,18 @@ const domainOf = (random: Random): number =>
 
 /** A machine with a SRAT of any shape. */
 export const sratMachine = (random: Random): RandomMachine => {
-  const size = random.pick(SIZES)
+  const size = sizeOf(random)
   const { memory, ram } = describe(size)
   const cpus = random.pick(CPUS)
   const owners = random.times(cpus, cpu => ({
     domain: domainOf(random),
     cpus: String(cpu),
   }))
+  const many = random.onceIn(12)
   const srat: SratEntry[] = [
     ...(random.onceIn(6) ? [] : owners),
-    ...ram.flatMap(range => sratPieces(random, range)),
+    ...(many ? manyDomains(random, ram[0]!) : []),
+    ...(many ? ram.slice(1) : ram).flatMap(range => sratPieces(random, range)),
   ]
   return {
     machine: {
@@ -129,6 +147,18 @@ export const sratMachine = (random: Random): RandomMachine => {
     },
     ...{ size, ram },
   }
+}
+
+/** As many domains, or pieces of one, as a kernel takes, give or take. */
+const manyDomains = (random: Random, { start, end }: Range): SratEntry[] => {
+  const one = random.onceIn(2)
+  const count = one ? random.int(120, 135) : random.int(58, 68)
+  const step = alignDown((end - start) / count, PAGE_SIZE)
+  return random.times(count, i => ({
+    domain: one ? i % 2 : i,
+    start: sizeText(start + i * step),
+    end: sizeText(i === count - 1 ? end : start + (i + 1) * step),
+  }))
 }
 
 /** A range in domains; now and then with a gap, or with an overlap. */

@@ -25,8 +25,8 @@ export interface ModelReport {
 /** A violation is never alone; a few are enough to see what is wrong. */
 const ENOUGH = 5
 
-/** Layouts cost nothing. */
-const SHRINK_BUDGET = 2000
+/** Layouts cost little; a few seconds of them are enough. */
+const SHRINK_BUDGET = 500
 
 /** Where the kernel image lies does not matter here, only that it is known. */
 const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
@@ -36,7 +36,9 @@ export const violationsOf = ({ body }: RandomScenario): string[] =>
   LINEAGES.flatMap(lineage => {
     const rules = HOST_KERNELS[lineage].memoryRules
     const layout = layoutOn(body, rules, KERNEL_IMAGE)
-    return violations(body, layout).map(text => `${lineage}: ${text}`)
+    return violations(body, layout, KERNEL_IMAGE).map(
+      text => `${lineage}: ${text}`,
+    )
   })
 
 /**

@@ -12,7 +12,16 @@ export interface RandomParameters {
 
 const OPERATORS = ['$', '$', '#', '!', '@', '%'] as const
 
-const RETYPES = ['', '-1', '+2', '-1+2', '-1+12', '-1+0xefffffff', '-2+3']
+const RETYPES = [
+  '',
+  '-1',
+  '+2',
+  '-1+2',
+  '-1+12',
+  '-1+0xefffffff',
+  '-1+128',
+  '-2+3',
+]
 
 /** A piece that is taken away, added or given another type. */
 const piece = (random: Random, ram: readonly Range[]): string => {
@@ -41,6 +50,17 @@ const manyHoles = (random: Random, ram: readonly Range[]): string[] => {
   return [holes.slice(0, 9).join(','), holes.slice(9).join(',')]
 }
 
+/** A hole in every GiB: as many TDMRs as there are GiB. */
+const everyGib = (ram: readonly Range[]): string[] => {
+  const { start, end } = ram.at(-1)!
+  const first = Math.floor(start / GIB) + 1
+  const holes = Array.from(
+    { length: Math.floor(end / GIB) - first },
+    (_, i) => `4K$${first + i}G`,
+  )
+  return [holes.join(',')].filter(Boolean)
+}
+
 /** `exactmap`, and a map that says again what there is, with a gap. */
 const exactMap = (random: Random, ram: readonly Range[]): string[] => [
   [
@@ -54,7 +74,7 @@ const exactMap = (random: Random, ram: readonly Range[]): string[] => [
   ].join(','),
 ]
 
-const FAKES = ['2', '3', '4', '8', '2U', '3U', '256M', '512M', '1G']
+const FAKES = ['2', '3', '4', '8', '2U', '3U', '256M', '512M', '1G', '64', '63']
 
 /** Words that have nothing to do with the regions, and others that have. */
 const WORDS: readonly ((random: Random) => string)[] = [
@@ -71,6 +91,9 @@ const WORDS: readonly ((random: Random) => string)[] = [
   () => 'efi_fake_mem=1G@4G:0x10000',
   () => 'memblock=debug',
 ]
+
+/** Where machines begin that may run out of TDMRs. */
+const LARGE = 64 * GIB
 
 /** What may be left of memory by `mem=` and a bare `memmap=`. */
 const limit = (random: Random, ram: readonly Range[]): string => {
@@ -93,6 +116,7 @@ export const randomParameters = (
       .join(','),
   )
   if (random.onceIn(8)) memmap.push(...manyHoles(random, above))
+  if (ram.at(-1)!.end > LARGE && random.onceIn(2)) memmap.push(...everyGib(ram))
   if (random.onceIn(12)) memmap.unshift(...exactMap(random, above))
   if (random.onceIn(16)) memmap.push(limit(random, ram))
   return {

@@ -1,10 +1,51 @@
 import { E820, type E820Entry } from '../memory/e820.ts'
 import type { MapOperation } from '../memory/memmap.ts'
+import { q35Srat } from '../memory/firmware-map.ts'
 import type { Range } from '../memory/range.ts'
+import type { MachineSpec } from '../scenario/machine-spec.ts'
 
 /**
- * The e820 type of one address, found by looking at nothing but that address:
- * another way to the same result, which shares no code with the model.
+ * What an address is, found by looking at nothing but that address: another
+ * way to the results of the model, which shares no code with it but the
+ * parser of parameters and the tables that are read.
+ */
+
+/** Memory with the proximity domain of the table, in the order of nodes. */
+export interface Affinity extends Range {
+  readonly node: number
+}
+
+/** Nodes are numbered as their domains are met, CPUs first. */
+export const affinityOf = ({
+  memory,
+  nodeCpus,
+  firmware,
+}: Pick<MachineSpec, 'memory' | 'nodeCpus' | 'firmware'>): Affinity[] => {
+  const srat = firmware.srat ?? q35Srat(memory, nodeCpus)
+  if (!srat) return []
+  const order = [
+    ...new Set([...srat.cpus, ...srat.memory].map(({ domain }) => domain)),
+  ]
+  return srat.memory.map(({ start, end, domain }) => ({
+    ...{ start, end, node: order.indexOf(domain) },
+  }))
+}
+
+/** The node of an address; undefined where no entry, or several, claim it. */
+export const nodeAt = (
+  address: number,
+  affinity: readonly Affinity[],
+): number | undefined => {
+  const claims = new Set(
+    affinity
+      .filter(({ start, end }) => start <= address && address < end)
+      .map(({ node }) => node),
+  )
+  return claims.size === 1 ? [...claims][0] : undefined
+}
+
+/**
+ * The e820 type of one address.
  *
  * @param e820 the firmware's table, in any order
  * @returns 0 where no entry is

@@ -154,7 +154,7 @@ export const shrink = async (
   let left = budget
   const tried = new Set<string>()
   for (;;) {
-    const candidates = reductions(best).filter(
+    const candidates = unique(reductions(best)).filter(
       candidate => !tried.has(JSON.stringify(candidate)) && valid(candidate),
     )
     const before = best
@@ -170,3 +170,7 @@ export const shrink = async (
     if (best === before) return best
   }
 }
+
+const unique = (inputs: readonly CellInput[]): CellInput[] => [
+  ...new Map(inputs.map(input => [JSON.stringify(input), input])).values(),
+]

@@ -21,7 +21,7 @@ export const fuzzText = (
   files: ReadonlyMap<Disagreement, string>,
   ms: number,
 ): string => {
-  const { booted, agreed, known, disagreements, errors } = report
+  const { booted, agreed, weak, known, disagreements, errors } = report
   const explained = booted - agreed - errors.length - countOf(disagreements)
   return [
     ...disagreements.flatMap(found => [
@@ -35,7 +35,7 @@ export const fuzzText = (
     ...[...known].map(
       ([{ name, why }, count]) => `known (${count}): ${name}: ${why}`,
     ),
-    `${plural(booted, 'boot')} of random layouts in ${elapsed(ms)}: ${agreed} agree with the model, ${explained} explained by known issues, ${countOf(disagreements)} disagree, ${plural(errors.length, 'error')} (seed ${seed})`,
+    `${plural(booted, 'boot')} of random layouts in ${elapsed(ms)}: ${agreed} agree with the model${weak > 0 ? ` (${weak} where it leaves something open)` : ''}, ${explained} explained by known issues, ${countOf(disagreements)} disagree, ${plural(errors.length, 'error')} (seed ${seed})`,
     '',
   ].join('\n')
 }

@@ -1,4 +1,5 @@
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
+import type { BootRecord } from '../machine/machine.ts'
 import { splitWords } from '../memory/cmdline.ts'
 import { formatNodeRange, formatRange } from '../memory/range.ts'
 import { NUMA_OFF } from '../memory/numa.ts'
@@ -48,7 +49,7 @@ export const checkCmdline: Check = ({ record }) => {
 
 /** The kernel asked for the KeyIDs, and it was the rig that answered. */
 export const checkInterposition: Check = ({ record }) =>
-  record.end !== 'settled' || record.keyidReads > 0
+  record.end !== 'settled' || record.keyidReads > 0 || panicked(record)
     ? []
     : [
         invalid(
@@ -56,6 +57,10 @@ export const checkInterposition: Check = ({ record }) =>
           'the kernel never read MSR 0x87 (IA32_MKTME_KEYID_PARTITIONING): it saw no TDX platform at all',
         ),
       ]
+
+/** It may have died before it came to that. */
+const panicked = ({ facts }: BootRecord): boolean =>
+  facts.incidents.some(({ kind }) => kind === 'panic')
 
 /** A fault that was asked for has happened, or something stopped before it. */
 export const checkFaults: Check = ({ record }) =>

@@ -24,7 +24,7 @@ export const checkEnd: Check = ({ record, item, expect }) => {
   const trouble = record.facts.incidents.map(({ kind, line, text }) =>
     fail(
       'incident',
-      `the kernel reports a ${kind} (console line ${line}): ${text}`,
+      `the kernel reports ${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} (console line ${line}): ${text}`,
     ),
   )
   if (trouble.length > 0 || waitsForDimm({ item, record })) return trouble

@@ -137,7 +137,7 @@ const contextOf = (
       ...layout,
       memblock,
       // Where the model does not follow, it does not know about PAMTs either.
-      ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, true),
+      ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, 'moved'),
     },
     kernel,
   )

@@ -33,10 +33,12 @@ t.test('logs of our own boots: the kernel agrees with the model', async t => {
 
 const LOG = `Linux version 6.11.0-test
 Command line: quiet memmap=64M$1G
+BIOS-provided physical RAM map:
 BIOS-e820: [mem 0x0000000000000000-0x000000000009efff] usable
 BIOS-e820: [mem 0x0000000000100000-0x000000007fffffff] usable
 BIOS-e820: [mem 0x0000000100000000-0x000000017fffffff] usable
 BIOS-e820: [mem 0x0000000180000000-0x0000000180000fff] reserved
+NX (Execute Disable) protection: active
 `
 
 const predicted = (more = '', edit = (text: string) => text): LogPrediction =>
@@ -62,16 +64,57 @@ t.test("the kernel's own node ranges win", async t => {
   node   0: [mem 0x0000000000100000-0x000000003fffffff]
   node   0: [mem 0x0000000044000000-0x000000007fffffff]
   node   0: [mem 0x0000000100000000-${last}]
+Initmem setup node 0
 `
   const same = predicted(ranges('0x000000017fffffff'))
   t.equal(same.basis, 'machine')
   const other = predicted(ranges('0x00000001700fffff'))
   t.equal(other.basis, 'console')
   t.match(
-    other.notes[0],
+    other.notes[1],
     /range 3 differs: expected .*found \[0x100000000, 0x170100000\)/,
   )
   t.equal(other.layout.regions.at(-1)?.end, 0x170100000)
+})
+
+t.test('a log that was cut says so, and its rest is not believed', async t => {
+  const half = `Early memory node ranges
+  node   0: [mem 0x0000000000001000-0x000000000009efff]
+`
+  const cut = predicted(half)
+  t.equal(cut.basis, 'machine')
+  t.match(cut.notes[0], /no user-defined map/)
+  t.match(cut.notes[1], /no end of its 'Early memory node ranges'/)
+  const headless = predicted('', log => log.replace(/BIOS-provided.*\n/, ''))
+  t.match(headless.notes.join(), /a part of it may be missing/)
+  const odd = predicted(
+    'BIOS-e820: [mem 0x0000000200000000-0x00000002ffffffff] usabel\n' +
+      'BIOS-e820: [mem 0xffffffffffffffff-0x0] usable\n',
+  )
+  t.match(odd.notes.join(), /2 lines about memory could not be read/)
+})
+
+t.test('the map the kernel made of its command line wins', async t => {
+  const user = `user-defined physical RAM map:
+user: [mem 0x0000000000000000-0x000000000009efff] usable
+user: [mem 0x0000000000100000-0x000000007fffffff] usable
+user: [mem 0x0000000100000000-0x000000017fffffff] usable
+user: [mem 0x0000000180000000-0x0000000180000fff] reserved
+`
+  const { layout, notes } = predicted(user)
+  t.match(notes[0], /own user-defined map counts, not the model's: entry 1/)
+  t.equal(layout.regions.length, 2, 'there is no hole at 1G')
+  t.equal(layout.userMap?.length, 4)
+})
+
+t.test('a map that ends before the CMRs do was cut short', async t => {
+  const { notes } = predicted(
+    'virt/tdx: CMR: [0x100000, 0x80000000)\nvirt/tdx: CMR: [0x100000000, 0x407c000000)\n',
+  )
+  t.match(
+    notes.join(),
+    /ends at 0x180000000, and convertible memory at 0x407c000000/,
+  )
 })
 
 t.test('SRAT, KeyIDs and a parameter no kernel takes', async t => {
@@ -87,7 +130,7 @@ virt/tdx: BIOS enabled: private KeyID range [16, 64)
     [0, 0, 1],
   )
   t.same(keyids, { mktme: 15, tdx: 48 })
-  t.match(notes.join('\n'), /'1G@' on the command line/)
+  t.match(notes.join('\n'), /'1G@' after memmap= or mem= on the command line/)
 })
 
 t.test('rules follow the version of the kernel', async t => {

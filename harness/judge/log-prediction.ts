@@ -1,17 +1,18 @@
 import type { Facts } from '../console/facts.ts'
-import { MIB, PHYSICAL_LIMIT } from '../base/units.ts'
+import { MIB, PHYSICAL_LIMIT, hex } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
+import { e820TypeName, isUsable } from '../memory/e820.ts'
 import { addMemory } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
   predictLayout,
 } from '../memory/predict.ts'
-import { formatNodeRange } from '../memory/range.ts'
+import { type Range, formatNodeRange, formatRange } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { MEMORY_RULES, type MemoryRules } from '../memory/rules.ts'
 import type { SratReading } from '../memory/srat.ts'
-import { HOST_KERNELS } from '../tdx/host.ts'
+import { HOST_KERNELS, type Lineage } from '../tdx/host.ts'
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import type { Basis } from './context.ts'
 import { firstDifference } from './differences.ts'
@@ -40,13 +41,8 @@ const USUAL_KEYIDS = { mktme: 31, tdx: 32 }
  */
 export const predictFromLog = (facts: Facts): LogPrediction => {
   const words = splitWords(facts.cmdline ?? '')
-  const predicted = predictLayout(
-    { e820: facts.extendedMap ?? facts.firmwareMap, srat: sratOf(facts) },
-    words.join(' '),
-    MODULE_LIMITS,
-    rulesOf(facts.kernel),
-  )
-  const { layout, basis, note } = heldAgainst(predicted, facts)
+  const { predicted, note: mapNote } = fromMap(facts, words)
+  const { layout, basis, note } = heldAgainst(predicted, facts, words)
   const platform = platformOf(facts)
   return {
     ...{ words, keyids: platform.keyids, layout, basis },
@@ -55,45 +51,114 @@ export const predictFromLog = (facts: Facts): LogPrediction => {
         ...{ platform, words, steps: [{ kind: 'trigger' }] },
       },
       layout,
-      HOST_KERNELS.upstream,
+      HOST_KERNELS[lineageOf(facts)],
       false,
     ),
-    notes: [...note, ...notesOn(facts, words)],
+    notes: [...mapNote, ...note, ...notesOn(facts, words)],
   }
 }
 
-/** 6.8 is the first that asks memblock whether nodes cover all memory. */
-const NEW_RULES_SINCE = [6, 8] as const
-
-const rulesOf = (kernel: string | null): MemoryRules => {
-  const [, major, minor] = /^(\d+)\.(\d+)/.exec(kernel ?? '') ?? []
-  if (major === undefined) return MEMORY_RULES['6.12']
-  const [since, minorSince] = NEW_RULES_SINCE
-  const isOld =
-    Number(major) < since ||
-    (Number(major) === since && Number(minor) < minorSince)
-  return MEMORY_RULES[isOld ? '6.1' : '6.12']
+/**
+ * The layout by the map and the command line. Where the kernel made another
+ * map of them, as when the boot loader ate a `$`, its map counts.
+ */
+const fromMap = (
+  facts: Facts,
+  words: readonly string[],
+): { predicted: Layout; note: string[] } => {
+  const predict = (
+    e820: Facts['firmwareMap'],
+    cmdline: readonly string[],
+  ): Layout =>
+    predictLayout(
+      { e820, srat: sratOf(facts) },
+      cmdline.join(' '),
+      MODULE_LIMITS,
+      rulesOf(facts.kernel),
+    )
+  const firmwareMap = facts.extendedMap ?? facts.firmwareMap
+  const predicted = predict(firmwareMap, words)
+  const { userMap } = facts
+  if (!userMap)
+    return {
+      predicted,
+      note: predicted.userMap
+        ? ['the log has no user-defined map to compare with']
+        : [],
+    }
+  const difference = firstDifference(
+    ...(['entry', predicted.userMap ?? [], userMap, formatEntry] as const),
+  )
+  if (!difference) return { predicted, note: [] }
+  const others = words.filter(word => !/^"?mem(?:map)?=/.test(word))
+  return {
+    predicted: { ...predict(userMap, others), firmwareMap, userMap },
+    note: [
+      `the kernel's own user-defined map counts, not the model's: ${difference.message}`,
+    ],
+  }
 }
 
-/** The log has the kernel's own node numbers. */
-const sratOf = ({ srat }: Facts): SratReading | undefined =>
+const formatEntry = (entry: Facts['firmwareMap'][number]): string =>
+  `${formatRange(entry)} ${e820TypeName(entry.type)}`
+
+/** 6.8 is the first that asks memblock whether nodes cover all memory. */
+const NEW_RULES_SINCE = 6_008
+/** From then on all rules are those of the kernel we know. */
+const ALL_NEW_SINCE = 6_012
+
+/** `6.11.0` becomes 6011; undefined for what is no version. */
+const versionOf = (kernel: string | null): number | undefined => {
+  const [, major, minor] = /^(\d{1,3})\.(\d{1,3})/.exec(kernel ?? '') ?? []
+  return major === undefined ? undefined : Number(major) * 1000 + Number(minor)
+}
+
+const rulesOf = (kernel: string | null): MemoryRules =>
+  (versionOf(kernel) ?? Infinity) < NEW_RULES_SINCE
+    ? MEMORY_RULES['6.1']
+    : MEMORY_RULES['6.12']
+
+/** Series before 6.8 print another prefix; what they do is what v6 does. */
+const lineageOf = ({ kernel, tdx }: Facts): Lineage =>
+  (versionOf(kernel) ?? Infinity) < NEW_RULES_SINCE &&
+  tdx.lastMessage?.startsWith('tdx: ') === true
+    ? 'v6'
+    : 'upstream'
+
+/** Rules between those of the two kernels that are known. */
+const versionNote = (kernel: string | null): string[] => {
+  const version = versionOf(kernel) ?? 0
+  return version >= NEW_RULES_SINCE && version < ALL_NEW_SINCE
+    ? [
+        'some rules for nodes changed between 6.8 and 6.12; those of 6.12 were used',
+      ]
+    : []
+}
+
+/** The log has the kernel's own node numbers, and its word on the table. */
+const sratOf = ({ srat, numaFallback }: Facts): SratReading | undefined =>
   srat.length === 0
     ? undefined
     : {
-        rejected: undefined,
+        ...{ rejected: numaFallback ?? undefined, disabled: false },
         nodes: new Map(srat.map(({ node }) => [node, node])),
-        blocks: srat,
+        blocks: srat.map(range => ({ ...range, domain: range.node })),
       }
 
 /** The kernel's own node ranges decide, where they are in the log. */
 const heldAgainst = (
   predicted: Layout,
-  { nodeRanges }: Facts,
+  { nodeRanges, tdx, whole }: Facts,
+  words: readonly string[],
 ): { layout: Layout; basis: Basis; note: string[] } => {
-  if (nodeRanges.length === 0)
+  // It lives: on this machine something is not as the model has it, a SLIT.
+  const survivor = tdx.keyids ? { ...predicted, dies: undefined } : predicted
+  if (nodeRanges.length === 0 || !whole.nodeRanges)
     return {
-      ...{ layout: predicted, basis: 'machine' },
-      note: ["the log has no 'Early memory node ranges' to compare with"],
+      ...{ layout: survivor, basis: 'machine' },
+      note: [
+        `the log has no ${nodeRanges.length > 0 ? 'end of its ' : ''}'Early memory node ranges' to compare with`,
+      ],
     }
   const memblock = addMemory(nodeRanges, [])
   const difference = firstDifference(
@@ -104,13 +169,17 @@ const heldAgainst = (
   )
   if (!difference)
     return {
-      ...{ layout: predicted, basis: 'machine' },
+      ...{ layout: survivor, basis: 'machine' },
       note: ["the kernel's own early memory node ranges agree with the model"],
     }
   return {
     layout: {
-      ...{ ...predicted, memblock, unpredictable: [] },
-      ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, false),
+      ...{ ...survivor, memblock, unpredictable: [] },
+      ...layoutOfRegions(
+        tdxMemoryRegions(memblock),
+        MODULE_LIMITS,
+        memoryParameters(words.join(' ')).pamtSource,
+      ),
     },
     basis: 'console',
     note: [
@@ -119,29 +188,71 @@ const heldAgainst = (
   }
 }
 
+/** 15 bits count KeyIDs; what is beyond that was not printed by a kernel. */
+const MAX_KEYIDS = 0x8000
+
+const keyidsOf = (
+  keyids: Facts['tdx']['keyids'],
+): { mktme: number; tdx: number } => {
+  const [start, end] = keyids ?? [0, 0]
+  return start >= 1 && start < end && end <= MAX_KEYIDS
+    ? { mktme: start - 1, tdx: end - start }
+    : USUAL_KEYIDS
+}
+
 const platformOf = ({ tdx }: Facts): Platform => ({
-  keyids: tdx.keyids
-    ? { mktme: tdx.keyids[0] - 1, tdx: tdx.keyids[1] - tdx.keyids[0] }
-    : USUAL_KEYIDS,
+  keyids: keyidsOf(tdx.keyids),
   ...{ module: '1.5', x2apic: true, lps: 1, packageOf: [0] },
   // Nothing can be outside of CMRs nobody printed.
-  cmrs: tdx.cmrs ?? [{ start: MIB, end: PHYSICAL_LIMIT }],
+  cmrs: tdx.cmrs?.filter(({ start, end }) => start < end) ?? [
+    { start: MIB, end: PHYSICAL_LIMIT },
+  ],
   ...{ physicalBits: 52, faults: [] },
 })
 
-const notesOn = (
-  { cmdline, tdx }: Facts,
-  words: readonly string[],
-): string[] => [
-  ...(cmdline === null
-    ? ['the log has no command line: none was assumed']
-    : memoryParameters(words.join(' ')).errors.map(
-        ({ element, message }) =>
-          `'${element}' on the command line: ${message}`,
-      )),
-  ...(tdx.keyids ? [] : ['the log names no private KeyIDs: 32 were assumed']),
-  ...(tdx.cmrs
+const notesOn = (facts: Facts, words: readonly string[]): string[] => {
+  const { cmdline, tdx, kernel } = facts
+  return [
+    ...(cmdline === null
+      ? ['the log has no command line: none was assumed']
+      : memoryParameters(words.join(' ')).errors.map(
+          ({ element, message }) =>
+            `'${element.slice(0, 80)}' after memmap= or mem= on the command line: ${message}`,
+        )),
+    ...wholeNotes(facts),
+    ...cutNote(facts),
+    ...(tdx.keyids ? [] : ['the log names no private KeyIDs: 32 were assumed']),
+    ...(tdx.cmrs
+      ? []
+      : ['the log names no CMRs: all memory was taken for convertible']),
+    ...versionNote(kernel),
+    lineageOf(facts) === 'v6'
+      ? 'the outcome is that of the v6 series with a module that does its work'
+      : 'the outcome is that of Linux 6.8 to 6.15 with a module that does its work',
+  ]
+}
+
+/** A log that begins or ends within its map has only a part of it. */
+const wholeNotes = ({ whole, unread }: Facts): string[] => [
+  ...(whole.map
     ? []
-    : ['no CMRs were read from the log: all memory was taken for convertible']),
-  'the outcome is that of Linux 6.8 to 6.15 with a module that does its work',
+    : [
+        "the log has no 'BIOS-provided physical RAM map:', or nothing behind the map: a part of it may be missing",
+      ]),
+  ...(unread > 0
+    ? [`${unread} lines about memory could not be read, and were left out`]
+    : []),
 ]
+
+/** Reports are often shortened, and the memory above 4 GiB is what is cut. */
+const cutNote = ({ firmwareMap, extendedMap, tdx }: Facts): string[] => {
+  const endOf = (ranges: readonly Range[]): number =>
+    Math.max(0, ...ranges.map(({ end }) => end))
+  const ram = (extendedMap ?? firmwareMap).filter(isUsable)
+  const convertible = endOf(tdx.cmrs ?? [])
+  return convertible > endOf(ram)
+    ? [
+        `the map ends at ${hex(endOf(ram))}, and convertible memory at ${hex(convertible)}: it seems to be cut short; what is missing has TDMRs of its own, and may hold PAMTs that are counted below`,
+      ]
+    : []
+}

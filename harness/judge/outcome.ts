@@ -1,13 +1,11 @@
 import { MIB } from '../base/units.ts'
 import type { Stage } from '../console/outcome.ts'
 import { STAGES, STAGE_OF_LEAF } from '../console/outcome.ts'
-import { hasNode } from '../memory/numa.ts'
 import type { Layout } from '../memory/predict.ts'
 import {
   type Range,
   contains,
   formatNodeRange,
-  formatRange,
   totalSize,
   union,
 } from '../memory/range.ts'
@@ -54,12 +52,8 @@ export const predictOutcome = (
       outcome: undefined,
       open: 'a kernel needs more memory than this to boot',
     }
-  const homeless = layout.memblock.find(range => !hasNode(range))
-  if (homeless)
-    return {
-      outcome: undefined,
-      open: `the kernel dies on memory without a node: ${formatRange(homeless)} is in no SRAT entry, too little to throw the SRAT away (free_area_init())`,
-    }
+  if (layout.dies !== undefined)
+    return { outcome: undefined, open: `the kernel dies: ${layout.dies}` }
   const early = earlyOutcome(item, layout, host, failsRegions)
   if (early) return { outcome: early, open: undefined }
   const failures = [

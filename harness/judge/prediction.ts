@@ -118,7 +118,7 @@ const withHotAdded = (
   const memory = addMemory(boot.memblock, added)
   return {
     ...boot,
-    ...layoutOfRegions(tdxMemoryRegions(memory), MODULE_LIMITS, true),
+    ...layoutOfRegions(tdxMemoryRegions(memory), MODULE_LIMITS, 'moved'),
   }
 }
 

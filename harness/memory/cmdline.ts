@@ -44,8 +44,8 @@ export interface MemoryParameters {
   readonly sratIgnored: 'off' | 'noacpi' | undefined
   /** The value of the last `numa=fake=`. */
   readonly fake: string | undefined
-  /** Something may keep PAMTs out of the zone they usually come from. */
-  readonly pamtAnywhere: boolean
+  /** What becomes of the memory PAMTs are allocated from. */
+  readonly pamtSource: PamtSource
   /** Parameters whose effect on the layout the model does not know. */
   readonly unpredictable: readonly string[]
   readonly errors: readonly MapSyntaxError[]
@@ -56,13 +56,28 @@ const PARSERS: ReadonlyMap<string, (value: string) => MapParse> = new Map([
   ['memmap', parseMemmap],
 ])
 
-/** `acpi=off`: no SRAT, and none of the rest of what ACPI tells. */
+/**
+ * `acpi=off`: no SRAT, and none of the rest of what ACPI tells.
+ *
+ * `efi_fake_mem=` is not among them: efi_fake_memmap()
+ * (drivers/firmware/efi/fake_mem.c, until 6.7) does nothing on a machine that
+ * was not started by EFI, as those of the rig are.
+ */
 const UNPREDICTABLE: ReadonlySet<string> = new Set(['acpi'])
 
-/** Names that move or shrink the memory PAMTs are allocated from. */
-const MOVES_PAMTS: ReadonlySet<string> = new Set([
-  ...['cma', 'crashkernel', 'hugepages', 'hugetlb_cma', 'kernelcore'],
-  ...['movablecore', 'movable_node', 'numa_cma', 'reserve_mem'],
+/**
+ * Where alloc_contig_pages() finds memory for PAMTs: in the zone that is known,
+ * in some other place (`moved`), or perhaps nowhere (`scarce`): memory in
+ * ZONE_MOVABLE and huge pages are not for GFP_KERNEL.
+ */
+export type PamtSource = 'usual' | 'moved' | 'scarce'
+
+const PAMT_SOURCES: ReadonlyMap<string, PamtSource> = new Map([
+  ['crashkernel', 'moved'],
+  ...[
+    ...['cma', 'hugepages', 'hugetlb_cma', 'kernelcore', 'movablecore'],
+    ...['movable_node', 'numa_cma', 'reserve_mem'],
+  ].map((name): [string, PamtSource] => [name, 'scarce']),
 ])
 
 /** numa_setup() (arch/x86/mm/numa.c) compares beginnings. */
@@ -77,7 +92,7 @@ export const memoryParameters = (cmdline: string): MemoryParameters => {
   const unpredictable: string[] = []
   let sratIgnored: MemoryParameters['sratIgnored']
   let fake: string | undefined
-  let pamtAnywhere = false
+  let pamtSource: PamtSource = 'usual'
   for (const { name: written, value = '' } of parseCmdline(cmdline)) {
     const name = written.replaceAll('-', '_')
     const parsed = PARSERS.get(name)?.(value)
@@ -89,10 +104,11 @@ export const memoryParameters = (cmdline: string): MemoryParameters => {
       else if (NUMA_NOACPI.test(value)) sratIgnored ??= 'noacpi'
     }
     if (UNPREDICTABLE.has(name)) unpredictable.push(written)
-    if (MOVES_PAMTS.has(name)) pamtAnywhere = true
+    if (pamtSource !== 'scarce')
+      pamtSource = PAMT_SOURCES.get(name) ?? pamtSource
   }
   return {
-    ...{ operations, sratIgnored, fake, pamtAnywhere },
+    ...{ operations, sratIgnored, fake, pamtSource },
     ...{ unpredictable, errors },
   }
 }

@@ -146,7 +146,8 @@ const isSanitized = (table: readonly E820Entry[]): boolean => {
   let end = 0
   let type = 0
   for (const entry of table) {
-    if (entry.start >= entry.end || entry.start < end) return false
+    if (entry.start >= entry.end || entry.start < end || entry.type === 0)
+      return false
     if (entry.start === end && entry.type === type) return false
     end = entry.end
     type = entry.type

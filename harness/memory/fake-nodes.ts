@@ -18,6 +18,8 @@ const MAX_BLOCKS = 2 * MAX_NODES
 export interface FakeNodes {
   /** Undefined: not asked for, or the kernel gives it up. */
   readonly blocks: readonly NodeRange[] | undefined
+  /** Physical nodes that a fake one stands for (emu_nid_to_phys[]). */
+  readonly standsFor: ReadonlySet<number>
   readonly unsure: string | undefined
 }
 
@@ -27,7 +29,9 @@ export interface FakeMemory {
   readonly endOfMap: number
 }
 
-const NONE: FakeNodes = { blocks: undefined, unsure: undefined }
+const NONE: FakeNodes = {
+  ...{ blocks: undefined, standsFor: new Set(), unsure: undefined },
+}
 
 /**
  * numa_emulation().
@@ -50,9 +54,14 @@ export const fakeNodes = (
     : /[MG]/.test(text)
       ? splitBySize(splitter, nodes, sizeOf(text), endOfMap)
       : splitByCount(splitter, nodes, countOf(text), endOfMap)
-  if (done === 'unsure')
-    return { blocks: undefined, unsure: `numa=fake=${text}` }
-  return done ? { blocks: splitter.made, unsure: undefined } : NONE
+  if (done === 'unsure') return { ...NONE, unsure: `numa=fake=${text}` }
+  if (!done) return NONE
+  const { made, standsFor } = splitter
+  return {
+    blocks: made,
+    standsFor: new Set(standsFor.values()),
+    unsure: undefined,
+  }
 }
 
 const countOf = (text: string): number =>
@@ -63,6 +72,8 @@ const sizeOf = (text: string): number => Number(memparse(text)?.value ?? 0n)
 /** What is left of the physical blocks, and the fake ones cut from them. */
 class Splitter {
   readonly made: NodeRange[] = []
+  /** The physical node of each fake one: that of its first block. */
+  readonly standsFor = new Map<number, number>()
   readonly #left: NodeRange[]
   readonly #memory: readonly Range[]
 
@@ -120,6 +131,7 @@ class Splitter {
     if (this.made.length >= MAX_BLOCKS) return false
     const end = block.start + size
     this.made.push({ start: block.start, end, node })
+    if (!this.standsFor.has(node)) this.standsFor.set(node, block.node)
     const at = this.#left.indexOf(block)
     if (end >= block.end) this.#left.splice(at, 1)
     else this.#left[at] = { ...block, start: end }

@@ -1,6 +1,6 @@
 import { GIB, KIB, MIB, PAGE_SIZE, alignUp } from '../base/units.ts'
-import { E820, type E820Entry, ZEROPAGE_ENTRIES } from './e820.ts'
-import { type Range, intersect } from './range.ts'
+import { E820, type E820Entry, ZEROPAGE_ENTRIES, usable } from './e820.ts'
+import { type Range, intersect, subtract } from './range.ts'
 import type { Srat, SratMemory } from './srat.ts'
 
 /** What of a machine decides where its RAM lies. */
@@ -87,20 +87,35 @@ const reservedTail = (memory: MachineMemory, packages: number): number => {
  * Low memory no kernel uses: setup_arch() keeps the first 64 KiB to itself
  * (arch/x86/kernel/setup.c, early_reserve_memory()).
  */
-const SETUP_DATA = 0x8000
+const LOW_SETUP_DATA = 0x8000
 /** struct setup_data, and struct boot_e820_entry. */
 const SETUP_HEADER = 16
 const BOOT_ENTRY = 20
 
-/** Where the rig hands over what does not fit into struct boot_params. */
-export const setupData = (e820: readonly E820Entry[]): Range | undefined => {
+/**
+ * Where the rig hands over what does not fit into struct boot_params: in RAM
+ * the map does not call usable, when there is some, because within usable
+ * memory it becomes an entry of its own (e820__reserve_setup_data()).
+ */
+export const setupData = (
+  e820: readonly E820Entry[],
+  memory: MachineMemory,
+  packages: number,
+): Range | undefined => {
   const beyond = e820.length - ZEROPAGE_ENTRIES
-  return beyond > 0
-    ? {
-        start: SETUP_DATA,
-        end: SETUP_DATA + SETUP_HEADER + BOOT_ENTRY * beyond,
-      }
-    : undefined
+  if (beyond <= 0) return undefined
+  const size = SETUP_HEADER + BOOT_ENTRY * beyond
+  const used = [
+    ...usable(e820),
+    { start: 0, end: LEGACY_HOLE.end },
+    firmwareTables(memory, packages),
+  ]
+  const free = ramRanges(memory)
+    .flatMap(range => subtract(range, used))
+    .map(range => ({ ...range, start: alignUp(range.start, PAGE_SIZE) }))
+    .find(range => range.end - range.start >= size)
+  const start = free?.start ?? LOW_SETUP_DATA
+  return { start, end: start + size }
 }
 
 /** Where the firmware's tables are in RAM. */

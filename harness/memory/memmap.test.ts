@@ -102,7 +102,9 @@ t.test('words and parameters of a command line', async t => {
   )
   t.equal(all.operations.length, 2)
   t.equal(all.sratIgnored, 'off')
-  t.equal(all.pamtAnywhere, true)
+  t.equal(all.pamtSource, 'scarce')
+  t.equal(memoryParameters('crashkernel=64M').pamtSource, 'moved')
+  t.equal(memoryParameters('hugepages=1 crashkernel=1M').pamtSource, 'scarce')
   t.same(all.unpredictable, ['acpi'])
   t.equal(all.errors.length, 1)
   t.match(

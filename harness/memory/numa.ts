@@ -1,6 +1,12 @@
 import { fakeNodes } from './fake-nodes.ts'
 import { joinNeighbours, wholePages } from './memblock.ts'
-import { type NodeRange, type Range, overlaps, totalSize } from './range.ts'
+import {
+  type NodeRange,
+  type Range,
+  formatRange,
+  overlaps,
+  totalSize,
+} from './range.ts'
 import { MAX_NODES, type MemoryRules } from './rules.ts'
 import type { SratReading } from './srat.ts'
 
@@ -30,6 +36,8 @@ export interface NodeAssignment {
   readonly fallback: string | undefined
   /** What the model cannot follow. */
   readonly unsure: string | undefined
+  /** Why the kernel does not survive this; undefined when it does. */
+  readonly dies: string | undefined
 }
 
 /**
@@ -47,11 +55,11 @@ export const assignNodes = (
       input,
       rules,
       blocks,
-      input.ignored !== 'off' || rules.fakesWithNumaOff,
+      input.ignored !== 'off' || !rules.keepsRealNodes,
     )
-  const parsed = [...new Set(input.srat!.nodes.values())]
-  const fake = fakeNodes(input.fake, blocks, parsed, input)
-  const nodes = cleanFake(fake.blocks, input, rules) ?? blocks
+  const parsed = [...input.srat!.nodes.values()]
+  const fake = emulated(input, blocks, parsed, rules)
+  const nodes = fake.blocks ?? blocks
   const ranges = wholePages(splitByNode(input, nodes, rules))
   const lost = totalSize(ranges.filter(({ node }) => node === rules.noNode))
   if (lost > rules.maxUncovered)
@@ -63,10 +71,21 @@ export const assignNodes = (
       false,
     )
   return {
-    ranges,
-    fallback: undefined,
-    unsure: fake.unsure,
+    ...{ ranges, fallback: undefined, unsure: fake.unsure },
+    dies: fake.dies ?? homeless(ranges),
   }
+}
+
+/**
+ * memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into
+ * free_area_init(), takes NODE_DATA() of a node number that is none.
+ */
+const homeless = (ranges: readonly NodeRange[]): string | undefined => {
+  const without = ranges.find(range => !hasNode(range))
+  return (
+    without &&
+    `${formatRange(without)} has no node, and free_area_init() looks its node up`
+  )
 }
 
 /** What dummy_numa_init() says for `numa=off`. */
@@ -88,28 +107,62 @@ const singleNode = (
   const whole = [{ start: 0, end: input.endOfMap, node: 0 }]
   const dummy = cleanupMeminfo(whole, input, rules)
   const blocks = typeof dummy === 'string' ? whole : dummy
-  const fake = mayFake
-    ? fakeNodes(input.fake, blocks, [0], input)
-    : { blocks: undefined, unsure: undefined }
-  const nodes = cleanFake(fake.blocks, input, rules)
+  const fake = mayFake ? emulated(input, blocks, [0], rules) : NO_FAKES
+  const ranges = wholePages(splitByNode(input, fake.blocks ?? blocks, rules))
   return {
-    ranges: nodes
-      ? wholePages(splitByNode(input, nodes, rules))
-      : input.memory.map(range => ({ ...range, node: 0 })),
-    fallback,
-    unsure: fake.unsure,
+    ...{ ranges, fallback, unsure: fake.unsure },
+    dies: fake.dies ?? homeless(ranges),
   }
 }
 
-/** Fake nodes that overlap each other are given up. */
-const cleanFake = (
-  fake: readonly NodeRange[] | undefined,
-  input: NumaInput,
-  rules: MemoryRules,
-): NodeRange[] | undefined => {
-  const cleaned = fake && cleanupMeminfo(fake, input, rules)
-  return typeof cleaned === 'string' ? undefined : cleaned
+/** What comes of `numa=fake=`. */
+interface Emulation {
+  /** Undefined: nothing. */
+  readonly blocks: readonly NodeRange[] | undefined
+  readonly unsure: string | undefined
+  readonly dies: string | undefined
 }
+
+const NO_FAKES: Emulation = {
+  ...{ blocks: undefined, unsure: undefined, dies: undefined },
+}
+
+/**
+ * numa_emulation() (mm/numa_emulation.c). Fake nodes that overlap each other
+ * are given up. Since 6.12 fix_pxm_node_maps() (drivers/acpi/numa/srat.c)
+ * keeps a number behind the fake ones for each real node that none of them
+ * stands for: there must be one, and without a SLIT its distances are read
+ * from phys_dist, which is NULL.
+ */
+const emulated = (
+  input: NumaInput,
+  physical: readonly NodeRange[],
+  parsed: readonly number[],
+  rules: MemoryRules,
+): Emulation => {
+  const { blocks, standsFor, unsure } = fakeNodes(
+    ...([input.fake, physical, parsed, input] as const),
+  )
+  const cleaned = blocks && cleanupMeminfo(blocks, input, rules)
+  if (!blocks || !cleaned || typeof cleaned === 'string')
+    return { ...NO_FAKES, unsure }
+  const made = { blocks: cleaned, unsure, dies: undefined }
+  if (!rules.keepsRealNodes || !readsDomains(input)) return made
+  const real = [...(input.srat?.nodes.values() ?? [])]
+  const kept = real.filter(node => !standsFor.has(node)).length
+  if (kept === 0 || kept === real.length) return made
+  const highest = Math.max(...blocks.map(({ node }) => node))
+  return highest + 1 + kept > MAX_NODES
+    ? { ...NO_FAKES, unsure }
+    : {
+        ...made,
+        dies: `${kept} of ${real.length} nodes have no fake node, and numa_emulation() reads their distances from a table that is not there`,
+      }
+}
+
+/** Not so after bad_srat(), and with numa=noacpi (srat_disabled()). */
+const readsDomains = ({ ignored, srat }: NumaInput): boolean =>
+  ignored === undefined && srat !== undefined && !srat.disabled
 
 /**
  * numa_cleanup_meminfo() (mm/numa_memblks.c; arch/x86/mm/numa.c before 6.12):

@@ -1,4 +1,5 @@
 import { GIB, MIB } from '../base/units.ts'
+import type { PamtSource } from './cmdline.ts'
 import {
   type NodeRange,
   type Range,
@@ -23,8 +24,7 @@ const roomFor = (bytes: number): number => 64 * MIB + 8 * bytes
 export interface PamtPlan {
   readonly tdmrs: readonly TdmrModel[]
   readonly regions: readonly NodeRange[]
-  /** The zones are not what they usually are: kernelcore= and the like. */
-  readonly anywhere: boolean
+  readonly source: PamtSource
 }
 
 const largest = (ranges: readonly Range[]): number =>
@@ -36,9 +36,9 @@ const largest = (ranges: readonly Range[]): number =>
  */
 const candidates = (
   node: number,
-  { tdmrs, regions, anywhere }: PamtPlan,
+  { tdmrs, regions, source }: PamtPlan,
 ): readonly Range[] => {
-  if (anywhere) return regions
+  if (source !== 'usual') return regions
   const local = regions.filter(region => region.node === node)
   const normal = local.flatMap(({ start, end }) =>
     end > DMA32_END ? [{ start: Math.max(start, DMA32_END), end }] : [],
@@ -49,8 +49,8 @@ const candidates = (
 }
 
 /** No piece of memory is surely large enough: -ENOMEM cannot be excluded. */
-export const pamtMayNotFit = ({ tdmrs, regions }: PamtPlan): boolean =>
-  largest(regions) < roomFor(pamtBytes(tdmrs))
+export const pamtMayNotFit = ({ tdmrs, regions, source }: PamtPlan): boolean =>
+  source === 'scarce' || largest(regions) < roomFor(pamtBytes(tdmrs))
 
 /** How many reserved areas a TDMR needs for PAMTs, at least and at most. */
 export interface AreaBounds {

@@ -1,10 +1,11 @@
-import { memoryParameters } from './cmdline.ts'
+import { type PamtSource, memoryParameters } from './cmdline.ts'
 import type { E820Entry } from './e820.ts'
 import { memblockMemory } from './memblock.ts'
 import { memoryMap } from './memory-map.ts'
 import { assignNodes } from './numa.ts'
 import { type AreaBounds, pamtAreaBounds, pamtMayNotFit } from './pamt.ts'
-import type { NodeRange, Range } from './range.ts'
+import { type NodeRange, type Range, intersect, sizeOf } from './range.ts'
+import { KIB } from '../base/units.ts'
 import { tdxMemoryRegions } from './regions.ts'
 import type { MemoryRules } from './rules.ts'
 import type { SratReading } from './srat.ts'
@@ -54,7 +55,7 @@ export interface Layout {
   /** The map after `mem=` and `memmap=`; undefined when neither is given. */
   readonly userMap: readonly E820Entry[] | undefined
   /** Memory affinity the kernel announces. */
-  readonly srat: readonly NodeRange[]
+  readonly srat: SratReading['blocks']
   readonly memblock: readonly NodeRange[]
   /** Why everything is on node 0; undefined when the SRAT was used. */
   readonly numaFallback: string | undefined
@@ -65,6 +66,8 @@ export interface Layout {
   readonly tdmrFailures: readonly TdmrFailure[]
   /** The kernel panics on the map: `Invalid user supplied memory map`. */
   readonly invalidMap: boolean
+  /** Why the kernel does not survive its layout; undefined when it does. */
+  readonly dies: string | undefined
   /** What the model does not follow: the layout may differ. */
   readonly unpredictable: readonly string[]
 }
@@ -93,6 +96,7 @@ export const predictLayout = (
     memblock: nodes.ranges,
     numaFallback: nodes.fallback,
     invalidMap: map.invalid,
+    dies: nodes.dies ?? noTrampoline(memory),
     unpredictable: [
       ...parameters.unpredictable,
       ...(nodes.unsure === undefined ? [] : [nodes.unsure]),
@@ -101,23 +105,39 @@ export const predictLayout = (
     ...layoutOfRegions(
       tdxMemoryRegions(nodes.ranges),
       limits,
-      parameters.pamtAnywhere,
+      parameters.pamtSource,
     ),
   }
 }
 
 /**
+ * reserve_real_mode() (arch/x86/realmode/init.c) wants this much below 1 MiB,
+ * where setup_arch() keeps the first 64 KiB to itself; the kernel panics
+ * without: `Real mode trampoline was not allocated`.
+ */
+const TRAMPOLINE = 16 * KIB
+const BELOW_1M: Range = { start: 64 * KIB, end: 640 * KIB }
+
+const noTrampoline = (memory: readonly Range[]): string | undefined =>
+  memory.some(range => {
+    const low = intersect(range, BELOW_1M)
+    return low !== undefined && sizeOf(low) >= TRAMPOLINE
+  })
+    ? undefined
+    : `no memory from 64 KiB to 640 KiB for the real mode trampoline`
+
+/**
  * The part of a layout that follows from the regions alone.
  *
- * @param anywhere PAMTs may come from any zone
+ * @param source where PAMTs come from
  */
 export const layoutOfRegions = (
   regions: readonly NodeRange[],
   limits: TdmrLimits,
-  anywhere: boolean,
+  source: PamtSource,
 ): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrFailures'> => {
   const models = modelTdmrs(regions, limits)
-  const plan = { tdmrs: models, regions, anywhere }
+  const plan = { tdmrs: models, regions, source }
   const areas = pamtAreaBounds(plan)
   const tdmrs = models.map((tdmr, i) => ({ ...tdmr, pamtAreas: areas[i]! }))
   return {

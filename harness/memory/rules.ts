@@ -17,8 +17,8 @@ export interface MemoryRules {
   readonly sratCutAt: 'memory' | 'map'
   /** Whether ACPI tables count when the end of the map is looked for. */
   readonly acpiAtEndOfMap: boolean
-  /** `numa=fake=` works beside `numa=off`: fix_pxm_node_maps() forbids it. */
-  readonly fakesWithNumaOff: boolean
+  /** `numa=fake=` keeps numbers for real nodes (fix_pxm_node_maps()). */
+  readonly keepsRealNodes: boolean
 }
 
 /** Rules by the first version that has them. */
@@ -32,7 +32,7 @@ export const MEMORY_RULES = {
     noNode: MAX_NODES,
     sratCutAt: 'map',
     acpiAtEndOfMap: false,
-    fakesWithNumaOff: true,
+    keepsRealNodes: false,
   },
   /**
    * memblock_validate_numa_coverage() (mm/memblock.c), numa_memblks_init() and
@@ -44,6 +44,6 @@ export const MEMORY_RULES = {
     noNode: NO_NODE,
     sratCutAt: 'memory',
     acpiAtEndOfMap: true,
-    fakesWithNumaOff: false,
+    keepsRealNodes: true,
   },
 } as const satisfies Record<string, MemoryRules>

@@ -20,14 +20,21 @@ export interface Srat {
   readonly memory: readonly SratMemory[]
 }
 
+/** Memory affinity, with the kernel's node of its domain. */
+export interface SratBlock extends NodeRange {
+  readonly domain: number
+}
+
 /** What the kernel takes from a SRAT. */
 export interface SratReading {
   /** Why it takes nothing; undefined when it does. */
   readonly rejected: string | undefined
+  /** bad_srat() was called: nothing asks it for domains any more. */
+  readonly disabled: boolean
   /** The kernel's node of each proximity domain. */
   readonly nodes: ReadonlyMap<number, number>
   /** Memory affinity with the kernel's nodes, as it announces it. */
-  readonly blocks: readonly NodeRange[]
+  readonly blocks: readonly SratBlock[]
 }
 
 /** MAX_PXM_DOMAINS (include/acpi/acpi_numa.h). */
@@ -42,9 +49,9 @@ const MAX_BLOCKS = 2 * MAX_NODES
  */
 export const readSrat = ({ cpus, memory }: Srat): SratReading => {
   const nodes = new Map<number, number>()
-  const blocks: NodeRange[] = []
-  const reading = (rejected?: string): SratReading => ({
-    ...{ rejected, nodes, blocks },
+  const blocks: SratBlock[] = []
+  const reading = (rejected?: string, disabled = false): SratReading => ({
+    ...{ rejected, disabled, nodes, blocks },
   })
   const nodeOf = (domain: number): number | undefined => {
     const known = nodes.get(domain)
@@ -54,12 +61,18 @@ export const readSrat = ({ cpus, memory }: Srat): SratReading => {
     return nodes.size - 1
   }
   for (const { domain } of cpus)
-    if (nodeOf(domain) === undefined) return reading(TOO_MANY_DOMAINS)
+    if (nodeOf(domain) === undefined) return reading(TOO_MANY_DOMAINS, true)
   for (const entry of memory) {
     const node = nodeOf(entry.domain)
-    if (node === undefined) return reading(TOO_MANY_DOMAINS)
-    if (blocks.length >= MAX_BLOCKS) return reading('too many memblk ranges')
-    blocks.push({ start: entry.start, end: entry.end, node })
+    if (node === undefined) return reading(TOO_MANY_DOMAINS, true)
+    if (blocks.length >= MAX_BLOCKS)
+      return reading('too many memblk ranges', true)
+    blocks.push({
+      start: entry.start,
+      end: entry.end,
+      node,
+      domain: entry.domain,
+    })
   }
   return reading(blocks.length === 0 ? 'no memory in the SRAT' : undefined)
 }

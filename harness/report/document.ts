@@ -265,6 +265,7 @@ const predictedOf = ({
   errno: outcome?.errno ?? null,
   why: outcome?.why ?? open ?? '',
   pamtKiB: layout.pamtKib,
+  numaFallback: layout.numaFallback ?? null,
 })
 
 /** A word for a POSIX shell. */

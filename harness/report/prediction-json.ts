@@ -84,10 +84,13 @@ const endingJson = ({ outcome, open, possible }: Ending): object => ({
 
 const layoutJson = (layout: Layout): object => ({
   unpredictable: layout.unpredictable,
+  dies: layout.dies ?? null,
   firmwareMap: layout.firmwareMap.map(entryJson),
   extendedMap: layout.extendedMap?.map(entryJson) ?? null,
   userMap: layout.userMap?.map(entryJson) ?? null,
-  srat: layout.srat.map(rangeJson),
+  srat: layout.srat.map(block => ({
+    ...{ ...rangeJson(block), domain: block.domain },
+  })),
   memblock: layout.memblock.map(rangeJson),
   numaFallback: layout.numaFallback ?? null,
   regions: layout.regions.map(rangeJson),

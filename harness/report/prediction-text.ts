@@ -3,6 +3,7 @@ import { formatSize } from '../base/units.ts'
 import type { Ending } from '../judge/predicted.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
+import { hasNode } from '../memory/numa.ts'
 import { TDMRS_LEFT_WARNING, headroomOf } from '../memory/headroom.ts'
 import type { Layout, TdmrPrediction } from '../memory/predict.ts'
 import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
@@ -72,7 +73,7 @@ const endingText = ({ outcome, open, possible }: Ending): string => {
   if (!outcome)
     return possible
       ? `open: ${[...(possible.initialized ? ['initialized'] : []), `failed at ${possible.stages.join('|')}`].join(' or ')}: ${open ?? ''}`
-      : `open: ${open ?? ''}`
+      : (open ?? '')
   return `${outcomeText(outcome.outcome, outcome.stage, outcome.errno)}: ${outcome.why}`
 }
 
@@ -89,7 +90,7 @@ const layoutLines = (words: readonly string[], layout: Layout): string[] => {
   const fallback =
     layout.numaFallback === undefined
       ? ''
-      : `, all on node 0: ${layout.numaFallback}`
+      : `, no SRAT used: ${layout.numaFallback}`
   return sectionLines([
     ["firmware's memory map", layout.firmwareMap.map(entryLine)],
     ...optional(
@@ -97,6 +98,16 @@ const layoutLines = (words: readonly string[], layout: Layout): string[] => {
       layout.extendedMap,
     ),
     ...optional(`memory map after ${visible(asked)}`, layout.userMap),
+    ...(layout.srat.length > 0
+      ? [
+          [
+            'memory affinity (SRAT)',
+            layout.srat.map(
+              block => `${nodeLine(block)}, domain ${block.domain}`,
+            ),
+          ] satisfies Section,
+        ]
+      : []),
     [`memblock ranges${fallback}`, layout.memblock.map(nodeLine)],
     ['TDX memory regions', layout.regions.map(nodeLine)],
     ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
@@ -161,15 +172,22 @@ const stepLine = (step: Step, { online }: Prediction): string => {
 const entryLine = (entry: E820Entry): string =>
   `${formatRange(entry).padEnd(RANGE_WIDTH)}  ${e820TypeName(entry.type)}`
 
+const nodeText = (range: NodeRange): string =>
+  hasNode(range) ? `node ${range.node}` : 'no node'
+
 const nodeLine = (range: NodeRange): string =>
-  `${formatRange(range).padEnd(RANGE_WIDTH)}  node ${range.node}  ${formatSize(sizeOf(range))}`
+  `${formatRange(range).padEnd(RANGE_WIDTH)}  ${nodeText(range)}  ${formatSize(sizeOf(range))}`
 
 const tdmrLines = (tdmr: TdmrPrediction): string[] => {
   const { min, max } = tdmr.pamtAreas
   const holes = tdmr.holes.length
   const areas = between(holes + min, holes + max)
+  const made = `${holes} ${holes === 1 ? 'hole' : 'holes'}, ${between(min, max)} ${max === 1 ? 'PAMT' : 'PAMTs'}`
   return [
-    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on node ${tdmr.pamtNode}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
-    ...tdmr.holes.map(hole => `  hole ${formatRange(hole)}`),
+    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on node ${tdmr.pamtNode}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas (${made})`,
+    ...tdmr.holes.map(
+      hole =>
+        `  hole ${formatRange(hole).padEnd(RANGE_WIDTH)}  ${formatSize(sizeOf(hole))}`,
+    ),
   ]
 }

@@ -17,7 +17,8 @@ const MARK: Readonly<
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
 /** What became of TDX, shortly. */
-const outcome = ({ tdx, regions, online }: CaseResult): string => {
+const outcome = (result: CaseResult): string => {
+  const { tdx, regions, online, predicted, machine } = result
   if (!tdx) return ''
   const count = regions.memory?.length ?? regions.printed?.length
   const errno = tdx.errno === null ? '' : ` (${tdx.errno})`
@@ -25,7 +26,10 @@ const outcome = ({ tdx, regions, online }: CaseResult): string => {
   const list =
     count === undefined ? '' : `, ${count} region${count === 1 ? '' : 's'}`
   const dimms = online.map(({ dimm, result }) => `, ${dimm} ${result}`).join('')
-  return `${tdx.outcome}${stage}${errno}${list}${dimms}`
+  // A table of the scenario's own that came to nothing is worth a word.
+  const unused =
+    machine.firmware.srat && predicted?.numaFallback ? ', SRAT not used' : ''
+  return `${tdx.outcome}${stage}${errno}${list}${unused}${dimms}`
 }
 
 /** @param folder where the result document lies, for paths that can be opened */

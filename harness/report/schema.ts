@@ -100,6 +100,10 @@ export const caseSchema = z.strictObject({
       errno: z.int().nullable(),
       why: z.string(),
       pamtKiB: z.int(),
+      numaFallback: z
+        .string()
+        .nullable()
+        .describe('why the kernel uses no SRAT; null: it does'),
     })
     .nullable(),
   regions: z.strictObject({

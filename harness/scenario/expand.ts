@@ -140,15 +140,22 @@ const overlappingKeys = (
         ]
   })
 
-/** A copy of the data with one dotted path set; objects appear as needed. */
+/**
+ * A copy of the data with one dotted path set; objects appear as needed.
+ *
+ * @throws RangeError for a step that is no index of the list it leads into
+ */
 export const assign = (data: unknown, key: string, value: unknown): unknown => {
   const set = (target: unknown, steps: readonly string[]): unknown => {
     const [step, ...rest] = steps
     if (step === undefined) return value
     if (Array.isArray(target)) {
-      const copy: unknown[] = [...(target as unknown[])]
-      copy[Number(step)] = set(copy[Number(step)], rest)
-      return copy
+      const list = target as unknown[]
+      if (!/^\d+$/.test(step) || Number(step) >= list.length)
+        throw new RangeError(
+          `'${step}' in '${key}' is no index of a list with ${list.length} ${list.length === 1 ? 'entry' : 'entries'}: expected 0 to ${list.length - 1}`,
+        )
+      return list.with(Number(step), set(list[Number(step)], rest))
     }
     const object =
       typeof target === 'object' && target !== null ? (target as Keyed) : {}

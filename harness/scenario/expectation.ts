@@ -53,7 +53,15 @@ export const expectProblems = (
   }
   if (errno !== undefined && tdx !== 'failed')
     contradiction('errno', `only 'tdx: failed' has an errno, not '${tdx}'`)
-  if (stage !== undefined && (stage === 'done') !== (tdx === 'initialized'))
+  if (tdx === 'predicted' && (stage ?? panic) !== undefined)
+    contradiction(
+      stage === undefined ? 'panic' : 'stage',
+      "with 'tdx: predicted' it is the model that says how it ends",
+    )
+  else if (
+    stage !== undefined &&
+    (stage === 'done') !== (tdx === 'initialized')
+  )
     contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
   if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
     contradiction('panic', 'a kernel that panics has no other result')

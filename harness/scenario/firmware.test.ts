@@ -77,6 +77,14 @@ t.test('a SRAT as it stands, and packages that follow it', async t => {
   })
 })
 
+t.test('a map, a DIMM and no word of memory', async t => {
+  const [item] = await loadText(
+    t,
+    `${map(`${LOW}, { start: 1M, end: 1G, type: usable }`)}steps: [trigger, { plug: { name: a, memory: 1G } }]\n`,
+  )
+  t.equal(item!.machine.memory.nodes.length, 1, 'QEMU needs a node for DIMMs')
+})
+
 t.test('what no machine can be', async t => {
   const high = '{ start: 1M, end: 1G, type: usable }'
   const cases: [text: string, message: RegExp][] = [
@@ -111,8 +119,46 @@ t.test('what no machine can be', async t => {
     ],
     [
       `${HEAD}machine: { firmware: { e820: "[mem 0x0-0x9efff] usable\\nhello" } }\n`,
-      /3:\d+: line 2: expected '\[mem 0x100000-.*found 'hello'/,
+      /3:\d+: line 2 of the text: expected only the map, .*found 'hello'/,
     ],
+    ...[
+      'e820: remove [mem 0x000a0000-0x000fffff] usable',
+      'user: [mem 0x0-0x9efff] usable',
+      'user-defined physical RAM map:',
+      'ACPI: SRAT: Node 0 PXM 0 [mem 0x0-0x9efff] usable',
+      '[mem 0x0-0xffffffffffffffff] usable',
+      '[mem 0x2000-0xfff] usable',
+    ].map((line): [string, RegExp] => [
+      `${HEAD}machine: { firmware: { e820: "[mem 0x0-0x9efff] usable\\n${line}" } }\n`,
+      /line 2 of the text: expected only the map/,
+    ]),
+    [
+      map(Array.from({ length: 1025 }, () => LOW).join()),
+      /expected at most 1024 entries, found 1025/,
+    ],
+    [map(`${LOW}, ${high.replace('usable', '-1')}`), /expected a type such as/],
+    [
+      srat('{ domain: -1, cpus: 0 }'),
+      /a proximity domain from 0 to 4294967295/,
+    ],
+    [srat("{ domain: 0, cpus: '0,0' }"), /CPU 0 is listed twice/],
+    [
+      srat('{ domain: 0, cpus: 0, hotplug: true }'),
+      /'hotplug' does not go together with the other keys/,
+    ],
+    [srat(''), /expected at least one entry/],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { tdx: predicted, stage: tdmrs }\n`,
+      /it is the model that says how it ends/,
+    ],
+    [
+      `${HEAD}machine: { memory: 1G }\nexpect: { tdx: predicted, panic: x }\n`,
+      /it is the model that says how it ends/,
+    ],
+    ...['last', '-1', '2', '1e3', '__proto__'].map((step): [string, RegExp] => [
+      `${HEAD}machine: { nodes: [{ memory: 1G }, { memory: 1G }] }\nmatrix: { machine.nodes.${step}.memory: [1G] }\n`,
+      /4:\d+: '.*' in 'machine.nodes.* is no index of a list with 2 entries: expected 0 to 1/,
+    ]),
     [srat('{ domain: 0, start: 2G, end: 1G }'), /expected start below end/],
     [
       srat('{ domain: 0, start: 0, end: 0x80000800, hotplug: true }'),

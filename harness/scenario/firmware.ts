@@ -1,5 +1,14 @@
 import * as z from 'zod'
-import { GIB, KIB, MIB, PAGE_SIZE, alignUp } from '../base/units.ts'
+import { visible } from '../base/text.ts'
+import {
+  GIB,
+  KIB,
+  MIB,
+  PAGE_SIZE,
+  PHYSICAL_LIMIT,
+  alignUp,
+} from '../base/units.ts'
+import { parseRecord } from '../console/record.ts'
 import {
   E820_TYPE_NAMES,
   type E820Entry,
@@ -28,13 +37,20 @@ export interface FirmwareSpec {
 
 const TYPE_WORDS = `a type such as ${E820_TYPE_NAMES.map(name => `'${name}'`).join(', ')}, 'type 20' or a number`
 
+/** More than any firmware has, and what fits below 64 KiB at 0x8000. */
+const MAX_E820 = 1024
+const MAX_SRAT = 512
+
+const tooMany = (found: number): string =>
+  `expected at most ${MAX_E820} entries, found ${found}; kernels keep far fewer`
+
 const typeSchema = z
-  .union([z.string(), z.int().min(1).max(0xffffffff)], {
+  .union([z.string(), z.number()], {
     error: `expected ${TYPE_WORDS}`,
   })
   .transform((value, context) => {
     const type = typeof value === 'number' ? value : e820TypeByName(value)
-    if (type !== undefined && type > 0) return type
+    if (isType(type)) return type
     context.addIssue({
       code: 'custom',
       message: `expected ${TYPE_WORDS}, found '${value}'`,
@@ -42,67 +58,95 @@ const typeSchema = z
     return z.NEVER
   })
 
+const isType = (type: number | undefined): type is number =>
+  type !== undefined && Number.isInteger(type) && type > 0 && type <= 0xffffffff
+
 const entrySchema = z.strictObject({
   start: sizeSchema('an address'),
   end: sizeSchema('an address'),
   type: typeSchema,
 })
 
-/** A line as kernels print it, with whatever stands before. */
-const LINE = /\[mem (0x[0-9a-f]{1,16})-(0x[0-9a-f]{1,16})\] (\S.*?)\s*$/i
+/** A line of the map as kernels print it, without its time stamp. */
+const LINE =
+  /^(?:BIOS-e820: )?\[mem (0x[0-9a-f]{1,16})-(0x[0-9a-f]{1,16})\] +(\S.*)$/i
+const HEADLINE = 'BIOS-provided physical RAM map:'
 
 /** Lines of a kernel's log become entries; their ends are inclusive. */
-const linesSchema = z.string().transform((text, context): E820Entry[] =>
-  text.split('\n').flatMap((line, i) => {
-    if (line.trim() === '' || /physical RAM map:\s*$/.test(line)) return []
-    const [, first, last, name = ''] = LINE.exec(line) ?? []
+const linesSchema = z.string().transform((text, context): E820Entry[] => {
+  const complain = (message: string): void => {
+    context.addIssue({ code: 'custom', message })
+  }
+  const entries = text.split(/\r\n?|\n/).flatMap((raw, i) => {
+    const line = parseRecord(raw, i + 1).text
+    if (line.trim() === '' || line === HEADLINE) return []
+    const [, first, last, name = ''] = LINE.exec(line.trim()) ?? []
     const type = e820TypeByName(name)
-    const end = Number(last) + 1
-    if (type !== undefined && Number.isSafeInteger(end))
-      return [{ start: Number(first), end, type }]
-    context.addIssue({
-      code: 'custom',
-      message: `line ${i + 1}: expected '[mem 0x100000-0x7fffffff] usable' as kernels print it, found '${line.trim()}'`,
-    })
+    const range = { start: Number(first), end: Number(last) + 1 }
+    if (
+      type !== undefined &&
+      range.start < range.end &&
+      range.end <= PHYSICAL_LIMIT
+    )
+      return [{ ...range, type }]
+    complain(
+      `line ${i + 1} of the text: expected only the map, as in 'BIOS-e820: [mem 0x100000-0x7fffffff] usable', found '${visible(line.trim())}'`,
+    )
     return []
-  }),
-)
+  })
+  if (entries.length > MAX_E820) complain(tooMany(entries.length))
+  return entries
+})
+
+const DOMAIN = 'expected a proximity domain from 0 to 4294967295'
+const domainSchema = z
+  .int({ error: DOMAIN })
+  .min(0, { error: DOMAIN })
+  .max(0xffffffff, { error: DOMAIN })
 
 const sratEntrySchema = z.union(
   [
     z.strictObject({
-      domain: z.int().min(0).max(0xffffffff),
+      domain: domainSchema,
       start: sizeSchema('an address'),
       end: sizeSchema('an address'),
-      hotplug: z.boolean().default(false),
+      hotplug: z.boolean({ error: 'expected true or false' }).default(false),
     }),
     z.strictObject({
-      domain: z.int().min(0).max(0xffffffff),
+      domain: domainSchema,
       cpus: cpuListSchema,
     }),
   ],
   { error: 'expected { domain, start, end } or { domain, cpus }' },
 )
 
-/** More than any firmware has, and what fits below 64 KiB at 0x8000. */
-const MAX_E820 = 1024
-const MAX_SRAT = 512
-
 export const firmwareSchema = z
   .strictObject({
     e820: z
-      .union([linesSchema, z.array(entrySchema).max(MAX_E820)], {
-        error:
-          "expected a list of { start, end, type }, or the kernel's lines as text",
-      })
+      .union(
+        [
+          linesSchema,
+          z.array(entrySchema).superRefine((list, context) => {
+            if (list.length > MAX_E820)
+              context.addIssue({
+                code: 'custom',
+                message: tooMany(list.length),
+              })
+          }),
+        ],
+        {
+          error:
+            "expected a list of { start, end, type }, or the kernel's lines as text",
+        },
+      )
       .optional()
       .describe("The memory map the kernel is given, in place of SeaBIOS's."),
     srat: z
       .array(sratEntrySchema, {
         error: 'expected a list of { domain, start, end } and { domain, cpus }',
       })
-      .min(1)
-      .max(MAX_SRAT)
+      .min(1, { error: 'expected at least one entry' })
+      .max(MAX_SRAT, { error: `expected at most ${MAX_SRAT} entries` })
       .optional()
       .describe("The system resource affinity table, in place of QEMU's."),
   })
@@ -212,7 +256,9 @@ const sratProblems = (
       return problem(
         `CPU ${stranger} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
       )
-    const twice = entry.cpus.find(cpu => known.has(cpu))
+    const twice = entry.cpus.find(
+      (cpu, at) => known.has(cpu) || entry.cpus.indexOf(cpu) !== at,
+    )
     entry.cpus.forEach(cpu => known.add(cpu))
     return twice === undefined ? [] : problem(`CPU ${twice} is listed twice`)
   })

@@ -131,10 +131,15 @@ const oneCell = (
   { values }: Combination,
   { kernels, onlyKernels }: Surroundings,
 ): (Case | Complaint)[] => {
-  const data = values.reduce(
-    (cell, { key, value }) => assign(cell, key, value),
-    base,
-  )
+  let data = base
+  for (const { key, value, at } of values) {
+    try {
+      data = assign(data, key, value)
+    } catch (error) {
+      if (error instanceof RangeError) return [file.complain(at, error.message)]
+      throw error
+    }
+  }
   const map: PathMap = (path, about) => placeInFile(path, about, values)
   const parsed = cellSchema.safeParse(data)
   if (!parsed.success)

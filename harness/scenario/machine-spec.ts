@@ -6,7 +6,7 @@ import {
   setupData,
 } from '../memory/firmware-map.ts'
 import type { Firmware } from '../memory/predict.ts'
-import { formatRange, overlaps } from '../memory/range.ts'
+import { type Range, formatRange, overlaps } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
 import {
   assignCpus,
@@ -46,14 +46,21 @@ export const machineSrat = ({
   return srat && readSrat(srat)
 }
 
+/** Where entries of the scenario's map beyond the 128th are handed over. */
+export const setupDataOf = ({
+  memory,
+  packages,
+  firmware,
+}: MachineSpec): Range | undefined =>
+  firmware.e820 && setupData(firmware.e820, memory, packages)
+
 /** What the firmware and QEMU hand to a kernel on a machine. */
 export const machineFirmware = (machine: MachineSpec): Firmware => {
   const { memory, packages, firmware } = machine
-  const e820 = firmware.e820 ?? q35FirmwareMap(memory, packages)
   return {
-    e820,
+    e820: firmware.e820 ?? q35FirmwareMap(memory, packages),
     srat: machineSrat(machine),
-    setupData: setupData(e820),
+    setupData: setupDataOf(machine),
   }
 }
 
@@ -73,7 +80,8 @@ export const machineSpec = (
 ):
   | { readonly spec: MachineSpec }
   | { readonly problems: readonly Problem[] } => {
-  const machine = withMemory(dimms.length > 0 ? withNode(asked) : asked)
+  const sized = withMemory(asked)
+  const machine = dimms.length > 0 ? withNode(sized) : sized
   const sizes = machine.nodes?.map(node => node.memory) ?? []
   const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
   const memory = { size: total, nodes: sizes, dimms }
@@ -87,7 +95,7 @@ export const machineSpec = (
       firmware.srat ? cpusByDomain(firmware.srat) : nodeCpus,
     )
   const problems = [
-    ...memoryProblems(withMemory(asked), memory),
+    ...memoryProblems(sized, memory),
     ...startProblems(machine, memory),
     ...cpuProblems(machine, nodeCpus),
     ...packageProblems(machine),

@@ -4,7 +4,7 @@ import { InfraError, messageOf } from '../../base/errors.ts'
 import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import type { GivenMap } from '../../emulate/firmware-map.ts'
-import { setupData } from '../../memory/firmware-map.ts'
+import { setupDataOf } from '../../scenario/machine-spec.ts'
 import { type Deadlines, Watchdog } from '../deadline.ts'
 import type { BootPlan, BootRecord, StuckCpu } from '../machine.ts'
 import type { Accel } from './argv.ts'
@@ -194,10 +194,10 @@ export class Boot {
 }
 
 /** Undefined: the firmware's own. */
-const givenMap = ({ firmware }: BootPlan['machine']): GivenMap | undefined =>
-  firmware.e820 && {
-    e820: firmware.e820,
-    setupData: setupData(firmware.e820),
+const givenMap = (machine: BootPlan['machine']): GivenMap | undefined =>
+  machine.firmware.e820 && {
+    e820: machine.firmware.e820,
+    setupData: setupDataOf(machine),
   }
 
 const consoleFailure = (error: unknown): InfraError =>
