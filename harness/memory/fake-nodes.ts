@@ -20,7 +20,6 @@ export interface FakeNodes {
   readonly blocks: readonly NodeRange[] | undefined
   /** Physical nodes that a fake one stands for (emu_nid_to_phys[]). */
   readonly standsFor: ReadonlySet<number>
-  readonly unsure: string | undefined
 }
 
 /** What the sizes of fake nodes follow. */
@@ -29,9 +28,7 @@ export interface FakeMemory {
   readonly endOfMap: number
 }
 
-const NONE: FakeNodes = {
-  ...{ blocks: undefined, standsFor: new Set(), unsure: undefined },
-}
+const NONE: FakeNodes = { blocks: undefined, standsFor: new Set() }
 
 /**
  * numa_emulation().
@@ -50,18 +47,13 @@ export const fakeNodes = (
   const nodes = [...parsed].sort((a, b) => a - b)
   const splitter = new Splitter(physical, memory)
   const done = text.includes('U')
-    ? splitEach(splitter, nodes, countOf(text), physical)
+    ? splitEach(splitter, nodes, countOf(text))
     : /[MG]/.test(text)
       ? splitBySize(splitter, nodes, sizeOf(text), endOfMap)
       : splitByCount(splitter, nodes, countOf(text), endOfMap)
-  if (done === 'unsure') return { ...NONE, unsure: `numa=fake=${text}` }
   if (!done) return NONE
   const { made, standsFor } = splitter
-  return {
-    blocks: made,
-    standsFor: new Set(standsFor.values()),
-    unsure: undefined,
-  }
+  return { blocks: made, standsFor: new Set(standsFor.values()) }
 }
 
 const countOf = (text: string): number =>
@@ -213,22 +205,21 @@ const splitBySize = (
 const uniform = (bytes: number, count: number): number =>
   Math.floor(alignDown(bytes, PAGE_SIZE) / PAGE_SIZE / count) * PAGE_SIZE
 
-/** split_nodes_size_interleave_uniform(): `numa=fake=<N>U`. */
+/**
+ * split_nodes_size_interleave_uniform(): `numa=fake=<N>U`. For each node the
+ * kernel takes what then is the first block, whichever node that is on.
+ */
 const splitEach = (
   splitter: Splitter,
   nodes: readonly number[],
   count: number,
-  physical: readonly NodeRange[],
-): boolean | 'unsure' => {
+): boolean => {
   if (count <= 0) return false
-  // Where a node has no memory, or several blocks, the kernel reads the first
-  // slot of an array that may be stale.
-  const blocksOf = (node: number): number =>
-    physical.filter(block => block.node === node).length
-  if (nodes.some(node => blocksOf(node) !== 1)) return 'unsure'
   let nid = 0
   for (let done = 0; done < nodes.length; done++) {
-    const head = splitter.head!
+    const { head } = splitter
+    // Nodes without memory leave nothing for the last ones.
+    if (!head) break
     const pages =
       Math.floor(head.end / PAGE_SIZE) - Math.floor(head.start / PAGE_SIZE)
     const size = fakeSize(0, Math.floor(pages / count) * PAGE_SIZE)

@@ -144,6 +144,8 @@ t.test('hot-pluggable memory of a node is not kept apart', async t => {
   t.same(nodes(assignNodes(input(memory, srat), NEW).ranges), [[1, 2048, 0]])
 })
 
+const HUGE = [{ start: MIB, end: 8 * GIB }]
+
 t.test('numa=fake=, as booted on 6.1 and 6.12', async t => {
   const memory = [{ start: MIB, end: 2 * GIB }]
   const one = [entry(0, 0, 2 * GIB)]
@@ -171,7 +173,24 @@ t.test('numa=fake=, as booted on 6.1 and 6.12', async t => {
     fallback: /without a node/,
     ranges: [{ node: 0, end: 2 * GIB }],
   })
-  const noMemory = input(memory, one, { fake: '2U' })
-  const srat = readSrat({ cpus: [{ cpu: 0, domain: 9 }], memory: one })
-  t.equal(assignNodes({ ...noMemory, srat }, NEW).unsure, 'numa=fake=2U')
+  const cpus = [{ cpu: 0, domain: 9 }]
+  const withCpus = { srat: readSrat({ cpus, memory: one }), fake: '2U' }
+  const alone9 = assignNodes({ ...alone, ...withCpus }, OLD)
+  t.same(
+    alone9.ranges.map(({ node }) => node),
+    [0, 1],
+    'a node without memory is passed over',
+  )
+  t.equal(alone9.dies, undefined)
+  t.match(
+    assignNodes({ ...alone, ...withCpus }, NEW).dies,
+    /1 of 2 nodes have no fake node/,
+  )
+  const crowded = {
+    ...input(HUGE, [], { fake: '64' }),
+    srat: readSrat({ cpus, memory: [entry(0, 0, 8 * GIB)] }),
+  }
+  t.equal(assignNodes(crowded, NEW).ranges.length, 1, 'no number is left')
+  t.equal(assignNodes(crowded, NEW).dies, undefined)
+  t.equal(assignNodes(crowded, OLD).ranges.length, 64)
 })

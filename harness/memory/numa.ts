@@ -34,8 +34,6 @@ export interface NodeAssignment {
   readonly ranges: readonly NodeRange[]
   /** Why everything is on node 0, or undefined when it is not. */
   readonly fallback: string | undefined
-  /** What the model cannot follow. */
-  readonly unsure: string | undefined
   /** Why the kernel does not survive this; undefined when it does. */
   readonly dies: string | undefined
 }
@@ -71,7 +69,7 @@ export const assignNodes = (
       false,
     )
   return {
-    ...{ ranges, fallback: undefined, unsure: fake.unsure },
+    ...{ ranges, fallback: undefined },
     dies: fake.dies ?? homeless(ranges),
   }
 }
@@ -110,7 +108,7 @@ const singleNode = (
   const fake = mayFake ? emulated(input, blocks, [0], rules) : NO_FAKES
   const ranges = wholePages(splitByNode(input, fake.blocks ?? blocks, rules))
   return {
-    ...{ ranges, fallback, unsure: fake.unsure },
+    ...{ ranges, fallback },
     dies: fake.dies ?? homeless(ranges),
   }
 }
@@ -119,12 +117,11 @@ const singleNode = (
 interface Emulation {
   /** Undefined: nothing. */
   readonly blocks: readonly NodeRange[] | undefined
-  readonly unsure: string | undefined
   readonly dies: string | undefined
 }
 
 const NO_FAKES: Emulation = {
-  ...{ blocks: undefined, unsure: undefined, dies: undefined },
+  ...{ blocks: undefined, dies: undefined },
 }
 
 /**
@@ -140,20 +137,19 @@ const emulated = (
   parsed: readonly number[],
   rules: MemoryRules,
 ): Emulation => {
-  const { blocks, standsFor, unsure } = fakeNodes(
+  const { blocks, standsFor } = fakeNodes(
     ...([input.fake, physical, parsed, input] as const),
   )
   const cleaned = blocks && cleanupMeminfo(blocks, input, rules)
-  if (!blocks || !cleaned || typeof cleaned === 'string')
-    return { ...NO_FAKES, unsure }
-  const made = { blocks: cleaned, unsure, dies: undefined }
+  if (!blocks || !cleaned || typeof cleaned === 'string') return NO_FAKES
+  const made = { blocks: cleaned, dies: undefined }
   if (!rules.keepsRealNodes || !readsDomains(input)) return made
   const real = [...(input.srat?.nodes.values() ?? [])]
   const kept = real.filter(node => !standsFor.has(node)).length
   if (kept === 0 || kept === real.length) return made
   const highest = Math.max(...blocks.map(({ node }) => node))
   return highest + 1 + kept > MAX_NODES
-    ? { ...NO_FAKES, unsure }
+    ? NO_FAKES
     : {
         ...made,
         dies: `${kept} of ${real.length} nodes have no fake node, and numa_emulation() reads their distances from a table that is not there`,

@@ -99,7 +99,6 @@ export const predictLayout = (
     dies: nodes.dies ?? noTrampoline(memory),
     unpredictable: [
       ...parameters.unpredictable,
-      ...(nodes.unsure === undefined ? [] : [nodes.unsure]),
       ...(map.kernelInHole ? ['a hole where the kernel image may lie'] : []),
     ],
     ...layoutOfRegions(
