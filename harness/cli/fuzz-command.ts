@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
+import { stringify } from 'yaml'
 import { UsageError } from '../base/errors.ts'
 import {
   checkOutputFolder,
@@ -15,6 +16,7 @@ import {
 } from '../fuzz/campaign.ts'
 import { foundScenario, violatingScenario } from '../fuzz/found.ts'
 import { fuzzText, modelText } from '../fuzz/text.ts'
+import { randomScenario } from '../fuzz/generate.ts'
 import { checkModel } from '../fuzz/model-only.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
@@ -30,6 +32,8 @@ export interface FuzzFlags {
   /** Seconds. */
   readonly time?: number
   readonly modelOnly?: boolean
+  /** The number of a layout that is printed, and not booted. */
+  readonly print?: number
   readonly kernel?: readonly string[]
   readonly kernelBuild?: readonly string[]
   readonly jobs?: number
@@ -48,6 +52,7 @@ const DEFAULT_COUNT = { boots: 200, model: 20_000 }
 /** `tdxrig fuzz`: random layouts, model against kernel. @returns exit code */
 export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
   checkModelOnly(flags)
+  if (flags.print !== undefined) return printOne(flags.seed, flags.print)
   const { signal } = onInterrupt()
   const seed = flags.seed ?? randomInt(2 ** 31)
   const out = flags.out ?? join('results', `fuzz-${seed}`)
@@ -63,6 +68,14 @@ export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
   } finally {
     await removeIfEmpty(out)
   }
+}
+
+/** A layout as a scenario, for `run` and `predict`. */
+const printOne = (seed: number | undefined, number: number): number => {
+  if (seed === undefined)
+    throw new UsageError('NO_SEED', '--print needs --seed: which layouts?')
+  process.stdout.write(stringify(randomScenario(seed, number).input))
+  return 0
 }
 
 /** Options of boots would be ignored. */

@@ -54,6 +54,12 @@ const command =
     process.exitCode = await run(...args)
   }
 
+const kernelBuildOption = (): Option =>
+  new Option(
+    '--kernel-build <folder>',
+    'boot the kernel that was built in this folder (repeatable)',
+  ).argParser(collect)
+
 const accelOption = (): Option =>
   new Option(
     '--accel <name>',
@@ -82,11 +88,7 @@ const program = (): Command => {
       'boot this kernel instead of those the scenarios name (repeatable)',
       collect,
     )
-    .option(
-      '--kernel-build <folder>',
-      'boot the kernel that was built in this folder (repeatable)',
-      collect,
-    )
+    .addOption(kernelBuildOption())
     .option(
       '--filter <text>',
       'only cases with this text in their id (repeatable)',
@@ -138,15 +140,16 @@ const program = (): Command => {
     .option('--time <time>', 'for how long: 90s, 10m, 2h', duration)
     .option('--model-only', 'check the model against itself, boot nothing')
     .option(
+      '--print <n>',
+      'print the layout with this number, boot nothing',
+      natural,
+    )
+    .option(
       '--kernel <name>',
       'boot this kernel; default: all that ship (repeatable)',
       collect,
     )
-    .option(
-      '--kernel-build <folder>',
-      'boot the kernel that was built in this folder (repeatable)',
-      collect,
-    )
+    .addOption(kernelBuildOption())
     .option(
       '--jobs <n>',
       'boots at a time; default: one for each CPU',

@@ -17,6 +17,7 @@ import {
 import { type KnownIssue, explanation } from './known-issues.ts'
 import { Random } from './random.ts'
 import { shrink } from './shrink.ts'
+import { isSameDefect, isWeak, signatureOf } from './signature.ts'
 
 /** A boot on which model and kernel do not agree, as small as it gets. */
 export interface Disagreement {
@@ -63,7 +64,8 @@ export interface CampaignReport {
   agreed: number
   /** Of these, how many the model had little to say about. */
   weak: number
-  readonly known: Map<KnownIssue, number>
+  /** Numbers of the layouts that each known issue explains. */
+  readonly known: Map<KnownIssue, number[]>
   readonly disagreements: Disagreement[]
   /** Boots the rig or the machine failed at. */
   readonly errors: CaseResult[]
@@ -87,7 +89,12 @@ interface Attempt {
 
 class Campaign {
   readonly report: CampaignReport = {
-    ...{ booted: 0, agreed: 0, weak: 0, known: new Map<KnownIssue, number>() },
+    ...{
+      booted: 0,
+      agreed: 0,
+      weak: 0,
+      known: new Map<KnownIssue, number[]>(),
+    },
     ...{ disagreements: [], errors: [] },
   }
   readonly #options: CampaignOptions
@@ -185,7 +192,10 @@ class Campaign {
     const issues = this.#explain(attempt.scenario, attempt.item.kernel, result)
     if (issues.length > 0) {
       for (const issue of issues)
-        report.known.set(issue, (report.known.get(issue) ?? 0) + 1)
+        report.known.set(issue, [
+          ...(report.known.get(issue) ?? []),
+          attempt.number,
+        ])
       return
     }
     const signature = signatureOf(result)
@@ -272,26 +282,3 @@ const caseOf = (
 
 const consoleOf = async (result: CaseResult): Promise<Uint8Array> =>
   result.console === null ? new Uint8Array() : readFile(result.console)
-
-/** The kernel's own node ranges, or an outcome the model has no word for. */
-const isWeak = ({ regions, predicted }: CaseResult): boolean =>
-  regions.basis === 'console' || predicted?.outcome == null
-
-const checksOf = ({ reasons }: CaseResult): string[] => [
-  ...new Set(reasons.map(({ check }) => check)),
-]
-
-/** What is wrong, without the figures: the same defect gives the same text. */
-const signatureOf = (result: CaseResult): string =>
-  [result.kernel, result.verdict, ...checksOf(result)].join(' ')
-
-/** Something smaller may show less of a defect, and nothing else. */
-const isSameDefect = (smaller: CaseResult, whole: CaseResult): boolean => {
-  const checks = checksOf(whole)
-  const left = checksOf(smaller)
-  return (
-    smaller.verdict === whole.verdict &&
-    left[0] === checks[0] &&
-    left.every(check => checks.includes(check))
-  )
-}

@@ -122,7 +122,7 @@ t.test('a bug in the model is found within 50 boots', async t => {
   const { agreed, known, disagreements } = await campaign(MOST_BOOTS)
   t.same(disagreements, [], 'and the model as it is agrees')
   t.ok(
-    agreed + [...known.values()].reduce((a, b) => a + b, 0) >= MOST_BOOTS,
+    agreed + [...known.values()].flat().length >= MOST_BOOTS,
     `${agreed} of ${MOST_BOOTS} agree, the others are known issues`,
   )
 })
@@ -143,6 +143,10 @@ t.test('tdxrig fuzz', async t => {
   t.equal(model.code, 0)
   t.match(model.stdout, /300 random layouts .* all invariants hold \(seed 1\)/)
   t.same(readdirSync(folder), [], 'nothing found, nothing written')
+  const printed = await run('--seed', '9', '--print', '3')
+  t.equal(printed.code, 0)
+  t.match(printed.stdout, /^name: seed 9, number 3$/m)
+  t.equal(printed.stdout, (await run('--seed', '9', '--print', '3')).stdout)
   for (const [args, message] of [
     [['--seed', '-1'], /expected a whole number from 0/],
     [['--count', '0'], /from 1/],
@@ -150,6 +154,8 @@ t.test('tdxrig fuzz', async t => {
     [['--kernel', 'nope'], /there is no kernel 'nope'/],
     [['--out', '/proc/x'], /cannot write to --out/],
     [['extra'], /too many arguments/],
+    [['--print', '3'], /--print needs --seed/],
+    [['--model-only', '--jobs', '2'], /does not go together with --jobs/],
   ] as const) {
     const { code, stderr } = await run(...args)
     t.equal(code, 2, args.join(' '))

@@ -195,11 +195,12 @@ t.test('what was found can be run again', async t => {
       errors: [],
       disagreements: [disagreement],
     },
-    known: new Map([[KNOWN_ISSUES[0]!, 1]]),
+    known: new Map([[KNOWN_ISSUES[0]!, [7, 3]]]),
   }
   const printed = fuzzText(
     ...([1, report, new Map([[disagreement, 'a.yaml']]), 5000] as const),
   )
+  t.match(printed, /known \(numbers 3, 7\): memory without a node/)
   t.match(printed, /DISAGREE number 1 on k, and 2 boots like it: a.yaml/)
   t.match(
     printed,

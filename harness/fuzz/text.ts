@@ -33,7 +33,8 @@ export const fuzzText = (
         `ERROR ${id}: ${visible(reasons.map(({ message }) => message).join('; '))}`,
     ),
     ...[...known].map(
-      ([{ name, why }, count]) => `known (${count}): ${name}: ${why}`,
+      ([{ name, why }, numbers]) =>
+        `known (${numbers.length === 1 ? 'number' : 'numbers'} ${numbers.sort((a, b) => a - b).join(', ')}): ${name}: ${why}`,
     ),
     `${plural(booted, 'boot')} of random layouts in ${elapsed(ms)}: ${agreed} agree with the model${weak > 0 ? ` (${weak} where it leaves something open)` : ''}, ${explained} explained by known issues, ${countOf(disagreements)} disagree, ${plural(errors.length, 'error')} (seed ${seed})`,
     '',
