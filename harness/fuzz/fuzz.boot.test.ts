@@ -1,10 +1,5 @@
 import { readdirSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
-import t, { type Test } from 'tap'
-import { projectRoot } from '../base/paths.ts'
+import t from 'tap'
 import type * as Model from '../judge/prediction.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
@@ -12,73 +7,8 @@ import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
 import { runCli, shortFolder } from '../testing/cli.ts'
+import { BUGS, withBug } from '../testing/planted-bugs.ts'
 import { type CampaignReport, runCampaign } from './campaign.ts'
-
-const HARNESS = join(projectRoot(), 'harness')
-
-/** A line of the model with a bug in its place. */
-interface PlantedBug {
-  readonly what: string
-  readonly file: string
-  readonly line: string
-  readonly bug: string
-}
-
-const BUGS: readonly PlantedBug[] = [
-  {
-    what: 'off by one page at 1 MiB',
-    file: 'memory/regions.ts',
-    line: 'range.start >= MIB ? range : { ...range, start: MIB }',
-    bug: 'range.start > MIB ? range : { ...range, start: MIB + 4096 }',
-  },
-  {
-    what: 'partial pages rounded outwards',
-    file: 'memory/memblock.ts',
-    line: 'const end = alignDown(range.end, PAGE_SIZE)',
-    bug: 'const end = alignUp(range.end, PAGE_SIZE)',
-  },
-  {
-    what: 'neighbours of different nodes merged',
-    file: 'memory/numa.ts',
-    line: 'joinNeighbours(pieces, (a, b) => a.node === b.node)',
-    bug: 'joinNeighbours(pieces, () => true)',
-  },
-  {
-    what: 'the smaller e820 type wins',
-    file: 'memory/e820.ts',
-    line: 'for (const other of open) type = Math.max(type, other.type)',
-    bug: 'for (const other of open) type = type === 0 ? other.type : Math.min(type, other.type)',
-  },
-]
-
-/** The model with a bug in it, as a module of its own. */
-const brokenModel = async (
-  t: Test,
-  { file, line, bug }: PlantedBug,
-): Promise<typeof Model> => {
-  const outfile = join(t.testdir({}), 'model.mjs')
-  let planted = false
-  await build({
-    entryPoints: [join(HARNESS, 'judge', 'prediction.ts')],
-    ...{ outfile, bundle: true, platform: 'node', format: 'esm' },
-    logLevel: 'silent',
-    plugins: [
-      {
-        name: 'planted-bug',
-        setup: builder => {
-          builder.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-            if (path !== join(HARNESS, file)) return undefined
-            const source = await readFile(path, 'utf8')
-            planted = source.split(line).length === 2
-            return { contents: source.replace(line, bug), loader: 'ts' }
-          })
-        },
-      },
-    ],
-  })
-  t.ok(planted, `'${line}' stands once in ${file}`)
-  return (await import(pathToFileURL(outfile).href)) as typeof Model
-}
 
 const MOST_BOOTS = 50
 
@@ -106,7 +36,11 @@ t.test('a bug in the model is found within 50 boots', async t => {
     })
   for (const planted of BUGS) {
     await t.test(planted.what, async t => {
-      const { predictCase } = await brokenModel(t, planted)
+      const { predictCase } = await withBug<typeof Model>(
+        t,
+        'judge/prediction.ts',
+        planted,
+      )
       const { booted, disagreements } = await campaign(MOST_BOOTS, predictCase)
       const [found] = disagreements
       t.ok(found, `found in ${booted} boots`)
