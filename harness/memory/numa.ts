@@ -1,3 +1,4 @@
+import { formatSize } from '../base/units.ts'
 import { fakeNodes } from './fake-nodes.ts'
 import { joinNeighbours, wholePages } from './memblock.ts'
 import {
@@ -60,14 +61,12 @@ export const assignNodes = (
   const nodes = fake.blocks ?? blocks
   const ranges = wholePages(splitByNode(input, nodes, rules))
   const lost = totalSize(ranges.filter(({ node }) => node === rules.noNode))
-  if (lost > rules.maxUncovered)
-    // numa_emulation() has moved emu_cmdline to its end by then.
-    return singleNode(
-      input,
-      rules,
-      `SRAT leaves ${lost} bytes without a node`,
-      false,
-    )
+  if (lost > rules.maxUncovered) {
+    const why = `SRAT leaves ${formatSize(lost)} without a node`
+    // numa_emulation() has moved emu_cmdline to its end by then, or died.
+    const single = singleNode(input, rules, why, false)
+    return { ...single, dies: fake.dies ?? single.dies }
+  }
   return {
     ...{ ranges, fallback: undefined },
     dies: fake.dies ?? homeless(ranges),
@@ -120,9 +119,7 @@ interface Emulation {
   readonly dies: string | undefined
 }
 
-const NO_FAKES: Emulation = {
-  ...{ blocks: undefined, dies: undefined },
-}
+const NO_FAKES: Emulation = { blocks: undefined, dies: undefined }
 
 /**
  * numa_emulation() (mm/numa_emulation.c). Fake nodes that overlap each other
