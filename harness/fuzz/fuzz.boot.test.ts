@@ -34,6 +34,7 @@ t.test('a bug in the model is found within 50 boots', async t => {
       onFound: () => Promise.resolve(),
       ...(predict && { predict }),
     })
+  let smaller = 0
   for (const planted of BUGS) {
     await t.test(planted.what, async t => {
       const { predictCase } = await withBug<typeof Model>(
@@ -45,14 +46,16 @@ t.test('a bug in the model is found within 50 boots', async t => {
       const [found] = disagreements
       t.ok(found, `found in ${booted} boots`)
       t.match(found?.result.reasons[0]?.message, /differs|pages|region/)
-      t.ok(
-        JSON.stringify(found?.smallest).length <
-          JSON.stringify(found?.found).length,
-        'and made smaller',
+      const [before, after] = [found?.found, found?.smallest].map(
+        input => JSON.stringify(input).length,
       )
+      t.ok(after! <= before!, `${before} characters became ${after}`)
+      if (after! < before!) smaller++
       t.match(Buffer.from(found!.console).toString(), /Linux version/)
     })
   }
+  // A layout may be as small as it gets already, but not every one.
+  t.ok(smaller >= BUGS.length / 2, `${smaller} were made smaller`)
   const { agreed, known, disagreements } = await campaign(MOST_BOOTS)
   t.same(disagreements, [], 'and the model as it is agrees')
   t.ok(
