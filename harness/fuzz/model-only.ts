@@ -32,7 +32,7 @@ const SHRINK_BUDGET = 500
 const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
 
 /** What is wrong with the layouts of a scenario, with the rules of each kernel. */
-export const violationsOf = ({ body }: RandomScenario): string[] =>
+const violationsOf = ({ body }: RandomScenario): string[] =>
   LINEAGES.flatMap(lineage => {
     const rules = HOST_KERNELS[lineage].memoryRules
     const layout = layoutOn(body, rules, KERNEL_IMAGE)
