@@ -108,8 +108,16 @@ export const checkOutputFolder = async (
   }
 }
 
-/** Takes a folder away again that nothing was written to, and its parent. */
-export const removeIfEmpty = async (path: string): Promise<void> => {
-  for (const folder of [path, dirname(resolve(path))])
-    await rmdir(folder).catch(() => undefined)
+/** Of a folder and those above it the ones that are not there, deepest first. */
+export const missingFolders = async (path: string): Promise<string[]> => {
+  const there = await stat(path).catch(() => undefined)
+  if (there || dirname(path) === path) return []
+  return [path, ...(await missingFolders(dirname(path)))]
+}
+
+/** Takes folders away again that nothing was written to. */
+export const removeIfEmpty = async (
+  folders: readonly string[],
+): Promise<void> => {
+  for (const folder of folders) await rmdir(folder).catch(() => undefined)
 }

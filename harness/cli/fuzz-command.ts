@@ -1,12 +1,13 @@
 import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { join, relative } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { UsageError } from '../base/errors.ts'
 import {
   checkOutputFolder,
-  removeIfEmpty,
   ensureFolder,
+  missingFolders,
+  removeIfEmpty,
   writeWhole,
 } from '../base/output.ts'
 import {
@@ -55,18 +56,19 @@ export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
   if (flags.print !== undefined) return printOne(flags.seed, flags.print)
   const { signal } = onInterrupt()
   const seed = flags.seed ?? randomInt(2 ** 31)
-  const out = flags.out ?? join('results', `fuzz-${seed}`)
+  const out = resolve(flags.out ?? join('results', `fuzz-${seed}`))
   // What is found after hours must not be lost then.
+  const made = await missingFolders(out)
   await checkOutputFolder('--out', out)
   const begin = performance.now()
-  const bounds = boundsOf(flags, begin)
+  const task = { seed, out, begin, signal, ...boundsOf(flags, begin) }
   try {
     const code = flags.modelOnly
-      ? await modelOnly(seed, bounds, out, begin, signal)
-      : await withBoots(seed, bounds, out, begin, flags, signal)
+      ? await modelOnly(task)
+      : await withBoots(task, flags)
     return signal.aborted ? INTERRUPTED : code
   } finally {
-    await removeIfEmpty(out)
+    await removeIfEmpty(made)
   }
 }
 
@@ -97,7 +99,17 @@ const checkModelOnly = (flags: FuzzFlags): void => {
 
 interface Bounds {
   readonly count: number
+  /** performance.now() at which it ends. */
   readonly until: number
+}
+
+/** What is asked for, whether it boots or not. */
+interface Task extends Bounds {
+  readonly seed: number
+  readonly out: string
+  /** performance.now() when it began. */
+  readonly begin: number
+  readonly signal: AbortSignal
 }
 
 const boundsOf = (
@@ -112,13 +124,8 @@ const boundsOf = (
   until: time === undefined ? Infinity : begin + time * 1000,
 })
 
-const modelOnly = async (
-  seed: number,
-  { count, until }: Bounds,
-  out: string,
-  begin: number,
-  signal: AbortSignal,
-): Promise<number> => {
+const modelOnly = async (task: Task): Promise<number> => {
+  const { seed, count, until, out, begin, signal } = task
   const report = await checkModel(seed, count, until, signal)
   const files = await Promise.all(
     report.found.map(found =>
@@ -132,14 +139,8 @@ const modelOnly = async (
   return report.found.length > 0 ? 1 : 0
 }
 
-const withBoots = async (
-  seed: number,
-  { count, until }: Bounds,
-  out: string,
-  begin: number,
-  flags: FuzzFlags,
-  signal: AbortSignal,
-): Promise<number> => {
+const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
+  const { seed, count, until, out, begin, signal } = task
   const built = folderRecipes(flags.kernelBuild ?? [])
   const asked = await askedKernels(flags.kernel ?? [], built)
   const qemu = await findQemu()

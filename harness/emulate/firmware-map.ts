@@ -1,4 +1,5 @@
 import { type E820Entry, ZEROPAGE_ENTRIES } from '../memory/e820.ts'
+import { BOOT_ENTRY, SETUP_HEADER } from '../memory/firmware-map.ts'
 import type { Range } from '../memory/range.ts'
 import type { Debugger } from './debugger.ts'
 
@@ -14,10 +15,7 @@ const E820_ENTRIES = 0x1e8n
 const SETUP_DATA = 0x250n
 const E820_TABLE = 0x2d0n
 
-/** struct boot_e820_entry: u64 addr, u64 size, u32 type. */
-const ENTRY_SIZE = 20
-/** struct setup_data before its payload: u64 next, u32 type, u32 len. */
-const HEADER_SIZE = 16
+/** enum of setup_data types. */
 const SETUP_E820_EXT = 1
 
 /**
@@ -53,9 +51,9 @@ export const giveMap = async (
 
 /** All of struct setup_data but its pointer to the next one. */
 const header = (entries: number): Buffer => {
-  const bytes = Buffer.alloc(HEADER_SIZE - 8)
+  const bytes = Buffer.alloc(SETUP_HEADER - 8)
   bytes.writeUInt32LE(SETUP_E820_EXT, 0)
-  bytes.writeUInt32LE(entries * ENTRY_SIZE, 4)
+  bytes.writeUInt32LE(entries * BOOT_ENTRY, 4)
   return bytes
 }
 

@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import type * as Model from '../judge/prediction.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
@@ -80,6 +81,14 @@ t.test('tdxrig fuzz', async t => {
   t.equal(model.code, 0)
   t.match(model.stdout, /300 random layouts .* all invariants hold \(seed 1\)/)
   t.same(readdirSync(folder), [], 'nothing found, nothing written')
+  mkdirSync(join(folder, 'mine'))
+  await run('--model-only', '--count', '1', '--out', 'mine')
+  await run('--model-only', '--count', '1', '--out', 'mine/a/b')
+  t.same(
+    readdirSync(folder, { recursive: true }),
+    ['mine'],
+    'what was there stays',
+  )
   const printed = await run('--seed', '9', '--print', '3')
   t.equal(printed.code, 0)
   t.match(printed.stdout, /^name: seed 9, number 3$/m)

@@ -154,7 +154,7 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   )
   t.same(names([workqueue], []), [], 'it cannot happen without numa=fake=')
   const dead = 'BUG: kernel NULL pointer dereference, address: 0000000000000001'
-  const died = (dies: string | undefined, ...more: object[]) =>
+  const died = (dies: Layout['dies'], ...more: object[]) =>
     explanation(
       { reasons: [reason(dead), { ...reason('x'), ...more[0] }] },
       ...([
@@ -162,9 +162,10 @@ t.test('known issues explain all of a boot, or nothing', async t => {
         { words: body.words, layout: { ...layout, dies } },
       ] as const),
     ).map(({ name }) => name)
-  const fakes = 'and numa_emulation() reads their distances'
+  const fakes = { of: 'distances', why: 'y' } as const
   t.same(died(undefined), [], 'the model sees no reason to die')
   t.same(died(fakes), ['a real node without a fake one'])
+  t.same(died({ ...fakes, of: 'trampoline' }), [], 'it died of something else')
   t.same(died(fakes, { check: 'tdmrs' }), [], 'the dead give no TDMRs')
   t.ok(KNOWN_ISSUES.every(({ why }) => why.includes('()')))
 })

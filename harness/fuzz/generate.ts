@@ -1,6 +1,6 @@
-import { KIB, MIB } from '../base/units.ts'
+import { MIB } from '../base/units.ts'
 import type { Layout } from '../memory/predict.ts'
-import { type Range, intersect, totalSize } from '../memory/range.ts'
+import { type Range, intersect, sizeOf, totalSize } from '../memory/range.ts'
 import { type CaseBody, caseBody } from '../scenario/case.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
 import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
@@ -70,25 +70,16 @@ export const scenarioOf = (input: CellInput): RandomScenario | undefined => {
 const NEEDED = 320 * MIB
 const NEEDED_AT_ONCE = 96 * MIB
 
-/**
- * The real-mode trampoline needs low memory that is not in the first 64 KiB
- * (reserve_real_mode(), arch/x86/realmode/init.c); drivers need some below
- * 4 GiB.
- */
-const TRAMPOLINE: Range = { start: 64 * KIB, end: 636 * KIB }
-const TRAMPOLINE_SIZE = 64 * KIB
+/** Drivers need some of it below 4 GiB. */
 const LOW: Range = { start: MIB, end: 4096 * MIB }
 
-const canLive = ({ invalidMap, memblock }: Layout): boolean => {
-  const within = (range: Range): Range[] =>
-    memblock.flatMap(piece => intersect(piece, range) ?? [])
-  const largest = (ranges: readonly Range[]): number =>
-    Math.max(0, ...ranges.map(({ start, end }) => end - start))
+const canLive = ({ invalidMap, dies, memblock }: Layout): boolean => {
+  const low = memblock.flatMap(piece => intersect(piece, LOW) ?? [])
   return (
     !invalidMap &&
+    dies?.of !== 'trampoline' &&
     totalSize(memblock) >= NEEDED &&
-    largest(within(LOW)) >= NEEDED_AT_ONCE &&
-    largest(within(TRAMPOLINE)) >= TRAMPOLINE_SIZE
+    Math.max(0, ...low.map(sizeOf)) >= NEEDED_AT_ONCE
   )
 }
 

@@ -34,7 +34,7 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
       '(numa_meminfo_cover_memory(), memblock_validate_numa_coverage()), but ' +
       'memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into ' +
       'free_area_init(), takes NODE_DATA() of its node number, which is none',
-    applies: ({ layout }) => layout.dies?.includes('free_area_init') === true,
+    applies: ({ layout }) => layout.dies?.of === 'node',
     symptom: /NULL pointer dereference/,
     fatal: true,
   },
@@ -45,7 +45,7 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
       'since fix_pxm_node_maps() keeps numbers for real nodes that no fake one ' +
       'stands for, numa_emulation() (mm/numa_emulation.c) reads their ' +
       'distances from phys_dist, which is NULL without a SLIT',
-    applies: ({ layout }) => layout.dies?.includes('numa_emulation') === true,
+    applies: ({ layout }) => layout.dies?.of === 'distances',
     symptom: /NULL pointer dereference/,
     fatal: true,
   },

@@ -1,10 +1,10 @@
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
-import type { BootRecord } from '../machine/machine.ts'
 import { splitWords } from '../memory/cmdline.ts'
 import { formatNodeRange, formatRange } from '../memory/range.ts'
 import { NUMA_OFF } from '../memory/numa.ts'
 import type { Check, Reason } from './context.ts'
 import { differing, firstDifference } from './differences.ts'
+import { panicked } from './observed.ts'
 
 /**
  * Proof that what was asked took effect. Where it is missing the boot says
@@ -57,10 +57,6 @@ export const checkInterposition: Check = ({ record }) =>
           'the kernel never read MSR 0x87 (IA32_MKTME_KEYID_PARTITIONING): it saw no TDX platform at all',
         ),
       ]
-
-/** It may have died before it came to that. */
-const panicked = ({ facts }: BootRecord): boolean =>
-  facts.incidents.some(({ kind }) => kind === 'panic')
 
 /** A fault that was asked for has happened, or something stopped before it. */
 export const checkFaults: Check = ({ record }) =>

@@ -1,5 +1,5 @@
 import type { BootRecord } from '../machine/machine.ts'
-import { addMemory } from '../memory/memblock.ts'
+import { mergeNodes } from '../memory/memblock.ts'
 import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { expectationOn } from '../scenario/case.ts'
@@ -130,7 +130,7 @@ const contextOf = (
   }
   if (layout.unpredictable.length === 0)
     return { ...common, prediction, layout, basis: 'machine' }
-  const memblock = addMemory(record.facts.nodeRanges, [])
+  const memblock = mergeNodes(record.facts.nodeRanges)
   const seen = predictFrom(
     item,
     {

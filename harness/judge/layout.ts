@@ -1,5 +1,5 @@
 import { hex } from '../base/units.ts'
-import { addMemory } from '../memory/memblock.ts'
+import { mergeNodes } from '../memory/memblock.ts'
 import { formatNodeRange } from '../memory/range.ts'
 import { reservedSpans } from '../tdx/tdmr-info.ts'
 import type { Span, TdmrInfo } from '../tdx/tdmr-info.ts'
@@ -29,7 +29,7 @@ export const checkNodeRanges: Check = ({ layout, record, basis }) =>
         firstDifference(
           'range',
           layout.memblock,
-          addMemory(record.facts.nodeRanges, []),
+          mergeNodes(record.facts.nodeRanges),
           formatNodeRange,
         ),
       )

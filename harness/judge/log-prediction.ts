@@ -2,7 +2,7 @@ import type { Facts } from '../console/facts.ts'
 import { MIB, PHYSICAL_LIMIT, hex } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
 import { e820TypeName, isUsable } from '../memory/e820.ts'
-import { addMemory } from '../memory/memblock.ts'
+import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
@@ -160,7 +160,7 @@ const heldAgainst = (
         `the log has no ${nodeRanges.length > 0 ? 'end of its ' : ''}'Early memory node ranges' to compare with`,
       ],
     }
-  const memblock = addMemory(nodeRanges, [])
+  const memblock = mergeNodes(nodeRanges)
   const difference = firstDifference(
     'range',
     predicted.memblock,
@@ -193,15 +193,15 @@ const MAX_KEYIDS = 0x8000
 
 const keyidsOf = (
   keyids: Facts['tdx']['keyids'],
-): { mktme: number; tdx: number } => {
+): Platform['keyids'] | undefined => {
   const [start, end] = keyids ?? [0, 0]
   return start >= 1 && start < end && end <= MAX_KEYIDS
     ? { mktme: start - 1, tdx: end - start }
-    : USUAL_KEYIDS
+    : undefined
 }
 
 const platformOf = ({ tdx }: Facts): Platform => ({
-  keyids: keyidsOf(tdx.keyids),
+  keyids: keyidsOf(tdx.keyids) ?? USUAL_KEYIDS,
   ...{ module: '1.5', x2apic: true, lps: 1, packageOf: [0] },
   // Nothing can be outside of CMRs nobody printed.
   cmrs: tdx.cmrs?.filter(({ start, end }) => start < end) ?? [
@@ -221,7 +221,9 @@ const notesOn = (facts: Facts, words: readonly string[]): string[] => {
         )),
     ...wholeNotes(facts),
     ...cutNote(facts),
-    ...(tdx.keyids ? [] : ['the log names no private KeyIDs: 32 were assumed']),
+    ...(keyidsOf(tdx.keyids)
+      ? []
+      : ['the log names no private KeyIDs: 32 were assumed']),
     ...(tdx.cmrs
       ? []
       : ['the log names no CMRs: all memory was taken for convertible']),
@@ -252,7 +254,7 @@ const cutNote = ({ firmwareMap, extendedMap, tdx }: Facts): string[] => {
   const convertible = endOf(tdx.cmrs ?? [])
   return convertible > endOf(ram)
     ? [
-        `the map ends at ${hex(endOf(ram))}, and convertible memory at ${hex(convertible)}: it seems to be cut short; what is missing has TDMRs of its own, and may hold PAMTs that are counted below`,
+        `the map ends at ${hex(endOf(ram))}, and convertible memory at ${hex(convertible)}: it seems to be cut short; what is missing has TDMRs of its own, and may hold PAMTs that are counted here`,
       ]
     : []
 }

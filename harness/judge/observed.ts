@@ -59,3 +59,7 @@ export const describe = ({
   const stages = STAGES.filter(known => at.includes(known)).join('|')
   return `${outcome}${stages ? ` at ${stages}` : ''}${errno === null ? '' : ` (${errno})`}`
 }
+
+/** The kernel died: what it did not come to is no finding of its own. */
+export const panicked = ({ facts }: Pick<BootRecord, 'facts'>): boolean =>
+  facts.incidents.some(({ kind }) => kind === 'panic')

@@ -53,7 +53,7 @@ export const predictOutcome = (
       open: 'a kernel needs more memory than this to boot',
     }
   if (layout.dies !== undefined)
-    return { outcome: undefined, open: `the kernel dies: ${layout.dies}` }
+    return { outcome: undefined, open: `the kernel dies: ${layout.dies.why}` }
   const early = earlyOutcome(item, layout, host, failsRegions)
   if (early) return { outcome: early, open: undefined }
   const failures = [

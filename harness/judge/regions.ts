@@ -7,6 +7,7 @@ import {
 import { LEAF } from '../tdx/leaves.ts'
 import type { Check, Reason } from './context.ts'
 import { differing, firstDifference } from './differences.ts'
+import { panicked } from './observed.ts'
 
 /** The witnesses of the region list, against the prediction. */
 
@@ -117,9 +118,8 @@ export const checkPrintedRegions: Check = context => {
 }
 
 /** A kernel that died before the early initcalls has no list to show. */
-const diedEarly = ({ regionsAtBoot, facts }: BootRecord): boolean =>
-  regionsAtBoot === undefined &&
-  facts.incidents.some(({ kind }) => kind === 'panic')
+const diedEarly = (record: BootRecord): boolean =>
+  record.regionsAtBoot === undefined && panicked(record)
 
 const listWasBuilt = ({ record, prediction }: Parameters<Check>[0]): boolean =>
   usedList(record) ||

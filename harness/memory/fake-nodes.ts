@@ -1,7 +1,7 @@
 import { GIB, MIB, PAGE_SIZE, alignDown, alignUp } from '../base/units.ts'
 import { memparse, parseUnsigned } from './memparse.ts'
 import { type NodeRange, type Range, intersect, totalSize } from './range.ts'
-import { MAX_NODES } from './rules.ts'
+import { MAX_NODES, MAX_NODE_BLOCKS } from './rules.ts'
 
 /**
  * `numa=fake=` (mm/numa_emulation.c; arch/x86/mm/numa_emulation.c before
@@ -12,8 +12,6 @@ import { MAX_NODES } from './rules.ts'
 const MIN_SIZE = 32 * MIB
 /** numa_emu_dma_end() (arch/x86/mm/numa.c). */
 const DMA32_END = 4 * GIB
-/** NR_NODE_MEMBLKS. */
-const MAX_BLOCKS = 2 * MAX_NODES
 
 export interface FakeNodes {
   /** Undefined: not asked for, or the kernel gives it up. */
@@ -120,7 +118,7 @@ class Splitter {
 
   /** emu_setup_memblk(). @returns false when there are too many */
   cut(node: number, block: NodeRange, size: number): boolean {
-    if (this.made.length >= MAX_BLOCKS) return false
+    if (this.made.length >= MAX_NODE_BLOCKS) return false
     const end = block.start + size
     this.made.push({ start: block.start, end, node })
     if (!this.standsFor.has(node)) this.standsFor.set(node, block.node)

@@ -88,9 +88,10 @@ const reservedTail = (memory: MachineMemory, packages: number): number => {
  * (arch/x86/kernel/setup.c, early_reserve_memory()).
  */
 const LOW_SETUP_DATA = 0x8000
-/** struct setup_data, and struct boot_e820_entry. */
-const SETUP_HEADER = 16
-const BOOT_ENTRY = 20
+/** struct setup_data before its payload: u64 next, u32 type, u32 len. */
+export const SETUP_HEADER = 16
+/** struct boot_e820_entry: u64 addr, u64 size, u32 type. */
+export const BOOT_ENTRY = 20
 
 /**
  * Where the rig hands over what does not fit into struct boot_params: in RAM

@@ -36,12 +36,13 @@ export const joinNeighbours = <R extends Range>(
   return joined
 }
 
+/** Touching ranges of one node are one. */
+export const mergeNodes = (sorted: readonly NodeRange[]): NodeRange[] =>
+  joinNeighbours(sorted, (a, b) => a.node === b.node)
+
 /** Memory that was hot-added: memblock_add_node() (mm/memblock.c). */
 export const addMemory = (
   memblock: readonly NodeRange[],
   added: readonly NodeRange[],
 ): NodeRange[] =>
-  joinNeighbours(
-    [...memblock, ...added].sort((a, b) => a.start - b.start),
-    (a, b) => a.node === b.node,
-  )
+  mergeNodes([...memblock, ...added].sort((a, b) => a.start - b.start))

@@ -12,7 +12,7 @@ import {
   usable,
 } from './e820.ts'
 import type { MapOperation } from './memmap.ts'
-import { type Range, subtract } from './range.ts'
+import { type Range, contains, subtract } from './range.ts'
 import type { MemoryRules } from './rules.ts'
 
 /** What setup_arch() (arch/x86/kernel/setup.c) makes of an e820 table. */
@@ -107,12 +107,10 @@ const withSetupData = (
 const LIKELY_KERNEL: Range = { start: 16 * MIB, end: 48 * MIB }
 
 const isRam = (table: readonly E820Entry[], range: Range): boolean => {
-  if (table.some(entry => isUsable(entry) && covers(entry, range))) return true
+  if (table.some(entry => isUsable(entry) && contains(entry, range)))
+    return true
   return subtract(range, usable(table)).length === 0
 }
-
-const covers = (outer: Range, inner: Range): boolean =>
-  outer.start <= inner.start && inner.end <= outer.end
 
 /**
  * e820_add_kernel_range() (arch/x86/kernel/setup.c): the memory the kernel

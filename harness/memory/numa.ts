@@ -1,4 +1,5 @@
 import { formatSize } from '../base/units.ts'
+import type { Death } from './death.ts'
 import { fakeNodes } from './fake-nodes.ts'
 import { joinNeighbours, wholePages } from './memblock.ts'
 import {
@@ -36,7 +37,7 @@ export interface NodeAssignment {
   /** Why everything is on node 0, or undefined when it is not. */
   readonly fallback: string | undefined
   /** Why the kernel does not survive this; undefined when it does. */
-  readonly dies: string | undefined
+  readonly dies: Death | undefined
 }
 
 /**
@@ -77,11 +78,13 @@ export const assignNodes = (
  * memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into
  * free_area_init(), takes NODE_DATA() of a node number that is none.
  */
-const homeless = (ranges: readonly NodeRange[]): string | undefined => {
+const homeless = (ranges: readonly NodeRange[]): Death | undefined => {
   const without = ranges.find(range => !hasNode(range))
   return (
-    without &&
-    `${formatRange(without)} has no node, and free_area_init() looks its node up`
+    without && {
+      of: 'node',
+      why: `${formatRange(without)} has no node, and free_area_init() looks its node up`,
+    }
   )
 }
 
@@ -116,7 +119,7 @@ const singleNode = (
 interface Emulation {
   /** Undefined: nothing. */
   readonly blocks: readonly NodeRange[] | undefined
-  readonly dies: string | undefined
+  readonly dies: Death | undefined
 }
 
 const NO_FAKES: Emulation = { blocks: undefined, dies: undefined }
@@ -149,7 +152,10 @@ const emulated = (
     ? NO_FAKES
     : {
         ...made,
-        dies: `${kept} of ${real.length} nodes have no fake node, and numa_emulation() reads their distances from a table that is not there`,
+        dies: {
+          of: 'distances',
+          why: `${kept} of ${real.length} nodes have no fake node, and numa_emulation() reads their distances from a table that is not there`,
+        },
       }
 }
 

@@ -1,4 +1,5 @@
 import { type PamtSource, memoryParameters } from './cmdline.ts'
+import type { Death } from './death.ts'
 import type { E820Entry } from './e820.ts'
 import { memblockMemory } from './memblock.ts'
 import { memoryMap } from './memory-map.ts'
@@ -67,7 +68,7 @@ export interface Layout {
   /** The kernel panics on the map: `Invalid user supplied memory map`. */
   readonly invalidMap: boolean
   /** Why the kernel does not survive its layout; undefined when it does. */
-  readonly dies: string | undefined
+  readonly dies: Death | undefined
   /** What the model does not follow: the layout may differ. */
   readonly unpredictable: readonly string[]
 }
@@ -110,20 +111,24 @@ export const predictLayout = (
 }
 
 /**
- * reserve_real_mode() (arch/x86/realmode/init.c) wants this much below 1 MiB,
- * where setup_arch() keeps the first 64 KiB to itself; the kernel panics
- * without: `Real mode trampoline was not allocated`.
+ * reserve_real_mode() (arch/x86/realmode/init.c) wants this much below 1 MiB
+ * (the pages of real_mode_blob in both kernels that ship), where setup_arch()
+ * keeps the first 64 KiB to itself and reserve_bios_regions() what the BIOS
+ * uses; the kernel panics without: `Real mode trampoline was not allocated`.
  */
-const TRAMPOLINE = 16 * KIB
-const BELOW_1M: Range = { start: 64 * KIB, end: 640 * KIB }
+const TRAMPOLINE = 24 * KIB
+const BELOW_1M: Range = { start: 64 * KIB, end: 636 * KIB }
 
-const noTrampoline = (memory: readonly Range[]): string | undefined =>
+const noTrampoline = (memory: readonly Range[]): Death | undefined =>
   memory.some(range => {
     const low = intersect(range, BELOW_1M)
     return low !== undefined && sizeOf(low) >= TRAMPOLINE
   })
     ? undefined
-    : `no memory from 64 KiB to 640 KiB for the real mode trampoline`
+    : {
+        of: 'trampoline',
+        why: 'from 64 KiB to 636 KiB there are no 24 KiB in one piece for the real mode trampoline',
+      }
 
 /**
  * The part of a layout that follows from the regions alone.

@@ -4,6 +4,9 @@ import { NO_NODE } from './range.ts'
 /** CONFIG_NODES_SHIFT=6 of the shipped kernels: 1 << 6 nodes. */
 export const MAX_NODES = 64
 
+/** NR_NODE_MEMBLKS (include/linux/numa_memblks.h; asm/numa.h before 6.12). */
+export const MAX_NODE_BLOCKS = 2 * MAX_NODES
+
 /** What of memory set-up is not the same in all kernels. */
 export interface MemoryRules {
   /** Bytes that may be without a node before the SRAT is thrown away. */

@@ -1,5 +1,5 @@
 import type { NodeRange, Range } from './range.ts'
-import { MAX_NODES } from './rules.ts'
+import { MAX_NODES, MAX_NODE_BLOCKS } from './rules.ts'
 
 /** A memory affinity entry of the SRAT that is enabled. */
 export interface SratMemory extends Range {
@@ -39,8 +39,6 @@ export interface SratReading {
 
 /** MAX_PXM_DOMAINS (include/acpi/acpi_numa.h). */
 const MAX_DOMAINS = 256
-/** NR_NODE_MEMBLKS (include/linux/numa_memblks.h; asm/numa.h before 6.12). */
-const MAX_BLOCKS = 2 * MAX_NODES
 
 /**
  * acpi_numa_init() (drivers/acpi/numa/srat.c): CPUs are read first, then
@@ -65,7 +63,7 @@ export const readSrat = ({ cpus, memory }: Srat): SratReading => {
   for (const entry of memory) {
     const node = nodeOf(entry.domain)
     if (node === undefined) return reading(TOO_MANY_DOMAINS, true)
-    if (blocks.length >= MAX_BLOCKS)
+    if (blocks.length >= MAX_NODE_BLOCKS)
       return reading('too many memblk ranges', true)
     blocks.push({
       start: entry.start,

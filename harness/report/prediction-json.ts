@@ -84,7 +84,7 @@ const endingJson = ({ outcome, open, possible }: Ending): object => ({
 
 const layoutJson = (layout: Layout): object => ({
   unpredictable: layout.unpredictable,
-  dies: layout.dies ?? null,
+  dies: layout.dies?.why ?? null,
   firmwareMap: layout.firmwareMap.map(entryJson),
   extendedMap: layout.extendedMap?.map(entryJson) ?? null,
   userMap: layout.userMap?.map(entryJson) ?? null,

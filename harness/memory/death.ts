@@ -1,0 +1,7 @@
+/** A layout that its kernel does not survive. */
+export interface Death {
+  /** Memory without a node, fake nodes without distances, no low memory. */
+  readonly of: 'node' | 'distances' | 'trampoline'
+  /** In a sentence that goes on from "the kernel dies". */
+  readonly why: string
+}
