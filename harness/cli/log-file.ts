@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { UsageError, messageOf } from '../base/errors.ts'
+import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
 
@@ -12,15 +13,36 @@ export const isLog = async (path: string): Promise<boolean> => {
   return info !== undefined && !info.isDirectory()
 }
 
+/** What was read from a log. */
+export interface Log {
+  /** As it was named: a path, or `-`. */
+  readonly file: string
+  /** One for each boot in it; at least one. */
+  readonly boots: readonly Facts[]
+  readonly lines: number
+  /** Boots at the beginning that were let go: there were too many. */
+  readonly forgotten: number
+}
+
 /** Reads a kernel's log, `-` for standard input. @throws UsageError */
-export const readLog = async (path: string): Promise<Facts> => {
+export const readLog = async (path: string): Promise<Log> => {
   const reader = new ConsoleReader()
-  const stream = path === '-' ? process.stdin : createReadStream(path)
+  const stream =
+    path === '-'
+      ? process.stdin
+      : createReadStream(path, { highWaterMark: 1024 * KIB })
   try {
     for await (const chunk of stream) reader.push(chunk as Buffer)
   } catch (error) {
     throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
   }
   reader.end()
-  return reader.facts()
+  return {
+    ...{ file: path, boots: reader.boots(), lines: reader.lineCount },
+    forgotten: reader.forgotten,
+  }
 }
+
+/** How a boot of a log is named, where there are several. */
+export const bootName = ({ file, boots, forgotten }: Log, i: number): string =>
+  boots.length + forgotten > 1 ? `${file} (boot ${forgotten + i + 1})` : file

@@ -1,5 +1,4 @@
 import { UsageError } from '../base/errors.ts'
-import type { Facts } from '../console/facts.ts'
 import { predictFromLog } from '../judge/log-prediction.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { recipeNames } from '../kernel/recipe.ts'
@@ -10,7 +9,7 @@ import {
 } from '../report/prediction-json.ts'
 import { logText, predictionText } from '../report/prediction-text.ts'
 import { loadCases } from '../scenario/load.ts'
-import { isLog, readLog } from './log-file.ts'
+import { type Log, bootName, isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */
 export const predictCommand = async (
@@ -22,7 +21,7 @@ export const predictCommand = async (
   const logs: FilePrediction[] = []
   const scenarios: string[] = []
   for (const file of files) {
-    if (await isLog(file)) logs.push(await predictLog(file))
+    if (await isLog(file)) logs.push(...(await predictLog(file)))
     else scenarios.push(file)
   }
   const cells = scenarios.length > 0 ? await predictScenarios(scenarios) : []
@@ -52,22 +51,26 @@ const predictScenarios = async (
   }))
 }
 
-const predictLog = async (file: string): Promise<FilePrediction> => {
-  const facts = await readLog(file)
-  if (facts.firmwareMap.length < 2)
-    throw new UsageError('NO_MAP', `${file}: ${noMap(facts)}`)
-  if (facts.boots > 1)
-    throw new UsageError(
-      'BOOTS',
-      `${file}: expected the log of one boot, found ${facts.boots} ('Linux version ...'): cut out the one you mean (journalctl -k -b 0)`,
-    )
-  const { outcome, stage, errno, message } = facts.tdx
-  return {
-    ...{ file, kernel: facts.kernel },
-    said: { outcome, stage, errno, message },
-    prediction: predictFromLog(facts),
-  }
+/** Predictions for the boots of a log that show their memory map. */
+const predictLog = async (file: string): Promise<FilePrediction[]> => {
+  const log = await readLog(file)
+  const predictions = log.boots.flatMap((facts, i): FilePrediction[] => {
+    if (facts.firmwareMap.length < 2) return []
+    const { outcome, stage, errno, message } = facts.tdx
+    return [
+      {
+        ...{ file: bootName(log, i), kernel: facts.kernel },
+        said: { outcome, stage, errno, message },
+        prediction: predictFromLog(facts),
+      },
+    ]
+  })
+  if (predictions.length === 0)
+    throw new UsageError('NO_MAP', `${file}: ${noMap(log)}`)
+  return predictions
 }
 
-const noMap = ({ firmwareMap, lines }: Facts): string =>
-  `expected a kernel's log with its memory map ('BIOS-e820: [mem ...] usable'), found ${firmwareMap.length} such lines in ${lines}; the log must begin at the start of the boot`
+const noMap = ({ boots, lines }: Log): string => {
+  const found = boots.reduce((sum, boot) => sum + boot.firmwareMap.length, 0)
+  return `expected a kernel's log with its memory map ('BIOS-e820: [mem ...] usable'), found ${found} such lines in ${lines}; the log must begin at the start of the boot`
+}

@@ -41,12 +41,22 @@ t.test('predict takes logs as well as scenarios', async t => {
   })
 })
 
-t.test('what is no log of one boot is refused', async t => {
+t.test('two boots in one log are two predictions', async t => {
+  const folder = shortFolder(t)
+  // The same stamps would be the same boot, said twice.
+  const other = LOG.replaceAll(/(\d+\.\d{5})\d\]/g, '$19]')
+  writeFileSync(join(folder, 'log'), LOG + other)
+  const { code, stdout } = await runCli(['predict', 'log'], { cwd: folder })
+  t.equal(code, 0)
+  t.match(stdout, /^log \(boot 1\): /m)
+  t.match(stdout, /^log \(boot 2\): /m)
+})
+
+t.test('what is no log with a map is refused', async t => {
   const folder = shortFolder(t)
   const run = (...args: string[]) =>
     runCli(['predict', ...args], { cwd: folder })
   const cases: [name: string, text: string, message: RegExp][] = [
-    ['two', LOG + LOG, /expected the log of one boot, found 2/],
     ['empty', '', /expected a kernel's log with its memory map .* found 0/],
     ['short', 'BIOS-e820: [mem 0x0-0xfff] usable\n', /found 1 such lines in 1/],
     ['noise', '\u0000\u001b[31m\r\n'.repeat(999), /found 0 such lines/],

@@ -5,7 +5,6 @@ import { holds } from '../testing/property.ts'
 import { patternOf } from './format.ts'
 import { LineSplitter, MAX_LINE } from './lines.ts'
 import { ConsoleReader } from './reader.ts'
-import { parseRecord } from './record.ts'
 
 const chunked = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
   const edges = [
@@ -16,15 +15,21 @@ const chunked = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
   return edges.slice(1).map((edge, i) => bytes.subarray(edges[i], edge))
 }
 
-t.test('lines do not depend on chunks', async t => {
+const linesOf = (chunks: readonly Buffer[]): string[] => {
   const splitter = new LineSplitter()
-  t.same(splitter.push(Buffer.from('a\r\nb')), ['a\r'])
-  t.same(splitter.push(Buffer.from('c\n\n')), ['bc', ''])
-  t.same(splitter.end(), [])
-  const lines = (chunks: readonly Buffer[]): string[] => {
-    const splitter = new LineSplitter()
-    return [...chunks.flatMap(chunk => splitter.push(chunk)), ...splitter.end()]
+  const lines: string[] = []
+  const take = (line: string): void => {
+    lines.push(line)
   }
+  for (const chunk of chunks) splitter.push(chunk, take)
+  splitter.end(take)
+  return lines
+}
+
+t.test('lines do not depend on chunks', async t => {
+  t.same(linesOf([Buffer.from('a\r\nb'), Buffer.from('c\n\n')]), [
+    ...['a', 'bc', ''],
+  ])
   holds(
     t,
     'any bytes in any chunks',
@@ -34,8 +39,8 @@ t.test('lines do not depend on chunks', async t => {
       (bytes, cuts) => {
         const whole = Buffer.from(bytes)
         return (
-          JSON.stringify(lines([whole])) ===
-          JSON.stringify(lines(chunked(whole, cuts)))
+          JSON.stringify(linesOf([whole])) ===
+          JSON.stringify(linesOf(chunked(whole, cuts)))
         )
       },
     ),
@@ -43,40 +48,13 @@ t.test('lines do not depend on chunks', async t => {
 })
 
 t.test('an endless line stays bounded and ends at its line feed', async t => {
-  const splitter = new LineSplitter()
   const part = Buffer.alloc(1000, 'x')
-  for (let i = 0; i < 100; i++) t.same(splitter.push(part), [])
-  const [line, next] = splitter.push(Buffer.from('\nnext\n'))
+  const parts = Array.from({ length: 100 }, () => part)
+  const [line, next, more] = linesOf([...parts, Buffer.from('\nnext\n')])
   t.equal(line?.length, MAX_LINE)
   t.equal(next, 'next')
+  t.equal(more, undefined)
 })
-
-t.test(
-  'records lose stamps, callers, escapes and control characters',
-  async t => {
-    const cases: [raw: string, text: string, time: number | null][] = [
-      ['[    0.123456] hello', 'hello', 0.123456],
-      ['<6>[   12.000001] hello', 'hello', 12.000001],
-      ['[    0.5000][    T1] hello\r', 'hello', 0.5],
-      ['[    0.123456][   C0] hello', 'hello', 0.123456],
-      ['\u001b[32m[    1.000000] hel\u0000lo\u001b[0m', 'hello', 1],
-      ['hello', 'hello', null],
-      ['', '', null],
-    ]
-    for (const [raw, text, time] of cases) {
-      const record = parseRecord(raw, 3)
-      t.same(record, { line: 3, text, time }, JSON.stringify(raw))
-    }
-    holds(
-      t,
-      'any text',
-      fc.property(
-        fc.string(),
-        raw => parseRecord(raw, 1).text.length <= raw.length,
-      ),
-    )
-  },
-)
 
 t.test('format strings become patterns', async t => {
   const values = (format: string, text: string): string[] | undefined =>

@@ -1,13 +1,74 @@
+import type { E820Entry } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
-import type { MemoryFacts } from './memory-reader.ts'
+import type { Register } from './catalogue.ts'
 import type { Incident } from './oops.ts'
 import type { Outcome, Stage } from './outcome.ts'
+
+/** A fact with the 1-based line of the console it was read from. */
+export type Located<T> = T & { readonly line: number }
+
+/** `ACPI: SRAT: Node 1 PXM 1 [mem ...]`. */
+export interface SratFact extends NodeRange {
+  readonly domain: number
+  readonly hotplug: boolean
+}
+
+/** `SRAT: PXM 1 -> APIC 0x33 -> Node 1`. */
+export interface SratCpuFact {
+  readonly domain: number
+  readonly apic: number
+  readonly node: number
+}
+
+/** What a console says about memory. */
+export interface MemoryFacts {
+  readonly firmwareMap: readonly Located<E820Entry>[]
+  /** With entries beyond the 128th; null when there were none. */
+  readonly extendedMap: readonly Located<E820Entry>[] | null
+  /** Null when the kernel printed no user-defined map. */
+  readonly userMap: readonly Located<E820Entry>[] | null
+  readonly srat: readonly Located<SratFact>[]
+  readonly sratCpus: readonly Located<SratCpuFact>[]
+  /** `Early memory node ranges`: memblock.memory by node. */
+  readonly nodeRanges: readonly Located<NodeRange>[]
+  /** `No NUMA configuration found` or `NUMA turned off`. */
+  readonly numaFallback: string | null
+  /** Where the console may have been cut. */
+  readonly whole: {
+    /** The headline of the firmware's map was there, and something after it. */
+    readonly map: boolean
+    /** Something came after the node ranges. */
+    readonly nodeRanges: boolean
+  }
+  /** Lines of maps, tables and ranges that could not be taken as they are. */
+  readonly unread: number
+}
+
+/** What a console says about the machine. */
+export interface MachineFacts {
+  /** The boot CPU: `Intel(R) Xeon(R) Platinum 8480+`, family and model. */
+  readonly cpu: Located<{
+    readonly name: string
+    readonly family: number
+    readonly model: number
+    readonly stepping: number
+  }> | null
+  /** CPUs that came up, and the nodes they are on. */
+  readonly cpus: Located<{
+    readonly count: number
+    readonly nodes: number
+  }> | null
+  /** Signatures of ACPI tables, each once. */
+  readonly acpiTables: readonly Located<{ readonly signature: string }>[]
+}
 
 /** A SEAMCALL the kernel reported as failed. */
 export interface FailedSeamcall {
   readonly leaf: number
   readonly status: bigint
   readonly line: number
+  /** What the kernel printed of the registers it got back. */
+  readonly registers: Readonly<Partial<Record<Register, bigint>>>
 }
 
 /** The one line our trigger module prints. */
@@ -39,6 +100,24 @@ export type StepReport =
       readonly errno: number
     }
 
+/** Which TDX module the kernel met. */
+export interface ModuleVersion {
+  readonly major: number
+  readonly minor: number
+  readonly update: number | null
+  readonly buildNumber: number | null
+  /** yyyymmdd. */
+  readonly buildDate: number | null
+}
+
+/** A line about TDX. */
+export interface TdxLine {
+  readonly line: number
+  readonly text: string
+  /** The catalogue knows it. */
+  readonly known: boolean
+}
+
 /** What the console says about TDX, as one outcome. */
 export interface TdxFacts {
   readonly outcome: Outcome
@@ -48,6 +127,7 @@ export interface TdxFacts {
   /** Private KeyIDs `[start, end)`. */
   readonly keyids: readonly [number, number] | null
   readonly pamtKib: number | null
+  readonly module: Located<ModuleVersion> | null
   /** The TDMR or region a failure names. */
   readonly failedRange: Range | null
   /** The line that decided the outcome. */
@@ -56,21 +136,36 @@ export interface TdxFacts {
   readonly lastMessage: string | null
   readonly failedSeamcalls: readonly FailedSeamcall[]
   /** TDX memory regions; null when the kernel prints none. */
-  readonly regions: readonly NodeRange[] | null
+  readonly regions: readonly Located<NodeRange>[] | null
   /** How many regions there are, from the line behind them. */
   readonly regionCount: number | null
   /** CMRs as the kernel read them; null when it prints none. */
-  readonly cmrs: readonly Range[] | null
+  readonly cmrs: readonly Located<Range>[] | null
   /** What it calls them: `Kernel-checked-CMR`, or `BIOS-CMR` for bad ones. */
   readonly cmrName: string | null
+  /** All lines about TDX, the first hundreds of them. */
+  readonly lines: readonly TdxLine[]
   /** TDX lines that the catalogue does not know. */
   readonly unknown: readonly string[]
+  /** The kernel runs in a TD: it is no host. */
+  readonly guest: boolean
+  /** Lines that facts without a line of their own come from. */
+  readonly at: {
+    readonly keyids: number | null
+    readonly pamt: number | null
+    readonly message: number | null
+    readonly errno: number | null
+  }
 }
 
-/** Everything that was read from one console. */
-export interface Facts extends MemoryFacts {
+/** Everything that was read from one boot in a console. */
+export interface Facts extends MemoryFacts, MachineFacts {
   readonly kernel: string | null
   readonly cmdline: string | null
+  readonly at: {
+    readonly kernel: number | null
+    readonly cmdline: number | null
+  }
   readonly tdx: TdxFacts
   readonly trigger: TriggerResult | null
   /** Steps of the boot that init has reported on, in order. */
@@ -80,7 +175,10 @@ export interface Facts extends MemoryFacts {
   /** Complaints of the rig's own init. */
   readonly initErrors: readonly string[]
   readonly incidents: readonly Incident[]
-  /** How often a kernel began: a log may hold several boots. */
-  readonly boots: number
+  /** printk messages the console lost, as far as the kernel counted them. */
+  readonly dropped: number
+  /** The first and the last line of the boot. */
+  readonly firstLine: number
+  readonly lastLine: number
   readonly lines: number
 }

@@ -4,7 +4,7 @@
  */
 const CONVERSIONS: readonly (readonly [RegExp, string])[] = [
   [/^%%/, '%'],
-  [/^%(?:ll|l|h)?u/, '(\\d+)'],
+  [/^%0?\d*(?:ll|l|h)?u/, '(\\d+)'],
   [/^%(?:ll|l|h)?d/, '(-?\\d+)'],
   [/^%0?\d*(?:ll|l|h)?x/, '([0-9a-f]+)'],
   // `#` puts 0x before every value but 0.

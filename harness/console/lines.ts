@@ -1,5 +1,46 @@
-/** Longest line that is interpreted; the rest of it is only kept raw. */
+/** Longest line that is interpreted; the rest of it is skipped. */
 export const MAX_LINE = 8192
+
+const TAB = 0x09
+const LINE_FEED = 0x0a
+const RETURN = 0x0d
+const BLANK = 0x20
+const BRACKET = 0x5b
+const DELETE = 0x7f
+
+/** Characters of a line that call for more work; each a bit. */
+export const SIGNS = {
+  /** Control characters other than tabs and the return at the end. */
+  control: 1,
+  /** Bytes that are no ASCII. */
+  wide: 2,
+  /** An opening bracket behind the first character. */
+  bracket: 4,
+} as const
+
+/**
+ * Takes a line without its end.
+ *
+ * @param line a character is a byte (`latin1`); see {@link utf8}
+ * @param signs a set of {@link SIGNS}
+ */
+export type TakeLine = (line: string, signs: number) => void
+
+/** What is no sign: the end of a line, and what may belong to it. */
+const END = 8
+const MAY_END = 16
+
+const meaningOf = (byte: number): number => {
+  if (byte === LINE_FEED) return END
+  if (byte === RETURN) return MAY_END
+  if (byte < BLANK) return byte === TAB ? 0 : SIGNS.control
+  if (byte === BRACKET) return SIGNS.bracket
+  if (byte < DELETE) return 0
+  return byte === DELETE ? SIGNS.control : SIGNS.wide
+}
+
+/** Every byte is looked at once, and most say nothing: a table is quickest. */
+const MEANING = Uint8Array.from({ length: 256 }, (_, byte) => meaningOf(byte))
 
 /**
  * Splits a byte stream into lines, whatever the chunks look like. Memory is
@@ -7,45 +48,72 @@ export const MAX_LINE = 8192
  * and the rest is skipped up to the next line feed.
  */
 export class LineSplitter {
-  #pending: Buffer[] = []
-  #pendingBytes = 0
-  #skipping = false
+  #pending = ''
 
-  /** @returns the lines that are complete now, without their line feed */
-  push(chunk: Uint8Array): string[] {
-    const lines: string[] = []
+  push(chunk: Uint8Array, take: TakeLine): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    let start = 0
-    for (;;) {
-      const end = bytes.indexOf(0x0a, start)
-      if (end < 0) break
-      this.#keep(bytes.subarray(start, end))
-      lines.push(this.#take())
-      start = end + 1
+    const first = bytes.indexOf(LINE_FEED)
+    if (first < 0) {
+      this.#keep(bytes)
+      return
     }
-    this.#keep(bytes.subarray(start))
-    return lines
+    let start = 0
+    if (this.#pending !== '') {
+      this.#keep(bytes.subarray(0, first))
+      this.#flush(take)
+      start = first + 1
+    }
+    const last = bytes.lastIndexOf(LINE_FEED)
+    giveLines(bytes, start, last, take)
+    this.#keep(bytes.subarray(last + 1))
   }
 
-  /** @returns the last line when the stream ended without a line feed */
-  end(): string[] {
-    return this.#pendingBytes > 0 ? [this.#take()] : []
+  /** Gives the last line when the stream ended without a line feed. */
+  end(take: TakeLine): void {
+    if (this.#pending !== '') this.#flush(take)
   }
 
-  #keep(part: Buffer): void {
-    if (this.#skipping || part.length === 0) return
-    const room = MAX_LINE - this.#pendingBytes
-    // A copy: the caller may reuse the chunk's memory.
-    this.#pending.push(Buffer.from(part.subarray(0, room)))
-    this.#pendingBytes += Math.min(part.length, room)
-    this.#skipping = part.length >= room
+  #flush(take: TakeLine): void {
+    const line = this.#pending
+    this.#pending = ''
+    const bytes = Buffer.from(`${line}\n`, 'latin1')
+    giveLines(bytes, 0, line.length, take)
   }
 
-  #take(): string {
-    const line = Buffer.concat(this.#pending).toString('utf8')
-    this.#pending = []
-    this.#pendingBytes = 0
-    this.#skipping = false
-    return line
+  #keep(rest: Buffer): void {
+    const room = MAX_LINE - this.#pending.length
+    if (rest.length > 0 && room > 0)
+      this.#pending += rest.toString('latin1', 0, Math.min(room, rest.length))
   }
 }
+
+/** Lines of a part of the bytes that ends with a line feed at `last`. */
+const giveLines = (
+  bytes: Buffer,
+  from: number,
+  last: number,
+  take: TakeLine,
+): void => {
+  const text = bytes.toString('latin1', from, last + 1)
+  let start = from
+  let signs = 0
+  for (let at = from; at <= last; at++) {
+    const meaning = MEANING[bytes[at]!]!
+    if (meaning === 0) continue
+    if (meaning === END) {
+      const end = at > start && bytes[at - 1] === RETURN ? at - 1 : at
+      const bounded = Math.min(end, start + MAX_LINE)
+      take(text.slice(start - from, bounded - from), signs)
+      start = at + 1
+      signs = 0
+    } else if (meaning === MAY_END) {
+      if (bytes[at + 1] !== LINE_FEED) signs |= SIGNS.control
+    } else if (meaning !== SIGNS.bracket || at > start) signs |= meaning
+  }
+}
+
+/** What the bytes of a line mean as text. */
+export const utf8 = (line: string): string =>
+  /[\u0080-\u00ff]/.test(line)
+    ? Buffer.from(line, 'latin1').toString('utf8')
+    : line

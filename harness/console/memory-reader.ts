@@ -1,45 +1,29 @@
 import { PHYSICAL_LIMIT } from '../base/units.ts'
 import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
+import type { Located, MemoryFacts, SratCpuFact, SratFact } from './facts.ts'
+import { Openings, type Rule, takeBy } from './openings.ts'
+import type { Record } from './record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const LIMIT = 4096
 
 /** The kernel prints inclusive ends: `[mem 0x...-0x...]`. */
-const MEM = String.raw`\[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]`
-
-/** What a console says about memory. */
-export interface MemoryFacts {
-  readonly firmwareMap: readonly E820Entry[]
-  /** With entries beyond the 128th; null when there were none. */
-  readonly extendedMap: readonly E820Entry[] | null
-  /** Null when the kernel printed no user-defined map. */
-  readonly userMap: readonly E820Entry[] | null
-  readonly srat: readonly NodeRange[]
-  /** `Early memory node ranges`: memblock.memory by node. */
-  readonly nodeRanges: readonly NodeRange[]
-  /** `No NUMA configuration found` or `NUMA turned off`. */
-  readonly numaFallback: string | null
-  /** Where the console may have been cut. */
-  readonly whole: {
-    /** The headline of the firmware's map was there, and something after it. */
-    readonly map: boolean
-    /** Something came after the node ranges. */
-    readonly nodeRanges: boolean
-  }
-  /** Lines of maps, tables and ranges that could not be taken as they are. */
-  readonly unread: number
-}
+const MEM = String.raw`\[mem (0x[0-9a-f]{1,16})-(0x[0-9a-f]{1,16})\]`
+/** 7.x may say how large the range is. */
+const SIZE = String.raw`(?: +\d+(?:\.\d)? +[KMGT]?B(?= ))?`
 
 type Groups = readonly (string | undefined)[]
+type Map = Located<E820Entry>[]
 
 /** Reads the lines about memory, of which there is a handful of kinds. */
 export class MemoryReader {
-  readonly #firmwareMap: E820Entry[] = []
-  readonly #srat: NodeRange[] = []
-  readonly #nodeRanges: NodeRange[] = []
-  #extendedMap: E820Entry[] | null = null
-  #userMap: E820Entry[] | null = null
+  readonly #firmwareMap: Map = []
+  readonly #srat: Located<SratFact>[] = []
+  readonly #sratCpus: Located<SratCpuFact>[] = []
+  readonly #nodeRanges: Located<NodeRange>[] = []
+  #extendedMap: Map | null = null
+  #userMap: Map | null = null
   #numaFallback: string | null = null
   #mapBegan = false
   #mapEnded = false
@@ -47,13 +31,8 @@ export class MemoryReader {
   #unread = 0
 
   /** @returns whether the line was about memory */
-  read(text: string): boolean {
-    for (const [pattern, take] of this.#rules) {
-      const match = pattern.exec(text)
-      if (!match) continue
-      take(match)
-      return true
-    }
+  read(record: Record): boolean {
+    if (takeBy(this.#rules, record)) return true
     this.#mapEnded ||= this.#firmwareMap.length > 0
     this.#nodesEnded ||= this.#nodeRanges.length > 0
     return false
@@ -65,6 +44,7 @@ export class MemoryReader {
       extendedMap: this.#extendedMap,
       userMap: this.#userMap,
       srat: this.#srat,
+      sratCpus: this.#sratCpus,
       nodeRanges: this.#nodeRanges,
       numaFallback: this.#numaFallback,
       whole: {
@@ -75,74 +55,104 @@ export class MemoryReader {
     }
   }
 
-  readonly #rules: readonly (readonly [
-    RegExp,
-    (match: RegExpExecArray) => void,
-  ])[] = [
-    [
-      /^BIOS-provided physical RAM map:$/,
-      () => {
-        this.#mapBegan = true
-      },
-    ],
-    [
-      new RegExp(`^BIOS-e820: ${MEM} +(.+)$`),
-      match => {
-        this.#entry(this.#firmwareMap, match)
-      },
-    ],
-    // A line that was cut, or of a kernel that words it differently.
-    [/^BIOS-e820: /, () => this.#unread++],
-    [
-      new RegExp(`^extended: ${MEM} (.+)$`),
-      match => {
-        this.#entry((this.#extendedMap ??= []), match)
-      },
-    ],
-    [
-      /^user-defined physical RAM map:$/,
-      () => {
-        this.#userMap = []
+  readonly #rules = new Openings<Rule>([
+    {
+      opening: 'BIOS-provided physical RAM map:',
+      take: () => (this.#mapBegan = true),
+    },
+    ...this.#mapRules('BIOS-e820: ', () => this.#firmwareMap),
+    ...this.#mapRules('extended: ', () => (this.#extendedMap ??= [])),
+    {
+      opening: 'user-defined physical RAM map:',
+      take: () => {
+        this.#userMap ??= []
         this.#mapEnded = true
       },
-    ],
-    [
-      new RegExp(`^user: ${MEM} (.+)$`),
-      match => {
-        this.#entry((this.#userMap ??= []), match)
+    },
+    ...this.#mapRules('user: ', () => (this.#userMap ??= [])),
+    // acpi_numa_memory_affinity_init(); older kernels left ACPI away.
+    ...['ACPI: SRAT: Node ', 'SRAT: Node '].map(opening => ({
+      opening,
+      pattern: new RegExp(
+        `Node (\\d+) PXM (\\d+) ${MEM}( hotplug)?(?: non-volatile)?$`,
+      ),
+      take: (match: Groups, { line }: Record) => {
+        const [, node, domain, start, end, hotplug] = match
+        const range = this.#rangeOf(start, end, this.#srat)
+        if (range)
+          this.#srat.push({
+            ...{ ...range, node: Number(node), domain: Number(domain) },
+            ...{ hotplug: hotplug !== undefined, line },
+          })
       },
-    ],
-    [
-      new RegExp(`^ACPI: SRAT: Node (\\d+) PXM \\d+ ${MEM}`),
-      match => {
-        this.#range(this.#srat, match)
+    })),
+    ...['SRAT: PXM ', 'ACPI: SRAT: PXM '].map(opening => ({
+      opening,
+      pattern: /PXM (\d+) -> APIC (0x[0-9a-f]{1,8}) -> Node (\d+)$/,
+      take: ([, domain, apic, node]: Groups, { line }: Record) => {
+        if (this.#sratCpus.length < LIMIT)
+          this.#sratCpus.push({
+            ...{ domain: Number(domain), apic: Number(apic) },
+            ...{ node: Number(node), line },
+          })
       },
-    ],
-    [
-      new RegExp(`^\\s*node +(-?\\d+): ${MEM}$`),
-      match => {
-        this.#range(this.#nodeRanges, match)
+    })),
+    {
+      opening: 'node ',
+      pattern: new RegExp(`^node +(-?\\d+): ${MEM}$`),
+      take: ([, node, start, end], { line }) => {
+        const range = this.#rangeOf(start, end, this.#nodeRanges)
+        if (range) this.#nodeRanges.push({ ...range, node: Number(node), line })
       },
-    ],
-    [
-      /^(No NUMA configuration found|NUMA turned off)$/,
-      match => (this.#numaFallback = match[1]!),
-    ],
-  ]
+    },
+    ...['No NUMA configuration found', 'NUMA turned off'].map(opening => ({
+      opening,
+      pattern: new RegExp(`^${opening}$`),
+      take: () => (this.#numaFallback = opening),
+    })),
+  ])
 
-  #entry(map: E820Entry[], [, start, end, name]: Groups): void {
-    const type = e820TypeByName(name ?? '')
-    const range = rangeOf(start, end)
-    if (type === undefined || !range || map.length >= LIMIT) this.#unread++
-    else map.push({ ...range, type })
+  #mapRules(opening: string, map: () => Map): Rule[] {
+    return [
+      {
+        opening,
+        pattern: new RegExp(`^${opening}${MEM}${SIZE} +(.+)$`),
+        take: ([, start, end, name], { line }) => {
+          this.#entry(map(), rangeOf(start, end), name!, line)
+        },
+      },
+      // 7.x also says what is in no entry.
+      { opening: `${opening}[gap 0x`, take: () => undefined },
+      // A line that was cut, or of a kernel that words it differently. The
+      // other words also begin lines about something else.
+      {
+        opening: opening === 'BIOS-e820: ' ? opening : `${opening}[mem `,
+        take: () => this.#unread++,
+      },
+    ]
   }
 
-  #range(list: NodeRange[], [, node, start, end]: Groups): void {
-    const range = rangeOf(start, end)
-    if (!range || list.length >= LIMIT) this.#unread++
-    else list.push({ ...range, node: Number(node) })
+  #entry(map: Map, range: Range | undefined, name: string, line: number): void {
+    const type = e820TypeByName(name)
+    if (type === undefined || !range || map.length >= LIMIT) this.#unread++
+    // No map has an entry twice: two consoles were written to one log.
+    else if (!map.some(entry => isSame(entry, { ...range, type })))
+      map.push({ ...range, type, line })
+  }
+
+  #rangeOf(
+    start: string | undefined,
+    end: string | undefined,
+    list: readonly unknown[],
+  ): Range | undefined {
+    const range = list.length < LIMIT ? rangeOf(start, end) : undefined
+    if (!range) this.#unread++
+    return range
   }
 }
+
+const isSame = (a: E820Entry, b: E820Entry): boolean =>
+  a.start === b.start && a.end === b.end && a.type === b.type
 
 /** Undefined for what is no range of physical addresses. */
 const rangeOf = (

@@ -3,7 +3,8 @@ import { detectIncident } from './oops.ts'
 
 t.test('incidents', async t => {
   const kind = (text: string): string | undefined =>
-    detectIncident({ line: 1, time: 0, text })?.kind
+    detectIncident({ line: 1, time: 0, text, prefixed: true, user: false })
+      ?.kind
   t.equal(kind('Kernel panic - not syncing: VFS'), 'panic')
   t.equal(
     kind(

@@ -1,3 +1,4 @@
+import { Openings } from './openings.ts'
 import type { Record } from './record.ts'
 
 /** Something the kernel complains about by itself. */
@@ -7,28 +8,51 @@ export interface Incident {
   readonly text: string
 }
 
+interface Sign {
+  readonly kind: Incident['kind']
+  readonly opening: string
+  /** Left out where the opening says it all. */
+  readonly pattern?: RegExp
+}
+
+const LAST_WORDS = '---[ end Kernel panic'
+const PANIC = 'Kernel panic - not syncing'
+
+const RCU_STALL = /rcu_\w+ (?:self-)?detected|task .* blocked for more/
+
 /** How a complaint begins. The first row that matches names it. */
-const SIGNS: readonly (readonly [Incident['kind'], RegExp])[] = [
-  // early_panic() leaves its text on the line without a line feed.
-  ['panic', /Kernel panic - not syncing/],
-  ['panic', /^PANIC: early exception/],
-  ['oops', /^(?:BUG: (?!soft lockup)|kernel BUG at |Oops: )/],
-  ['oops', /^(?:general protection fault|double fault|traps: PANIC)/],
-  ['oops', /^Internal error/],
-  ['lockup', /^watchdog: BUG: soft lockup/],
-  ['lockup', /^rcu: INFO: rcu_\w+ (?:self-)?detected stall/],
-  ['lockup', /^INFO: (?:rcu_\w+ (?:self-)?detected|task .* blocked for more)/],
-  ['out-of-memory', /^Out of memory: /],
-  ['warning', /^WARNING: /],
-]
+const SIGNS = new Openings<Sign>([
+  { kind: 'panic', opening: 'PANIC: early exception' },
+  { kind: 'oops', opening: 'BUG: ', pattern: /^BUG: (?!soft lockup)/ },
+  { kind: 'lockup', opening: 'BUG: soft lockup' },
+  { kind: 'oops', opening: 'kernel BUG at ' },
+  { kind: 'oops', opening: 'Oops: ' },
+  { kind: 'oops', opening: 'general protection fault' },
+  { kind: 'oops', opening: 'double fault' },
+  { kind: 'oops', opening: 'traps: PANIC' },
+  { kind: 'oops', opening: 'Internal error' },
+  { kind: 'lockup', opening: 'watchdog: BUG: soft lockup' },
+  { kind: 'lockup', opening: 'watchdog: Watchdog detected hard LOCKUP' },
+  { kind: 'lockup', opening: 'NMI watchdog: Watchdog detected hard LOCKUP' },
+  { kind: 'lockup', opening: 'rcu: INFO: ', pattern: RCU_STALL },
+  { kind: 'lockup', opening: 'INFO: ', pattern: RCU_STALL },
+  { kind: 'out-of-memory', opening: 'Out of memory: ' },
+  { kind: 'warning', opening: 'WARNING: ' },
+])
 
 /** @returns what a record reports, if it reports trouble */
 export const detectIncident = (record: Record): Incident | undefined => {
-  if (isPanicEnd(record)) return undefined
-  const sign = SIGNS.find(([, pattern]) => pattern.test(record.text))
-  return sign && { kind: sign[0], line: record.line, text: record.text }
+  const { line, text } = record
+  // early_panic() leaves its text on the line without a line feed.
+  if (text.includes(PANIC))
+    return isPanicEnd(record) ? undefined : { kind: 'panic', line, text }
+  const sign = SIGNS.for(text).find(
+    ({ opening, pattern }) =>
+      text.startsWith(opening) && (!pattern || pattern.test(text)),
+  )
+  return sign && { kind: sign.kind, line, text }
 }
 
 /** The last words of panic() (kernel/panic.c). */
-export const isPanicEnd = (record: Record): boolean =>
-  record.text.startsWith('---[ end Kernel panic')
+export const isPanicEnd = ({ text }: Record): boolean =>
+  text.startsWith(LAST_WORDS)

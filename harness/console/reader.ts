@@ -1,159 +1,101 @@
-import type { Facts, StepReport, TriggerResult } from './facts.ts'
-import { LineSplitter } from './lines.ts'
-import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
-import { MemoryReader } from './memory-reader.ts'
-import { parseRecord } from './record.ts'
-import { TdxReader } from './tdx-reader.ts'
+import { BootReader } from './boot-reader.ts'
+import type { Facts, StepReport } from './facts.ts'
+import { LineSplitter, type TakeLine } from './lines.ts'
+import { parseRecords } from './record.ts'
+import { BootSplitter } from './boots.ts'
+import { Unwrapper } from './wrapped.ts'
 
-/** Kept of lists that a hostile console could grow without end. */
-const LIMIT = 4096
 const TAIL_LINES = 25
 
+/** Boots of which facts are kept; of more, the first ones are let go. */
+const MAX_BOOTS = 64
+
 /**
- * Reads a console as it arrives and keeps the facts. Every line is looked at
- * once; memory does not grow with the length of the console.
+ * Reads a console as it arrives and keeps the facts, boot by boot. Every line
+ * is looked at once; memory does not grow with the length of the console.
  */
 export class ConsoleReader {
-  readonly #splitter = new LineSplitter()
-  readonly #tdx = new TdxReader()
-  readonly #memory = new MemoryReader()
-  readonly #incidents: Incident[] = []
-  readonly #initErrors: string[] = []
-  #kernel: string | null = null
-  #cmdline: string | null = null
-  #trigger: TriggerResult | null = null
-  readonly #steps: StepReport[] = []
-  #stepsDone = false
-  #panicked = false
-  #boots = 0
-  #lines = 0
+  readonly #lines = new LineSplitter()
+  readonly #unwrapper = new Unwrapper(record => {
+    this.#splitter.push(record)
+  })
+  readonly #splitter = new BootSplitter(
+    () => {
+      this.#begin()
+    },
+    record => {
+      this.#boots.at(-1)!.read(record)
+    },
+  )
+  #boots: BootReader[] = [new BootReader()]
+  #forgotten = 0
+  #lineCount = 0
   readonly #tail: string[] = []
+  #tailAt = 0
 
   /** Nothing that counts can come any more: all steps are done, or a panic. */
   get settled(): boolean {
-    return this.#stepsDone || this.#panicked
+    return this.#boots.at(-1)!.settled
   }
 
   /** Steps that init has reported on so far. */
   get steps(): readonly StepReport[] {
-    return this.#steps
+    return this.#boots.at(-1)!.steps
   }
 
   /** The last lines of the console so far, without time stamps. */
   get tail(): readonly string[] {
-    return this.#tail
+    return [
+      ...this.#tail.slice(this.#tailAt),
+      ...this.#tail.slice(0, this.#tailAt),
+    ]
+  }
+
+  /** Lines that were read, whatever boot they belong to. */
+  get lineCount(): number {
+    return this.#lineCount
+  }
+
+  /** Boots whose facts were let go, because there were so many. */
+  get forgotten(): number {
+    return this.#forgotten
   }
 
   /** Takes the next bytes of the console, in chunks of any size. */
   push(chunk: Uint8Array): void {
-    for (const line of this.#splitter.push(chunk)) this.#read(line)
+    this.#lines.push(chunk, this.#read)
   }
 
   /** The console is over: what is left is a line. */
   end(): void {
-    for (const line of this.#splitter.end()) this.#read(line)
+    this.#lines.end(this.#read)
+    this.#unwrapper.flush()
+    this.#splitter.end()
   }
 
+  /** The facts of the first boot that is known: of most consoles the only. */
   facts(): Facts {
-    return {
-      kernel: this.#kernel,
-      cmdline: this.#cmdline,
-      ...this.#memory.facts(),
-      tdx: this.#tdx.facts(this.#trigger),
-      trigger: this.#trigger,
-      steps: this.#steps,
-      stepsDone: this.#stepsDone,
-      initErrors: this.#initErrors,
-      incidents: this.#incidents,
-      boots: this.#boots,
-      lines: this.#lines,
-    }
+    return this.#boots[0]!.facts()
   }
 
-  #read(raw: string): void {
-    this.#lines++
-    const record = parseRecord(raw, this.#lines)
-    if (this.#tail.push(record.text) > TAIL_LINES) this.#tail.shift()
-    for (const [pattern, take] of this.#rules) {
-      const match = pattern.exec(record.text)
-      if (match) {
-        take(match)
-        return
-      }
-    }
-    if (this.#memory.read(record.text)) return
-    this.#panicked ||= isPanicEnd(record)
-    const incident = detectIncident(record)
-    if (incident && this.#incidents.length < LIMIT)
-      this.#incidents.push(incident)
-    this.#tdx.read(record)
+  /** The facts of every boot, in the order of the console. */
+  boots(): Facts[] {
+    return this.#boots.map(boot => boot.facts())
   }
 
-  /** What a line may say, and where that fact goes. First match wins. */
-  readonly #rules: readonly (readonly [
-    RegExp,
-    (match: RegExpExecArray) => void,
-  ])[] = [
-    [
-      /^Linux version (\S+)/,
-      match => {
-        this.#boots++
-        this.#kernel ??= match[1]!
-      },
-    ],
-    // setup_arch() says it first, start_kernel() says it again.
-    [
-      /^(?:Command|Kernel command) line:(?: (.*))?$/,
-      match => (this.#cmdline ??= match[1] ?? ''),
-    ],
-    [
-      /^tdxrig: trigger: cpus=(\d+) tdx_cpu_enable=(-?\d+|none)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
-      match => (this.#trigger = triggerOf(match)),
-    ],
-    [
-      /^tdxrig: step (\d+) (plug|plugged|online)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
-      match => {
-        const step = stepOf(match)
-        if (step && this.#steps.length < LIMIT) this.#steps.push(step)
-      },
-    ],
-    [/^tdxrig: steps done$/, () => (this.#stepsDone = true)],
-    [
-      /^tdxrig: init: (.+)$/,
-      match => {
-        if (this.#initErrors.length < LIMIT) this.#initErrors.push(match[1]!)
-      },
-    ],
-  ]
-}
+  #begin(): void {
+    this.#boots.push(new BootReader())
+    if (this.#boots.length <= MAX_BOOTS) return
+    this.#boots = this.#boots.slice(1)
+    this.#forgotten++
+  }
 
-type Groups = readonly (string | undefined)[]
-
-const triggerOf = ([
-  ,
-  cpus,
-  cpuEnable,
-  failedCpu,
-  enable,
-]: Groups): TriggerResult => ({
-  cpus: Number(cpus),
-  cpuEnable: cpuEnable === 'none' ? null : Number(cpuEnable),
-  failedCpu: failedCpu === undefined ? null : Number(failedCpu),
-  enable: enable === 'none' ? null : Number(enable),
-})
-
-/** Undefined for a line that is not whole. */
-const stepOf = ([, number, kind, blocks, refused, errno]: Groups):
-  StepReport | undefined => {
-  const step = Number(number)
-  if (kind === 'plug' && blocks === undefined) return { step, kind }
-  if (blocks === undefined) return undefined
-  if (kind === 'plugged' && refused === undefined)
-    return { step, kind, blocks: Number(blocks) }
-  return kind === 'online' && refused !== undefined
-    ? {
-        ...{ step, kind, blocks: Number(blocks) },
-        ...{ refused: Number(refused), errno: Number(errno) },
-      }
-    : undefined
+  readonly #read: TakeLine = (raw, signs) => {
+    const records = parseRecords(raw, signs, ++this.#lineCount)
+    for (const record of records) {
+      this.#tail[this.#tailAt] = record.text
+      this.#tailAt = (this.#tailAt + 1) % TAIL_LINES
+      this.#unwrapper.push(record, raw)
+    }
+  }
 }

@@ -5,11 +5,13 @@ import { MESSAGES, lookUp } from './catalogue.ts'
 t.test('every message of the catalogue is found by its own text', async t => {
   for (const message of MESSAGES) {
     const text = message.format
+      .replaceAll(/%0\d+u/g, '07')
       .replaceAll(/%#0?\d*(?:ll|l)?x/g, '0xff')
       .replaceAll(/%0?\d*(?:ll|l)?x/g, 'ff')
       .replaceAll('%s', 'word')
       .replaceAll(/%(?:ll|l)?[ud]/g, '7')
-    t.equal(lookUp(message.prefix + text)?.message, message, message.format)
+    for (const prefix of message.prefixes)
+      t.equal(lookUp(prefix + text)?.message, message, message.format)
     t.equal(
       message.arguments?.length ?? 0,
       message.arguments ? (message.format.match(/%/g) ?? []).length : 0,

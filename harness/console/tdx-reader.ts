@@ -1,64 +1,43 @@
 import { KIB, PAGE_SIZE } from '../base/units.ts'
-import { type Argument, TDX_PREFIX, lookUp } from './catalogue.ts'
-import type { FailedSeamcall, TdxFacts, TriggerResult } from './facts.ts'
-import { STAGE_OF_LEAF, type Stage } from './outcome.ts'
+import {
+  type Argument,
+  type KnownMessage,
+  REGISTERS,
+  TDX_PREFIX,
+  lookUp,
+} from './catalogue.ts'
+import type {
+  FailedSeamcall,
+  ModuleVersion,
+  TdxFacts,
+  TriggerResult,
+} from './facts.ts'
+import { type Outcome, STAGE_OF_LEAF, type Stage } from './outcome.ts'
 import type { Record } from './record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const KEPT = 100
+const KEPT_LINES = 400
 const KEPT_RANGES = 4096
+
+type Value = (name: Argument) => string | undefined
 
 /** Folds the TDX lines of a console into one outcome. */
 export class TdxReader {
   #facts: TdxFacts = {
-    outcome: 'absent',
-    stage: null,
-    errno: null,
-    keyids: null,
-    pamtKib: null,
-    failedRange: null,
-    message: null,
-    lastMessage: null,
-    failedSeamcalls: [],
-    regions: null,
-    regionCount: null,
-    cmrs: null,
-    cmrName: null,
-    unknown: [],
+    ...{ outcome: 'absent', stage: null, errno: null },
+    ...{ keyids: null, pamtKib: null, module: null, failedRange: null },
+    ...{ message: null, lastMessage: null, failedSeamcalls: [] },
+    ...{ regions: null, regionCount: null, cmrs: null, cmrName: null },
+    ...{ lines: [], unknown: [], guest: false },
+    at: { keyids: null, pamt: null, message: null, errno: null },
   }
 
   /** Takes a record; those that are not about TDX are ignored. */
   read(record: Record): void {
     const known = lookUp(record.text)
-    if (!known) {
-      if (TDX_PREFIX.test(record.text)) this.#keepUnknown(record.text)
-      return
-    }
-    const { message, values } = known
-    this.#update({ lastMessage: record.text })
-    const value = (name: Argument): string | undefined =>
-      values[message.arguments?.indexOf(name) ?? -1]
-    this.#readKeyids(value)
-    this.#readNumbers(value)
-    this.#readRanges(value)
-    const failed = failedSeamcall(value, record.line)
-    if (failed && this.#facts.failedSeamcalls.length < KEPT)
-      this.#update({
-        failedSeamcalls: [...this.#facts.failedSeamcalls, failed],
-      })
-    if (!message.outcome) return
-    const stage = failed ? STAGE_OF_LEAF.get(failed.leaf) : message.stage
-    // A summary such as "initialization failed (-28)" names no stage of its
-    // own: the line before it did.
-    const summary = message.outcome === 'failed' && !stage
-    this.#update({
-      outcome: message.outcome,
-      stage: stage ?? (summary ? this.#failedStage() : null),
-      message:
-        summary && this.#facts.outcome === 'failed'
-          ? this.#facts.message
-          : record.text,
-    })
+    if (known) this.#readKnown(known, record)
+    else if (TDX_PREFIX.test(record.text)) this.#readUnknown(record)
   }
 
   /** The outcome, given what the trigger module saw. */
@@ -81,71 +60,173 @@ export class TdxReader {
       : facts
   }
 
+  #readKnown({ message, values }: KnownMessage, record: Record): void {
+    this.#keepLine(record, true)
+    const value: Value = name => values[message.arguments?.indexOf(name) ?? -1]
+    if (message.prefixes.some(prefix => TDX_PREFIX.test(prefix)))
+      this.#update({ lastMessage: record.text })
+    if (message.guest) this.#update({ guest: true })
+    else this.#conclude('unfinished', null, record)
+    this.#readNumbers(value, record.line)
+    this.#readRanges(value, record.line)
+    this.#readModule(value, record.line)
+    const failed = this.#readSeamcall(value, record.line)
+    if (failed) this.#seamcallFailed(failed, record)
+    else if (message.outcome)
+      this.#conclude(message.outcome, message.stage ?? null, record)
+  }
+
+  /** A kernel we do not know said something: that is more than nothing. */
+  #readUnknown(record: Record): void {
+    this.#keepLine(record, false)
+    if (this.#facts.unknown.length < KEPT)
+      this.#update({ unknown: [...this.#facts.unknown, record.text] })
+    this.#conclude('unfinished', null, record)
+  }
+
+  #keepLine({ line, text }: Record, known: boolean): void {
+    const { lines } = this.#facts
+    if (lines.length < KEPT_LINES)
+      this.#update({ lines: [...lines, { line, text, known }] })
+  }
+
+  /** Leaves of TDs, and calls once the module runs, do not fail it. */
+  #seamcallFailed({ leaf }: FailedSeamcall, record: Record): void {
+    const stage = STAGE_OF_LEAF.get(leaf)
+    if (stage && this.#facts.outcome !== 'initialized')
+      this.#conclude('failed', stage, record)
+  }
+
+  /** What a message says replaces what is known, where it says more. */
+  #conclude(outcome: Outcome, stage: Stage | null, record: Record): void {
+    const { outcome: before, stage: place, message } = this.#facts
+    // That KeyIDs were announced is news only once.
+    if (outcome === 'unfinished' && before !== 'absent') {
+      if (stage && before === 'unfinished' && place === null)
+        this.#decide(outcome, stage, record)
+      return
+    }
+    // A summary such as "initialization failed (-28)" names no stage of its
+    // own: the line before it did.
+    const summary = outcome === 'failed' && stage === null
+    const off = outcome === 'disabled' || outcome === 'not-enabled'
+    if (!summary) {
+      // Once it was tried, only KVM can still be without it.
+      if (!(off && (before === 'initialized' || before === 'failed')))
+        this.#decide(outcome, stage, record)
+      return
+    }
+    // It was turned off before, or it works and somebody else complains.
+    if (before === 'disabled' || before === 'not-enabled') return
+    if (before === 'initialized' && this.#facts.errno === null) return
+    if (before === 'failed' && message !== null)
+      this.#update({ stage: place ?? this.#silentStage() })
+    else this.#decide('failed', this.#silentStage(), record)
+  }
+
+  #decide(outcome: Outcome, stage: Stage | null, record: Record): void {
+    const { at } = this.#facts
+    this.#update({
+      ...{ outcome, stage, message: record.text },
+      at: { ...at, message: record.line },
+    })
+  }
+
   /**
    * The stage of a failure that only gave its errno. PAMT allocation is the
    * one step of init_tdx_module() that fails with -ENOMEM without a line.
    */
-  #failedStage(): Stage | null {
-    if (this.#facts.outcome === 'failed') return this.#facts.stage
+  #silentStage(): Stage | null {
     return this.#facts.errno === -12 ? 'pamt' : null
   }
 
-  #readKeyids(value: (name: Argument) => string | undefined): void {
-    const start = value('keyid-start')
-    const end = value('keyid-end')
-    if (start !== undefined && end !== undefined)
-      this.#update({ keyids: [Number(start), Number(end)] })
-  }
-
-  #readNumbers(value: (name: Argument) => string | undefined): void {
-    const errno = value('errno')
-    const pamt = value('pamt-kib')
-    const pages = value('pamt-pages')
-    const count = value('region-count')
-    const start = value('failed-start')
-    const end = value('failed-end')
-    if (errno !== undefined) this.#update({ errno: Number(errno) })
-    if (pamt !== undefined) this.#update({ pamtKib: Number(pamt) })
-    if (pages !== undefined)
-      this.#update({ pamtKib: (Number(pages) * PAGE_SIZE) / KIB })
-    if (count !== undefined) this.#update({ regionCount: Number(count) })
+  #readNumbers(value: Value, line: number): void {
+    const [start, end] = [value('keyid-start'), value('keyid-end')]
     if (start !== undefined && end !== undefined)
       this.#update({
-        failedRange: { start: parseInt(start, 16), end: parseInt(end, 16) },
+        keyids: [Number(start), Number(end)],
+        at: { ...this.#facts.at, keyids: line },
       })
+    const errno = value('errno')
+    if (errno !== undefined)
+      this.#update({
+        errno: Number(errno),
+        at: { ...this.#facts.at, errno: line },
+      })
+    const pamtKib = pamtOf(value)
+    if (pamtKib !== undefined)
+      this.#update({ pamtKib, at: { ...this.#facts.at, pamt: line } })
+    const count = value('region-count')
+    if (count !== undefined) this.#update({ regionCount: Number(count) })
+    const failed = rangeOf(value, 'failed-start', 'failed-end')
+    if (failed) this.#update({ failedRange: failed })
   }
 
-  #readRanges(value: (name: Argument) => string | undefined): void {
+  #readRanges(value: Value, line: number): void {
     const { regions, cmrs } = this.#facts
-    const start = value('region-start')
-    if (start !== undefined && (regions?.length ?? 0) < KEPT_RANGES)
+    const region = rangeOf(value, 'region-start', 'region-last')
+    if (region && (regions?.length ?? 0) < KEPT_RANGES)
       this.#update({
         regions: [
           ...(regions ?? []),
           {
-            start: parseInt(start, 16),
-            end: parseInt(value('region-last') ?? '', 16) + 1,
+            ...{ start: region.start, end: region.end + 1, line },
             node: Number(value('region-node')),
           },
         ],
       })
-    const base = value('cmr-start')
-    if (base !== undefined && (cmrs?.length ?? 0) < KEPT)
+    const cmr = rangeOf(value, 'cmr-start', 'cmr-end')
+    if (cmr && (cmrs?.length ?? 0) < KEPT)
       this.#update({
         cmrName: value('cmr-name') ?? null,
-        cmrs: [
-          ...(cmrs ?? []),
-          {
-            start: parseInt(base, 16),
-            end: parseInt(value('cmr-end') ?? '', 16),
-          },
-        ],
+        cmrs: [...(cmrs ?? []), { ...cmr, line }],
       })
   }
 
-  #keepUnknown(text: string): void {
-    if (this.#facts.unknown.length < KEPT)
-      this.#update({ unknown: [...this.#facts.unknown, text] })
+  #readModule(value: Value, line: number): void {
+    const [major, minor] = [value('major'), value('minor')]
+    if (major === undefined || minor === undefined) return
+    const decimal = (name: Argument): number | null => {
+      const text = value(name)
+      return text === undefined ? null : Number(text)
+    }
+    const date = value('build-date-hex')
+    const module: ModuleVersion = {
+      ...{ major: Number(major), minor: Number(minor) },
+      update: decimal('update'),
+      buildNumber: decimal('build-number'),
+      buildDate:
+        date === undefined ? decimal('build-date') : parseInt(date, 16),
+    }
+    this.#update({ module: { ...module, line } })
+  }
+
+  /** A call that failed, or registers of the one before. */
+  #readSeamcall(value: Value, line: number): FailedSeamcall | undefined {
+    const { failedSeamcalls } = this.#facts
+    const registers = Object.fromEntries(
+      REGISTERS.flatMap(name => {
+        const text = value(name)
+        return text === undefined ? [] : [[name, BigInt(`0x${text}`)]]
+      }),
+    )
+    const leaf = leafOf(value)
+    const status = value('status')
+    if (leaf !== undefined && status !== undefined) {
+      const failed = { leaf, status: BigInt(`0x${status}`), line, registers }
+      if (failedSeamcalls.length < KEPT)
+        this.#update({ failedSeamcalls: [...failedSeamcalls, failed] })
+      return failed
+    }
+    const last = failedSeamcalls.at(-1)
+    if (last && Object.keys(registers).length > 0)
+      this.#update({
+        failedSeamcalls: failedSeamcalls.with(-1, {
+          ...last,
+          registers: { ...last.registers, ...registers },
+        }),
+      })
+    return undefined
   }
 
   #update(change: Partial<TdxFacts>): void {
@@ -153,12 +234,25 @@ export class TdxReader {
   }
 }
 
-const failedSeamcall = (
-  value: (name: Argument) => string | undefined,
-  line: number,
-): FailedSeamcall | undefined => {
-  const leaf = value('leaf')
-  const status = value('status')
-  if (leaf === undefined || status === undefined) return undefined
-  return { leaf: parseInt(leaf, 16), status: BigInt(`0x${status}`), line }
+const pamtOf = (value: Value): number | undefined => {
+  const [kib, pages] = [value('pamt-kib'), value('pamt-pages')]
+  if (kib !== undefined) return Number(kib)
+  return pages === undefined ? undefined : (Number(pages) * PAGE_SIZE) / KIB
+}
+
+const leafOf = (value: Value): number | undefined => {
+  const [hexadecimal, decimal] = [value('leaf'), value('leaf-decimal')]
+  if (hexadecimal !== undefined) return parseInt(hexadecimal, 16)
+  return decimal === undefined ? undefined : Number(decimal)
+}
+
+const rangeOf = (
+  value: Value,
+  start: Argument,
+  end: Argument,
+): { start: number; end: number } | undefined => {
+  const [first, last] = [value(start), value(end)]
+  return first === undefined || last === undefined
+    ? undefined
+    : { start: parseInt(first, 16), end: parseInt(last, 16) }
 }

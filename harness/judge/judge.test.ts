@@ -126,7 +126,9 @@ t.test(
             ...record.facts,
             tdx: {
               ...record.facts.tdx,
-              failedSeamcalls: [{ leaf: 33, status: 1n, line: 5 }],
+              failedSeamcalls: [
+                { leaf: 33, status: 1n, line: 5, registers: {} },
+              ],
             },
           },
         }),

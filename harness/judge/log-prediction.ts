@@ -1,7 +1,7 @@
 import type { Facts } from '../console/facts.ts'
 import { MIB, PHYSICAL_LIMIT, hex } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
-import { e820TypeName, isUsable } from '../memory/e820.ts'
+import { type E820Entry, e820TypeName, isUsable } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
@@ -67,7 +67,7 @@ const fromMap = (
   words: readonly string[],
 ): { predicted: Layout; note: string[] } => {
   const predict = (
-    e820: Facts['firmwareMap'],
+    e820: readonly E820Entry[],
     cmdline: readonly string[],
   ): Layout =>
     predictLayout(
@@ -99,7 +99,7 @@ const fromMap = (
   }
 }
 
-const formatEntry = (entry: Facts['firmwareMap'][number]): string =>
+const formatEntry = (entry: E820Entry): string =>
   `${formatRange(entry)} ${e820TypeName(entry.type)}`
 
 /** 6.8 is the first that asks memblock whether nodes cover all memory. */

@@ -46,9 +46,19 @@ export const E820_TYPE_NAMES: readonly string[] = [...new Set(NAMES.values())]
 export const e820TypeName = (type: number): string =>
   NAMES.get(type) ?? `type ${type}`
 
+/** What kernels of 7.x say instead. */
+const NEWER_NAMES: ReadonlyMap<string, number> = new Map([
+  ['System RAM', E820.RAM],
+  ['device reserved', E820.RESERVED],
+  ['persistent RAM (type 7)', E820.PMEM],
+  ['persistent RAM (type 12)', E820.PRAM],
+])
+
 /** The reverse of {@link e820TypeName}; undefined for words no kernel prints. */
 export const e820TypeByName = (name: string): number | undefined => {
   for (const [type, known] of NAMES) if (known === name) return type
+  const newer = NEWER_NAMES.get(name)
+  if (newer !== undefined) return newer
   const numbered = /^type (\d{1,10})$/.exec(name)
   const type = Number(numbered?.[1])
   return type <= 0xffffffff ? type : undefined

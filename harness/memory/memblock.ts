@@ -36,9 +36,12 @@ export const joinNeighbours = <R extends Range>(
   return joined
 }
 
-/** Touching ranges of one node are one. */
+/** Touching ranges of one node are one; of more than a range only that stays. */
 export const mergeNodes = (sorted: readonly NodeRange[]): NodeRange[] =>
-  joinNeighbours(sorted, (a, b) => a.node === b.node)
+  joinNeighbours(
+    sorted.map(({ start, end, node }) => ({ start, end, node })),
+    (a, b) => a.node === b.node,
+  )
 
 /** Memory that was hot-added: memblock_add_node() (mm/memblock.c). */
 export const addMemory = (

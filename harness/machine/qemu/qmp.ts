@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { InfraError } from '../../base/errors.ts'
-import { LineSplitter } from '../../console/lines.ts'
+import { LineSplitter, utf8 } from '../../console/lines.ts'
 
 const eventSchema = z.object({
   event: z.string(),
@@ -51,7 +51,9 @@ export class QmpClient {
       })
     })
     socket.on('data', (chunk: Buffer) => {
-      for (const line of lines.push(chunk)) this.#read(line)
+      lines.push(chunk, line => {
+        this.#read(utf8(line))
+      })
     })
     // Nothing is sent before the capabilities were negotiated. Whether that
     // worked shows with the first command.

@@ -1,0 +1,212 @@
+import type {
+  Facts,
+  Located,
+  MachineFacts,
+  StepReport,
+  TriggerResult,
+} from './facts.ts'
+import { MemoryReader } from './memory-reader.ts'
+import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
+import { Openings, type Rule, takeBy } from './openings.ts'
+import type { Record } from './record.ts'
+import { TdxReader } from './tdx-reader.ts'
+
+/** Kept of lists that a hostile console could grow without end. */
+const LIMIT = 4096
+/** There are some hundred signatures in all. */
+const MAX_TABLES = 256
+
+/** Reads the records of one boot, and keeps the facts. */
+export class BootReader {
+  readonly #tdx = new TdxReader()
+  readonly #memory = new MemoryReader()
+  readonly #incidents: Incident[] = []
+  readonly #initErrors: string[] = []
+  readonly #steps: StepReport[] = []
+  readonly #acpiTables = new Map<string, number>()
+  #kernel: { version: string; line: number } | null = null
+  #cmdline: { text: string; line: number } | null = null
+  #cpu: MachineFacts['cpu'] = null
+  #cpus: MachineFacts['cpus'] = null
+  #trigger: TriggerResult | null = null
+  #stepsDone = false
+  #panicked = false
+  #dropped = 0
+  #firstLine = 0
+  #lastLine = 0
+
+  /** Nothing that counts can come any more: all steps are done, or a panic. */
+  get settled(): boolean {
+    return this.#stepsDone || this.#panicked
+  }
+
+  get steps(): readonly StepReport[] {
+    return this.#steps
+  }
+
+  get kernel(): string | null {
+    return this.#kernel?.version ?? null
+  }
+
+  get cmdline(): string | null {
+    return this.#cmdline?.text ?? null
+  }
+
+  /** @param tdx what TDX came to, when it was asked for before */
+  facts(): Facts {
+    return {
+      kernel: this.kernel,
+      cmdline: this.cmdline,
+      at: {
+        kernel: this.#kernel?.line ?? null,
+        cmdline: this.#cmdline?.line ?? null,
+      },
+      ...this.#memory.facts(),
+      ...{ cpu: this.#cpu, cpus: this.#cpus },
+      acpiTables: [...this.#acpiTables].map(([signature, line]) => ({
+        ...{ signature, line },
+      })),
+      tdx: this.#tdx.facts(this.#trigger),
+      trigger: this.#trigger,
+      steps: this.#steps,
+      stepsDone: this.#stepsDone,
+      initErrors: this.#initErrors,
+      incidents: this.#incidents,
+      dropped: this.#dropped,
+      ...{ firstLine: this.#firstLine, lastLine: this.#lastLine },
+      lines: this.#lastLine - this.#firstLine + 1,
+    }
+  }
+
+  read(record: Record): void {
+    if (this.#firstLine === 0) this.#firstLine = record.line
+    this.#lastLine = record.line
+    // What processes write is not the kernel's word.
+    if (record.user) return
+    if (takeBy(this.#rules, record)) return
+    if (this.#memory.read(record)) return
+    this.#panicked ||= isPanicEnd(record)
+    const incident = detectIncident(record)
+    if (incident) {
+      if (this.#incidents.length < LIMIT) this.#incidents.push(incident)
+      return
+    }
+    this.#tdx.read(record)
+  }
+
+  /** What a line may say, and where that fact goes. First match wins. */
+  readonly #rules = new Openings<Rule>([
+    {
+      opening: 'Linux version ',
+      pattern: /^Linux version ([^\s(]+)/,
+      take: ([, version], { line }) =>
+        (this.#kernel ??= { version: version!, line }),
+    },
+    // setup_arch() says it first, start_kernel() says it again.
+    ...['Command line:', 'Kernel command line:'].map(opening => ({
+      opening,
+      pattern: new RegExp(`^${opening}(?: (.*))?$`),
+      take: ([, text]: Groups, { line }: Record) =>
+        (this.#cmdline ??= { text: text ?? '', line }),
+    })),
+    {
+      opening: 'smpboot: CPU0: ',
+      pattern:
+        /CPU0: (.{1,100}?) \(family: 0x([0-9a-f]{1,4}), model: 0x([0-9a-f]{1,4}), stepping: 0x([0-9a-f]{1,4})\)/,
+      take: (match, { line }) => (this.#cpu ??= cpuOf(match, line)),
+    },
+    {
+      opening: 'smp: Brought up ',
+      pattern: /up (\d{1,4}) nodes?, (\d{1,5}) CPUs?$/,
+      take: ([, nodes, count], { line }) =>
+        (this.#cpus ??= {
+          ...{ count: Number(count), nodes: Number(nodes), line },
+        }),
+    },
+    {
+      opening: 'ACPI: ',
+      pattern: /^ACPI: ([A-Z0-9!]{4}) 0x[0-9A-F]{8,16} [0-9A-F]{6}(?: |$)/,
+      take: ([, signature], { line }) => {
+        if (
+          this.#acpiTables.size < MAX_TABLES &&
+          !this.#acpiTables.has(signature!)
+        )
+          this.#acpiTables.set(signature!, line)
+      },
+    },
+    {
+      opening: '** ',
+      pattern: /^\*\* (\d{1,15}) printk messages dropped/,
+      take: ([, count]) => (this.#dropped += Number(count)),
+    },
+    {
+      opening: 'tdxrig: trigger: ',
+      pattern:
+        /cpus=(\d+) tdx_cpu_enable=(-?\d+|none)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
+      take: match => (this.#trigger = triggerOf(match)),
+    },
+    {
+      opening: 'tdxrig: step ',
+      pattern:
+        /step (\d+) (plug|plugged|online)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
+      take: match => {
+        const step = stepOf(match)
+        if (step && this.#steps.length < LIMIT) this.#steps.push(step)
+      },
+    },
+    {
+      opening: 'tdxrig: steps done',
+      pattern: /done$/,
+      take: () => (this.#stepsDone = true),
+    },
+    {
+      opening: 'tdxrig: init: ',
+      pattern: /init: (.+)$/,
+      take: ([, text]) => {
+        if (this.#initErrors.length < LIMIT) this.#initErrors.push(text!)
+      },
+    },
+  ])
+}
+
+type Groups = readonly (string | undefined)[]
+
+const cpuOf = (
+  [, name, family, model, stepping]: Groups,
+  line: number,
+): Located<NonNullable<MachineFacts['cpu']>> => ({
+  name: name!,
+  family: parseInt(family!, 16),
+  model: parseInt(model!, 16),
+  stepping: parseInt(stepping!, 16),
+  line,
+})
+
+const triggerOf = ([
+  ,
+  cpus,
+  cpuEnable,
+  failedCpu,
+  enable,
+]: Groups): TriggerResult => ({
+  cpus: Number(cpus),
+  cpuEnable: cpuEnable === 'none' ? null : Number(cpuEnable),
+  failedCpu: failedCpu === undefined ? null : Number(failedCpu),
+  enable: enable === 'none' ? null : Number(enable),
+})
+
+/** Undefined for a line that is not whole. */
+const stepOf = ([, number, kind, blocks, refused, errno]: Groups):
+  StepReport | undefined => {
+  const step = Number(number)
+  if (kind === 'plug' && blocks === undefined) return { step, kind }
+  if (blocks === undefined) return undefined
+  if (kind === 'plugged' && refused === undefined)
+    return { step, kind, blocks: Number(blocks) }
+  return kind === 'online' && refused !== undefined
+    ? {
+        ...{ step, kind, blocks: Number(blocks) },
+        ...{ refused: Number(refused), errno: Number(errno) },
+      }
+    : undefined
+}

@@ -1,0 +1,191 @@
+import { Openings } from './openings.ts'
+import type { Record } from './record.ts'
+
+/** Records of a boot that are remembered, to know them again. */
+const REMEMBERED = 8192
+/** What may wait for its time stamps; a kernel's first ones come sooner. */
+const MAX_WAITING = 4096
+/** A console that was just enabled says again what was said before it. */
+const CONSOLE_LINES = 4
+
+/** Texts that tell boots apart. */
+interface Notable {
+  readonly opening: string
+  readonly pattern: RegExp
+  readonly says:
+    | 'begin'
+    /** journalctl between two boots. */
+    | 'separator'
+    | 'console'
+    /** Said once in a boot: said differently, it is another one. */
+    | 'cmdline'
+    | 'kernel-cmdline'
+    | 'keyids'
+}
+
+const CONSOLE = /console \[\w+\] (?:enabled|disabled)$/
+
+const NOTABLE = new Openings<Notable>([
+  { opening: 'Linux version ', pattern: /./, says: 'begin' },
+  {
+    opening: '-- ',
+    pattern: /^-- (?:Reboot|Boot [0-9a-f]{32}) --$/,
+    says: 'separator',
+  },
+  ...['console [', 'printk: '].map(opening => ({
+    ...{ opening, pattern: CONSOLE, says: 'console' as const },
+  })),
+  { opening: 'Command line: ', pattern: /./, says: 'cmdline' },
+  { opening: 'Kernel command line: ', pattern: /./, says: 'kernel-cmdline' },
+  ...['tdx: ', 'virt/tdx: '].map(opening => ({
+    ...{ opening, pattern: /private KeyID range/, says: 'keyids' as const },
+  })),
+])
+
+const notable = ({ text }: Record): Notable['says'] | undefined => {
+  const row = NOTABLE.of(text)
+  return row?.pattern.test(text) ? row.says : undefined
+}
+
+const isSaid = (record: Record): boolean =>
+  record.time !== null && record.time > 0
+
+/**
+ * Tells the boots of a console apart. A kernel that begins anew is another
+ * boot, unless what follows was said before, stamp for stamp: consoles are
+ * replayed, and reports show the head of a log and its tail.
+ */
+export class BootSplitter {
+  readonly #begin: () => void
+  readonly #give: (record: Record) => void
+  /** Stamped records of this boot, and what was said once. */
+  #seen = new Set<string>()
+  #remembered = 0
+  #once = new Map<Notable['says'], Record>()
+  #version: string | null = null
+  /** Something of this boot had a stamp or a date before it. */
+  #prefixed = false
+  #last: Record | null = null
+  /** Two consoles are written to one log: each line is there twice. */
+  #doubled = false
+  #consoleLine = -Infinity
+  /** This boot has records. */
+  #some = false
+  /** From a kernel's beginning on, until it is known whether it is new. */
+  #waiting: Record[] | null = null
+  #replaying = false
+
+  /**
+   * @param begin is told when another boot begins
+   * @param give is given the records of the boot that is under way
+   */
+  constructor(begin: () => void, give: (record: Record) => void) {
+    this.#begin = begin
+    this.#give = give
+  }
+
+  push(record: Record): void {
+    if (record.user) {
+      this.#give(record)
+      return
+    }
+    if (this.#isDouble(record)) return
+    const says = notable(record)
+    if (says === 'separator') this.#separate()
+    else if (this.#waiting) this.#wait(this.#waiting, record)
+    else if (says === 'begin' && this.#version !== null) this.#beginning(record)
+    else this.#take(record, says)
+  }
+
+  /** The console is over. */
+  end(): void {
+    const first = this.#waiting?.[0]
+    this.#settle(first !== undefined && first.text === this.#version)
+  }
+
+  #isDouble(record: Record): boolean {
+    const last = this.#last
+    this.#last = record
+    if (last?.time !== record.time || last.text !== record.text) return false
+    if (notable(record) === 'begin') this.#doubled = true
+    return this.#doubled && record.time !== null
+  }
+
+  #separate(): void {
+    this.#settle(false)
+    if (this.#some) this.#next()
+  }
+
+  #beginning(record: Record): void {
+    // /proc/version, which reports show above the log.
+    if (!this.#prefixed && record.prefixed) this.#take(record, 'begin')
+    else if (record.time !== null) this.#waiting = [record]
+    else {
+      if (record.line - this.#consoleLine > CONSOLE_LINES) this.#next()
+      this.#take(record, 'begin')
+    }
+  }
+
+  #wait(waiting: Record[], record: Record): void {
+    waiting.push(record)
+    if (isSaid(record)) this.#settle(this.#seen.has(keyOf(record)))
+    else if (waiting.length >= MAX_WAITING) this.#settle(false)
+  }
+
+  /** @param replay what waits was said before */
+  #settle(replay: boolean): void {
+    const waiting = this.#waiting
+    this.#waiting = null
+    if (!waiting) return
+    if (replay) this.#replaying = true
+    else {
+      this.#next()
+      for (const record of waiting) this.#take(record, notable(record))
+    }
+  }
+
+  #take(record: Record, says: Notable['says'] | undefined): void {
+    if (this.#replaying) {
+      if (record.time === 0 || this.#seen.has(keyOf(record))) return
+      // Without a stamp nobody knows; with a new one it goes on from here.
+      if (record.time !== null) this.#replaying = false
+    }
+    if (says) this.#note(says, record)
+    this.#some = true
+    this.#prefixed ||= record.prefixed
+    if (this.#remembered < REMEMBERED && isSaid(record)) {
+      this.#remembered++
+      this.#seen.add(keyOf(record))
+    }
+    this.#give(record)
+  }
+
+  #note(says: Notable['says'], record: Record): void {
+    if (says === 'console') this.#consoleLine = record.line
+    else if (says === 'begin') this.#version ??= record.text
+    else {
+      const before = this.#once.get(says)
+      if (before && isOther(before, record)) this.#next()
+      this.#once.set(says, record)
+    }
+  }
+
+  #next(): void {
+    this.#seen = new Set()
+    this.#remembered = 0
+    this.#once = new Map()
+    this.#version = null
+    this.#prefixed = false
+    this.#consoleLine = -Infinity
+    this.#some = false
+    this.#replaying = false
+    this.#begin()
+  }
+}
+
+const keyOf = ({ time, text }: Record): string => `${time ?? ''} ${text}`
+
+/** One that is only cut short is the same. */
+const isOther = (a: Record, b: Record): boolean =>
+  !(a.text.startsWith(b.text) || b.text.startsWith(a.text)) ||
+  (isSaid(a) && isSaid(b) && a.time !== b.time)

@@ -1,0 +1,52 @@
+import type { Row } from './catalogue.ts'
+
+/** KVM refused before anybody tried: the kernel turned TDX off. */
+const REFUSED = { outcome: 'disabled', stage: 'checks' } as const
+
+/** arch/x86/kvm/vmx/, which asks for the initialisation in most kernels. */
+export const KVM_MESSAGES: readonly Row[] = [
+  { format: 'EPT is required for TDX', ...REFUSED },
+  {
+    format: 'TDP MMU and MMIO caching and EPT A/D bit is required for TDX',
+    ...REFUSED,
+  },
+  { format: 'APICv is required for TDX', ...REFUSED },
+  { format: 'tdx: OSXSAVE is required for TDX', ...REFUSED },
+  { format: 'tdx: MOVDIR64B is required for TDX', ...REFUSED },
+  { format: 'Self-snoop is required for TDX', ...REFUSED },
+  { format: 'tdx: no TDX private KeyIDs available', ...REFUSED },
+  {
+    format: 'tdx: tdx requires kvm.enable_virt_at_load=1',
+    ...REFUSED,
+  },
+  {
+    format:
+      'Disable TDX: MAX_VCPU_PER_TD (%u) smaller than number of logical CPUs (%u).',
+    arguments: ['none', 'none'],
+  },
+  { format: 'Failed to initialize TDX module.', outcome: 'failed' },
+  { format: 'TDX is supported.' },
+  { format: 'tdx: max servtds supported per user TD is %u' },
+  { format: 'tdx: live migration supported' },
+  { format: 'tdx: td partitioning supported' },
+]
+
+/** Without a prefix: SEAMCALLs of KVM, and what else speaks of TDX. */
+export const OTHER_MESSAGES: readonly Row[] = [
+  {
+    format: 'SEAMCALL (0x%016llx) failed: 0x%016llx',
+    outcome: 'failed',
+    arguments: ['leaf', 'status'],
+  },
+  {
+    format:
+      'SEAMCALL (0x%llx) failed: 0x%llx RCX 0x%llx RDX 0x%llx R8 0x%llx R9 0x%llx R10 0x%llx R11 0x%llx',
+    outcome: 'failed',
+    arguments: [
+      ...(['leaf', 'status'] as const),
+      ...(['rcx', 'rdx', 'r8', 'r9', 'r10', 'r11'] as const),
+    ],
+  },
+  { format: 'VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx' },
+  { format: 'TDX requires TDP MMU.  Please enable TDP MMU for TDX.' },
+]
