@@ -130,7 +130,7 @@ t.test('predict and schema print what they say', async t => {
       { lineage: 'upstream', outcome: 'initialized' },
     ],
   })
-  for (const name of ['scenario', 'result']) {
+  for (const name of ['scenario', 'result', 'explain']) {
     const { stdout } = await runCli(['schema', name], { cwd: folder })
     const published = readFileSync(
       join(projectRoot(), 'docs', 'schemas', `${name}.schema.json`),

@@ -1,50 +1,18 @@
 #!/usr/bin/env node
-import {
-  Command,
-  CommanderError,
-  InvalidArgumentError,
-  Option,
-} from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { RigError, messageOf, systemCode } from '../base/errors.ts'
+import {
+  accelOption,
+  collect,
+  counted,
+  duration,
+  kernelBuildOption,
+  natural,
+  positive,
+} from './options.ts'
 import { VERSION } from './version.ts'
 
 /** The only place that exits or prints errors for people. */
-
-const positive = (text: string): number => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1 || value > 1024)
-    throw new InvalidArgumentError('expected a whole number from 1 to 1024')
-  return value
-}
-
-/** Seeds and numbers of layouts: up to what 32 bits hold. */
-const natural = (text: string): number => {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value >= 2 ** 31)
-    throw new InvalidArgumentError(
-      `expected a whole number from 0 to ${2 ** 31 - 1}`,
-    )
-  return value
-}
-
-const counted = (text: string): number => {
-  if (natural(text) === 0)
-    throw new InvalidArgumentError('expected a whole number from 1')
-  return natural(text)
-}
-
-/** `90`, `90s`, `10m`, `2h`; becomes seconds. */
-const duration = (text: string): number => {
-  const [, value, unit = 's'] = /^(\d{1,6})([smh])?$/.exec(text) ?? []
-  if (value === undefined || Number(value) === 0)
-    throw new InvalidArgumentError('expected a time such as 90s, 10m or 2h')
-  return Number(value) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
-}
-
-const collect = (value: string, before: readonly string[] = []): string[] => [
-  ...before,
-  value,
-]
 
 /** Sets the exit code a command returns. Commands are loaded when they run. */
 const command =
@@ -53,20 +21,6 @@ const command =
     const run = await load()
     process.exitCode = await run(...args)
   }
-
-const kernelBuildOption = (): Option =>
-  new Option(
-    '--kernel-build <folder>',
-    'boot the kernel that was built in this folder (repeatable)',
-  ).argParser(collect)
-
-const accelOption = (): Option =>
-  new Option(
-    '--accel <name>',
-    'how guests are run; auto proves KVM before it is used',
-  )
-    .choices(['auto', 'tcg', 'kvm'])
-    .default('auto')
 
 const program = (): Command => {
   const root = new Command('tdxrig')
@@ -122,6 +76,19 @@ const program = (): Command => {
     .action(
       command(
         async () => (await import('./predict-command.ts')).predictCommand,
+      ),
+    )
+  root
+    .command('explain')
+    .description('what became of TDX in any log, why, and what to do about it')
+    .argument(
+      '<files...>',
+      'dmesg, journals, serial consoles; - for stdin; bundles of failed cases',
+    )
+    .option('--json', 'print JSON')
+    .action(
+      command(
+        async () => (await import('./explain-command.ts')).explainCommand,
       ),
     )
   root
@@ -202,7 +169,7 @@ const program = (): Command => {
   root
     .command('schema')
     .description('print a JSON Schema')
-    .argument('<name>', 'scenario or result')
+    .argument('<name>', 'scenario, result or explain')
     .action(
       command(async () => (await import('./schema-command.ts')).schemaCommand),
     )

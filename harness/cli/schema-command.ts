@@ -1,10 +1,12 @@
 import { UsageError } from '../base/errors.ts'
+import { explainJsonSchema } from '../report/explain-schema.ts'
 import { resultJsonSchema } from '../report/schema.ts'
 import { scenarioJsonSchema } from '../scenario/schema.ts'
 
 const SCHEMAS: ReadonlyMap<string, () => unknown> = new Map([
   ['scenario', scenarioJsonSchema],
   ['result', resultJsonSchema],
+  ['explain', explainJsonSchema],
 ])
 
 /** `tdxrig schema`: the contracts, for editors and other programs. */

@@ -114,13 +114,19 @@ user: [mem 0x0000000180000000-0x0000000180000fff] reserved
 })
 
 t.test('a map that ends before the CMRs do was cut short', async t => {
-  const { notes } = predicted(
-    'virt/tdx: CMR: [0x100000, 0x80000000)\nvirt/tdx: CMR: [0x100000000, 0x407c000000)\n',
+  const cmrs =
+    'virt/tdx: CMR: [0x100000, 0x80000000)\nvirt/tdx: CMR: [0x100000000, 0x407c000000)\n'
+  const whole = predicted(cmrs)
+  t.notMatch(whole.notes.join(), /cut short/)
+  t.equal(whole.layout.regions.at(-1)?.end, 0x180000000)
+  const cut = predicted(cmrs, log =>
+    log.replace('BIOS-provided physical RAM map:\n', ''),
   )
   t.match(
-    notes.join(),
-    /ends at 0x180000000, and convertible memory at 0x407c000000/,
+    cut.notes.join(),
+    /memory at \[0x180000000, 0x407c000000\) was taken from the CMRs/,
   )
+  t.equal(cut.layout.regions.at(-1)?.end, 0x407c000000)
 })
 
 t.test('SRAT, KeyIDs and a parameter no kernel takes', async t => {

@@ -1,14 +1,19 @@
 import type { Facts } from '../console/facts.ts'
-import { MIB, PHYSICAL_LIMIT, hex } from '../base/units.ts'
+import { GIB, MIB, PHYSICAL_LIMIT } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
-import { type E820Entry, e820TypeName, isUsable } from '../memory/e820.ts'
+import { E820, type E820Entry, e820TypeName, isUsable } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
   predictLayout,
 } from '../memory/predict.ts'
-import { type Range, formatNodeRange, formatRange } from '../memory/range.ts'
+import {
+  type Range,
+  formatNodeRange,
+  formatRange,
+  intersect,
+} from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { MEMORY_RULES, type MemoryRules } from '../memory/rules.ts'
 import type { SratReading } from '../memory/srat.ts'
@@ -76,7 +81,7 @@ const fromMap = (
       MODULE_LIMITS,
       rulesOf(facts.kernel),
     )
-  const firmwareMap = facts.extendedMap ?? facts.firmwareMap
+  const firmwareMap = mapOf(facts)
   const predicted = predict(firmwareMap, words)
   const { userMap } = facts
   if (!userMap)
@@ -108,26 +113,26 @@ const NEW_RULES_SINCE = 6_008
 const ALL_NEW_SINCE = 6_012
 
 /** `6.11.0` becomes 6011; undefined for what is no version. */
-const versionOf = (kernel: string | null): number | undefined => {
+export const kernelVersion = (kernel: string | null): number | undefined => {
   const [, major, minor] = /^(\d{1,3})\.(\d{1,3})/.exec(kernel ?? '') ?? []
   return major === undefined ? undefined : Number(major) * 1000 + Number(minor)
 }
 
 const rulesOf = (kernel: string | null): MemoryRules =>
-  (versionOf(kernel) ?? Infinity) < NEW_RULES_SINCE
+  (kernelVersion(kernel) ?? Infinity) < NEW_RULES_SINCE
     ? MEMORY_RULES['6.1']
     : MEMORY_RULES['6.12']
 
 /** Series before 6.8 print another prefix; what they do is what v6 does. */
 const lineageOf = ({ kernel, tdx }: Facts): Lineage =>
-  (versionOf(kernel) ?? Infinity) < NEW_RULES_SINCE &&
+  (kernelVersion(kernel) ?? Infinity) < NEW_RULES_SINCE &&
   tdx.lastMessage?.startsWith('tdx: ') === true
     ? 'v6'
     : 'upstream'
 
 /** Rules between those of the two kernels that are known. */
 const versionNote = (kernel: string | null): string[] => {
-  const version = versionOf(kernel) ?? 0
+  const version = kernelVersion(kernel) ?? 0
   return version >= NEW_RULES_SINCE && version < ALL_NEW_SINCE
     ? [
         'some rules for nodes changed between 6.8 and 6.12; those of 6.12 were used',
@@ -246,15 +251,40 @@ const wholeNotes = ({ whole, unread }: Facts): string[] => [
     : []),
 ]
 
-/** Reports are often shortened, and the memory above 4 GiB is what is cut. */
-const cutNote = ({ firmwareMap, extendedMap, tdx }: Facts): string[] => {
-  const endOf = (ranges: readonly Range[]): number =>
-    Math.max(0, ...ranges.map(({ end }) => end))
-  const ram = (extendedMap ?? firmwareMap).filter(isUsable)
-  const convertible = endOf(tdx.cmrs ?? [])
-  return convertible > endOf(ram)
-    ? [
-        `the map ends at ${hex(endOf(ram))}, and convertible memory at ${hex(convertible)}: it seems to be cut short; what is missing has TDMRs of its own, and may hold PAMTs that are counted here`,
+const endOf = (ranges: readonly Range[]): number =>
+  Math.max(0, ...ranges.map(({ end }) => end))
+
+/**
+ * Reports are often shortened, and the memory above 4 GiB is what is cut: what
+ * is convertible behind the end of the map is memory of the machine.
+ */
+const beyondMap = (facts: Facts): Range[] => {
+  const { firmwareMap, extendedMap, tdx, whole } = facts
+  if (whole.map) return []
+  const end = Math.max(
+    4 * GIB,
+    endOf((extendedMap ?? firmwareMap).filter(isUsable)),
+  )
+  return (tdx.cmrs ?? []).flatMap(
+    cmr => intersect(cmr, { start: end, end: PHYSICAL_LIMIT }) ?? [],
+  )
+}
+
+/** The firmware's map, with memory that only the CMRs tell of. */
+const mapOf = (facts: Facts): E820Entry[] => [
+  ...(facts.extendedMap ?? facts.firmwareMap).map(({ start, end, type }) => ({
+    ...{ start, end, type },
+  })),
+  ...beyondMap(facts).map(({ start, end }) => ({
+    ...{ start, end, type: E820.RAM },
+  })),
+]
+
+const cutNote = (facts: Facts): string[] => {
+  const beyond = beyondMap(facts)
+  return beyond.length === 0
+    ? []
+    : [
+        `the map seems to be cut short: memory at ${beyond.map(formatRange).join(' ')} was taken from the CMRs`,
       ]
-    : []
 }

@@ -82,7 +82,7 @@ const endingJson = ({ outcome, open, possible }: Ending): object => ({
   possible: possible ?? null,
 })
 
-const layoutJson = (layout: Layout): object => ({
+export const layoutJson = (layout: Layout): object => ({
   unpredictable: layout.unpredictable,
   dies: layout.dies?.why ?? null,
   firmwareMap: layout.firmwareMap.map(entryJson),

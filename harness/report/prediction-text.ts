@@ -42,6 +42,15 @@ export const predictionText = ({ item, on }: CellPrediction): string => {
     .join('\n')
 }
 
+/** What TDX gets of a layout, without what it was made of. */
+export const layoutSummary = (layout: Layout): string[] => [
+  ...sectionLines([
+    ['TDX memory regions', layout.regions.map(nodeLine)],
+    ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
+  ]),
+  `  headroom: ${headroomText(layout)}`,
+]
+
 /** The prediction for a log as text. */
 export const logText = ({
   file,
@@ -62,14 +71,16 @@ export const logText = ({
   ].join('\n')
 }
 
-const outcomeText = (
+/** `failed at reserved-areas (-28)`. */
+export const outcomeText = (
   outcome: string,
   stage: string | null,
   errno: number | null,
 ): string =>
   `${outcome}${stage === null || stage === 'done' ? '' : ` at ${stage}`}${errno === null ? '' : ` (${errno})`}`
 
-const endingText = ({ outcome, open, possible }: Ending): string => {
+/** How TDX ends by the model, and why. */
+export const endingText = ({ outcome, open, possible }: Ending): string => {
   if (!outcome)
     return possible
       ? `open: ${[...(possible.initialized ? ['initialized'] : []), `failed at ${possible.stages.join('|')}`].join(' or ')}: ${open ?? ''}`

@@ -1,0 +1,33 @@
+import { UsageError } from '../base/errors.ts'
+import { explain } from '../judge/explain.ts'
+import { type ExplainedBoot, explainJson } from '../report/explain-json.ts'
+import { explainText } from '../report/explain-text.ts'
+import { type Log, bootName, readLog } from './log-file.ts'
+
+/** `tdxrig explain`: what became of TDX in any log, why, and what to do. */
+export const explainCommand = async (
+  files: readonly string[],
+  { json = false }: { readonly json?: boolean },
+): Promise<number> => {
+  if (files.filter(file => file === '-').length > 1)
+    throw new UsageError('STDIN', "'-' is given twice: stdin is one log")
+  const explained: { boot: ExplainedBoot; name: string }[] = []
+  for (const file of files) explained.push(...explainLog(await readLog(file)))
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(explainJson(explained.map(({ boot }) => boot)), null, 2)}\n`
+      : explained.map(({ boot, name }) => explainText(boot, name)).join('\n'),
+  )
+  return 0
+}
+
+const explainLog = (
+  log: Log,
+): { readonly boot: ExplainedBoot; readonly name: string }[] =>
+  log.boots.map((facts, i) => ({
+    boot: {
+      ...{ file: log.file, boot: log.forgotten + i + 1 },
+      explanation: explain(facts),
+    },
+    name: bootName(log, i),
+  }))

@@ -1,0 +1,53 @@
+import { InvalidArgumentError, Option } from 'commander'
+
+/** Options that commands have in common, and how their values are read. */
+
+export const positive = (text: string): number => {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1 || value > 1024)
+    throw new InvalidArgumentError('expected a whole number from 1 to 1024')
+  return value
+}
+
+/** Seeds and numbers of layouts: up to what 32 bits hold. */
+export const natural = (text: string): number => {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value >= 2 ** 31)
+    throw new InvalidArgumentError(
+      `expected a whole number from 0 to ${2 ** 31 - 1}`,
+    )
+  return value
+}
+
+export const counted = (text: string): number => {
+  if (natural(text) === 0)
+    throw new InvalidArgumentError('expected a whole number from 1')
+  return natural(text)
+}
+
+/** `90`, `90s`, `10m`, `2h`; becomes seconds. */
+export const duration = (text: string): number => {
+  const [, value, unit = 's'] = /^(\d{1,6})([smh])?$/.exec(text) ?? []
+  if (value === undefined || Number(value) === 0)
+    throw new InvalidArgumentError('expected a time such as 90s, 10m or 2h')
+  return Number(value) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
+}
+
+export const collect = (
+  value: string,
+  before: readonly string[] = [],
+): string[] => [...before, value]
+
+export const kernelBuildOption = (): Option =>
+  new Option(
+    '--kernel-build <folder>',
+    'boot the kernel that was built in this folder (repeatable)',
+  ).argParser(collect)
+
+export const accelOption = (): Option =>
+  new Option(
+    '--accel <name>',
+    'how guests are run; auto proves KVM before it is used',
+  )
+    .choices(['auto', 'tcg', 'kvm'])
+    .default('auto')

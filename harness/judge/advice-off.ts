@@ -1,0 +1,216 @@
+import { distance } from 'fastest-levenshtein'
+import type { Known, Subject } from './advice.ts'
+import { kernelVersion } from './log-prediction.ts'
+
+/** What is known of boots on which TDX was not tried, or nothing was said. */
+
+const said =
+  (text: RegExp) =>
+  ({ facts }: Subject): boolean =>
+    facts.tdx.lines.some(line => text.test(line.text))
+
+const disabled =
+  (text: RegExp) =>
+  (subject: Subject): boolean =>
+    subject.facts.tdx.outcome === 'disabled' && said(text)(subject)
+
+const BIOS_OPTIONS =
+  "in the BIOS enable TME, TME-MT, TDX and the 'SEAM loader' (TDX Secure Arbitration Mode), and give TDX some of the KeyIDs; all are needed, and on most machines also memory in a supported population"
+
+/** Parameters that decide about TDX; `-` and `_` are the same to a kernel. */
+const PARAMETERS = [
+  ...['kvm_intel.tdx', 'nohibernate', 'kvm.enable_virt_at_load'],
+  ...['tdx', 'tdx_host'],
+]
+
+const nameOf = (word: string): string =>
+  (word.split('=')[0] ?? '').replaceAll('-', '_')
+
+/** Words that look like one of the parameters and are not it. */
+const mistyped = ({ words }: Subject): string[] =>
+  words.flatMap(word => {
+    const name = nameOf(word)
+    if (PARAMETERS.includes(name) || name.length < 5) return []
+    const meant = PARAMETERS.filter(
+      known => known.length >= 8 && distance(name, known) <= 3,
+    )[0]
+    return meant === undefined
+      ? []
+      : [`'${word}' on the command line is not known: '${meant}' may be meant`]
+  })
+
+/** What of the parameters is missing or wrong, for kernels that need them. */
+const parameterAdvice = (subject: Subject): string[] => {
+  const { facts, words } = subject
+  const wrong = mistyped(subject)
+  if (wrong.length > 0 || facts.cmdline === null) return wrong
+  const tdx = words.find(word => nameOf(word) === 'kvm_intel.tdx')
+  if (tdx === undefined)
+    return [
+      "boot with 'kvm_intel.tdx=1': without it KVM does not ask for TDX (or say so in /etc/modprobe.d)",
+    ]
+  return /=(?:1|y|Y|on|true)$/.test(tdx)
+    ? []
+    : [`'${tdx}' leaves TDX off: it must be kvm_intel.tdx=1`]
+}
+
+/** Mainline had nobody who asks before 6.16. */
+const callerAdvice = ({ facts }: Subject): string[] => {
+  const version = kernelVersion(facts.kernel)
+  return version !== undefined &&
+    version < 6_016 &&
+    /^\d+\.\d+\.\d+(?:\+|-rc\d+)?$/.test(facts.kernel ?? '')
+    ? [
+        `Linux ${facts.kernel ?? ''} of kernel.org has nobody who initialises TDX: take 6.16 or later, or a distribution's kernel for TDX hosts`,
+      ]
+    : []
+}
+
+/** There are signs that the module answered. */
+const moduleAnswered = ({ facts }: Subject): boolean =>
+  facts.tdx.module !== null ||
+  facts.tdx.cmrs !== null ||
+  facts.tdx.pamtKib !== null
+
+/** Families of CPUs that come with TDX, by model (family 6). */
+const TDX_CPUS: ReadonlyMap<number, string> = new Map([
+  [0x8f, 'Sapphire Rapids (some of them have TDX)'],
+  [0xcf, 'Emerald Rapids'],
+  [0xad, 'Granite Rapids'],
+  [0xae, 'Granite Rapids D'],
+  [0xaf, 'Sierra Forest'],
+])
+
+const cpuAdvice = ({ facts }: Subject): string[] => {
+  const { cpu } = facts
+  if (!cpu)
+    return [
+      'TDX needs a Xeon of the fifth generation or later, or some of the fourth',
+    ]
+  const known = cpu.family === 6 ? TDX_CPUS.get(cpu.model) : undefined
+  return known === undefined
+    ? [
+        `the CPU is '${cpu.name}' (family ${cpu.family}, model ${cpu.model}), which is not known to have TDX`,
+      ]
+    : [`the CPU is ${known}, so the hardware may have TDX`]
+}
+
+const WHOLE_LOG =
+  'the log from the start of the boot: dmesg as root, or journalctl -k -b; lines with tdx in them alone are not enough to see the memory'
+
+export const NO_SUCCESS: readonly Known[] = [
+  {
+    applies: disabled(/Hibernation support is enabled/),
+    cause: 'TDX and hibernation exclude each other in this kernel',
+    advice: ["boot with 'nohibernate'"],
+  },
+  {
+    applies: disabled(
+      /too few private KeyIDs|one TDX private KeyID|no TDX private KeyIDs/,
+    ),
+    cause: 'one KeyID protects the module, and none is left for a TD',
+    advice: ['give TDX more KeyIDs in the BIOS (TME-MT/TDX key split)'],
+  },
+  {
+    applies: disabled(/X2APIC is not enabled/),
+    cause: 'the module wants x2APIC, and the kernel does not use it',
+    advice: [
+      'enable x2APIC and interrupt remapping (VT-d) in the BIOS',
+      "boot without 'nox2apic' and 'intremap=off'",
+    ],
+  },
+  {
+    applies: disabled(/enable_virt_at_load/),
+    cause: 'KVM may only use TDX when it switches VMX on as it is loaded',
+    advice: [
+      "boot with 'kvm.enable_virt_at_load=1', or leave it at its default",
+    ],
+  },
+  {
+    applies: disabled(/is required for TDX/),
+    cause: ({ facts }) =>
+      `the kernel misses something TDX needs: '${facts.tdx.message ?? ''}'`,
+    advice: [
+      'do not switch this feature off on the command line or as a parameter of kvm_intel',
+      'look for it in the BIOS',
+    ],
+  },
+  {
+    applies: ({ facts }) => facts.tdx.outcome === 'disabled',
+    cause: ({ facts }) =>
+      `the kernel gave up before it tried: '${facts.tdx.message ?? ''}'`,
+    advice: [
+      'the kernel was short of memory or met a bug: look at the lines around it',
+    ],
+  },
+  {
+    applies: subject =>
+      subject.facts.tdx.outcome === 'not-enabled' &&
+      said(/not supported by the host platform/)(subject),
+    cause:
+      'the firmware has given no KeyIDs to TDX; kernels of 7.x say so on every machine without TDX, and it is no error there',
+    advice: subject => [...cpuAdvice(subject), BIOS_OPTIONS],
+  },
+  {
+    applies: ({ facts }) => facts.tdx.outcome === 'not-enabled',
+    cause:
+      'there are KeyIDs for TDX, and the firmware has not switched on the mode of the CPU (SEAM) the module runs in',
+    advice: [BIOS_OPTIONS, 'update the BIOS; look in its log for an error'],
+  },
+  {
+    applies: ({ facts }) => facts.tdx.guest,
+    cause: 'this kernel runs in a TD: it is a guest, and initialises no module',
+    advice: ['take the log of the host'],
+  },
+  {
+    applies: subject =>
+      subject.facts.tdx.outcome === 'unfinished' && moduleAnswered(subject),
+    cause: 'the module answered, and the log has no line about how it ended',
+    advice: [
+      `look for 'module initialized' or 'initialization failed' further down: ${WHOLE_LOG}`,
+    ],
+  },
+  {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'unfinished' &&
+      facts.tdx.keyids === null &&
+      facts.tdx.failedSeamcalls.length > 0,
+    cause:
+      'the SEAMCALLs that failed are calls for TDs: the module ran when they were made, and the log does not show how it was initialised',
+    advice: [
+      'this is a matter of KVM or of the TD: look at what KVM did before (a page that is still in use, a TD that was not torn down)',
+    ],
+  },
+  {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'unfinished' && facts.tdx.keyids !== null,
+    cause:
+      'the KeyIDs are there and nothing followed: nobody asked for the initialisation, or the first SEAMCALL was refused by the CPU, which this kernel does not report',
+    advice: subject => [
+      ...parameterAdvice(subject),
+      ...callerAdvice(subject),
+      "check that KVM was loaded after it (lsmod), and what it says: 'dmesg | grep -i -e tdx -e kvm'",
+      "check in the BIOS that the 'SEAM loader' is enabled and reports no error: KeyIDs are there also when it is not, and the first SEAMCALL then fails without a line",
+    ],
+  },
+  {
+    applies: ({ facts }) => facts.tdx.outcome === 'unfinished',
+    cause: 'the log speaks of TDX, and not of how its initialisation ended',
+    advice: [`what would be needed: ${WHOLE_LOG}`],
+  },
+  {
+    applies: ({ facts }) => facts.tdx.outcome === 'absent',
+    cause: ({ facts }) =>
+      facts.kernel === null
+        ? 'the log has no line about TDX, and does not show the start of a boot'
+        : 'the log has no line about TDX: the firmware gives it no KeyIDs, or the kernel was built without TDX host support',
+    advice: subject => [
+      ...cpuAdvice(subject),
+      BIOS_OPTIONS,
+      'the kernel needs CONFIG_INTEL_TDX_HOST (6.8 or later)',
+      ...(subject.facts.kernel === null
+        ? [`what would be needed: ${WHOLE_LOG}`]
+        : []),
+    ],
+  },
+]

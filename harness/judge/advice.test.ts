@@ -1,0 +1,154 @@
+import t from 'tap'
+import { KEYIDS, factsOf, line } from '../testing/consoles.ts'
+import { type Explanation, explain } from './explain.ts'
+
+const explained = (...texts: string[]): Explanation =>
+  explain(factsOf(texts.map(text => line(text)).join('')))
+
+const CMDLINE = 'Command line: ro nohibernate kvm_intel.tdx=1'
+const SYS_INIT = (status: string): string =>
+  `virt/tdx: SEAMCALL (0x0000000000000021) failed: 0x${status}`
+
+t.test('known cases: the cause, and what helps', async t => {
+  const keyids = 'virt/tdx: BIOS enabled: private KeyID range [64, 128)'
+  const cases: [texts: string[], cause: RegExp, advice: RegExp][] = [
+    [
+      [keyids, SYS_INIT('c000092100000122')],
+      /MSR 0x122 \(IA32_TSX_CTRL\) has another value/,
+      /tsx=on/,
+    ],
+    [
+      [`${CMDLINE} tsx=off`, keyids, SYS_INIT('c000092100000122')],
+      /TSX_CTRL/,
+      /boot without 'tsx=off'/,
+    ],
+    [[keyids, SYS_INIT('c000090000000000')], /CPUID/, /BIOS options/],
+    [
+      [
+        keyids,
+        'virt/tdx: SEAMCALL (0x0000000000000022) failed: 0xc000050500000000',
+        'virt/tdx: module initialization failed (-5)',
+      ],
+      /1\.0 has no TDH\.SYS\.RD/,
+      /update the TDX module to 1\.5/,
+    ],
+    [
+      [keyids, 'virt/tdx: module not loaded'],
+      /no TDX module in the memory/,
+      /SEAM loader/,
+    ],
+    [
+      [
+        keyids,
+        'virt/tdx: SEAMCALL (0x000000000000002d) failed: 0xc0000a1100000103',
+      ],
+      /TDMR 3, PAMT of 2M pages lies in memory that is not convertible/,
+      /hot-added/,
+    ],
+    [
+      [`${CMDLINE} maxcpus=4`, keyids].concat(
+        'virt/tdx: SEAMCALL (0x000000000000002d) failed: 0xc000050c00000000',
+      ),
+      /not every CPU/,
+      /boot without 'maxcpus=4'/,
+    ],
+    [
+      [
+        keyids,
+        'virt/tdx: initialization failed: Hibernation support is enabled',
+      ],
+      /exclude each other/,
+      /nohibernate/,
+    ],
+    [
+      [CMDLINE, keyids],
+      /nothing followed/,
+      /SEAM loader' is enabled and reports no error/,
+    ],
+    [
+      ['Command line: kvm_intel.tdz=1', keyids],
+      /nothing followed/,
+      /'kvm_intel.tdz=1' on the command line is not known: 'kvm_intel.tdx'/,
+    ],
+    [['Command line: ro', keyids], /nothing followed/, /kvm_intel.tdx=1/],
+    [
+      ['Linux version 6.12.4 (x)', CMDLINE, keyids],
+      /nothing followed/,
+      /kernel.org has nobody who initialises TDX/,
+    ],
+    [
+      ['virt/tdx: TDX not supported by the host platform'],
+      /no error there/,
+      /TME-MT/,
+    ],
+    [['tdx: not enabled by BIOS.'], /SEAM/, /update the BIOS/],
+    [['tdx: Guest detected'], /runs in a TD/, /log of the host/],
+    [
+      ['tdx: SEAMCALL failed: CPU 162 is not in VMX operation.'],
+      /need VMX/,
+      /VT-x/,
+    ],
+    [['usb 1-1: hello'], /no line about TDX/, /what would be needed/],
+    [
+      [keyids, 'virt/tdx: SEAMCALL (0x0000000000000021) failed: 0xdead'],
+      /the module refused: status 0xdead/,
+      /ABI specification/,
+    ],
+  ]
+  for (const [texts, cause, advice] of cases) {
+    const found = explained(...texts)
+    t.match(found.cause, cause, texts.join('; '))
+    t.match(found.advice.join('\n'), advice, texts.join('; '))
+  }
+})
+
+t.test('success needs no advice, but what fails later is named', async t => {
+  const initialized = [KEYIDS, line('virt/tdx: module initialized')].join('')
+  t.match(explain(factsOf(initialized)), { cause: null, advice: [] })
+  const later = explain(
+    factsOf(
+      initialized +
+        line(
+          'SEAMCALL (0x000000000000001c) failed: 0xc000030000000001 RCX 0x0 RDX 0x0 R8 0x0 R9 0x0 R10 0x0 R11 0x0',
+        ),
+    ),
+  )
+  t.equal(later.facts.tdx.outcome, 'initialized')
+  t.match(later.advice, [/TDH.PHYMEM.PAGE.RECLAIM failed, which is no part/])
+})
+
+t.test('parameters a boot loader ate, or the kernel does not take', async t => {
+  const { advice } = explained('Command line: memmap=64M0x140000000 memmap=1G@')
+  t.match(advice.join('\n'), /'memmap=64M0x140000000' has no address: a '\$'/)
+  t.match(advice.join('\n'), /'1G@' on the command line is not taken/)
+})
+
+/** 16 usable ranges below 2 GiB: one hole more than there are areas. */
+const MAP = [
+  'BIOS-provided physical RAM map:',
+  'BIOS-e820: [mem 0x0000000000000000-0x000000000009ffff] usable',
+  'BIOS-e820: [mem 0x0000000000100000-0x0000000040000fff] usable',
+  ...Array.from({ length: 15 }, (_, i) => {
+    const start = 0x40002000 + i * 0x10000
+    const end = start + (i === 7 ? 0xfff : 0x3fff)
+    return `BIOS-e820: [mem 0x${start.toString(16)}-0x${end.toString(16)}] usable`
+  }),
+  'BIOS-e820: [mem 0x0000000100000000-0x000000047fffffff] usable',
+]
+
+t.test('the cheapest memmap= that helps is found on the model', async t => {
+  const { prediction, advice, cause } = explained(
+    'Command line: nohibernate',
+    ...MAP,
+    'x86/PAT: Configuration',
+    'virt/tdx: BIOS enabled: private KeyID range [64, 128)',
+    'virt/tdx: initialization failed: TDMR [0x0, 0x80000000): reserved areas exhausted.',
+    'virt/tdx: module initialization failed (-28)',
+  )
+  t.equal(prediction?.outcome?.stage, 'reserved-areas')
+  t.match(cause, /TDMR \[0x0, 0x80000000\) has 17 holes/)
+  t.match(
+    advice[0],
+    /initialises with memmap=4K\$0x40072000 on the command line, which gives up 4K/,
+  )
+})

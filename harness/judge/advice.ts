@@ -1,0 +1,72 @@
+import type { FailedSeamcall, Facts } from '../console/facts.ts'
+import { STAGE_OF_LEAF } from '../console/outcome.ts'
+import { splitWords } from '../memory/cmdline.ts'
+import { type StatusName, statusName } from '../tdx/status.ts'
+import { FAILURES } from './advice-failed.ts'
+import { GENERAL } from './advice-general.ts'
+import { NO_SUCCESS } from './advice-off.ts'
+import type { LogPrediction } from './log-prediction.ts'
+
+/** What advice is given on. */
+export interface Subject {
+  readonly facts: Facts
+  readonly words: readonly string[]
+  /** Undefined where the log shows no memory map. */
+  readonly prediction: LogPrediction | undefined
+  /** The SEAMCALL that ended the initialisation. */
+  readonly seamcall: FailedSeamcall | undefined
+  readonly status: StatusName | undefined
+}
+
+/** What a known case looks like, why it happens, and what helps. */
+export interface Known {
+  readonly applies: (subject: Subject) => boolean
+  /** The likely cause, in a sentence. */
+  readonly cause: string | ((subject: Subject) => string)
+  /** What to check or to do, the most likely first. */
+  readonly advice: readonly string[] | ((subject: Subject) => readonly string[])
+}
+
+/** The likely cause, and what to do about it. */
+export interface Advice {
+  /** Null where there is nothing to explain. */
+  readonly cause: string | null
+  readonly advice: readonly string[]
+}
+
+/** Of a more special case the general one below it is not told. */
+const KNOWN: readonly Known[] = [...FAILURES, ...NO_SUCCESS]
+
+/** Explains the outcome of a boot in plain words. */
+export const adviceOn = (
+  facts: Facts,
+  prediction: LogPrediction | undefined,
+): Advice => {
+  const seamcall = decisiveSeamcall(facts)
+  const subject: Subject = {
+    ...{ facts, prediction, seamcall },
+    words: splitWords(facts.cmdline ?? ''),
+    status: seamcall && (statusName(seamcall.status) as StatusName),
+  }
+  const known = KNOWN.find(({ applies }) => applies(subject))
+  const general = GENERAL.filter(({ applies }) => applies(subject))
+  return {
+    cause: known ? valueOf(known.cause, subject) : null,
+    advice: [...(known ? [known] : []), ...general].flatMap(({ advice }) =>
+      valueOf(advice, subject),
+    ),
+  }
+}
+
+const valueOf = <T>(
+  value: T | ((subject: Subject) => T),
+  subject: Subject,
+): T => (value instanceof Function ? value(subject) : value)
+
+/** The last one of the initialisation, if that is what failed. */
+const decisiveSeamcall = ({ tdx }: Facts): FailedSeamcall | undefined =>
+  tdx.outcome === 'failed'
+    ? tdx.failedSeamcalls.findLast(
+        ({ leaf }) => STAGE_OF_LEAF.get(leaf) === tdx.stage,
+      )
+    : undefined

@@ -1,0 +1,91 @@
+import { hex } from '../base/units.ts'
+import type { FailedSeamcall } from '../console/facts.ts'
+import { STAGE_OF_LEAF } from '../console/outcome.ts'
+import type { Explanation } from '../judge/explain.ts'
+import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
+import type { ExplainDocument } from './explain-schema.ts'
+import { layoutJson } from './prediction-json.ts'
+
+/** One boot of a log that was explained. */
+export interface ExplainedBoot {
+  readonly file: string
+  /** From 1; several boots may be in one file. */
+  readonly boot: number
+  readonly explanation: Explanation
+}
+
+type ExplainedLog = ExplainDocument['logs'][number]
+
+/** Explanations as JSON: `tdxrig.explain/1`. */
+export const explainJson = (
+  boots: readonly ExplainedBoot[],
+): ExplainDocument => ({
+  schema: 'tdxrig.explain/1',
+  logs: boots.map(logJson),
+})
+
+const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
+  const { facts, cause, advice } = explanation
+  const { tdx } = facts
+  return {
+    ...{ file, boot, lines: [facts.firstLine, facts.lastLine] },
+    ...{ kernel: facts.kernel, cmdline: facts.cmdline },
+    cpu: facts.cpu?.name ?? null,
+    module: tdx.module && {
+      version: versionText(tdx.module),
+      buildNumber: tdx.module.buildNumber,
+      buildDate: tdx.module.buildDate,
+    },
+    keyids: tdx.keyids && [...tdx.keyids],
+    cmrs: tdx.cmrs?.map(({ start, end }) => [hex(start), hex(end)]) ?? null,
+    ...{ outcome: tdx.outcome, stage: tdx.stage, errno: tdx.errno },
+    ...{ message: tdx.message, messageLine: tdx.at.message },
+    pamtKiB: tdx.pamtKib,
+    seamcalls: tdx.failedSeamcalls.map(seamcallJson),
+    incidents: facts.incidents.map(incident => ({ ...incident })),
+    ...{ cause, advice: [...advice] },
+    predicted: predictedJson(explanation),
+  }
+}
+
+/** `1.5`, or `1.5.24`. */
+export const versionText = ({
+  major,
+  minor,
+  update,
+}: NonNullable<Explanation['facts']['tdx']['module']>): string =>
+  [major, minor, ...(update === null ? [] : [update])].join('.')
+
+const seamcallJson = ({
+  leaf,
+  status,
+  registers,
+  line,
+}: FailedSeamcall): ExplainedLog['seamcalls'][number] => {
+  const decoded = decodeStatus(status, registers)
+  return {
+    ...{ leaf, leafName: anyLeafName(leaf), status: hex(status) },
+    ...{ name: decoded.name ?? null, class: decoded.class },
+    detail: decoded.detail ?? null,
+    initialization: STAGE_OF_LEAF.has(leaf),
+    registers: Object.fromEntries(
+      Object.entries(registers).map(([name, value]) => [name, hex(value)]),
+    ),
+    line,
+  }
+}
+
+const predictedJson = ({
+  prediction,
+}: Explanation): ExplainedLog['predicted'] => {
+  if (!prediction) return null
+  const { outcome, open, basis, notes, layout } = prediction
+  return {
+    outcome: outcome?.outcome ?? null,
+    stage: outcome?.stage ?? null,
+    errno: outcome?.errno ?? null,
+    why: outcome?.why ?? open ?? null,
+    ...{ basis, notes: [...notes] },
+    ...layoutJson(layout),
+  }
+}

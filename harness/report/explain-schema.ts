@@ -1,0 +1,70 @@
+import * as z from 'zod'
+import { OUTCOMES, STAGES } from '../console/outcome.ts'
+
+/** The contract of `tdxrig explain --json`. */
+
+const address = z.string().regex(/^0x[0-9a-f]+$/)
+const line = z.int().describe('1-based line in the file')
+
+const seamcallSchema = z.strictObject({
+  leaf: z.int(),
+  leafName: z.string(),
+  status: address,
+  name: z.string().nullable().describe('null: an unknown code'),
+  class: z.string(),
+  detail: z.string().nullable(),
+  initialization: z.boolean().describe('false: a call for a TD or a page'),
+  registers: z.record(z.string(), address),
+  line,
+})
+
+const logSchema = z.strictObject({
+  file: z.string(),
+  boot: z.int().describe('from 1'),
+  lines: z.tuple([line, line]).describe('first and last line of the boot'),
+  kernel: z.string().nullable(),
+  cmdline: z.string().nullable(),
+  cpu: z.string().nullable(),
+  module: z
+    .strictObject({
+      version: z.string(),
+      buildNumber: z.int().nullable(),
+      buildDate: z.int().nullable().describe('yyyymmdd'),
+    })
+    .nullable(),
+  keyids: z.tuple([z.int(), z.int()]).nullable().describe('[start, end)'),
+  cmrs: z.array(z.tuple([address, address])).nullable(),
+  outcome: z.enum(OUTCOMES),
+  stage: z.enum(STAGES).nullable(),
+  errno: z.int().nullable(),
+  message: z.string().nullable().describe('the line that decided'),
+  messageLine: line.nullable(),
+  pamtKiB: z.int().nullable(),
+  seamcalls: z.array(seamcallSchema).describe('those reported as failed'),
+  incidents: z.array(
+    z.strictObject({ kind: z.string(), line, text: z.string() }),
+  ),
+  cause: z.string().nullable(),
+  advice: z.array(z.string()),
+  predicted: z
+    .looseObject({
+      outcome: z.enum(OUTCOMES).nullable(),
+      stage: z.enum(STAGES).nullable(),
+      errno: z.int().nullable(),
+      why: z.string().nullable(),
+      notes: z.array(z.string()),
+    })
+    .nullable()
+    .describe('as in tdxrig predict --json; null: no memory map in the log'),
+})
+
+export const explainSchema = z
+  .strictObject({
+    schema: z.literal('tdxrig.explain/1'),
+    logs: z.array(logSchema),
+  })
+  .meta({ title: 'tdxrig explanation' })
+
+export const explainJsonSchema = (): unknown => z.toJSONSchema(explainSchema)
+
+export type ExplainDocument = z.output<typeof explainSchema>

@@ -1,0 +1,104 @@
+import { visible } from '../base/text.ts'
+import { hex } from '../base/units.ts'
+import type { FailedSeamcall } from '../console/facts.ts'
+import { STAGE_OF_LEAF } from '../console/outcome.ts'
+import type { Explanation } from '../judge/explain.ts'
+import { formatRange } from '../memory/range.ts'
+import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
+import { type ExplainedBoot, versionText } from './explain-json.ts'
+import { endingText, layoutSummary, outcomeText } from './prediction-text.ts'
+
+const WIDTH = 14
+/** SEAMCALLs that are shown one by one. */
+const SHOWN = 8
+
+const row = (title: string, text: string): string =>
+  `  ${title.padEnd(WIDTH)}${visible(text)}`
+
+/** An explanation for people: the verdict first, then why and what to do. */
+export const explainText = (
+  { file, explanation }: ExplainedBoot,
+  name: string = file,
+): string => {
+  const { facts, cause, advice } = explanation
+  const { tdx } = facts
+  const said =
+    tdx.message === null
+      ? []
+      : [row(`line ${tdx.at.message ?? 0}`, `'${tdx.message}'`)]
+  return [
+    `${visible(name)}: ${outcomeText(tdx.outcome, tdx.stage, tdx.errno)}`,
+    ...said,
+    ...tdx.failedSeamcalls.slice(0, SHOWN).flatMap(seamcallLines),
+    ...more(tdx.failedSeamcalls.length),
+    ...(cause === null ? [] : [row('cause', cause)]),
+    ...advice.map((text, i) => row(i === 0 ? 'what to do' : '', `- ${text}`)),
+    ...machineRows(explanation),
+    ...predictionLines(explanation),
+    '',
+  ].join('\n')
+}
+
+const more = (count: number): string[] =>
+  count > SHOWN ? [row('', `and ${count - SHOWN} more`)] : []
+
+const seamcallLines = ({
+  leaf,
+  status,
+  registers,
+  line,
+}: FailedSeamcall): string[] => {
+  const decoded = decodeStatus(status, registers)
+  const detail = decoded.detail === undefined ? '' : `, ${decoded.detail}`
+  const late = STAGE_OF_LEAF.has(leaf) ? '' : ', no part of the initialisation'
+  const other = Object.entries(registers).filter(([, value]) => value !== 0n)
+  return [
+    row(
+      `line ${line}`,
+      `${anyLeafName(leaf)} returned ${hex(status)}: ${decoded.name ?? 'an unknown status'} (${decoded.class}${detail}${late})`,
+    ),
+    ...(other.length > 0
+      ? [
+          row(
+            '',
+            `with ${other.map(([name, value]) => `${name.toUpperCase()} ${hex(value)}`).join(', ')}`,
+          ),
+        ]
+      : []),
+  ]
+}
+
+const machineRows = ({ facts }: Explanation): string[] => {
+  const { tdx } = facts
+  const { module } = tdx
+  const build = module?.buildNumber
+  const facing: readonly (readonly [string, string | null])[] = [
+    ['kernel', facts.kernel],
+    ['CPU', facts.cpu?.name ?? null],
+    [
+      'module',
+      module &&
+        `${versionText(module)}${build == null ? '' : `, build ${build}`}${module.buildDate === null ? '' : ` of ${module.buildDate}`}`,
+    ],
+    ['KeyIDs', tdx.keyids && `[${tdx.keyids.join(', ')})`],
+    ['CMRs', tdx.cmrs?.map(formatRange).join(' ') ?? null],
+    ['PAMT', tdx.pamtKib === null ? null : `${tdx.pamtKib} KiB`],
+  ]
+  return facing.flatMap(([title, text]) =>
+    text === null ? [] : [row(title, text)],
+  )
+}
+
+/** Where the log shows the memory: what the kernel must have made of it. */
+const predictionLines = ({ facts, prediction }: Explanation): string[] => {
+  if (!prediction) {
+    const hint =
+      'the log has no memory map, so the layout is not predicted: it needs the lines from the start of the boot'
+    return facts.tdx.outcome === 'absent' ? [] : [row('note', hint)]
+  }
+  return [
+    row('by the model', endingText(prediction)),
+    ...layoutSummary(prediction.layout),
+    ...prediction.notes.map(note => row('note', note)),
+  ]
+}
