@@ -18,6 +18,7 @@ const LAYERS = [
   'judge',
   'report',
   'run',
+  'reproduce',
   'fuzz',
   'cli',
 ]

@@ -46,3 +46,15 @@ export const alignDown = (value: number, step: number): number =>
 
 export const alignUp = (value: number, step: number): number =>
   Math.ceil(value / step) * step
+
+/** `2G`, `4K`, `0x12345`: short where it can be, and what the kernel reads. */
+export const sizeText = (bytes: number): string => {
+  for (const [suffix, unit] of [
+    ['G', GIB],
+    ['M', MIB],
+    ['K', KIB],
+  ] as const)
+    if (bytes > 0 && bytes % unit === 0 && bytes / unit < 10_000)
+      return `${bytes / unit}${suffix}`
+  return hex(bytes)
+}

@@ -1,4 +1,4 @@
-import { GIB, KIB, MIB, PAGE_SIZE, alignDown, hex } from '../base/units.ts'
+import { GIB, KIB, MIB, PAGE_SIZE, alignDown } from '../base/units.ts'
 import { type Range, sizeOf } from '../memory/range.ts'
 import type { Random } from './random.ts'
 
@@ -43,16 +43,4 @@ export const pieceIn = (random: Random, ranges: readonly Range[]): Range => {
   const start = addressIn(random, ranges)
   const { end } = ranges.find(r => r.start <= start && start < r.end)!
   return { start, end: Math.min(end, start + random.pick(SIZES)) }
-}
-
-/** `2G`, `4K`, `0x12345`: short where it can be, and what the kernel reads. */
-export const sizeText = (bytes: number): string => {
-  for (const [suffix, unit] of [
-    ['G', GIB],
-    ['M', MIB],
-    ['K', KIB],
-  ] as const)
-    if (bytes > 0 && bytes % unit === 0 && bytes / unit < 10_000)
-      return `${bytes / unit}${suffix}`
-  return hex(bytes)
 }

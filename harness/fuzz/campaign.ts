@@ -9,14 +9,14 @@ import type { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import {
-  type RandomScenario,
+  type BootableScenario,
   isBootable,
-  randomScenario,
   scenarioOf,
-} from './generate.ts'
+} from '../reproduce/bootable.ts'
+import { randomScenario } from './generate.ts'
 import { type KnownIssue, explanation } from './known-issues.ts'
 import { Random } from './random.ts'
-import { shrink } from './shrink.ts'
+import { shrink } from '../reproduce/shrink.ts'
 import { isSameDefect, isWeak, signatureOf } from './signature.ts'
 
 /** A boot on which model and kernel do not agree, as small as it gets. */
@@ -83,7 +83,7 @@ export const runCampaign = async (
 /** One random boot. */
 interface Attempt {
   readonly number: number
-  readonly scenario: RandomScenario
+  readonly scenario: BootableScenario
   readonly item: Case
 }
 
@@ -205,7 +205,7 @@ class Campaign {
   }
 
   #explain(
-    { body }: RandomScenario,
+    { body }: BootableScenario,
     name: string,
     result: CaseResult,
   ): KnownIssue[] {
@@ -270,7 +270,7 @@ class Campaign {
 type Found = Pick<Disagreement, 'result' | 'console'>
 
 const caseOf = (
-  { body }: RandomScenario,
+  { body }: BootableScenario,
   number: number,
   kernel: string,
 ): Case => ({

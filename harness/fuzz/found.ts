@@ -1,4 +1,4 @@
-import { stringify } from 'yaml'
+import { scenarioFile } from '../reproduce/scenario-file.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import type { Disagreement } from './campaign.ts'
 import type { Violation } from './model-only.ts'
@@ -29,21 +29,7 @@ const fileOf = (
   number: number,
   messages: readonly string[],
 ): string =>
-  stringify({
-    // The order in which a person reads it.
-    name: input.name,
+  scenarioFile({
+    ...input,
     why: `found by tdxrig fuzz --seed ${seed} as number ${number}: ${messages.join('; ')}`,
-    ...(input.kernels && { kernels: input.kernels }),
-    machine: input.machine,
-    ...withoutEmpty(input.cmdline),
-    expect: input.expect,
   })
-
-const withoutEmpty = (
-  cmdline: CellInput['cmdline'] = {},
-): { cmdline?: object } => {
-  const entries = Object.entries(cmdline).filter(
-    ([, value]) => value !== undefined && value.length > 0,
-  )
-  return entries.length > 0 ? { cmdline: Object.fromEntries(entries) } : {}
-}

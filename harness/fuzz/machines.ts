@@ -1,9 +1,9 @@
-import { GIB, KIB, MIB, PAGE_SIZE, alignDown } from '../base/units.ts'
+import { GIB, KIB, MIB, PAGE_SIZE, alignDown, sizeText } from '../base/units.ts'
 import { E820, e820TypeName } from '../memory/e820.ts'
 import { firmwareTables, ramRanges } from '../memory/firmware-map.ts'
 import { type Range, subtract } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { addressIn, pieceIn, sizeText } from './addresses.ts'
+import { addressIn, pieceIn } from './addresses.ts'
 import type { Random } from './random.ts'
 
 export type MachineInput = CellInput['machine']

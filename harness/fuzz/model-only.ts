@@ -2,13 +2,13 @@ import { layoutOn } from '../judge/prediction.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
 import {
-  type RandomScenario,
+  type BootableScenario,
   isBootable,
-  randomScenario,
   scenarioOf,
-} from './generate.ts'
+} from '../reproduce/bootable.ts'
+import { randomScenario } from './generate.ts'
 import { violations } from './invariants.ts'
-import { shrink } from './shrink.ts'
+import { shrink } from '../reproduce/shrink.ts'
 
 /** A layout of the model's that breaks one of its invariants. */
 export interface Violation {
@@ -32,7 +32,7 @@ const SHRINK_BUDGET = 500
 const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
 
 /** What is wrong with the layouts of a scenario, with the rules of each kernel. */
-const violationsOf = ({ body }: RandomScenario): string[] =>
+const violationsOf = ({ body }: BootableScenario): string[] =>
   LINEAGES.flatMap(lineage => {
     const rules = HOST_KERNELS[lineage].memoryRules
     const layout = layoutOn(body, rules, KERNEL_IMAGE)

@@ -1,6 +1,6 @@
-import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.ts'
+import { GIB, KIB, MIB, PAGE_SIZE, sizeText } from '../base/units.ts'
 import { type Range, sizeOf } from '../memory/range.ts'
-import { pieceIn, sizeText } from './addresses.ts'
+import { pieceIn } from './addresses.ts'
 import type { Random } from './random.ts'
 
 /** Parameters of a random boot, as they stand in a scenario. */

@@ -199,6 +199,7 @@ const tdmrText = (
 
 const machineOf = ({ machine }: Case): CaseResult['machine'] => ({
   cpus: machine.cpus,
+  cpuModel: machine.cpuModel,
   packages: machine.packages,
   memory: formatSize(machine.memory.size),
   nodes: machine.memory.nodes.map((memory, node) => ({

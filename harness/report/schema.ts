@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { VERDICTS } from '../judge/context.ts'
+import { CPU_MODEL_NAMES } from '../scenario/machine-cpus.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 
 /**
@@ -54,6 +55,7 @@ export const caseSchema = z.strictObject({
   kernel: z.string(),
   machine: z.strictObject({
     cpus: z.int(),
+    cpuModel: z.enum(CPU_MODEL_NAMES).describe('what TCG shows a kernel'),
     packages: z.int(),
     memory: z.string(),
     nodes: z.array(

@@ -20,6 +20,7 @@ t.test('defaults', async t => {
       memory: { size: 4 * GIB, nodes: [], dimms: [] },
       cpus: 2,
       packages: 1,
+      cpuModel: 'sapphire-rapids',
       nodeCpus: [],
     },
     platform: {
@@ -53,6 +54,7 @@ expect: { tdx: failed, stage: tdmrs, errno: -28 }
     kernel: 'two',
     machine: {
       packages: 2,
+      cpuModel: 'sapphire-rapids',
       nodeCpus: [
         [0, 1],
         [2, 3],

@@ -9,6 +9,7 @@ import type { Firmware } from '../memory/predict.ts'
 import { type Range, formatRange, overlaps } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
 import {
+  type CpuModelName,
   assignCpus,
   cpuProblems,
   cpusByDomain,
@@ -29,6 +30,7 @@ import type { DataPath } from '../base/yaml-file.ts'
 export interface MachineSpec {
   readonly memory: MachineMemory
   readonly cpus: number
+  readonly cpuModel: CpuModelName
   readonly packages: number
   /** CPUs of each node, by node; empty for a machine without nodes. */
   readonly nodeCpus: readonly (readonly number[])[]
@@ -104,7 +106,12 @@ export const machineSpec = (
   ]
   return problems.length > 0
     ? { problems }
-    : { spec: { memory, cpus, packages, nodeCpus, firmware } }
+    : {
+        spec: {
+          ...{ memory, cpus, packages, nodeCpus, firmware },
+          cpuModel: machine.cpuModel,
+        },
+      }
 }
 
 /**

@@ -5,6 +5,7 @@ import { LINEAGES } from '../tdx/host.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
+import { CPU_MODEL_NAMES } from './machine-cpus.ts'
 import { stepsSchema } from './steps.ts'
 import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
 
@@ -25,6 +26,7 @@ const nodeSchema = z
 const machineSchema = z
   .strictObject({
     cpus: z.int().min(1).max(MAX_CPUS).default(2),
+    cpuModel: z.enum(CPU_MODEL_NAMES).default('sapphire-rapids'),
     packages: z.int().min(1).max(MAX_CPUS).optional(),
     memory: sizeSchema('the memory of the machine').optional(),
     nodes: z.array(nodeSchema).min(1).max(MAX_NODES).optional(),

@@ -1,3 +1,4 @@
+import { CPU_MODELS } from '../../scenario/machine-cpus.ts'
 import type { MachineSpec } from '../../scenario/machine-spec.ts'
 
 export type Accel = 'tcg' | 'kvm'
@@ -45,13 +46,18 @@ export const kernelCmdline = (accel: Accel, words: readonly string[]): string =>
   [...RIG_WORDS, ...(accel === 'tcg' ? TCG_WORDS : []), ...words].join(' ')
 
 /**
- * TCG's `max` is an AMD part; by family and model the kernel sees a Sapphire
- * Rapids, with the 46 physical address bits that TDX leaves there.
+ * TCG's `max` is an AMD part; by family and model the kernel sees a CPU that
+ * has TDX, with the 46 physical address bits that TDX leaves there.
  */
-const cpuModel = (accel: Accel, physicalBits: number): string =>
-  accel === 'kvm'
-    ? 'host'
-    : `max,vendor=GenuineIntel,family=6,model=143,stepping=8,phys-bits=${physicalBits}`
+const cpuModel = (
+  accel: Accel,
+  { cpuModel: name }: MachineSpec,
+  physicalBits: number,
+): string => {
+  if (accel === 'kvm') return 'host'
+  const { family, model, stepping } = CPU_MODELS[name]
+  return `max,vendor=GenuineIntel,family=${family},model=${model},stepping=${stepping},phys-bits=${physicalBits}`
+}
 
 /** QEMU reads a comma in a value as the end of it, unless it is doubled. */
 const quote = (value: string): string => value.replaceAll(',', ',,')
@@ -65,7 +71,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     // A fixed version: the firmware's tables, and so the memory map, depend on
     // it. The disk controller and SMBus of q35 only cost boot time.
     ...['-machine', 'pc-q35-7.2,sata=off,smbus=off', '-accel', accel],
-    ...['-cpu', cpuModel(accel, plan.physicalBits)],
+    ...['-cpu', cpuModel(accel, machine, plan.physicalBits)],
     ...['-smp', topology(machine)],
     ...memoryArguments(machine),
     ...(plan.srat === undefined

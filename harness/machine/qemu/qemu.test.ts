@@ -31,6 +31,7 @@ t.test('the whole command line of a machine with nodes', async t => {
       memory: { size: 4 * GIB, nodes: [2560 * MIB, 1536 * MIB], dimms: [] },
       cpus: 4,
       packages: 2,
+      cpuModel: 'sapphire-rapids',
       nodeCpus: [
         [0, 1],
         [2, 3],
@@ -63,6 +64,7 @@ t.test('a machine without nodes, under KVM', async t => {
       memory: { size: GIB, nodes: [], dimms: [] },
       cpus: 1,
       packages: 1,
+      cpuModel: 'sapphire-rapids',
       nodeCpus: [],
       firmware,
     },
@@ -83,6 +85,7 @@ t.test('APIC IDs have room for a power of two of cores', async t => {
   const ids = (cpus: number, packages: number) =>
     apicIds({
       ...{ cpus, packages, nodeCpus: [], firmware },
+      cpuModel: 'sapphire-rapids',
       memory: { size: GIB, nodes: [], dimms: [] },
     })
   t.same(ids(4, 2), [0, 1, 2, 3])

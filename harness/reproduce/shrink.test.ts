@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { CellInput } from '../scenario/schema.ts'
-import { isBootable, scenarioOf } from './generate.ts'
+import { isBootable, scenarioOf } from './bootable.ts'
 import { reductions, shrink } from './shrink.ts'
 
 const BUDGET = 120

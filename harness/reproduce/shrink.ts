@@ -1,7 +1,13 @@
-import { GIB, MIB, PAGE_SIZE, alignDown, parseSize } from '../base/units.ts'
+import {
+  GIB,
+  MIB,
+  PAGE_SIZE,
+  alignDown,
+  parseSize,
+  sizeText,
+} from '../base/units.ts'
 import { splitWords } from '../memory/cmdline.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { sizeText } from './addresses.ts'
 
 /** Ways to make a scenario smaller, the boldest first. */
 export const reductions = (input: CellInput): CellInput[] => [

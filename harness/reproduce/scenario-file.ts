@@ -1,0 +1,56 @@
+import { Document } from 'yaml'
+import { visible } from '../base/text.ts'
+import type { CellInput } from '../scenario/schema.ts'
+
+/** Words on a line of a comment. */
+const WIDTH = 76
+
+/**
+ * A cell as a scenario file, in the order in which a person reads it.
+ *
+ * @param comments what is to be known about it, a paragraph each
+ */
+export const scenarioFile = (
+  input: CellInput,
+  comments: readonly string[] = [],
+): string => {
+  const document = new Document(
+    {
+      name: input.name,
+      why: input.why,
+      ...(input.kernels && { kernels: input.kernels }),
+      machine: input.machine,
+      ...(input.tdx && hasAny(input.tdx) && { tdx: input.tdx }),
+      ...withoutEmpty(input.cmdline),
+      ...(input.steps && { steps: input.steps }),
+      ...(input.expect && { expect: input.expect }),
+    },
+    { aliasDuplicateObjects: false },
+  )
+  if (comments.length > 0)
+    document.commentBefore = comments.flatMap(paragraph).join('\n')
+  return document.toString({ lineWidth: 80, flowCollectionPadding: true })
+}
+
+const hasAny = (value: object): boolean =>
+  Object.values(value).some(one => one !== undefined)
+
+const withoutEmpty = (
+  cmdline: CellInput['cmdline'] = {},
+): { cmdline?: object } => {
+  const entries = Object.entries(cmdline).filter(
+    ([, value]) => value !== undefined && value.length > 0,
+  )
+  return entries.length > 0 ? { cmdline: Object.fromEntries(entries) } : {}
+}
+
+/** Broken into lines, each with a blank before it. */
+const paragraph = (text: string): string[] => {
+  const lines = ['']
+  for (const word of visible(text).split(/\s+/)) {
+    const last = lines.at(-1)!
+    if (last !== '' && last.length + word.length >= WIDTH) lines.push(word)
+    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
+  }
+  return lines.map((line, i) => (i === 0 ? ` ${line}` : `   ${line}`))
+}
