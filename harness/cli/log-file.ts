@@ -46,3 +46,25 @@ export const readLog = async (path: string): Promise<Log> => {
 /** How a boot of a log is named, where there are several. */
 export const bootName = ({ file, boots, forgotten }: Log, i: number): string =>
   boots.length + forgotten > 1 ? `${file} (boot ${forgotten + i + 1})` : file
+
+/** The boot of a log that is meant. @throws UsageError */
+export const chosenBoot = (
+  log: Log,
+  asked: number | undefined,
+): { readonly facts: Facts; readonly number: number } => {
+  const { boots, forgotten, file } = log
+  const index = asked === undefined ? likelyBoot(boots) : asked - forgotten - 1
+  const facts = boots[index]
+  if (!facts)
+    throw new UsageError(
+      'BOOT',
+      `${file}: expected --boot from ${forgotten + 1} to ${forgotten + boots.length}, found ${asked ?? 0}`,
+    )
+  return { facts, number: forgotten + index + 1 }
+}
+
+/** The last one that shows its memory, or the last. */
+const likelyBoot = (boots: readonly Facts[]): number => {
+  const shown = boots.findLastIndex(({ firmwareMap }) => firmwareMap.length > 1)
+  return shown < 0 ? boots.length - 1 : shown
+}

@@ -7,8 +7,10 @@ import {
   counted,
   duration,
   kernelBuildOption,
+  kernelOption,
   natural,
   positive,
+  size,
 } from './options.ts'
 import { VERSION } from './version.ts'
 
@@ -37,11 +39,7 @@ const program = (): Command => {
       '[paths...]',
       'scenario files and folders; default: those that ship',
     )
-    .option(
-      '--kernel <name>',
-      'boot this kernel instead of those the scenarios name (repeatable)',
-      collect,
-    )
+    .addOption(kernelOption())
     .addOption(kernelBuildOption())
     .option(
       '--filter <text>',
@@ -89,6 +87,56 @@ const program = (): Command => {
     .action(
       command(
         async () => (await import('./explain-command.ts')).explainCommand,
+      ),
+    )
+  root
+    .command('replay')
+    .description('a scenario with the memory of the machine that wrote a log')
+    .argument('<file>', "a kernel's log, - for stdin")
+    .option('--boot <n>', 'which boot of the log; default: the last', counted)
+    .option(
+      '--out <file>',
+      'the scenario, - for stdout; default: the name of the log, with .yaml',
+    )
+    .option(
+      '--memory <size>',
+      'the most memory the machine may have; default: what the host can bear',
+      size,
+    )
+    .option('--run', 'boot it, and compare the outcome with the log')
+    .addOption(kernelOption())
+    .addOption(kernelBuildOption())
+    .addOption(accelOption())
+    .action(
+      command(async () => (await import('./replay-command.ts')).replayCommand),
+    )
+  root
+    .command('minimise')
+    .description('the smallest layout and command line that still end alike')
+    .argument('<scenario>', 'a scenario file')
+    .option('--filter <text>', 'the cell with this text in its id', collect)
+    .option(
+      '--out <file>',
+      'where it goes; default: the name of the scenario, with -minimal.yaml',
+    )
+    .option('--model-only', 'believe the model, and boot nothing')
+    .option(
+      '--boots <n>',
+      'boots to spend where model and kernel differ',
+      counted,
+      200,
+    )
+    .option(
+      '--jobs <n>',
+      'boots at a time; default: one for each CPU',
+      positive,
+    )
+    .addOption(kernelOption())
+    .addOption(kernelBuildOption())
+    .addOption(accelOption())
+    .action(
+      command(
+        async () => (await import('./minimise-command.ts')).minimiseCommand,
       ),
     )
   root

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
+import { GIB, parseSize } from '../base/units.ts'
 
 /** Options that commands have in common, and how their values are read. */
 
@@ -37,6 +38,20 @@ export const collect = (
   value: string,
   before: readonly string[] = [],
 ): string[] => [...before, value]
+
+/** `64G`; becomes bytes. */
+export const size = (text: string): number => {
+  const bytes = parseSize(text)
+  if (bytes === undefined || bytes < GIB)
+    throw new InvalidArgumentError('expected a size of 1G or more')
+  return bytes
+}
+
+export const kernelOption = (): Option =>
+  new Option(
+    '--kernel <name>',
+    'boot this kernel instead of those the scenarios name (repeatable)',
+  ).argParser(collect)
 
 export const kernelBuildOption = (): Option =>
   new Option(

@@ -41,13 +41,24 @@ export interface RunFlags {
   readonly accel: AccelChoice
 }
 
+/** What came of a run; no document where it was interrupted early. */
+export interface RunOutcome {
+  readonly code: number
+  readonly document: ResultDocument | undefined
+}
+
 /** `tdxrig run`: boots, judges, reports. @returns the exit code */
 export const runCommand = async (
   paths: readonly string[],
   flags: RunFlags,
-): Promise<number> => {
-  const controller = onInterrupt()
-  const { signal } = controller
+): Promise<number> => (await runAndReport(paths, flags)).code
+
+/** Boots scenarios, judges and reports. */
+export const runAndReport = async (
+  paths: readonly string[],
+  flags: RunFlags,
+): Promise<RunOutcome> => {
+  const { signal } = onInterrupt()
   const built = folderRecipes(flags.kernelBuild ?? [])
   const cases = await selectCases(paths, flags, built)
   // Whatever cannot be written must be known before anything is booted.
@@ -94,9 +105,9 @@ export const runCommand = async (
     if (flags.json !== undefined)
       await writeWhole(flags.json, `${JSON.stringify(document, null, 2)}\n`)
     conclude(document, store, flags.reporter)
-    return exitCode(document)
+    return { code: exitCode(document), document }
   } catch (error) {
-    if (signal.aborted) return INTERRUPTED
+    if (signal.aborted) return { code: INTERRUPTED, document: undefined }
     throw error
   } finally {
     progress.close()

@@ -270,10 +270,11 @@ class Campaign {
 type Found = Pick<Disagreement, 'result' | 'console'>
 
 const caseOf = (
-  { body }: BootableScenario,
+  { input, body }: BootableScenario,
   number: number,
   kernel: string,
 ): Case => ({
+  input,
   id: `fuzz/${number}@${kernel}`,
   scenario: 'fuzz',
   kernel,

@@ -64,7 +64,7 @@ const valueOf = <T>(
 ): T => (value instanceof Function ? value(subject) : value)
 
 /** The last one of the initialisation, if that is what failed. */
-const decisiveSeamcall = ({ tdx }: Facts): FailedSeamcall | undefined =>
+export const decisiveSeamcall = ({ tdx }: Facts): FailedSeamcall | undefined =>
   tdx.outcome === 'failed'
     ? tdx.failedSeamcalls.findLast(
         ({ leaf }) => STAGE_OF_LEAF.get(leaf) === tdx.stage,

@@ -79,7 +79,7 @@ const fromMap = (
       { e820, srat: sratOf(facts) },
       cmdline.join(' '),
       MODULE_LIMITS,
-      rulesOf(facts.kernel),
+      rulesOf(facts),
     )
   const firmwareMap = mapOf(facts)
   const predicted = predict(firmwareMap, words)
@@ -118,14 +118,18 @@ export const kernelVersion = (kernel: string | null): number | undefined => {
   return major === undefined ? undefined : Number(major) * 1000 + Number(minor)
 }
 
-const rulesOf = (kernel: string | null): MemoryRules =>
-  (kernelVersion(kernel) ?? Infinity) < NEW_RULES_SINCE
-    ? MEMORY_RULES['6.1']
-    : MEMORY_RULES['6.12']
+const rulesOf = (facts: Facts): MemoryRules => {
+  const version = kernelVersion(facts.kernel)
+  const old =
+    version === undefined
+      ? lineageOf(facts) === 'v6'
+      : version < NEW_RULES_SINCE
+  return MEMORY_RULES[old ? '6.1' : '6.12']
+}
 
 /** Series before 6.8 print another prefix; what they do is what v6 does. */
-const lineageOf = ({ kernel, tdx }: Facts): Lineage =>
-  (kernelVersion(kernel) ?? Infinity) < NEW_RULES_SINCE &&
+export const lineageOf = ({ kernel, tdx }: Facts): Lineage =>
+  (kernelVersion(kernel) ?? 0) < NEW_RULES_SINCE &&
   tdx.lastMessage?.startsWith('tdx: ') === true
     ? 'v6'
     : 'upstream'
@@ -196,7 +200,7 @@ const heldAgainst = (
 /** 15 bits count KeyIDs; what is beyond that was not printed by a kernel. */
 const MAX_KEYIDS = 0x8000
 
-const keyidsOf = (
+export const keyidsOf = (
   keyids: Facts['tdx']['keyids'],
 ): Platform['keyids'] | undefined => {
   const [start, end] = keyids ?? [0, 0]
@@ -271,7 +275,7 @@ const beyondMap = (facts: Facts): Range[] => {
 }
 
 /** The firmware's map, with memory that only the CMRs tell of. */
-const mapOf = (facts: Facts): E820Entry[] => [
+export const mapOf = (facts: Facts): E820Entry[] => [
   ...(facts.extendedMap ?? facts.firmwareMap).map(({ start, end, type }) => ({
     ...{ start, end, type },
   })),

@@ -18,6 +18,7 @@ import { type CaseResult, caseSchema, documentSchema } from './schema.ts'
 import { tapHeader, tapPoint } from './tap.ts'
 
 const item: Case = {
+  input: { name: 'n', why: 'w', machine: { memory: '4G' } },
   id: 'group/name[x=1]@kernel',
   scenario: 'scenarios/group/name.yaml',
   kernel: 'kernel',

@@ -63,6 +63,13 @@ export const scaleTo = (
   }
 }
 
+/** What {@link scaleTo} needs at least. */
+export const leastRoom = (borders: readonly number[], end: number): number =>
+  stretchesOf(borders, end).reduce(
+    (sum, stretch) => sum + shortened(stretch, LEAST),
+    0,
+  )
+
 const stretchesOf = (borders: readonly number[], end: number): Range[] => {
   const sorted = [...new Set([KEPT_AS_IT_IS, ...borders, end])]
     .filter(border => border >= KEPT_AS_IT_IS && border <= end)

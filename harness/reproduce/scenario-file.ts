@@ -1,4 +1,4 @@
-import { Document } from 'yaml'
+import { Document, isMap, visit } from 'yaml'
 import { visible } from '../base/text.ts'
 import type { CellInput } from '../scenario/schema.ts'
 
@@ -27,10 +27,28 @@ export const scenarioFile = (
     },
     { aliasDuplicateObjects: false },
   )
+  visit(document, {
+    Scalar: (_, node) => {
+      if (isAddress(node.value)) {
+        node.value = Number(node.value)
+        node.format = 'HEX'
+      }
+    },
+    // A table is read line by line.
+    Seq: (_, { items }) => {
+      for (const item of items) if (isMap(item)) item.flow = true
+    },
+  })
   if (comments.length > 0)
     document.commentBefore = comments.flatMap(paragraph).join('\n')
   return document.toString({ lineWidth: 80, flowCollectionPadding: true })
 }
+
+/** What YAML reads as a number, and so needs no quotes. */
+const isAddress = (value: unknown): boolean =>
+  typeof value === 'string' &&
+  /^0x[0-9a-f]+$/.test(value) &&
+  Number.isSafeInteger(Number(value))
 
 const hasAny = (value: object): boolean =>
   Object.values(value).some(one => one !== undefined)

@@ -12,11 +12,40 @@ import type { CellInput } from '../scenario/schema.ts'
 /** Ways to make a scenario smaller, the boldest first. */
 export const reductions = (input: CellInput): CellInput[] => [
   ...withoutParts(input),
+  ...withoutPlatform(input),
   ...LISTS.flatMap(list => shorter(input, list)),
+  ...withoutHoles(input),
   ...rounder(input),
 ]
 
 type Machine = CellInput['machine']
+
+/** The platform as it is when nothing is said, part by part. */
+const withoutPlatform = (input: CellInput): CellInput[] => [
+  ...Object.keys(input.tdx ?? {}).map(key => ({
+    ...input,
+    tdx: { ...input.tdx, [key]: undefined },
+  })),
+  ...(input.machine.cpuModel === undefined
+    ? []
+    : [withMachine(input, { ...input.machine, cpuModel: undefined })]),
+]
+
+/** One hole between two usable entries is filled. */
+const withoutHoles = (input: CellInput): CellInput[] => {
+  const { machine } = input
+  const map = machine.firmware?.e820
+  if (!Array.isArray(map)) return []
+  const isUsable = ({ type }: (typeof map)[number]): boolean =>
+    type === 'usable' || type === 1
+  return map.flatMap((entry, at) => {
+    const next = map.findIndex((other, i) => i > at && isUsable(other))
+    if (!isUsable(entry) || next < 0) return []
+    const joined = { ...entry, end: map[next]!.end }
+    const e820 = map.toSpliced(at, next - at + 1, joined)
+    return [withMachine(input, withFirmware(machine, { e820 }))]
+  })
+}
 
 const withMachine = (input: CellInput, machine: Machine): CellInput => ({
   ...input,
@@ -87,6 +116,17 @@ const LISTS: readonly List[] = [
         nodes: list as NonNullable<Machine['nodes']>,
       }),
   },
+  {
+    get: ({ steps }) => steps,
+    set: (input, list) => ({ ...input, steps: list as CellInput['steps'] }),
+  },
+  {
+    get: ({ tdx }) => (Array.isArray(tdx?.cmrs) ? tdx.cmrs : undefined),
+    set: (input, list) => ({
+      ...input,
+      tdx: { ...input.tdx, cmrs: list as { start: string; end: string }[] },
+    }),
+  },
   ...(['e820', 'srat'] as const).map((key): List => ({
     get: ({ machine }) => {
       const list = machine.firmware?.[key]
@@ -113,7 +153,9 @@ const shorter = (input: CellInput, { get, set }: List): CellInput[] => {
 
 /** Every size and address on the next GiB, MiB or page, one at a time. */
 const rounder = (input: CellInput): CellInput[] => {
-  const text = JSON.stringify([input.machine, input.cmdline ?? {}])
+  const text = JSON.stringify([
+    ...[input.machine, input.cmdline ?? {}, input.tdx ?? {}],
+  ])
   const results: CellInput[] = []
   for (const match of text.matchAll(NUMBER)) {
     const value = parseSize(match[0])
@@ -125,11 +167,12 @@ const rounder = (input: CellInput): CellInput[] => {
         text.slice(0, match.index) +
         sizeText(rounded) +
         text.slice(match.index + match[0].length)
-      const [machine, cmdline] = JSON.parse(changed) as [
+      const [machine, cmdline, tdx] = JSON.parse(changed) as [
         Machine,
         NonNullable<CellInput['cmdline']>,
+        NonNullable<CellInput['tdx']>,
       ]
-      results.push({ ...input, machine, cmdline })
+      results.push({ ...input, machine, cmdline, tdx })
     }
   }
   return results

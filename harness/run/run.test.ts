@@ -66,6 +66,7 @@ t.test(
   async t => {
     t.testdir({})
     const cases = ['one', 'two', 'three'].map((id): Case => ({
+      input: { name: 'n', why: 'w', machine: { memory: '4G' } },
       id,
       scenario: 's.yaml',
       kernel: 'k',

@@ -20,10 +20,12 @@ import {
 import { type MachineSpec, machineSpec, machineSrat } from './machine-spec.ts'
 import type { Problem } from './problem.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
-import type { Cell } from './schema.ts'
+import type { Cell, CellInput } from './schema.ts'
 
 /** One kernel, one machine, one command line. */
 export interface Case {
+  /** The cell as it is written, with what the matrix set. */
+  readonly input: CellInput
   /** Unique within a run: `group/scenario[cell]@kernel`. */
   readonly id: string
   /** The scenario file. */
@@ -49,7 +51,7 @@ export const expectationOn = (
 ): Expectation => (lineage && expectOn[lineage]) ?? expect
 
 /** A cell without its name and kernel. */
-export type CaseBody = Omit<Case, 'id' | 'scenario' | 'kernel'>
+export type CaseBody = Omit<Case, 'input' | 'id' | 'scenario' | 'kernel'>
 
 /** Sapphire Rapids has 46 bits left for addresses once TME took its share. */
 const PHYSICAL_BITS = 46

@@ -16,7 +16,7 @@ import {
   combinations,
   matrixProblems,
 } from './expand.ts'
-import { cellSchema, matrixSchema } from './schema.ts'
+import { type CellInput, cellSchema, matrixSchema } from './schema.ts'
 
 /** What a scenario may refer to. */
 export interface Surroundings {
@@ -168,6 +168,8 @@ const oneCell = (
   if (unknown.length > 0) return unknown
   const id = scenarioId(file.path) + cellLabel(values)
   return (onlyKernels ?? parsed.data.kernels ?? kernels).map(kernel => ({
+    // It was parsed above: this is what it was made of.
+    input: data as CellInput,
     id: `${id}@${kernel}`,
     scenario: file.path,
     kernel,

@@ -1,0 +1,119 @@
+import { setImmediate } from 'node:timers/promises'
+import { sizeText } from '../base/units.ts'
+import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Prediction, PredictionOptions } from '../judge/prediction.ts'
+import { predictCase } from '../judge/prediction.ts'
+import { e820TypeByName, e820TypeName } from '../memory/e820.ts'
+import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { isBootable, scenarioOf } from './bootable.ts'
+import { shrink } from './shrink.ts'
+
+/** What must stay while a scenario gets smaller. */
+export interface Target {
+  readonly outcome: Outcome
+  readonly stage: Stage | null
+}
+
+export const isSameTarget = (
+  a: Target | undefined,
+  b: Target | undefined,
+): boolean => a !== undefined && a.outcome === b?.outcome && a.stage === b.stage
+
+/** How a scenario ends by the model; undefined where that is open. */
+export const endingByModel = (
+  input: CellInput,
+  options: PredictionOptions,
+): Prediction['outcome'] => {
+  const scenario = scenarioOf(input)
+  return scenario && predictCase(scenario.body, options).outcome
+}
+
+/** More candidates than it takes; a defect of ours must not hang. */
+const MODEL_BUDGET = 50_000
+/** So many are tried before signals are looked at. */
+const AT_ONCE = 50
+
+/** The smallest scenario that ends alike by the model. */
+export const minimiseOnModel = (
+  input: CellInput,
+  target: Target,
+  options: PredictionOptions,
+  signal: AbortSignal,
+): Promise<CellInput> =>
+  shrink(input, {
+    valid: isBootable,
+    failing: async candidates => {
+      await setImmediate()
+      if (signal.aborted) return undefined
+      const index = candidates.findIndex(candidate =>
+        isSameTarget(target, endingByModel(candidate, options)),
+      )
+      return index < 0 ? undefined : index
+    },
+    ...{ width: AT_ONCE, budget: MODEL_BUDGET },
+  })
+
+/** How boots of scenarios ended, in their order. */
+export type BootAll = (
+  candidates: readonly CellInput[],
+) => Promise<readonly (Target | undefined)[]>
+
+/** The smallest scenario whose boots end alike. */
+export const minimiseByBoots = (
+  input: CellInput,
+  target: Target,
+  bootAll: BootAll,
+  limits: { readonly width: number; readonly budget: number },
+): Promise<CellInput> =>
+  shrink(input, {
+    valid: isBootable,
+    failing: async candidates => {
+      const endings = await bootAll(candidates)
+      const index = endings.findIndex(ending => isSameTarget(target, ending))
+      return index < 0 ? undefined : index
+    },
+    ...limits,
+  })
+
+/**
+ * A cell in the form in which it can be made smaller: addresses as text, the
+ * map as a list, and nothing expected but what comes.
+ */
+export const reducible = (input: CellInput): CellInput => {
+  const firmware = cellSchema.safeParse({
+    ...input,
+    expect: { tdx: 'predicted' },
+  }).data?.machine.firmware
+  const machine = withText(input.machine)
+  return {
+    ...input,
+    machine: {
+      ...machine,
+      ...(firmware?.e820 && {
+        firmware: {
+          ...machine.firmware,
+          e820: firmware.e820.map(({ start, end, type }) => ({
+            ...{ start: sizeText(start), end: sizeText(end) },
+            type: typeText(type),
+          })),
+        },
+      }),
+    },
+    ...(input.tdx && { tdx: withText(input.tdx) }),
+    expect: { tdx: 'predicted' },
+  }
+}
+
+/** Some types share their name with another. */
+const typeText = (type: number): string | number => {
+  const name = e820TypeName(type)
+  return e820TypeByName(name) === type ? name : type
+}
+
+/** Sizes and addresses that YAML read as numbers. */
+const SIZES = new Set(['start', 'end', 'memory'])
+
+const withText = <T>(value: T): T =>
+  JSON.parse(JSON.stringify(value), (key, one: unknown) =>
+    SIZES.has(key) && typeof one === 'number' ? sizeText(one) : one,
+  ) as T

@@ -1,0 +1,243 @@
+import { UsageError } from '../base/errors.ts'
+import { GIB, alignUp, formatSize } from '../base/units.ts'
+import type { Facts } from '../console/facts.ts'
+import { lineageOf, mapOf } from '../judge/log-prediction.ts'
+import type { PredictedOutcome } from '../judge/predicted.ts'
+import { predictCase } from '../judge/prediction.ts'
+import { type E820Entry, isUsable } from '../memory/e820.ts'
+import { formatRange } from '../memory/range.ts'
+import { caseBody } from '../scenario/case.ts'
+import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import type { Lineage } from '../tdx/host.ts'
+import { bordersOf, replayCmdline } from './replay-cmdline.ts'
+import {
+  type ReplayedMachine,
+  mapOfRanges,
+  replayMachine,
+  withoutLow,
+} from './replay-machine.ts'
+import { type Said, candidates, saidBy } from './replay-platform.ts'
+import { type Scale, leastRoom, scaleTo } from './scale.ts'
+
+/** A scenario made of a log. */
+export interface Replay {
+  readonly input: CellInput
+  /** In what it is not the machine of the log. */
+  readonly approximations: readonly string[]
+  /** How TDX ended in the log; undefined where it says nothing. */
+  readonly said: Said
+}
+
+export interface ReplayOptions {
+  /** Bytes of memory the machine may have. */
+  readonly memory: number
+}
+
+/** Kernels that ship, and do what those of a lineage do. */
+export const KERNELS: Readonly<Record<Lineage, string>> = {
+  v6: 'v6-6.1',
+  upstream: 'upstream-6.12',
+}
+
+/**
+ * The scenario with which a machine of ours boots what the log's machine did.
+ *
+ * @throws UsageError when the log shows nothing to make it of, or the machine
+ *   cannot be made as small as it must be
+ */
+export const replay = (facts: Facts, { memory }: ReplayOptions): Replay => {
+  const notes: string[] = []
+  const map = mapFor(facts, notes)
+  const scale = scaleFor(facts, map, memory, notes)
+  const { machine, approximations } = machineFor(facts, map, scale)
+  const { cmdline, approximations: words } = replayCmdline(
+    facts.cmdline ?? '',
+    scale,
+  )
+  notes.push(...approximations, ...words)
+  if (facts.cmdline === null)
+    notes.push('the log has no command line: none is given')
+  const common = {
+    ...{ ...naming(facts), kernels: [KERNELS[lineageOf(facts)]] },
+    ...{ machine, cmdline, expect: { tdx: 'predicted' as const } },
+  }
+  const said = saidBy(facts)
+  const [first, ...others] = candidates(facts, scale, notes)
+  const input = choose(
+    [{ ...common, ...first }, ...others.map(part => ({ ...common, ...part }))],
+    ...([facts, said, notes] as const),
+  )
+  return { input, approximations: notes, said }
+}
+
+const naming = ({ kernel, tdx }: Facts): Pick<CellInput, 'name' | 'why'> => ({
+  name: `replay of a log of ${kernel === null ? 'a kernel' : `Linux ${kernel}`}`.slice(
+    0,
+    120,
+  ),
+  why: tdx.message ?? 'the log says nothing about TDX',
+})
+
+const mapFor = (facts: Facts, notes: string[]): E820Entry[] | undefined => {
+  const { cmrs } = facts.tdx
+  const { srat, nodeRanges } = facts
+  if (facts.firmwareMap.length >= 2) {
+    const map = mapOf(facts)
+    const added = map.slice((facts.extendedMap ?? facts.firmwareMap).length)
+    if (added.length > 0)
+      notes.push(
+        `the map in the log is cut short: memory at ${added.map(formatRange).join(' ')} was taken from the CMRs`,
+      )
+    if (facts.unread > 0)
+      notes.push(`${facts.unread} lines about memory could not be read`)
+    return map
+  }
+  if (cmrs) {
+    notes.push('the log has no memory map: its CMRs were taken for one')
+    return mapOfRanges(withoutLow(cmrs))
+  }
+  if (nodeRanges.length > 1) {
+    notes.push(
+      "the log has no memory map: its 'Early memory node ranges' were taken for one",
+    )
+    return mapOfRanges(nodeRanges)
+  }
+  if (srat.length > 0) {
+    notes.push(
+      'the log has no memory map: the memory of its SRAT was taken for one, so holes are missing',
+    )
+    return mapOfRanges(withoutLow(srat))
+  }
+  if (facts.tdx.outcome === 'absent')
+    throw new UsageError(
+      'NOTHING_TO_REPLAY',
+      "expected a log with the memory map of a machine ('BIOS-e820: ...'), or with lines about TDX, and found neither; take the log from the start of the boot (dmesg, or journalctl -k -b)",
+    )
+  notes.push('the log shows no memory: the machine is a small one of 4G')
+  return undefined
+}
+
+const machineFor = (
+  facts: Facts,
+  map: readonly E820Entry[] | undefined,
+  scale: Scale,
+): ReplayedMachine =>
+  map
+    ? replayMachine(facts, map, scale)
+    : { machine: { memory: '4G' }, approximations: [] }
+
+/** QEMU's memory below 4 GiB, when there is some above. */
+const LOW = 2 * GIB
+
+const scaleFor = (
+  facts: Facts,
+  map: readonly E820Entry[] | undefined,
+  memory: number,
+  notes: string[],
+): Scale => {
+  const cmdline = bordersOf(facts.cmdline ?? '')
+  const end = Math.max(
+    4 * GIB,
+    ...(map ?? []).filter(isUsable).map(range => range.end),
+  )
+  const borders = [
+    ...[...(map ?? []), ...facts.srat, ...(facts.tdx.cmrs ?? [])].flatMap(
+      range => [range.start, range.end],
+    ),
+    ...cmdline,
+  ]
+  const scale = scaleTo(borders, end, Math.max(0, memory - LOW))
+  if (!scale)
+    throw new UsageError(
+      'MEMORY',
+      `with what must stay of its ranges the machine takes ${formatSize(alignUp(LOW + leastRoom(borders, end), GIB))} of memory, and may have ${formatSize(memory)}: give it more with --memory`,
+    )
+  if (scale.removed > 0)
+    notes.push(
+      `${formatSize(scale.removed)} of ${formatSize(end)} were taken out of long ranges above 4 GiB, by whole GiB: borders, holes and TDMRs are as many and have the same shape, PAMTs are smaller; all below 4 GiB is exact`,
+    )
+  return scale
+}
+
+/** The first candidate that ends as the log did by the model, or the first. */
+const choose = (
+  [first, ...others]: readonly [CellInput, ...CellInput[]],
+  facts: Facts,
+  said: Said,
+  notes: string[],
+): CellInput => {
+  const lineage = lineageOf(facts)
+  const plain = predicted(first, lineage)
+  if ('problems' in plain)
+    throw new UsageError(
+      'REPLAY',
+      `the log makes no machine that can be built here: ${plain.problems.join('; ')}`,
+    )
+  const same = [first, ...others].flatMap(input => {
+    const found = predicted(input, lineage)
+    return 'outcome' in found && said && isSaid(found.outcome, said)
+      ? [{ input, outcome: found.outcome }]
+      : []
+  })[0]
+  if (!same || !said) {
+    notes.push(difference(said, plain.outcome))
+    return first
+  }
+  const errno =
+    said.errno !== null && said.errno === same.outcome?.errno
+      ? { errno: said.errno }
+      : {}
+  const expect = { tdx: said.outcome, ...stageOf(said), ...errno }
+  return { ...same.input, expect }
+}
+
+const isSaid = (
+  outcome: PredictedOutcome | undefined,
+  said: NonNullable<Said>,
+): boolean =>
+  outcome?.outcome === said.outcome &&
+  (said.stage === null || outcome.stage === said.stage)
+
+const stageOf = ({
+  outcome,
+  stage,
+}: NonNullable<Said>): { stage?: NonNullable<typeof stage> } =>
+  stage === null || outcome === 'initialized' || outcome === 'unfinished'
+    ? {}
+    : { stage }
+
+const difference = (
+  said: Said,
+  outcome: PredictedOutcome | undefined,
+): string => {
+  const here = outcome
+    ? `${outcome.outcome} at ${outcome.stage ?? 'no stage'}`
+    : 'in a way the model leaves open'
+  return said
+    ? `the log ends ${said.outcome}${said.stage === null ? '' : ` at ${said.stage}`}, and by the model this scenario ends ${here}: what made the difference is not in the log, or cannot be made here`
+    : `the log does not say how the initialisation ended; by the model this scenario ends ${here}`
+}
+
+type Predicted =
+  | { readonly outcome: PredictedOutcome | undefined }
+  | { readonly problems: readonly string[] }
+
+const predicted = (input: CellInput, lineage: Lineage): Predicted => {
+  const parsed = cellSchema.safeParse(input)
+  const place = (path: readonly PropertyKey[]): string =>
+    path.map(String).join('.')
+  if (!parsed.success)
+    return {
+      problems: parsed.error.issues.map(
+        ({ path, message }) => `${place(path)}: ${message}`,
+      ),
+    }
+  const built = caseBody(parsed.data)
+  return 'problems' in built
+    ? {
+        problems: built.problems.map(
+          ({ at, message }) => `${place(at)}: ${message}`,
+        ),
+      }
+    : { outcome: predictCase(built.body, { lineage }).outcome }
+}
