@@ -1,5 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { pipeline } from 'node:stream'
+import { createGunzip } from 'node:zlib'
 import { UsageError, messageOf } from '../base/errors.ts'
 import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
@@ -24,23 +26,67 @@ export interface Log {
   readonly forgotten: number
 }
 
-/** Reads a kernel's log, `-` for standard input. @throws UsageError */
+/**
+ * Reads a kernel's log, `-` for standard input. It may be compressed, or be in
+ * the archive of a failed case.
+ *
+ * @throws UsageError
+ */
 export const readLog = async (path: string): Promise<Log> => {
-  const reader = new ConsoleReader()
-  const stream =
-    path === '-'
-      ? process.stdin
-      : createReadStream(path, { highWaterMark: 1024 * KIB })
-  try {
-    for await (const chunk of stream) reader.push(chunk as Buffer)
-  } catch (error) {
+  const reader = await readAny(path).catch((error: unknown) => {
+    if (error instanceof UsageError) throw error
     throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
-  }
-  reader.end()
+  })
   return {
     ...{ file: path, boots: reader.boots(), lines: reader.lineCount },
     forgotten: reader.forgotten,
   }
+}
+
+const GZIP = [0x1f, 0x8b]
+/** Where an archive says that it is one. */
+const USTAR = { at: 257, text: 'ustar' }
+
+const readAny = async (path: string): Promise<ConsoleReader> => {
+  const reader = new ConsoleReader()
+  const source =
+    path === '-'
+      ? process.stdin
+      : createReadStream(path, { highWaterMark: 1024 * KIB })
+  let first = true
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    if (first && path !== '-' && GZIP.every((byte, i) => chunk[i] === byte))
+      return readCompressed(path, reader)
+    first = false
+    reader.push(chunk)
+  }
+  reader.end()
+  return reader
+}
+
+const readCompressed = async (
+  path: string,
+  reader: ConsoleReader,
+): Promise<ConsoleReader> => {
+  const source = createGunzip()
+  // An error of either ends the loop below.
+  pipeline(createReadStream(path), source, () => undefined)
+  let first = true
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    const mark = chunk.toString('latin1', USTAR.at, USTAR.at + 5)
+    if (first && mark === USTAR.text) return readBundled(path)
+    first = false
+    reader.push(chunk)
+  }
+  reader.end()
+  return reader
+}
+
+const readBundled = async (path: string): Promise<ConsoleReader> => {
+  const { readBundle } = await import('../run/rejudge.ts')
+  const { console } = await readBundle(path)
+  if (console) return console
+  throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
 }
 
 /** How a boot of a log is named, where there are several. */

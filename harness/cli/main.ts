@@ -56,6 +56,14 @@ const program = (): Command => {
       'where results go; default: a new folder below results/',
     )
     .option('--json <file>', 'write the result document to this file as well')
+    .option(
+      '--bundle <folder>',
+      'write an archive of each case that does not pass there',
+    )
+    .option(
+      '--rejudge',
+      'the paths are such archives: judge them again, boot nothing',
+    )
     .addOption(
       new Option('--reporter <name>', 'what is printed')
         .choices(['pretty', 'tap'])

@@ -19,7 +19,7 @@ import {
   minimiseOnModel,
   reducible,
 } from '../reproduce/minimise.ts'
-import { scenarioFile } from '../reproduce/scenario-file.ts'
+import { scenarioFile } from '../scenario/scenario-file.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -209,7 +209,7 @@ class Bench {
     const cases = candidates.map((input, i) => caseOf(input, kernel.name, i))
     await using part = await workspace.part(`boots-${this.boots}`)
     this.boots += cases.length
-    progress.counted(`${this.boots} boots`)
+    progress.counted(`boot ${this.boots}`)
     const results = await runCases({
       ...{ cases, machine, signal, workspace: part, jobs: cases.length },
       kernels: new Map([[kernel.name, kernel]]),

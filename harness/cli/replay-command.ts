@@ -7,7 +7,7 @@ import { GIB, alignDown } from '../base/units.ts'
 import { outcomeText } from '../report/prediction-text.ts'
 import type { CaseResult } from '../report/schema.ts'
 import { type Replay, replay } from '../reproduce/replay.ts'
-import { scenarioFile } from '../reproduce/scenario-file.ts'
+import { scenarioFile } from '../scenario/scenario-file.ts'
 import { chosenBoot, readLog } from './log-file.ts'
 import type { RunFlags } from './run-command.ts'
 

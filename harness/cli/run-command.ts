@@ -20,7 +20,8 @@ import type { CaseResult, ResultDocument } from '../report/schema.ts'
 import { tapHeader, tapPoint } from '../report/tap.ts'
 import type { AccelChoice } from '../run/accelerator.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
-import { runCases } from '../run/run.ts'
+import { type BundleHead, writeBundle } from '../run/bundle.ts'
+import { type RunOptions, runCases } from '../run/run.ts'
 import { ResultStore } from '../run/store.ts'
 import { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
@@ -37,6 +38,10 @@ export interface RunFlags {
   readonly jobs?: number
   readonly out?: string
   readonly json?: string
+  /** A folder for archives of what does not pass. */
+  readonly bundle?: string
+  /** The paths are such archives, and nothing is booted. */
+  readonly rejudge?: boolean
   readonly reporter: 'pretty' | 'tap'
   readonly accel: AccelChoice
 }
@@ -51,7 +56,11 @@ export interface RunOutcome {
 export const runCommand = async (
   paths: readonly string[],
   flags: RunFlags,
-): Promise<number> => (await runAndReport(paths, flags)).code
+): Promise<number> => {
+  if (!flags.rejudge) return (await runAndReport(paths, flags)).code
+  const { rejudgeBundles } = await import('./rejudge-command.ts')
+  return rejudgeBundles(paths, flags)
+}
 
 /** Boots scenarios, judges and reports. */
 export const runAndReport = async (
@@ -64,11 +73,14 @@ export const runAndReport = async (
   // Whatever cannot be written must be known before anything is booted.
   if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
   if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
+  if (flags.bundle !== undefined)
+    await checkOutputFolder('--bundle', flags.bundle)
   const qemu = await findQemu()
   const started = new Date()
   const begin = performance.now()
   const progress = await progressFor(cases.length)
   await using workspace = Workspace.create()
+  const bundles: string[] = []
   try {
     const { machine, kernels } = await openRig(
       await recipesOf(
@@ -78,6 +90,11 @@ export const runAndReport = async (
       ...([qemu, flags.accel, workspace, progress, signal] as const),
     )
     const store = await ResultStore.create(flags.out, started)
+    const rig = {
+      version: VERSION,
+      machine: `${machine.description}, QEMU ${qemu.version}`,
+    }
+    const head = { rig, started: started.toISOString() }
     const results = await runCases({
       ...{ cases, machine, kernels, workspace, store, signal },
       again: {
@@ -86,15 +103,12 @@ export const runAndReport = async (
       },
       jobs: flags.jobs ?? availableParallelism(),
       events: reporting(flags.reporter, cases, store, progress),
+      ...bundling(flags.bundle, workspace, head, bundles),
     })
     progress.close()
     const document = resultDocument(
       {
-        rig: {
-          version: VERSION,
-          machine: `${machine.description}, QEMU ${qemu.version}`,
-        },
-        started: started.toISOString(),
+        ...head,
         durationMs: performance.now() - begin,
         interrupted: signal.aborted,
         kernels: kernelList(kernels),
@@ -104,7 +118,7 @@ export const runAndReport = async (
     await store.writeDocument(document)
     if (flags.json !== undefined)
       await writeWhole(flags.json, `${JSON.stringify(document, null, 2)}\n`)
-    conclude(document, store, flags.reporter)
+    conclude(document, store, flags.reporter, bundles)
     return { code: exitCode(document), document }
   } catch (error) {
     if (signal.aborted) return { code: INTERRUPTED, document: undefined }
@@ -137,7 +151,7 @@ const selectCases = async (
 }
 
 /** Our script, from the current folder. */
-const programName = (): string => {
+export const programName = (): string => {
   const path = join(projectRoot(), 'scripts', 'tdxrig')
   const near = relative(process.cwd(), path)
   return near.startsWith('..') ? path : `./${near}`
@@ -179,17 +193,35 @@ const reporting = (
   }
 }
 
+/** An archive for each case that does not pass. */
+const bundling = (
+  folder: string | undefined,
+  workspace: Workspace,
+  head: BundleHead,
+  bundles: string[],
+): Pick<RunOptions, 'onFailure'> =>
+  folder === undefined
+    ? {}
+    : {
+        onFailure: async failure => {
+          const work = await workspace.directory('bundles')
+          const path = await writeBundle(folder, work, head, failure)
+          bundles.push(relative(process.cwd(), path))
+        },
+      }
+
 const conclude = (
   document: ResultDocument,
   store: ResultStore,
   reporter: RunFlags['reporter'],
+  bundles: readonly string[],
 ): void => {
   if (reporter === 'tap') {
     if (document.interrupted) process.stdout.write('Bail out! interrupted\n')
     return
   }
   process.stdout.write(
-    `\n${prettySummary(document, colors)}\nresults: ${relative(process.cwd(), store.document)}\n`,
+    `\n${prettySummary(document, colors)}\nresults: ${relative(process.cwd(), store.document)}\n${bundles.map(path => `bundle: ${path}\n`).join('')}`,
   )
 }
 
@@ -198,7 +230,12 @@ const kernelList = (
 ): ResultDocument['kernels'] =>
   [...kernels.values()].map(({ name, built }) => ({ name, key: built.key }))
 
-const exitCode = ({ interrupted, summary, cases }: ResultDocument): number => {
+/** What became of the cases, as an exit code. */
+export const exitCode = ({
+  interrupted,
+  summary,
+  cases,
+}: ResultDocument): number => {
   if (interrupted) return INTERRUPTED
   if (summary.fail + summary.invalid > 0) return 1
   // Nothing was booted: that is no success.

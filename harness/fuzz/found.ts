@@ -1,4 +1,4 @@
-import { scenarioFile } from '../reproduce/scenario-file.ts'
+import { scenarioFile } from '../scenario/scenario-file.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import type { Disagreement } from './campaign.ts'
 import type { Violation } from './model-only.ts'

@@ -2,10 +2,11 @@ import PQueue from 'p-queue'
 import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { judge } from '../judge/judge.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
-import type { Machine } from '../machine/machine.ts'
+import type { BootRecord, Machine } from '../machine/machine.ts'
 import { type Again, judgedCase, unjudgedCase } from '../report/document.ts'
 import type { CaseResult } from '../report/schema.ts'
 import type { Case } from '../scenario/case.ts'
+import type { Failure } from './bundle.ts'
 import { type PreparedKernel, initramfsFor } from './kernels.ts'
 import type { ResultStore } from './store.ts'
 import type { Workspace } from './workspace.ts'
@@ -27,6 +28,8 @@ export interface RunOptions {
   readonly again: Again
   readonly signal: AbortSignal
   readonly events: RunEvents
+  /** Told of every case that was tried and did not pass. */
+  readonly onFailure?: (failure: Failure) => Promise<void>
   /** The model; tests put another in its place. */
   readonly predict?: typeof predictCase
 }
@@ -80,8 +83,19 @@ const runCase = async (
       'skip',
       `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
     )
+  const tell = async (
+    result: CaseResult,
+    record: BootRecord | undefined,
+  ): Promise<CaseResult> => {
+    if (result.verdict !== 'pass')
+      await options.onFailure?.({ item, kernel, result, record })
+    return result
+  }
   try {
-    return await bootAndJudge(item, kernel, prediction, index, again, options)
+    const { result, record } = await bootAndJudge(
+      ...([item, kernel, prediction, index, again, options] as const),
+    )
+    return await tell(result, record)
   } catch (error) {
     if (options.signal.aborted) return undefined
     // One case must not end the others, not even by a defect of ours.
@@ -89,7 +103,8 @@ const runCase = async (
     const text = ours
       ? messageOf(error)
       : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-    return unjudgedCase(item, prediction, again, 'error', text)
+    const result = unjudgedCase(item, prediction, again, 'error', text)
+    return tell(result, undefined)
   }
 }
 
@@ -107,7 +122,7 @@ const bootAndJudge = async (
   index: number,
   again: Again,
   { machine, workspace, store, signal }: RunOptions,
-): Promise<CaseResult> => {
+): Promise<{ result: CaseResult; record: BootRecord }> => {
   const directory = await workspace.directory(String(index))
   const { machine: spec, platform, words, steps } = item
   const record = await machine.boot(
@@ -118,11 +133,12 @@ const bootAndJudge = async (
     },
     signal,
   )
-  return judgedCase(
+  const result = judgedCase(
     item,
     judge(item, kernel, prediction, record),
     record,
     await store.keepConsole(item.id, record),
     again,
   )
+  return { result, record }
 }

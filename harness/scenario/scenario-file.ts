@@ -1,6 +1,6 @@
-import { Document, isMap, visit } from 'yaml'
+import { Document, isMap, isScalar, visit } from 'yaml'
 import { visible } from '../base/text.ts'
-import type { CellInput } from '../scenario/schema.ts'
+import type { CellInput } from './schema.ts'
 
 /** Words on a line of a comment. */
 const WIDTH = 76
@@ -28,11 +28,11 @@ export const scenarioFile = (
     { aliasDuplicateObjects: false },
   )
   visit(document, {
-    Scalar: (_, node) => {
-      if (isAddress(node.value)) {
-        node.value = Number(node.value)
-        node.format = 'HEX'
-      }
+    Pair: (_, { key, value }) => {
+      if (!isScalar(key) || !isScalar(value)) return
+      if (!ADDRESSES.has(String(key.value)) || !isAddress(value.value)) return
+      value.value = Number(value.value)
+      value.format = 'HEX'
     },
     // A table is read line by line.
     Seq: (_, { items }) => {
@@ -43,6 +43,9 @@ export const scenarioFile = (
     document.commentBefore = comments.flatMap(paragraph).join('\n')
   return document.toString({ lineWidth: 80, flowCollectionPadding: true })
 }
+
+/** Keys whose values may be numbers; a status needs its quotes. */
+const ADDRESSES: ReadonlySet<string> = new Set(['start', 'end', 'memory'])
 
 /** What YAML reads as a number, and so needs no quotes. */
 const isAddress = (value: unknown): boolean =>

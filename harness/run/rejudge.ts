@@ -1,0 +1,186 @@
+import { createReadStream } from 'node:fs'
+import { Parser, type ReadEntry } from 'tar'
+import * as z from 'zod'
+import { UsageError, messageOf, systemCode } from '../base/errors.ts'
+import { MIB } from '../base/units.ts'
+import { ConsoleReader } from '../console/reader.ts'
+import { judge } from '../judge/judge.ts'
+import { predictCase } from '../judge/prediction.ts'
+import { readRecord } from '../machine/replay/record-file.ts'
+import { type Again, judgedCase } from '../report/document.ts'
+import type { CaseResult } from '../report/schema.ts'
+import { type Case, caseBody } from '../scenario/case.ts'
+import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { LINEAGES } from '../tdx/host.ts'
+import { BUNDLED } from './bundle.ts'
+
+/** More than any case or record of ours; a console may be of any size. */
+const MAX_JSON = 64 * MIB
+
+const bundleSchema = z.object({
+  schema: z.literal('tdxrig.bundle/1'),
+  id: z.string(),
+  scenario: z.string(),
+  input: z.unknown(),
+  kernel: z.object({
+    name: z.string(),
+    key: z.string(),
+    lineage: z
+      .enum(LINEAGES)
+      .nullable()
+      .transform(lineage => lineage ?? undefined),
+    printsRegions: z.boolean(),
+    failsRegions: z.boolean(),
+    range: z
+      .strictObject({ start: z.number(), end: z.number() })
+      .nullable()
+      .transform(range => range ?? undefined),
+  }),
+})
+
+/** What is in a bundle, as it is read. */
+interface Content {
+  readonly texts: ReadonlyMap<string, string>
+  /** Undefined: the boot came to no console. */
+  readonly console: ConsoleReader | undefined
+}
+
+/** A case that was judged again. */
+export interface Rejudged {
+  readonly item: Case
+  readonly result: CaseResult
+  /** Of the kernel it was booted with. */
+  readonly key: string
+}
+
+/**
+ * Judges a bundled case again: its console is read anew, the prediction is
+ * made anew, and nothing is booted.
+ *
+ * @throws UsageError for what is no bundle
+ */
+export const rejudge = async (
+  path: string,
+  again: Again,
+): Promise<Rejudged> => {
+  const { texts, console } = await readBundle(path)
+  const parsed = parse(path, texts, BUNDLED.case, data =>
+    bundleSchema.parse(data),
+  )
+  const { kernel } = parsed
+  const item = caseOf(path, parsed)
+  if (!console)
+    throw new UsageError(
+      'NO_BOOT',
+      `${path}: nothing was booted to an end, so there is nothing to judge: see ${BUNDLED.result} in it`,
+    )
+  const record = parse(path, texts, BUNDLED.record, data =>
+    readRecord(data, {
+      ...{ facts: console.facts(), tail: console.tail },
+      path: BUNDLED.console,
+    }),
+  )
+  const prediction = predictCase(item, {
+    ...{ lineage: kernel.lineage, failsRegions: kernel.failsRegions },
+    kernelImage: kernel.range,
+  })
+  const judgement = judge(item, kernel, prediction, record)
+  return {
+    ...{ item, key: kernel.key },
+    result: judgedCase(item, judgement, record, `${path}:${BUNDLED.console}`, {
+      ...again,
+      flags: ['--kernel', kernel.name, ...again.flags],
+    }),
+  }
+}
+
+const caseOf = (path: string, bundle: z.output<typeof bundleSchema>): Case => {
+  const wrong = (problems: readonly string[]): UsageError =>
+    new UsageError(
+      'BUNDLE',
+      `${path}: the case in it cannot be built: ${problems.join('; ')}`,
+    )
+  const cell = cellSchema.safeParse(bundle.input)
+  if (!cell.success)
+    throw wrong(cell.error.issues.map(({ message }) => message))
+  const built = caseBody(cell.data)
+  if ('problems' in built)
+    throw wrong(built.problems.map(({ message }) => message))
+  return {
+    input: bundle.input as CellInput,
+    ...{ id: bundle.id, scenario: bundle.scenario, kernel: bundle.kernel.name },
+    ...built.body,
+  }
+}
+
+const parse = <T>(
+  path: string,
+  texts: Content['texts'],
+  file: string,
+  read: (data: unknown) => T,
+): T => {
+  const text = texts.get(file)
+  if (text === undefined)
+    throw new UsageError(
+      'BUNDLE',
+      `${path}: expected a bundle of tdxrig run --bundle, found no ${file} in it`,
+    )
+  try {
+    return read(JSON.parse(text))
+  } catch (error) {
+    throw new UsageError('BUNDLE', `${path}: ${file}: ${reasonOf(error)}`)
+  }
+}
+
+const reasonOf = (error: unknown): string =>
+  error instanceof z.ZodError
+    ? error.issues
+        .map(({ path, message }) => `${path.map(String).join('.')}: ${message}`)
+        .join('; ')
+    : messageOf(error)
+
+/** Nothing is written: what a stranger packed is looked at in memory. */
+export const readBundle = async (path: string): Promise<Content> => {
+  const texts = new Map<string, string>()
+  let console: ConsoleReader | undefined
+  const take = (entry: ReadEntry): void => {
+    const name = entry.path.split('/').at(-1)
+    if (name === BUNDLED.console && !console) {
+      const reader = (console = new ConsoleReader())
+      entry.on('data', chunk => {
+        reader.push(chunk)
+      })
+      entry.on('end', () => {
+        reader.end()
+      })
+    } else if (isText(name) && entry.size <= MAX_JSON) {
+      const chunks: Buffer[] = []
+      entry.on('data', chunk => chunks.push(chunk))
+      entry.on('end', () =>
+        texts.set(name, Buffer.concat(chunks).toString('utf8')),
+      )
+    } else entry.resume()
+  }
+  const parser = new Parser({ strict: true, onReadEntry: take })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      parser.on('end', resolve)
+      parser.on('error', reject)
+      const source = createReadStream(path)
+      source.on('error', reject)
+      source.on('data', chunk => parser.write(chunk as Buffer))
+      source.on('end', () => parser.end())
+    })
+  } catch (error) {
+    throw new UsageError(
+      'BUNDLE',
+      /^E[A-Z]+$/.test(systemCode(error) ?? '')
+        ? `cannot read ${path}: ${messageOf(error)}`
+        : `${path}: expected an archive of tdxrig run --bundle: ${messageOf(error)}`,
+    )
+  }
+  return { texts, console }
+}
+
+const isText = (name: string | undefined): name is string =>
+  name === BUNDLED.case || name === BUNDLED.record
