@@ -1,0 +1,132 @@
+import t from 'tap'
+import { caseBody } from '../scenario/case.ts'
+import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { predictCase } from '../judge/prediction.ts'
+import {
+  endingByModel,
+  minimiseByBoots,
+  minimiseOnModel,
+  reducible,
+} from './minimise.ts'
+
+const OPTIONS = { lineage: 'upstream' } as const
+const idle = new AbortController().signal
+
+/** 18 usable ranges below 2 GiB, and memory above that is of no account. */
+const HOLES: CellInput = {
+  name: 'n',
+  why: 'w',
+  machine: {
+    cpus: 4,
+    firmware: {
+      e820: [
+        { start: 0, end: 0x9f000, type: 'usable' },
+        { start: 0x100000, end: 0x40001000, type: 'usable' },
+        ...Array.from({ length: 17 }, (_, i) => ({
+          start: 0x40002000 + i * 0x10000,
+          end: 0x40006000 + i * 0x10000,
+          type: 'usable',
+        })),
+        { start: 0x100000000, end: 0x200000000, type: 'usable' },
+      ],
+    },
+  },
+  tdx: { keyids: { mktme: 63, tdx: 64 } },
+  cmdline: { memmap: ['4K$0x150000000,4K$0x160000000'], append: ['nosmt'] },
+  expect: { tdx: 'failed', stage: 'reserved-areas', errno: -28 },
+}
+
+const layoutOf = (input: CellInput) => {
+  const built = caseBody(cellSchema.parse(input))
+  if ('problems' in built) throw new Error('not valid')
+  return predictCase(built.body, OPTIONS).layout
+}
+
+t.test('on the model: no hole more than it takes', async t => {
+  const input = reducible(HOLES)
+  const target = endingByModel(input, OPTIONS)!
+  t.match(target, { outcome: 'failed', stage: 'reserved-areas' })
+  const small = await minimiseOnModel(input, target, OPTIONS, idle)
+  t.match(endingByModel(small, OPTIONS), {
+    ...{ outcome: target.outcome, stage: target.stage },
+  })
+  const areas = layoutOf(small).tdmrs.map(
+    ({ holes, pamtAreas }) => holes.length + pamtAreas.min,
+  )
+  t.same(areas, [17], 'one TDMR, with one area too many')
+  t.same(small.cmdline?.memmap ?? [], [])
+  t.same(small.cmdline?.append ?? [], [])
+  t.equal(small.tdx?.keyids, undefined)
+  // Nothing of it can go.
+  const map = small.machine.firmware?.e820 as { start: string }[]
+  for (const entry of map.slice(1)) {
+    const e820 = map.filter(other => other !== entry)
+    const less = {
+      ...small,
+      machine: { ...small.machine, firmware: { e820 } },
+    } as CellInput
+    t.not(
+      endingByModel(less, OPTIONS)?.stage,
+      'reserved-areas',
+      `without ${entry.start}`,
+    )
+  }
+})
+
+t.test('by boots, as many as are allowed', async t => {
+  let boots = 0
+  const target = { outcome: 'failed', stage: 'tdmrs' } as const
+  const input = reducible({
+    ...HOLES,
+    cmdline: { memmap: ['4K$1G', '4K$0x150000000'], append: ['a=1', 'b=2'] },
+  })
+  const small = await minimiseByBoots(
+    input,
+    target,
+    candidates => {
+      boots += candidates.length
+      return Promise.resolve(
+        candidates.map(({ cmdline }) =>
+          cmdline?.append?.includes('b=2') ? target : undefined,
+        ),
+      )
+    },
+    { width: 2, budget: 60 },
+  )
+  t.ok(boots <= 60)
+  t.same(small.cmdline?.append, ['b=2'])
+})
+
+t.test('an interrupt stops the model', async t => {
+  const controller = new AbortController()
+  controller.abort()
+  const input = reducible(HOLES)
+  const small = await minimiseOnModel(
+    ...([
+      input,
+      endingByModel(input, OPTIONS)!,
+      OPTIONS,
+      controller.signal,
+    ] as const),
+  )
+  t.same(small, input)
+})
+
+t.test('pasted maps and plain numbers can be made smaller', async t => {
+  const input = reducible({
+    ...HOLES,
+    machine: {
+      firmware: {
+        e820: 'BIOS-e820: [mem 0x0-0x9efff] usable\nBIOS-e820: [mem 0x100000-0x3fffffff] usable\n',
+        srat: [{ domain: 0, start: 0, end: 0x40000000 }],
+      },
+    },
+  })
+  t.same(input.machine.firmware, {
+    e820: [
+      { start: '0x0', end: '636K', type: 'usable' },
+      { start: '1M', end: '1G', type: 'usable' },
+    ],
+    srat: [{ domain: 0, start: '0x0', end: '1G' }],
+  })
+})
