@@ -4,17 +4,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '../base/paths.ts'
-import { GIB, MIB } from '../base/units.ts'
 import { buildInit } from '../image/init.ts'
 import { buildInitramfs } from '../image/initramfs.ts'
 import { findKernel } from '../kernel/build.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
-import { E820 } from '../memory/e820.ts'
-import { predictLayout } from '../memory/predict.ts'
-import { MEMORY_RULES } from '../memory/rules.ts'
-import { readSrat } from '../memory/srat.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { consoles, explanations, predictions } from './bench-pure.ts'
+import { MAIN, row, say } from './bench-tools.ts'
 
 /**
  * The figures the rig promises, measured, each with the bare run of QEMU
@@ -24,7 +20,6 @@ import { MODULE_LIMITS } from '../tdx/platform.ts'
 
 const PAIRS = Number(process.argv[2] ?? 10)
 const KERNEL = 'upstream-6.12'
-const MAIN = join(projectRoot(), 'dist', 'cli', 'main.js')
 const PLAIN = join(projectRoot(), 'scenarios', 'plain', 'two-uneven-nodes.yaml')
 
 const folder = mkdtempSync(join(tmpdir(), 'tdxrig-bench-'))
@@ -84,23 +79,6 @@ const rig = (...args: string[]): ChildProcess =>
     ...args,
   ])
 
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2
-    ? sorted[middle]!
-    : (sorted[middle - 1]! + sorted[middle]!) / 2
-}
-
-const row = (what: string, values: readonly number[], unit: string): string => {
-  const show = (value: number): string => value.toFixed(unit === 'ms' ? 0 : 2)
-  return `${what.padEnd(42)} median ${show(median(values))} ${unit}, from ${show(Math.min(...values))} to ${show(Math.max(...values))}`
-}
-
-const say = (text: string): void => {
-  process.stdout.write(`${text}\n`)
-}
-
 const timeToVerdict = async (
   kernel: BuiltKernel,
   init: string,
@@ -159,41 +137,9 @@ const matrix = async (): Promise<void> => {
   )
 }
 
-/** A map of 40 entries with four nodes, as on a server. */
-const predictions = (): void => {
-  const e820 = Array.from({ length: 40 }, (_, i) => ({
-    start: MIB + i * 48 * MIB + (i >= 36 ? 4 * GIB : 0),
-    end: MIB + (i + 1) * 48 * MIB + (i >= 36 ? 4 * GIB : 0),
-    type: i % 2 ? E820.RESERVED : E820.RAM,
-  }))
-  const quarter = (i: number) => ({
-    ...{ start: i * 512 * MIB, end: i === 3 ? 16 * GIB : (i + 1) * 512 * MIB },
-    ...{ domain: i, hotplug: false },
-  })
-  const memory = [0, 1, 2, 3].map(quarter)
-  const srat = readSrat({ cpus: [], memory })
-  const rates: number[] = []
-  for (let round = 0; round <= 5; round++) {
-    let count = 0
-    const begin = performance.now()
-    while (performance.now() - begin < 500)
-      for (let i = 0; i < 100; i++, count++)
-        predictLayout(
-          { e820, srat, kernelImage: { start: 16 * MIB, end: 40 * MIB } },
-          `memmap=64M$${1024 + i}M`,
-          MODULE_LIMITS,
-          MEMORY_RULES['6.12'],
-        )
-    // The first round is the compiler's.
-    if (round > 0) rates.push((count * 1000) / (performance.now() - begin))
-  }
-  say('the model alone, 40 map entries, 4 nodes, one memmap=')
-  say(
-    `  predictions a second                     median ${median(rates).toFixed(0)}, from ${Math.min(...rates).toFixed(0)} (promised: at least 20000)`,
-  )
-}
-
 predictions()
+consoles()
+await explanations()
 const kernel = await findKernel(await loadRecipe(KERNEL))
 if (!kernel) throw new Error(`${KERNEL} is not built: run ./scripts/setup`)
 await timeToVerdict(kernel, await buildInit(AbortSignal.timeout(60_000)))
