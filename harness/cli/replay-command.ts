@@ -40,10 +40,7 @@ export const replayCommand = async (
       `tdxrig: the log has ${log.boots.length} boots: boot ${number} is taken, --boot takes another\n`,
     )
   const made = replay(facts, { memory: flags.memory ?? bearable() })
-  const text = scenarioFile(made.input, [
-    `Made by tdxrig replay. It is not the machine of the log in this:`,
-    ...made.approximations.map(note => `- ${note}`),
-  ])
+  const text = scenarioFile(made.input, commentsOn(made))
   if (flags.out === '-') {
     process.stdout.write(text)
     return 0
@@ -59,6 +56,14 @@ export const replayCommand = async (
   )
   return flags.run ? runReplay(target, made, flags) : 0
 }
+
+const commentsOn = ({ approximations }: Replay): string[] =>
+  approximations.length === 0
+    ? ['Made by tdxrig replay.']
+    : [
+        'Made by tdxrig replay. It is not the machine of the log in this:',
+        ...approximations.map(note => `- ${note}`),
+      ]
 
 /** Half of the host's memory may be touched by the guest. */
 const bearable = (): number =>

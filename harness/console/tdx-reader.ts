@@ -125,7 +125,9 @@ export class TdxReader {
   }
 
   #decide(outcome: Outcome, stage: Stage | null, record: Record): void {
-    const { at } = this.#facts
+    const { at, message, outcome: before } = this.#facts
+    // The line that says it first is the one to look at.
+    if (outcome === before && record.text === message) return
     this.#update({
       ...{ outcome, stage, message: record.text },
       at: { ...at, message: record.line },

@@ -92,8 +92,12 @@ export const FAILURES: readonly Known[] = [
       const tdmr = prediction?.layout.tdmrs.find(
         ({ start }) => start === failedRange?.start,
       )
-      const count = tdmr ? `${tdmr.holes.length} holes` : 'more holes'
-      return `the memory of TDMR ${failedRange ? formatRange(failedRange) : ''} has ${count} and the PAMTs in it need areas of their own, where the module takes ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas in all`
+      const where = failedRange ? ` ${formatRange(failedRange)}` : ''
+      const pamts =
+        tdmr?.pamtAreas.max === 0 ? '' : ', with an area for each PAMT in it'
+      return tdmr
+        ? `TDMR${where} has ${tdmr.holes.length} holes${pamts}, and the module takes ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`
+        : `TDMR${where} has more holes and PAMTs than the ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas the module takes`
     },
     advice: manyHoles,
   },
