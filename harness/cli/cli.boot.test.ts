@@ -94,7 +94,10 @@ t.test('wrong input: exit code 2, nothing booted, nothing written', async t => {
     [['run', 'good.yaml', '--frob'], /unknown option '--frob'/],
     [['runn'], /unknown command 'runn'[^]*did you mean run/i],
     [['predict'], /missing required argument/],
-    [['schema', 'x'], /there is no schema 'x' \(there are: scenario, result\)/],
+    [
+      ['schema', 'x'],
+      /there is no schema 'x' \(there are: scenario, result, explain\)/,
+    ],
     [['kernel', 'build', 'x'], /there is no kernel 'x'/],
   ]
   for (const [args, message] of cases) {

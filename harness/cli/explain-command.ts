@@ -12,13 +12,23 @@ export const explainCommand = async (
   if (files.filter(file => file === '-').length > 1)
     throw new UsageError('STDIN', "'-' is given twice: stdin is one log")
   const explained: { boot: ExplainedBoot; name: string }[] = []
-  for (const file of files) explained.push(...explainLog(await readLog(file)))
+  const unread: UsageError[] = []
+  for (const file of files)
+    try {
+      explained.push(...explainLog(await readLog(file)))
+    } catch (error) {
+      // The others are explained all the same.
+      if (!(error instanceof UsageError)) throw error
+      unread.push(error)
+    }
+  if (explained.length === 0 && unread[0]) throw unread[0]
   process.stdout.write(
     json
       ? `${JSON.stringify(explainJson(explained.map(({ boot }) => boot)), null, 2)}\n`
       : explained.map(({ boot, name }) => explainText(boot, name)).join('\n'),
   )
-  return 0
+  for (const { message } of unread) process.stderr.write(`tdxrig: ${message}\n`)
+  return unread[0]?.exitCode ?? 0
 }
 
 const explainLog = (

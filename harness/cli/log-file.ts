@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { UsageError, messageOf } from '../base/errors.ts'
+import { RigError, UsageError, messageOf, systemCode } from '../base/errors.ts'
 import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
@@ -34,7 +34,9 @@ export interface Log {
  */
 export const readLog = async (path: string): Promise<Log> => {
   const reader = await readAny(path).catch((error: unknown) => {
-    if (error instanceof UsageError) throw error
+    // A defect of ours is none of the file's.
+    if (error instanceof RigError || systemCode(error) === undefined)
+      throw error
     throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
   })
   return {
@@ -47,46 +49,50 @@ const GZIP = [0x1f, 0x8b]
 /** Where an archive says that it is one. */
 const USTAR = { at: 257, text: 'ustar' }
 
+type Bytes = AsyncIterable<Buffer>
+
 const readAny = async (path: string): Promise<ConsoleReader> => {
-  const reader = new ConsoleReader()
-  const source =
+  const source: Bytes =
     path === '-'
       ? process.stdin
       : createReadStream(path, { highWaterMark: 1024 * KIB })
-  let first = true
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    if (first && path !== '-' && GZIP.every((byte, i) => chunk[i] === byte))
-      return readCompressed(path, reader)
-    first = false
-    reader.push(chunk)
-  }
-  reader.end()
-  return reader
-}
-
-const readCompressed = async (
-  path: string,
-  reader: ConsoleReader,
-): Promise<ConsoleReader> => {
-  const source = createGunzip()
-  // An error of either ends the loop below.
-  pipeline(createReadStream(path), source, () => undefined)
-  let first = true
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    const mark = chunk.toString('latin1', USTAR.at, USTAR.at + 5)
-    if (first && mark === USTAR.text) return readBundled(path)
-    first = false
-    reader.push(chunk)
-  }
-  reader.end()
-  return reader
-}
-
-const readBundled = async (path: string): Promise<ConsoleReader> => {
+  const { first, all } = await peek(source)
+  if (!GZIP.every((byte, i) => first[i] === byte)) return readLines(all)
+  const inflated = createGunzip()
+  // An error of either ends the reading below.
+  pipeline(all, inflated, () => undefined)
+  const inner = await peek(inflated)
+  const mark = inner.first.toString('latin1', USTAR.at, USTAR.at + 5)
+  if (mark !== USTAR.text) return readLines(inner.all)
   const { readBundle } = await import('../run/rejudge.ts')
-  const { console } = await readBundle(path)
+  const { console } = await readBundle(path, inner.all)
   if (console) return console
   throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
+}
+
+const readLines = async (source: Bytes): Promise<ConsoleReader> => {
+  const reader = new ConsoleReader()
+  for await (const chunk of source) reader.push(chunk)
+  reader.end()
+  return reader
+}
+
+/** The first piece, and all of them with it. */
+const peek = async (
+  source: Bytes,
+): Promise<{ readonly first: Buffer; readonly all: Bytes }> => {
+  const iterator = source[Symbol.asyncIterator]()
+  const begin = await iterator.next()
+  const first = begin.done ? Buffer.alloc(0) : begin.value
+  const all = async function* (): Bytes {
+    yield first
+    for (;;) {
+      const next = await iterator.next()
+      if (next.done) return
+      yield next.value
+    }
+  }
+  return { first, all: all() }
 }
 
 /** How a boot of a log is named, where there are several. */

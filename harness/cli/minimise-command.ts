@@ -3,32 +3,25 @@ import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { checkOutputFile, writeWhole } from '../base/output.ts'
 import { visible } from '../base/text.ts'
-import type { PredictionOptions } from '../judge/prediction.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
-import type { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { outcomeText } from '../report/prediction-text.ts'
 import { scenarioOf } from '../reproduce/bootable.ts'
-import { KERNELS } from '../reproduce/replay.ts'
+import { SHIPPED } from '../reproduce/shipped.ts'
 import {
-  type BootAll,
   type Target,
   endingByModel,
-  isSameTarget,
-  minimiseByBoots,
   minimiseOnModel,
   reducible,
 } from '../reproduce/minimise.ts'
+import { Bench, type Smallest, minimise } from '../reproduce/minimise-boots.ts'
 import { scenarioFile } from '../scenario/scenario-file.ts'
-import type { PreparedKernel } from '../run/kernels.ts'
-import { runCases } from '../run/run.ts'
 import { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import type { Lineage } from '../tdx/host.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
-import { type Progress, progressFor } from './progress.ts'
+import { progressFor } from './progress.ts'
 import { askedKernels, openRig, recipesOf } from './rig.ts'
 import type { RunFlags } from './run-command.ts'
 
@@ -40,14 +33,6 @@ export interface MinimiseFlags extends Pick<
   readonly modelOnly?: boolean
   /** How many boots may be spent where the model does not help. */
   readonly boots: number
-}
-
-/** A scenario that got smaller, and how it ends. */
-interface Smallest {
-  readonly input: CellInput
-  readonly target: Target
-  /** What was done, for people. */
-  readonly how: string
 }
 
 /** `tdxrig minimise`: the smallest scenario that ends alike. */
@@ -107,17 +92,20 @@ const onModel = async (
   input: CellInput,
   signal: AbortSignal,
 ): Promise<Smallest> => {
-  const lineage = (Object.entries(KERNELS) as [Lineage, string][]).find(
-    ([, name]) => name === kernel,
-  )?.[0]
-  const target = endingByModel(input, { lineage })
+  const options = SHIPPED.get(kernel)
+  if (!options)
+    throw new UsageError(
+      'MODEL_ONLY',
+      `what series ${kernel} is of shows only a look at it: leave --model-only away`,
+    )
+  const target = endingByModel(input, options)
   if (!target)
     throw new UsageError(
       'OPEN',
       `the model leaves open how this ends on ${kernel}: leave --model-only away, and it is booted`,
     )
   return {
-    input: await minimiseOnModel(input, target, { lineage }, signal),
+    input: await minimiseOnModel(input, target, options, signal),
     target,
     how: 'by the model alone, nothing was booted',
   }
@@ -139,8 +127,16 @@ const withBoots = async (
       ...([qemu, flags.accel, workspace, progress, signal] as const),
     )
     const kernel = kernels.get(item.kernel)!
-    const bench = new Bench({ machine, kernel, workspace, progress, signal })
-    return await minimise(input, bench, flags)
+    const bench = new Bench({
+      ...{ machine, kernel, workspace, signal },
+      onBoots: count => {
+        progress.counted(`boot ${count}`)
+      },
+    })
+    return await minimise(input, bench, {
+      width: flags.jobs ?? availableParallelism(),
+      budget: flags.boots,
+    })
   } catch (error) {
     if (signal.aborted) return { input, target: NOTHING, how: '' }
     throw error
@@ -150,99 +146,6 @@ const withBoots = async (
 }
 
 const NOTHING: Target = { outcome: 'absent', stage: null }
-
-/** The model first; boots prove what it says, and take its place if need be. */
-const minimise = async (
-  input: CellInput,
-  bench: Bench,
-  { jobs = availableParallelism(), boots }: MinimiseFlags,
-): Promise<Smallest> => {
-  const [target] = await bench.bootAll([input])
-  if (!target)
-    throw new UsageError(
-      'NO_OUTCOME',
-      'the boot of the scenario says nothing about TDX: run it to see why (tdxrig run)',
-    )
-  if (isSameTarget(target, endingByModel(input, bench.options))) {
-    const small = await minimiseOnModel(
-      ...([input, target, bench.options, bench.signal] as const),
-    )
-    const [ending] = await bench.bootAll([small])
-    if (isSameTarget(target, ending))
-      return {
-        input: small,
-        target,
-        how: `by the model, proven by ${bench.boots} boots`,
-      }
-  }
-  const small = await minimiseByBoots(input, target, bench.bootAll, {
-    ...{ width: jobs, budget: boots },
-  })
-  return {
-    input: small,
-    target,
-    how: `by ${bench.boots} boots: the model does not say the same as the kernel`,
-  }
-}
-
-/** Boots scenarios, and tells how TDX ended. */
-class Bench {
-  boots = 0
-  readonly options: PredictionOptions
-  readonly signal: AbortSignal
-  readonly #tools: BenchTools
-
-  constructor(tools: BenchTools) {
-    const { kernel, signal } = tools
-    this.#tools = tools
-    this.signal = signal
-    this.options = {
-      lineage: kernel.lineage,
-      failsRegions: kernel.failsRegions,
-      kernelImage: kernel.kernelRange,
-    }
-  }
-
-  readonly bootAll: BootAll = async candidates => {
-    const { machine, kernel, workspace, progress, signal } = this.#tools
-    if (signal.aborted) return []
-    const cases = candidates.map((input, i) => caseOf(input, kernel.name, i))
-    await using part = await workspace.part(`boots-${this.boots}`)
-    this.boots += cases.length
-    progress.counted(`boot ${this.boots}`)
-    const results = await runCases({
-      ...{ cases, machine, signal, workspace: part, jobs: cases.length },
-      kernels: new Map([[kernel.name, kernel]]),
-      again: { program: 'tdxrig', flags: [] },
-      store: {
-        keepConsole: (_, record) => Promise.resolve(record.consolePath),
-      },
-      events: { onStart: () => undefined, onResult: () => undefined },
-    })
-    return cases.map(({ id }) => {
-      const tdx = results.find(result => result.id === id)?.tdx
-      return tdx ? { outcome: tdx.outcome, stage: tdx.stage } : undefined
-    })
-  }
-}
-
-interface BenchTools {
-  readonly machine: QemuMachine
-  readonly kernel: PreparedKernel
-  readonly workspace: Workspace
-  readonly progress: Progress
-  readonly signal: AbortSignal
-}
-
-const caseOf = (input: CellInput, kernel: string, number: number): Case => ({
-  ...{
-    input,
-    id: `minimise/${number}@${kernel}`,
-    scenario: 'minimise',
-    kernel,
-  },
-  ...scenarioOf(input)!.body,
-})
 
 const fileOf = (item: Case, { input, target }: Smallest): string =>
   scenarioFile({

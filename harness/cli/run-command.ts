@@ -1,13 +1,14 @@
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import colors from 'picocolors'
-import { UsageError } from '../base/errors.ts'
+import { UsageError, messageOf } from '../base/errors.ts'
 import {
   checkOutputFile,
   checkOutputFolder,
   writeWhole,
 } from '../base/output.ts'
 import { projectRoot } from '../base/paths.ts'
+import { visible } from '../base/text.ts'
 import {
   type FolderRecipe,
   folderRecipes,
@@ -204,9 +205,14 @@ const bundling = (
     ? {}
     : {
         onFailure: async failure => {
-          const work = await workspace.directory('bundles')
-          const path = await writeBundle(folder, work, head, failure)
-          bundles.push(relative(process.cwd(), path))
+          try {
+            const work = await workspace.directory('bundles')
+            const path = await writeBundle(folder, work, head, failure)
+            bundles.push(`bundle: ${relative(process.cwd(), path)}`)
+          } catch (error) {
+            // The verdict is worth more than its archive.
+            bundles.push(`no bundle of ${failure.item.id}: ${messageOf(error)}`)
+          }
         },
       }
 
@@ -221,7 +227,7 @@ const conclude = (
     return
   }
   process.stdout.write(
-    `\n${prettySummary(document, colors)}\nresults: ${relative(process.cwd(), store.document)}\n${bundles.map(path => `bundle: ${path}\n`).join('')}`,
+    `\n${prettySummary(document, colors)}\nresults: ${relative(process.cwd(), store.document)}\n${bundles.map(line => `${visible(line)}\n`).join('')}`,
   )
 }
 

@@ -96,3 +96,31 @@ t.test('a thousand boots are bounded, and counted', async t => {
   t.equal(reader.boots().length + reader.forgotten, 1000)
   t.ok(reader.boots().length <= 64)
 })
+
+t.test('boots that look alike at first are told apart', async t => {
+  const early =
+    '[    0.000005] e820: update [mem 0x00000000-0x00000fff] usable ==> reserved'
+  const withEarly = (lines: string[]): string[] => lines.toSpliced(5, 0, early)
+  const other = boot(2, '6.9.0')
+  t.match(bootsOf(...withEarly(boot(1)), ...withEarly(other)), [
+    { kernel: '6.8.0', firmwareMap: { length: 2 } },
+    { kernel: '6.9.0', firmwareMap: { length: 2 } },
+  ])
+  const same = boot(2).map(line => line.replace('ro nohibernate', 'ro quiet'))
+  t.match(bootsOf(...withEarly(boot(1)), ...withEarly(same)), [
+    { cmdline: 'ro nohibernate' },
+    { cmdline: 'ro quiet' },
+  ])
+  // A capture that began within a boot.
+  t.match(
+    bootsOf(
+      '[   10.100000] virt/tdx: module initialized',
+      '[  500.000000] reboot: Restarting system',
+      ...boot(2).slice(0, 8),
+    ),
+    [
+      { kernel: null, tdx: { outcome: 'initialized' } },
+      { kernel: '6.8.0', tdx: { outcome: 'unfinished', stage: 'detect' } },
+    ],
+  )
+})

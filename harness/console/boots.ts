@@ -5,6 +5,8 @@ import type { Record } from './record.ts'
 const REMEMBERED = 8192
 /** What may wait for its time stamps; a kernel's first ones come sooner. */
 const MAX_WAITING = 4096
+/** So many records that were said before make a replay. */
+const ENOUGH = 3
 /** A console that was just enabled says again what was said before it. */
 const CONSOLE_LINES = 4
 
@@ -74,6 +76,8 @@ export class BootSplitter {
   /** From a kernel's beginning on, until it is known whether it is new. */
   #waiting: Record[] | null = null
   #replaying = false
+  /** Records that wait, and were said before. */
+  #recognised = 0
 
   /**
    * @param begin is told when another boot begins
@@ -93,7 +97,7 @@ export class BootSplitter {
     const says = notable(record)
     if (says === 'separator') this.#separate()
     else if (this.#waiting) this.#wait(this.#waiting, record)
-    else if (says === 'begin' && this.#version !== null) this.#beginning(record)
+    else if (says === 'begin' && this.#began(record)) this.#beginning(record)
     else this.#take(record, says)
   }
 
@@ -119,17 +123,39 @@ export class BootSplitter {
   #beginning(record: Record): void {
     // /proc/version, which reports show above the log.
     if (!this.#prefixed && record.prefixed) this.#take(record, 'begin')
-    else if (record.time !== null) this.#waiting = [record]
-    else {
+    else if (record.time !== null) {
+      this.#waiting = [record]
+      this.#recognised = 0
+      if (this.#version !== null && record.text !== this.#version)
+        this.#settle(false)
+    } else {
       if (record.line - this.#consoleLine > CONSOLE_LINES) this.#next()
       this.#take(record, 'begin')
     }
   }
 
+  /** There was a kernel before: it began, or it was well under way. */
+  #began({ time }: Record): boolean {
+    return this.#version !== null || (this.#remembered > 0 && time === 0)
+  }
+
   #wait(waiting: Record[], record: Record): void {
     waiting.push(record)
-    if (isSaid(record)) this.#settle(this.#seen.has(keyOf(record)))
-    else if (waiting.length >= MAX_WAITING) this.#settle(false)
+    if (this.#saysOther(record)) this.#settle(false)
+    else if (isSaid(record)) {
+      // Stamps of two boots may be the same by chance, but not one by one.
+      if (!this.#seen.has(keyOf(record))) this.#settle(false)
+      else if (++this.#recognised >= Math.min(ENOUGH, this.#seen.size))
+        this.#settle(true)
+    } else if (waiting.length >= MAX_WAITING) this.#settle(false)
+  }
+
+  /** It names another kernel or another command line than this boot. */
+  #saysOther(record: Record): boolean {
+    const says = notable(record)
+    if (says === 'begin') return record.text !== this.#version
+    const before = says && this.#once.get(says)
+    return before !== undefined && isOther(before, record)
   }
 
   /** @param replay what waits was said before */

@@ -24,6 +24,8 @@ export type Argument =
   | 'leaf'
   /** Printed with %llu. */
   | 'leaf-decimal'
+  /** `TDH_MNG_CREATE`. */
+  | 'leaf-name'
   | 'status'
   | Register
   /** The TDMR or region that a failure names. */

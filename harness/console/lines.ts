@@ -112,6 +112,14 @@ const giveLines = (
   }
 }
 
+/**
+ * A text of its own. What is cut out of a larger one keeps all of that in
+ * memory, and a log is read in large pieces: whatever is kept must go through
+ * this.
+ */
+export const own = (text: string): string =>
+  Buffer.from(text, 'utf16le').toString('utf16le')
+
 /** What the bytes of a line mean as text. */
 export const utf8 = (line: string): string =>
   /[\u0080-\u00ff]/.test(line)

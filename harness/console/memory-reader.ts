@@ -29,6 +29,8 @@ export class MemoryReader {
   #mapEnded = false
   #nodesEnded = false
   #unread = 0
+  /** Entries of all maps, to know them again. */
+  readonly #entries = new Set<string>()
 
   /** @returns whether the line was about memory */
   read(record: Record): boolean {
@@ -118,7 +120,7 @@ export class MemoryReader {
         opening,
         pattern: new RegExp(`^${opening}${MEM}${SIZE} +(.+)$`),
         take: ([, start, end, name], { line }) => {
-          this.#entry(map(), rangeOf(start, end), name!, line)
+          this.#entry(map(), rangeOf(start, end), name!, line, opening)
         },
       },
       // 7.x also says what is in no entry.
@@ -132,12 +134,23 @@ export class MemoryReader {
     ]
   }
 
-  #entry(map: Map, range: Range | undefined, name: string, line: number): void {
+  #entry(
+    map: Map,
+    range: Range | undefined,
+    name: string,
+    line: number,
+    which: string,
+  ): void {
     const type = e820TypeByName(name)
-    if (type === undefined || !range || map.length >= LIMIT) this.#unread++
+    if (type === undefined || !range || map.length >= LIMIT) {
+      this.#unread++
+      return
+    }
     // No map has an entry twice: two consoles were written to one log.
-    else if (!map.some(entry => isSame(entry, { ...range, type })))
-      map.push({ ...range, type, line })
+    const key = `${which}${range.start} ${range.end} ${type}`
+    if (this.#entries.has(key)) return
+    this.#entries.add(key)
+    map.push({ ...range, type, line })
   }
 
   #rangeOf(
@@ -150,9 +163,6 @@ export class MemoryReader {
     return range
   }
 }
-
-const isSame = (a: E820Entry, b: E820Entry): boolean =>
-  a.start === b.start && a.end === b.end && a.type === b.type
 
 /** Undefined for what is no range of physical addresses. */
 const rangeOf = (

@@ -1,7 +1,11 @@
-import type { Row } from './catalogue.ts'
+import type { Argument, Row } from './catalogue.ts'
 
 /** KVM refused before anybody tried: the kernel turned TDX off. */
 const REFUSED = { outcome: 'disabled', stage: 'checks' } as const
+
+const SEAMCALL_ARGUMENTS: readonly Argument[] = [
+  ...(['leaf-name', 'status', 'rcx', 'rdx', 'r8'] as const),
+]
 
 /** arch/x86/kvm/vmx/, which asks for the initialisation in most kernels. */
 export const KVM_MESSAGES: readonly Row[] = [
@@ -25,6 +29,17 @@ export const KVM_MESSAGES: readonly Row[] = [
     arguments: ['none', 'none'],
   },
   { format: 'Failed to initialize TDX module.', outcome: 'failed' },
+  // pr_tdx_error() of 6.16 and later, with what registers it has.
+  ...['', ', rcx 0x%llx', ', rcx 0x%llx, rdx 0x%llx'].map((rest, i) => ({
+    format: `SEAMCALL %s failed: 0x%llx${rest}`,
+    ...{ outcome: 'failed' as const },
+    arguments: SEAMCALL_ARGUMENTS.slice(0, 2 + i),
+  })),
+  {
+    format: 'SEAMCALL %s failed: 0x%llx, rcx 0x%llx, rdx 0x%llx, r8 0x%llx',
+    outcome: 'failed',
+    arguments: SEAMCALL_ARGUMENTS,
+  },
   { format: 'TDX is supported.' },
   { format: 'tdx: max servtds supported per user TD is %u' },
   { format: 'tdx: live migration supported' },

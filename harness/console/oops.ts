@@ -1,3 +1,4 @@
+import { own } from './lines.ts'
 import { Openings } from './openings.ts'
 import type { Record } from './record.ts'
 
@@ -12,19 +13,21 @@ interface Sign {
   readonly kind: Incident['kind']
   readonly opening: string
   /** Left out where the opening says it all. */
-  readonly pattern?: RegExp
+  readonly matches?: (text: string) => boolean
 }
 
 const LAST_WORDS = '---[ end Kernel panic'
 const PANIC = 'Kernel panic - not syncing'
 
-const RCU_STALL = /rcu_\w+ (?:self-)?detected|task .* blocked for more/
+const RCU_STALL = /^(?:rcu: )?INFO: rcu_\w+ (?:self-)?detected/
+/** The name of a task may hold anything, also blanks. */
+const BLOCKED = ' blocked for more than '
 
 /** How a complaint begins. The first row that matches names it. */
 const SIGNS = new Openings<Sign>([
   { kind: 'panic', opening: 'PANIC: early exception' },
-  { kind: 'oops', opening: 'BUG: ', pattern: /^BUG: (?!soft lockup)/ },
   { kind: 'lockup', opening: 'BUG: soft lockup' },
+  { kind: 'oops', opening: 'BUG: ' },
   { kind: 'oops', opening: 'kernel BUG at ' },
   { kind: 'oops', opening: 'Oops: ' },
   { kind: 'oops', opening: 'general protection fault' },
@@ -34,8 +37,21 @@ const SIGNS = new Openings<Sign>([
   { kind: 'lockup', opening: 'watchdog: BUG: soft lockup' },
   { kind: 'lockup', opening: 'watchdog: Watchdog detected hard LOCKUP' },
   { kind: 'lockup', opening: 'NMI watchdog: Watchdog detected hard LOCKUP' },
-  { kind: 'lockup', opening: 'rcu: INFO: ', pattern: RCU_STALL },
-  { kind: 'lockup', opening: 'INFO: ', pattern: RCU_STALL },
+  {
+    kind: 'lockup',
+    opening: 'watchdog: CPU',
+    matches: text => /^watchdog: CPU\d+: Watchdog detected hard/.test(text),
+  },
+  ...['rcu: INFO: ', 'INFO: rcu_'].map(opening => ({
+    ...{ kind: 'lockup' as const, opening },
+    matches: (text: string) => RCU_STALL.test(text),
+  })),
+  {
+    kind: 'lockup',
+    opening: 'INFO: task ',
+    matches: text => text.includes(BLOCKED),
+  },
+  { kind: 'out-of-memory', opening: 'Memory cgroup out of memory: ' },
   { kind: 'out-of-memory', opening: 'Out of memory: ' },
   { kind: 'warning', opening: 'WARNING: ' },
 ])
@@ -45,12 +61,14 @@ export const detectIncident = (record: Record): Incident | undefined => {
   const { line, text } = record
   // early_panic() leaves its text on the line without a line feed.
   if (text.includes(PANIC))
-    return isPanicEnd(record) ? undefined : { kind: 'panic', line, text }
+    return isPanicEnd(record)
+      ? undefined
+      : { kind: 'panic', line, text: own(text) }
   const sign = SIGNS.for(text).find(
-    ({ opening, pattern }) =>
-      text.startsWith(opening) && (!pattern || pattern.test(text)),
+    ({ opening, matches }) =>
+      text.startsWith(opening) && matches?.(text) !== false,
   )
-  return sign && { kind: sign.kind, line, text }
+  return sign && { kind: sign.kind, line, text: own(text) }
 }
 
 /** The last words of panic() (kernel/panic.c). */

@@ -1,3 +1,4 @@
+import { own } from './lines.ts'
 import type { Record } from './record.ts'
 
 /** A kind of line: how it begins, how it goes on, and what it says. */
@@ -45,9 +46,9 @@ const ANYTHING = /^/
 export const takeBy = (rules: Openings<Rule>, record: Record): boolean => {
   for (const { opening, pattern = ANYTHING, take } of rules.for(record.text)) {
     if (!record.text.startsWith(opening)) continue
-    const match = pattern.exec(record.text)
-    if (!match) continue
-    take(match, record)
+    if (!pattern.test(record.text)) continue
+    const text = own(record.text)
+    take(pattern.exec(text)!, { ...record, text })
     return true
   }
   return false

@@ -172,6 +172,44 @@ t.test('the v6 series, which says less', async t => {
   t.equal(factsOf(enabled + ret(-14)).trigger?.cpuEnable, null)
 })
 
+t.test('a later attempt, a guest, and numbers that cannot be', async t => {
+  const again =
+    KEYIDS +
+    line('virt/tdx: module initialization failed (-12)') +
+    line('virt/tdx: module initialized')
+  t.match(factsOf(again).tdx, { outcome: 'initialized', errno: null })
+  const kvm = again + line('kvm_intel: Failed to initialize TDX module.')
+  t.equal(factsOf(kvm).tdx.outcome, 'initialized')
+  t.match(
+    factsOf(line('tdx: Guest detected') + line('tdx: Attributes: DEBUG')).tdx,
+    { outcome: 'absent', guest: true },
+  )
+  t.match(
+    factsOf(
+      line(
+        'virt/tdx: BIOS enabled: private KeyID range [64, 99999999999999999999)',
+      ) + line('virt/tdx: CMR: [0x100000, 0xffffffffffffffff)'),
+    ).tdx,
+    { outcome: 'unfinished', keyids: null, cmrs: null },
+  )
+})
+
+t.test('SEAMCALLs of KVM, by name', async t => {
+  const { failedSeamcalls, outcome } = factsOf(
+    KEYIDS +
+      line('virt/tdx: module initialized') +
+      line(
+        'kvm_intel: SEAMCALL TDH_PHYMEM_PAGE_RECLAIM failed: 0x8000000400000000, rcx 0x1, rdx 0x0, r8 0x2',
+      ) +
+      line('kvm_intel: SEAMCALL TDH_MNG_CREATE failed: 0xc000010000000001'),
+  ).tdx
+  t.equal(outcome, 'initialized')
+  t.match(failedSeamcalls, [
+    { leaf: 28, status: 0x8000000400000000n, registers: { rcx: 1n, r8: 2n } },
+    { leaf: 9, registers: {} },
+  ])
+})
+
 t.test('a flood of failures is bounded', async t => {
   const failure = 'virt/tdx: SEAMCALL (0x21) failed: 0x1'
   const { failedSeamcalls, outcome } = factsOf(line(failure).repeat(50_000)).tdx

@@ -1,4 +1,4 @@
-import { KIB, PAGE_SIZE } from '../base/units.ts'
+import { KIB, PAGE_SIZE, PHYSICAL_LIMIT } from '../base/units.ts'
 import {
   type Argument,
   type KnownMessage,
@@ -13,6 +13,9 @@ import type {
   TriggerResult,
 } from './facts.ts'
 import { type Outcome, STAGE_OF_LEAF, type Stage } from './outcome.ts'
+import { leafByName } from '../tdx/decode.ts'
+import type { Range } from '../memory/range.ts'
+import { own } from './lines.ts'
 import type { Record } from './record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
@@ -36,8 +39,10 @@ export class TdxReader {
   /** Takes a record; those that are not about TDX are ignored. */
   read(record: Record): void {
     const known = lookUp(record.text)
-    if (known) this.#readKnown(known, record)
-    else if (TDX_PREFIX.test(record.text)) this.#readUnknown(record)
+    if (!known && !TDX_PREFIX.test(record.text)) return
+    const text = own(record.text)
+    if (known) this.#readKnown(lookUp(text)!, { ...record, text })
+    else this.#readUnknown({ ...record, text })
   }
 
   /** The outcome, given what the trigger module saw. */
@@ -73,7 +78,10 @@ export class TdxReader {
     const failed = this.#readSeamcall(value, record.line)
     if (failed) this.#seamcallFailed(failed, record)
     else if (message.outcome)
-      this.#conclude(message.outcome, message.stage ?? null, record)
+      this.#conclude(
+        ...([message.outcome, message.stage ?? null, record] as const),
+        value('errno'),
+      )
   }
 
   /** A kernel we do not know said something: that is more than nothing. */
@@ -98,8 +106,15 @@ export class TdxReader {
   }
 
   /** What a message says replaces what is known, where it says more. */
-  #conclude(outcome: Outcome, stage: Stage | null, record: Record): void {
+  #conclude(
+    outcome: Outcome,
+    stage: Stage | null,
+    record: Record,
+    errno?: string,
+  ): void {
     const { outcome: before, stage: place, message } = this.#facts
+    // The code of guests speaks with the same prefix, and of another thing.
+    if (outcome === 'unfinished' && this.#facts.guest) return
     // That KeyIDs were announced is news only once.
     if (outcome === 'unfinished' && before !== 'absent') {
       if (stage && before === 'unfinished' && place === null)
@@ -118,19 +133,23 @@ export class TdxReader {
     }
     // It was turned off before, or it works and somebody else complains.
     if (before === 'disabled' || before === 'not-enabled') return
-    if (before === 'initialized' && this.#facts.errno === null) return
+    if (before === 'initialized' && errno === undefined) return
     if (before === 'failed' && message !== null)
       this.#update({ stage: place ?? this.#silentStage() })
     else this.#decide('failed', this.#silentStage(), record)
   }
 
   #decide(outcome: Outcome, stage: Stage | null, record: Record): void {
-    const { at, message, outcome: before } = this.#facts
+    const { at, message, ...before } = this.#facts
     // The line that says it first is the one to look at.
-    if (outcome === before && record.text === message) return
+    const again = outcome === before.outcome && stage === before.stage
+    if (again && record.text === message) return
+    // Whatever failed before it: another attempt worked.
+    const works = outcome === 'initialized'
     this.#update({
       ...{ outcome, stage, message: record.text },
-      at: { ...at, message: record.line },
+      ...(works && { errno: null, failedRange: null }),
+      at: { ...at, message: record.line, ...(works && { errno: null }) },
     })
   }
 
@@ -144,9 +163,10 @@ export class TdxReader {
 
   #readNumbers(value: Value, line: number): void {
     const [start, end] = [value('keyid-start'), value('keyid-end')]
-    if (start !== undefined && end !== undefined)
+    const keyids = [countOf(start), countOf(end)] as const
+    if (isPair(keyids))
       this.#update({
-        keyids: [Number(start), Number(end)],
+        keyids,
         at: { ...this.#facts.at, keyids: line },
       })
     const errno = value('errno')
@@ -158,8 +178,8 @@ export class TdxReader {
     const pamtKib = pamtOf(value)
     if (pamtKib !== undefined)
       this.#update({ pamtKib, at: { ...this.#facts.at, pamt: line } })
-    const count = value('region-count')
-    if (count !== undefined) this.#update({ regionCount: Number(count) })
+    const count = countOf(value('region-count'))
+    if (count !== undefined) this.#update({ regionCount: count })
     const failed = rangeOf(value, 'failed-start', 'failed-end')
     if (failed) this.#update({ failedRange: failed })
   }
@@ -178,7 +198,7 @@ export class TdxReader {
         ],
       })
     const cmr = rangeOf(value, 'cmr-start', 'cmr-end')
-    if (cmr && (cmrs?.length ?? 0) < KEPT)
+    if (cmr && isPhysical(cmr) && (cmrs?.length ?? 0) < KEPT)
       this.#update({
         cmrName: value('cmr-name') ?? null,
         cmrs: [...(cmrs ?? []), { ...cmr, line }],
@@ -186,15 +206,13 @@ export class TdxReader {
   }
 
   #readModule(value: Value, line: number): void {
-    const [major, minor] = [value('major'), value('minor')]
-    if (major === undefined || minor === undefined) return
-    const decimal = (name: Argument): number | null => {
-      const text = value(name)
-      return text === undefined ? null : Number(text)
-    }
+    const decimal = (name: Argument): number | null =>
+      countOf(value(name)) ?? null
+    const [major, minor] = [decimal('major'), decimal('minor')]
+    if (major === null || minor === null) return
     const date = value('build-date-hex')
     const module: ModuleVersion = {
-      ...{ major: Number(major), minor: Number(minor) },
+      ...{ major, minor },
       update: decimal('update'),
       buildNumber: decimal('build-number'),
       buildDate:
@@ -236,14 +254,33 @@ export class TdxReader {
   }
 }
 
+/** Undefined for what is too large to be true. */
+const countOf = (text: string | undefined): number | undefined => {
+  const count = Number(text)
+  return Number.isSafeInteger(count) && count <= MAX_COUNT ? count : undefined
+}
+
+/** The kernel counts in 32 bits, and pages in less than 52. */
+const MAX_COUNT = 2 ** 40
+
+const isPair = (
+  pair: readonly [number | undefined, number | undefined],
+): pair is readonly [number, number] =>
+  pair[0] !== undefined && pair[1] !== undefined
+
+const isPhysical = ({ end }: Range): boolean => end <= PHYSICAL_LIMIT
+
 const pamtOf = (value: Value): number | undefined => {
-  const [kib, pages] = [value('pamt-kib'), value('pamt-pages')]
-  if (kib !== undefined) return Number(kib)
-  return pages === undefined ? undefined : (Number(pages) * PAGE_SIZE) / KIB
+  const pages = countOf(value('pamt-pages'))
+  return pages === undefined
+    ? countOf(value('pamt-kib'))
+    : (pages * PAGE_SIZE) / KIB
 }
 
 const leafOf = (value: Value): number | undefined => {
   const [hexadecimal, decimal] = [value('leaf'), value('leaf-decimal')]
+  const name = value('leaf-name')
+  if (name !== undefined) return leafByName(name)
   if (hexadecimal !== undefined) return parseInt(hexadecimal, 16)
   return decimal === undefined ? undefined : Number(decimal)
 }

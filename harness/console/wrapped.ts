@@ -23,7 +23,9 @@ const like =
     pattern.test(text)
 
 const MAP_ENTRY = like(/\[(?:gap 0x\w+-0x\w+\]|mem 0x\w+-0x\w+\] *\S)/)
-const AFFINITY = like(/-0x[0-9a-f]+\](?: \S+)*$|-> Node \d+$/)
+const AFFINITY = like(
+  /^(?:ACPI: )?SRAT: (?:Node \d+ PXM \d+ \[mem 0x\w+-0x\w+\](?: hotplug)?(?: non-volatile)?|PXM \d+ -> APIC 0x\w+ -> Node \d+)$/,
+)
 
 /** Lines that are told apart by their end can be put together again. */
 const KINDS = new Openings<Kind>([

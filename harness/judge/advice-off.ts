@@ -20,8 +20,10 @@ const BIOS_OPTIONS =
 /** Parameters that decide about TDX; `-` and `_` are the same to a kernel. */
 const PARAMETERS = [
   ...['kvm_intel.tdx', 'nohibernate', 'kvm.enable_virt_at_load'],
-  ...['tdx', 'tdx_host'],
 ]
+
+/** Parameters that are one letter from another, and are meant. */
+const KNOWN: ReadonlySet<string> = new Set([...PARAMETERS, 'hibernate'])
 
 const nameOf = (word: string): string =>
   (word.split('=')[0] ?? '').replaceAll('-', '_')
@@ -30,28 +32,42 @@ const nameOf = (word: string): string =>
 const mistyped = ({ words }: Subject): string[] =>
   words.flatMap(word => {
     const name = nameOf(word)
-    if (PARAMETERS.includes(name) || name.length < 5) return []
-    const meant = PARAMETERS.filter(
-      known => known.length >= 8 && distance(name, known) <= 3,
-    )[0]
+    if (KNOWN.has(name)) return []
+    const meant = PARAMETERS.find(known => isMistyped(name, known))
     return meant === undefined
       ? []
       : [`'${word}' on the command line is not known: '${meant}' may be meant`]
   })
 
+/** One letter, or the module's name before the right parameter. */
+const isMistyped = (name: string, known: string): boolean => {
+  const [, parameter] = known.split('.')
+  const module = parameter === undefined ? '' : `.${parameter}`
+  return (
+    distance(name, known) <= 1 ||
+    (module !== '' && name.endsWith(module) && distance(name, known) <= 4)
+  )
+}
+
+/** kstrtobool() (lib/kstrtox.c); a name alone is true. */
+const isOn = (value: string | undefined): boolean =>
+  value === undefined || /^(?:[yYtT1]|[oO][nN])/.test(value)
+
 /** What of the parameters is missing or wrong, for kernels that need them. */
 const parameterAdvice = (subject: Subject): string[] => {
   const { facts, words } = subject
   const wrong = mistyped(subject)
-  if (wrong.length > 0 || facts.cmdline === null) return wrong
-  const tdx = words.find(word => nameOf(word) === 'kvm_intel.tdx')
+  if (facts.cmdline === null) return wrong
+  // The last one counts.
+  const tdx = words.findLast(word => nameOf(word) === 'kvm_intel.tdx')
   if (tdx === undefined)
     return [
+      ...wrong,
       "boot with 'kvm_intel.tdx=1': without it KVM does not ask for TDX (or say so in /etc/modprobe.d)",
     ]
-  return /=(?:1|y|Y|on|true)$/.test(tdx)
-    ? []
-    : [`'${tdx}' leaves TDX off: it must be kvm_intel.tdx=1`]
+  return isOn(tdx.split('=')[1])
+    ? wrong
+    : [...wrong, `'${tdx}' leaves TDX off: it must be kvm_intel.tdx=1`]
 }
 
 /** Mainline had nobody who asks before 6.16. */

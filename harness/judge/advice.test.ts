@@ -6,11 +6,12 @@ const explained = (...texts: string[]): Explanation =>
   explain(factsOf(texts.map(text => line(text)).join('')))
 
 const CMDLINE = 'Command line: ro nohibernate kvm_intel.tdx=1'
+const KEYIDS_TEXT = 'virt/tdx: BIOS enabled: private KeyID range [64, 128)'
 const SYS_INIT = (status: string): string =>
   `virt/tdx: SEAMCALL (0x0000000000000021) failed: 0x${status}`
 
 t.test('known cases: the cause, and what helps', async t => {
-  const keyids = 'virt/tdx: BIOS enabled: private KeyID range [64, 128)'
+  const keyids = KEYIDS_TEXT
   const cases: [texts: string[], cause: RegExp, advice: RegExp][] = [
     [
       [keyids, SYS_INIT('c000092100000122')],
@@ -100,6 +101,21 @@ t.test('known cases: the cause, and what helps', async t => {
     t.match(found.cause, cause, texts.join('; '))
     t.match(found.advice.join('\n'), advice, texts.join('; '))
   }
+})
+
+t.test('parameters that are there, or only look like others', async t => {
+  const advised = (words: string): string =>
+    explained(`Command line: ${words}`, KEYIDS_TEXT).advice.join('\n')
+  for (const on of ['=1', '=y', '=on', '', '=0 kvm_intel.tdx=1'])
+    t.notMatch(advised(`kvm_intel.tdx${on}`), /kvm_intel\.tdx=1/, on)
+  for (const off of ['=0', '=1 kvm_intel.tdx=off'])
+    t.match(advised(`kvm_intel.tdx${off}`), /leaves TDX off/, off)
+  for (const others of [
+    'kvm_intel.ept=1 kvm_intel.sgx=1',
+    'ro -- kvm_intel.tdx=1',
+  ])
+    t.match(advised(others), /^boot with 'kvm_intel\.tdx=1'/m, others)
+  t.match(advised('kvm.tdx=1'), /'kvm_intel\.tdx' may be meant/)
 })
 
 t.test('success needs no advice, but what fails later is named', async t => {

@@ -1,6 +1,6 @@
 import type { FailedSeamcall, Facts } from '../console/facts.ts'
 import { STAGE_OF_LEAF } from '../console/outcome.ts'
-import { splitWords } from '../memory/cmdline.ts'
+import { kernelWords } from '../memory/cmdline.ts'
 import { type StatusName, statusName } from '../tdx/status.ts'
 import { FAILURES } from './advice-failed.ts'
 import { GENERAL } from './advice-general.ts'
@@ -45,7 +45,7 @@ export const adviceOn = (
   const seamcall = decisiveSeamcall(facts)
   const subject: Subject = {
     ...{ facts, prediction, seamcall },
-    words: splitWords(facts.cmdline ?? ''),
+    words: kernelWords(facts.cmdline ?? ''),
     status: seamcall && (statusName(seamcall.status) as StatusName),
   }
   const known = KNOWN.find(({ applies }) => applies(subject))

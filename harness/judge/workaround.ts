@@ -2,6 +2,7 @@ import { PAGE_SIZE } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { formatSize, hex } from '../base/units.ts'
 import { type Range, sizeOf, totalSize } from '../memory/range.ts'
+import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { type LogPrediction, predictFromLog } from './log-prediction.ts'
 
 /** Memory that is given up, and the parameters that do it. */
@@ -26,6 +27,7 @@ export const usableToGiveUp = (
   prediction: LogPrediction,
 ): GivenUp | undefined => {
   if (prediction.outcome?.stage !== 'reserved-areas') return undefined
+  if (excessOf(prediction) > MAX_WORDS) return undefined
   const given: Range[] = []
   let current = prediction
   while (given.length < MAX_WORDS) {
@@ -46,6 +48,16 @@ export const usableToGiveUp = (
   }
   return undefined
 }
+
+/** Areas that a TDMR needs beyond what the module takes. */
+const excessOf = ({ layout }: LogPrediction): number =>
+  Math.max(
+    0,
+    ...layout.tdmrs.map(
+      ({ holes, pamtAreas }) =>
+        holes.length + pamtAreas.min - MODULE_LIMITS.maxReservedPerTdmr,
+    ),
+  )
 
 /** Where a PAMT may or may not fall into the TDMR, it might be too much. */
 const outOfAreas = ({ layout }: LogPrediction): Range | undefined =>

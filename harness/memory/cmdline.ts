@@ -29,12 +29,16 @@ const parameterOf = (word: string): Parameter => {
   return { name: bare.slice(0, at), value }
 }
 
-/** The kernel's parameters; parse_args() (kernel/params.c) stops at `--`. */
-export const parseCmdline = (cmdline: string): Parameter[] => {
+/** Words that are the kernel's: parse_args() (kernel/params.c) stops at `--`. */
+export const kernelWords = (cmdline: string): string[] => {
   const words = splitWords(cmdline)
   const end = words.indexOf('--')
-  return (end < 0 ? words : words.slice(0, end)).map(parameterOf)
+  return end < 0 ? words : words.slice(0, end)
 }
+
+/** The kernel's parameters. */
+export const parseCmdline = (cmdline: string): Parameter[] =>
+  kernelWords(cmdline).map(parameterOf)
 
 /** What a command line says about memory. */
 export interface MemoryParameters {

@@ -1,5 +1,5 @@
 import { sizeText } from '../base/units.ts'
-import { parseCmdline, splitWords } from '../memory/cmdline.ts'
+import { kernelWords, parseCmdline, splitWords } from '../memory/cmdline.ts'
 import { type MapOperation, parseMem, parseMemmap } from '../memory/memmap.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import type { Scale } from './scale.ts'
@@ -23,6 +23,14 @@ const BY_SIZE: ReadonlySet<string> = new Set([
   ...['movablecore', 'kernelcore', 'reserve_mem', 'swiotlb'],
 ])
 
+/** `kernelcore=mirror` and `numa=fake=8` have no size. */
+const isBySize = (word: string): boolean => {
+  const [{ name, value = '' } = { name: '' }] = parseCmdline(word)
+  return BY_SIZE.has(name.replaceAll('-', '_'))
+    ? /^\d/.test(value)
+    : name === 'numa' && /^fake=\d+[KMGT]/i.test(value)
+}
+
 /** Nothing that a shell, a path or a name of a host could hide in. */
 const HARMLESS = /^[\w.,:@$!#%+=*-]{1,200}$/
 
@@ -41,18 +49,19 @@ export const replayCmdline = (
   cmdline: string,
   scale: Scale,
 ): ReplayedCmdline => {
-  const words = splitWords(cmdline)
+  const words = kernelWords(cmdline)
   const kept: string[] = []
   const maps: string[] = []
   const approximations: string[] = []
-  let others = 0
+  // What is behind `--` is for init, and is not looked at.
+  let others = splitWords(cmdline).length - words.length
   for (const word of words) {
     if (isMap(word)) {
       const value = placed(word, scale)
       if (value !== undefined) maps.push(`${nameOf(word)}=${value}`)
       else approximations.push(unreadable(word))
     } else if (!KEPT.has(nameOf(word)) || !HARMLESS.test(word)) others++
-    else if (scale.removed > 0 && BY_SIZE.has(nameOf(word)))
+    else if (scale.removed > 0 && isBySize(word))
       approximations.push(`'${word}' was left out: the machine is smaller here`)
     else kept.push(word)
   }
@@ -118,7 +127,7 @@ const placedElement = (
 
 /** Addresses a command line speaks of. */
 export const bordersOf = (cmdline: string): number[] =>
-  splitWords(cmdline)
+  kernelWords(cmdline)
     .filter(isMap)
     .flatMap(word => {
       const value = word.slice(word.indexOf('=') + 1)

@@ -2,6 +2,7 @@ import { sizeText } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { decisiveSeamcall } from '../judge/advice.ts'
 import { keyidsOf } from '../judge/log-prediction.ts'
+import type { Range } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import { status } from '../tdx/status.ts'
@@ -37,7 +38,7 @@ export const candidates = (
     ...keyids(facts, notes),
     ...moduleFor(facts),
     ...(tdx.cmrs && {
-      cmrs: tdx.cmrs.map(({ start, end }) => {
+      cmrs: tdx.cmrs.filter(isWhole).map(({ start, end }) => {
         const small = placed({ start, end }, scale)
         return { start: sizeText(small.start), end: sizeText(small.end) }
       }),
@@ -68,6 +69,9 @@ export const candidates = (
     { tdx: { ...base, x2apic: false } },
   ]
 }
+
+/** What a line that was garbled says is no range. */
+const isWhole = ({ start, end }: Range): boolean => start < end
 
 const keyids = (facts: Facts, notes: string[]): Pick<Tdx, 'keyids'> => {
   const found = keyidsOf(facts.tdx.keyids)

@@ -16,6 +16,7 @@ import {
   replayMachine,
   withoutLow,
 } from './replay-machine.ts'
+import { KERNELS } from './shipped.ts'
 import { type Said, candidates, saidBy } from './replay-platform.ts'
 import { type Scale, leastRoom, scaleTo } from './scale.ts'
 
@@ -31,12 +32,6 @@ export interface Replay {
 export interface ReplayOptions {
   /** Bytes of memory the machine may have. */
   readonly memory: number
-}
-
-/** Kernels that ship, and do what those of a lineage do. */
-export const KERNELS: Readonly<Record<Lineage, string>> = {
-  v6: 'v6-6.1',
-  upstream: 'upstream-6.12',
 }
 
 /**
@@ -94,7 +89,7 @@ const mapFor = (facts: Facts, notes: string[]): E820Entry[] | undefined => {
   }
   if (cmrs) {
     notes.push('the log has no memory map: its CMRs were taken for one')
-    return mapOfRanges(withoutLow(cmrs))
+    return mapOfRanges(withoutLow(cmrs.filter(({ start, end }) => start < end)))
   }
   if (nodeRanges.length > 1) {
     notes.push(
@@ -141,9 +136,10 @@ const scaleFor = (
     ...(map ?? []).filter(isUsable).map(range => range.end),
   )
   const borders = [
-    ...[...(map ?? []), ...facts.srat, ...(facts.tdx.cmrs ?? [])].flatMap(
-      range => [range.start, range.end],
-    ),
+    ...[
+      ...(map ?? []),
+      ...[facts.srat, facts.nodeRanges, facts.tdx.cmrs ?? []].flat(),
+    ].flatMap(range => [range.start, range.end]),
     ...cmdline,
   ]
   const scale = scaleTo(borders, end, Math.max(0, memory - LOW))

@@ -140,7 +140,10 @@ const reasonOf = (error: unknown): string =>
     : messageOf(error)
 
 /** Nothing is written: what a stranger packed is looked at in memory. */
-export const readBundle = async (path: string): Promise<Content> => {
+export const readBundle = async (
+  path: string,
+  source: AsyncIterable<Buffer> = createReadStream(path),
+): Promise<Content> => {
   const texts = new Map<string, string>()
   let console: ConsoleReader | undefined
   const take = (entry: ReadEntry): void => {
@@ -163,14 +166,14 @@ export const readBundle = async (path: string): Promise<Content> => {
   }
   const parser = new Parser({ strict: true, onReadEntry: take })
   try {
-    await new Promise<void>((resolve, reject) => {
+    const ended = new Promise<void>((resolve, reject) => {
       parser.on('end', resolve)
       parser.on('error', reject)
-      const source = createReadStream(path)
-      source.on('error', reject)
-      source.on('data', chunk => parser.write(chunk as Buffer))
-      source.on('end', () => parser.end())
     })
+    ended.catch(() => undefined)
+    for await (const chunk of source) parser.write(chunk)
+    parser.end()
+    await ended
   } catch (error) {
     throw new UsageError(
       'BUNDLE',

@@ -28,7 +28,7 @@ export interface RunOptions {
   readonly again: Again
   readonly signal: AbortSignal
   readonly events: RunEvents
-  /** Told of every case that was tried and did not pass. */
+  /** Told of every case that was tried and did not pass; must not throw. */
   readonly onFailure?: (failure: Failure) => Promise<void>
   /** The model; tests put another in its place. */
   readonly predict?: typeof predictCase
@@ -83,29 +83,30 @@ const runCase = async (
       'skip',
       `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
     )
-  const tell = async (
-    result: CaseResult,
-    record: BootRecord | undefined,
-  ): Promise<CaseResult> => {
-    if (result.verdict !== 'pass')
-      await options.onFailure?.({ item, kernel, result, record })
-    return result
-  }
-  try {
-    const { result, record } = await bootAndJudge(
-      ...([item, kernel, prediction, index, again, options] as const),
-    )
-    return await tell(result, record)
-  } catch (error) {
-    if (options.signal.aborted) return undefined
-    // One case must not end the others, not even by a defect of ours.
-    const ours = error instanceof RigError || systemCode(error) !== undefined
-    const text = ours
-      ? messageOf(error)
-      : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-    const result = unjudgedCase(item, prediction, again, 'error', text)
-    return tell(result, undefined)
-  }
+  const { result, record } = await bootAndJudge(
+    ...([item, kernel, prediction, index, again, options] as const),
+  ).catch((error: unknown) => ({
+    ...{ result: failedCase(item, prediction, again, error) },
+    record: undefined,
+  }))
+  if (options.signal.aborted && !record) return undefined
+  if (result.verdict !== 'pass')
+    await options.onFailure?.({ item, kernel, result, record })
+  return result
+}
+
+/** One case must not end the others, not even by a defect of ours. */
+const failedCase = (
+  item: Case,
+  prediction: Prediction,
+  again: Again,
+  error: unknown,
+): CaseResult => {
+  const ours = error instanceof RigError || systemCode(error) !== undefined
+  const text = ours
+    ? messageOf(error)
+    : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+  return unjudgedCase(item, prediction, again, 'error', text)
 }
 
 const needsTrigger = ({ steps }: Case): boolean =>

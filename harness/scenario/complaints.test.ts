@@ -9,7 +9,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     [
       `${HEAD}machine: { memroy: 4G }\n`,
       [
-        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, packages, memory, nodes, firmware\)/,
+        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, cpuModel, packages, memory, nodes, firmware\)/,
       ],
     ],
     [

@@ -1,5 +1,5 @@
 import { hex } from '../base/units.ts'
-import { leafName } from './leaves.ts'
+import { LEAF, type LeafName, leafName } from './leaves.ts'
 import { OPERAND, type StatusName, statusName } from './status.ts'
 
 /** What a completion status says, in words. */
@@ -21,7 +21,7 @@ export type Returned = Readonly<
 
 /** Classes of status codes (TDX module ABI, completion status). */
 const CLASSES: ReadonlyMap<number, string> = new Map<number, string>([
-  [0x00, 'success'],
+  [0x00, 'general'],
   [0x01, 'operand'],
   [0x02, 'resource busy'],
   [0x03, 'page metadata'],
@@ -122,7 +122,10 @@ export const decodeStatus = (
   const detail = DETAILS[name as StatusName]
   return {
     name,
-    class: CLASSES.get(code) ?? `class ${hex(code)}`,
+    class:
+      status >> 32n === 0n
+        ? 'success'
+        : (CLASSES.get(code) ?? `class ${hex(code)}`),
     recoverable: ((status >> 62n) & 1n) === 0n,
     detail: detail?.(Number(status & 0xffffffffn), registers),
   }
@@ -157,6 +160,16 @@ const RUNTIME_LEAVES: ReadonlyMap<number, string> = new Map<number, string>([
   [43, 'VP.WR'],
   [69, 'SYS.DISABLE'],
 ])
+
+/** The number of `TDH_SYS_INIT`, as kernels call it; also of other leaves. */
+export const leafByName = (name: string): number | undefined => {
+  const wanted = name.replace(/^TDH_/, '')
+  const [number] =
+    [...RUNTIME_LEAVES].find(
+      ([, runtime]) => runtime.replaceAll('.', '_') === wanted,
+    ) ?? []
+  return number ?? LEAF[wanted as LeafName]
+}
 
 /** `TDH.SYS.INIT`, also of leaves the model does not play. */
 export const anyLeafName = (leaf: number): string => {

@@ -1,0 +1,117 @@
+import { UsageError } from '../base/errors.ts'
+import type { PredictionOptions } from '../judge/prediction.ts'
+import type { Machine } from '../machine/machine.ts'
+import type { PreparedKernel } from '../run/kernels.ts'
+import { runCases } from '../run/run.ts'
+import type { Workspace } from '../run/workspace.ts'
+import type { Case } from '../scenario/case.ts'
+import type { CellInput } from '../scenario/schema.ts'
+import { scenarioOf } from './bootable.ts'
+import {
+  type BootAll,
+  type Target,
+  endingByModel,
+  isSameTarget,
+  minimiseByBoots,
+  minimiseOnModel,
+} from './minimise.ts'
+
+/** A scenario that got smaller, and how it ends. */
+export interface Smallest {
+  readonly input: CellInput
+  readonly target: Target
+  /** What was done, for people. */
+  readonly how: string
+}
+
+/** The model first; boots prove what it says, and take its place if need be. */
+export const minimise = async (
+  input: CellInput,
+  bench: Bench,
+  limits: { readonly width: number; readonly budget: number },
+): Promise<Smallest> => {
+  const [target] = await bench.bootAll([input])
+  if (!target)
+    throw new UsageError(
+      'NO_OUTCOME',
+      'the boot of the scenario says nothing about TDX: run it to see why (tdxrig run)',
+    )
+  if (isSameTarget(target, endingByModel(input, bench.options))) {
+    const small = await minimiseOnModel(
+      ...([input, target, bench.options, bench.signal] as const),
+    )
+    const [ending] = await bench.bootAll([small])
+    if (isSameTarget(target, ending))
+      return {
+        input: small,
+        target,
+        how: `by the model, proven by ${bench.boots} boots`,
+      }
+  }
+  const small = await minimiseByBoots(input, target, bench.bootAll, limits)
+  return {
+    input: small,
+    target,
+    how: `by ${bench.boots} boots: the model does not say the same as the kernel`,
+  }
+}
+
+/** Boots scenarios, and tells how TDX ended. */
+export class Bench {
+  boots = 0
+  readonly options: PredictionOptions
+  readonly signal: AbortSignal
+  readonly #tools: BenchTools
+
+  constructor(tools: BenchTools) {
+    const { kernel, signal } = tools
+    this.#tools = tools
+    this.signal = signal
+    this.options = {
+      lineage: kernel.lineage,
+      failsRegions: kernel.failsRegions,
+      kernelImage: kernel.kernelRange,
+    }
+  }
+
+  readonly bootAll: BootAll = async candidates => {
+    const { machine, kernel, workspace, onBoots, signal } = this.#tools
+    if (signal.aborted) return []
+    const cases = candidates.map((input, i) => caseOf(input, kernel.name, i))
+    await using part = await workspace.part(`boots-${this.boots}`)
+    this.boots += cases.length
+    onBoots(this.boots)
+    const results = await runCases({
+      ...{ cases, machine, signal, workspace: part, jobs: cases.length },
+      kernels: new Map([[kernel.name, kernel]]),
+      again: { program: 'tdxrig', flags: [] },
+      store: {
+        keepConsole: (_, record) => Promise.resolve(record.consolePath),
+      },
+      events: { onStart: () => undefined, onResult: () => undefined },
+    })
+    return cases.map(({ id }) => {
+      const tdx = results.find(result => result.id === id)?.tdx
+      return tdx ? { outcome: tdx.outcome, stage: tdx.stage } : undefined
+    })
+  }
+}
+
+export interface BenchTools {
+  readonly machine: Machine
+  readonly kernel: PreparedKernel
+  readonly workspace: Workspace
+  /** Told before each round, how many boots there were. */
+  readonly onBoots: (count: number) => void
+  readonly signal: AbortSignal
+}
+
+const caseOf = (input: CellInput, kernel: string, number: number): Case => ({
+  ...{
+    input,
+    id: `minimise/${number}@${kernel}`,
+    scenario: 'minimise',
+    kernel,
+  },
+  ...scenarioOf(input)!.body,
+})
