@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import {
   access,
   mkdir,
+  realpath,
   rename,
   rm,
   rmdir,
@@ -41,10 +42,12 @@ export const whole = async (
     await write(path)
     return
   }
-  const temporary = `${path}.${process.pid}.partial`
+  // What a link points to is written; the link stays.
+  const target = await realpath(path).catch(() => path)
+  const temporary = `${target}.${process.pid}.partial`
   try {
     await write(temporary)
-    await rename(temporary, path)
+    await rename(temporary, target)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error
@@ -56,7 +59,12 @@ export const writeWhole = (
   content: string | Uint8Array,
 ): Promise<void> => whole(path, temporary => writeFile(temporary, content))
 
-const isSpecial = async (path: string): Promise<boolean> => {
+/** Where names of what is open lie, whatever they point to. */
+const OPEN_FILES = /^\/(?:dev|proc)\//
+
+/** A pipe, a device, or another name of a file that is open. */
+export const isSpecial = async (path: string): Promise<boolean> => {
+  if (OPEN_FILES.test(resolve(path))) return true
   try {
     const info = await stat(path)
     return !info.isFile() && !info.isDirectory()

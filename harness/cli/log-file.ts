@@ -1,8 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { pipeline } from 'node:stream'
-import { createGunzip } from 'node:zlib'
 import { RigError, UsageError, messageOf, systemCode } from '../base/errors.ts'
+import { type Bytes, unpacked } from '../base/packed.ts'
 import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
@@ -45,27 +44,15 @@ export const readLog = async (path: string): Promise<Log> => {
   }
 }
 
-const GZIP = [0x1f, 0x8b]
-/** Where an archive says that it is one. */
-const USTAR = { at: 257, text: 'ustar' }
-
-type Bytes = AsyncIterable<Buffer>
-
 const readAny = async (path: string): Promise<ConsoleReader> => {
-  const source: Bytes =
+  const { archive, bytes } = await unpacked(
     path === '-'
       ? process.stdin
-      : createReadStream(path, { highWaterMark: 1024 * KIB })
-  const { first, all } = await peek(source)
-  if (!GZIP.every((byte, i) => first[i] === byte)) return readLines(all)
-  const inflated = createGunzip()
-  // An error of either ends the reading below.
-  pipeline(all, inflated, () => undefined)
-  const inner = await peek(inflated)
-  const mark = inner.first.toString('latin1', USTAR.at, USTAR.at + 5)
-  if (mark !== USTAR.text) return readLines(inner.all)
+      : createReadStream(path, { highWaterMark: 1024 * KIB }),
+  )
+  if (!archive) return readLines(bytes)
   const { readBundle } = await import('../run/rejudge.ts')
-  const { console } = await readBundle(path, inner.all)
+  const { console } = await readBundle(path, bytes)
   if (console) return console
   throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
 }
@@ -75,24 +62,6 @@ const readLines = async (source: Bytes): Promise<ConsoleReader> => {
   for await (const chunk of source) reader.push(chunk)
   reader.end()
   return reader
-}
-
-/** The first piece, and all of them with it. */
-const peek = async (
-  source: Bytes,
-): Promise<{ readonly first: Buffer; readonly all: Bytes }> => {
-  const iterator = source[Symbol.asyncIterator]()
-  const begin = await iterator.next()
-  const first = begin.done ? Buffer.alloc(0) : begin.value
-  const all = async function* (): Bytes {
-    yield first
-    for (;;) {
-      const next = await iterator.next()
-      if (next.done) return
-      yield next.value
-    }
-  }
-  return { first, all: all() }
 }
 
 /** How a boot of a log is named, where there are several. */

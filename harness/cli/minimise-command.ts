@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
-import { checkOutputFile, writeWhole } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
@@ -24,6 +23,7 @@ import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 import { askedKernels, openRig, recipesOf } from './rig.ts'
 import type { RunFlags } from './run-command.ts'
+import { checkScenario, writeScenario } from './scenario-out.ts'
 
 export interface MinimiseFlags extends Pick<
   RunFlags,
@@ -49,12 +49,12 @@ export const minimiseCommand = async (
       `${item.id} is a machine no kernel can live on: there is nothing to keep while it gets smaller`,
     )
   const out = flags.out ?? `${basename(path, extname(path))}-minimal.yaml`
-  await checkOutputFile('--out', out)
+  await checkScenario(out, undefined, flags.out !== undefined)
   const smallest = flags.modelOnly
     ? await onModel(item, input, signal)
     : await withBoots(item, input, flags, signal)
   if (signal.aborted) return INTERRUPTED
-  await writeWhole(out, fileOf(item, smallest))
+  await writeScenario(out, fileOf(item, smallest), true)
   process.stdout.write(summary(item, input, smallest, out))
   return 0
 }

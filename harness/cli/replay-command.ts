@@ -1,15 +1,15 @@
-import { readFile } from 'node:fs/promises'
 import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
-import { checkOutputFile, writeWhole } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import { GIB, alignDown } from '../base/units.ts'
 import { outcomeText } from '../report/prediction-text.ts'
 import type { CaseResult } from '../report/schema.ts'
+import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type Replay, replay } from '../reproduce/replay.ts'
 import { scenarioFile } from '../scenario/scenario-file.ts'
 import { chosenBoot, readLog } from './log-file.ts'
 import type { RunFlags } from './run-command.ts'
+import { writeScenario } from './scenario-out.ts'
 
 export interface ReplayFlags extends Pick<
   RunFlags,
@@ -21,8 +21,6 @@ export interface ReplayFlags extends Pick<
   readonly run?: boolean
 }
 
-/** More is not taken by a scenario. */
-const MOST_MEMORY = 512 * GIB
 /** struct page takes that part of a guest's memory, and so of the host's. */
 const STRUCT_PAGES = 1 / 64
 
@@ -70,30 +68,13 @@ const bearable = (): number =>
   Math.max(
     4 * GIB,
     Math.min(
-      MOST_MEMORY,
+      MAX_MEMORY,
       alignDown(process.availableMemory() / 2 / STRUCT_PAGES, GIB),
     ),
   )
 
 const defaultName = (file: string): string =>
   `${file === '-' ? 'replay' : basename(file, extname(file))}.yaml`
-
-/** What somebody may have changed is not written over unasked. */
-const writeScenario = async (
-  target: string,
-  text: string,
-  asked: boolean,
-): Promise<void> => {
-  const before = await readFile(target, 'utf8').catch(() => undefined)
-  if (before === text) return
-  if (before !== undefined && !asked)
-    throw new UsageError(
-      'EXISTS',
-      `${target} exists and is another scenario: name a file with --out`,
-    )
-  await checkOutputFile('--out', target)
-  await writeWhole(target, text)
-}
 
 const runReplay = async (
   target: string,

@@ -105,7 +105,7 @@ export class BootReader {
     // setup_arch() says it first, start_kernel() says it again.
     ...['Command line:', 'Kernel command line:'].map(opening => ({
       opening,
-      pattern: new RegExp(`^${opening}(?: (.*))?$`),
+      pattern: new RegExp(`^${opening}(?: (.*))?$`, 's'),
       take: ([, text]: Groups, { line }: Record) =>
         (this.#cmdline ??= { text: text ?? '', line }),
     })),
@@ -161,7 +161,7 @@ export class BootReader {
     },
     {
       opening: 'tdxrig: init: ',
-      pattern: /init: (.+)$/,
+      pattern: /init: (.+)$/s,
       take: ([, text]) => {
         if (this.#initErrors.length < LIMIT) this.#initErrors.push(text!)
       },

@@ -118,7 +118,7 @@ export class MemoryReader {
     return [
       {
         opening,
-        pattern: new RegExp(`^${opening}${MEM}${SIZE} +(.+)$`),
+        pattern: new RegExp(`^${opening}${MEM}${SIZE} +(.+)$`, 's'),
         take: ([, start, end, name], { line }) => {
           this.#entry(map(), rangeOf(start, end), name!, line, opening)
         },

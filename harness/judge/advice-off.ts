@@ -39,15 +39,10 @@ const mistyped = ({ words }: Subject): string[] =>
       : [`'${word}' on the command line is not known: '${meant}' may be meant`]
   })
 
-/** One letter, or the module's name before the right parameter. */
-const isMistyped = (name: string, known: string): boolean => {
-  const [, parameter] = known.split('.')
-  const module = parameter === undefined ? '' : `.${parameter}`
-  return (
-    distance(name, known) <= 1 ||
-    (module !== '' && name.endsWith(module) && distance(name, known) <= 4)
-  )
-}
+/** One letter, or another module's name: none but KVM's has this parameter. */
+const isMistyped = (name: string, known: string): boolean =>
+  distance(name, known) <= 1 ||
+  (known.endsWith('.tdx') && name.endsWith('.tdx'))
 
 /** kstrtobool() (lib/kstrtox.c); a name alone is true. */
 const isOn = (value: string | undefined): boolean =>

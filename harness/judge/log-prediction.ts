@@ -1,25 +1,25 @@
 import type { Facts } from '../console/facts.ts'
-import { GIB, MIB, PHYSICAL_LIMIT } from '../base/units.ts'
+import { MIB, PHYSICAL_LIMIT } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
-import { E820, type E820Entry, e820TypeName, isUsable } from '../memory/e820.ts'
+import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
   predictLayout,
 } from '../memory/predict.ts'
-import {
-  type Range,
-  formatNodeRange,
-  formatRange,
-  intersect,
-} from '../memory/range.ts'
+import { formatNodeRange, formatRange } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
-import { MEMORY_RULES, type MemoryRules } from '../memory/rules.ts'
+import {
+  MAX_NODE_BLOCKS,
+  MEMORY_RULES,
+  type MemoryRules,
+} from '../memory/rules.ts'
 import type { SratReading } from '../memory/srat.ts'
 import { HOST_KERNELS, type Lineage } from '../tdx/host.ts'
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import type { Basis } from './context.ts'
+import { cutNote, mapOf } from './log-map.ts'
 import { firstDifference } from './differences.ts'
 import { predictOutcome } from './outcome.ts'
 import type { Ending } from './predicted.ts'
@@ -149,7 +149,11 @@ const sratOf = ({ srat, numaFallback }: Facts): SratReading | undefined =>
   srat.length === 0
     ? undefined
     : {
-        ...{ rejected: numaFallback ?? undefined, disabled: false },
+        rejected:
+          srat.length > MAX_NODE_BLOCKS
+            ? 'too many memblk ranges'
+            : (numaFallback ?? undefined),
+        disabled: srat.length > MAX_NODE_BLOCKS,
         nodes: new Map(srat.map(({ node }) => [node, node])),
         blocks: srat.map(range => ({ ...range, domain: range.node })),
       }
@@ -254,41 +258,3 @@ const wholeNotes = ({ whole, unread }: Facts): string[] => [
     ? [`${unread} lines about memory could not be read, and were left out`]
     : []),
 ]
-
-const endOf = (ranges: readonly Range[]): number =>
-  Math.max(0, ...ranges.map(({ end }) => end))
-
-/**
- * Reports are often shortened, and the memory above 4 GiB is what is cut: what
- * is convertible behind the end of the map is memory of the machine.
- */
-const beyondMap = (facts: Facts): Range[] => {
-  const { firmwareMap, extendedMap, tdx, whole } = facts
-  if (whole.map) return []
-  const end = Math.max(
-    4 * GIB,
-    endOf((extendedMap ?? firmwareMap).filter(isUsable)),
-  )
-  return (tdx.cmrs ?? []).flatMap(
-    cmr => intersect(cmr, { start: end, end: PHYSICAL_LIMIT }) ?? [],
-  )
-}
-
-/** The firmware's map, with memory that only the CMRs tell of. */
-export const mapOf = (facts: Facts): E820Entry[] => [
-  ...(facts.extendedMap ?? facts.firmwareMap).map(({ start, end, type }) => ({
-    ...{ start, end, type },
-  })),
-  ...beyondMap(facts).map(({ start, end }) => ({
-    ...{ start, end, type: E820.RAM },
-  })),
-]
-
-const cutNote = (facts: Facts): string[] => {
-  const beyond = beyondMap(facts)
-  return beyond.length === 0
-    ? []
-    : [
-        `the map seems to be cut short: memory at ${beyond.map(formatRange).join(' ')} was taken from the CMRs`,
-      ]
-}

@@ -5,6 +5,7 @@ import { keyidsOf } from '../judge/log-prediction.ts'
 import type { Range } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import { LEAF } from '../tdx/leaves.ts'
+import { MAX_CMRS } from '../tdx/platform.ts'
 import { status } from '../tdx/status.ts'
 import { placed } from './replay-machine.ts'
 import type { Scale } from './scale.ts'
@@ -38,10 +39,13 @@ export const candidates = (
     ...keyids(facts, notes),
     ...moduleFor(facts),
     ...(tdx.cmrs && {
-      cmrs: tdx.cmrs.filter(isWhole).map(({ start, end }) => {
-        const small = placed({ start, end }, scale)
-        return { start: sizeText(small.start), end: sizeText(small.end) }
-      }),
+      cmrs: tdx.cmrs
+        .filter(isWhole)
+        .slice(0, MAX_CMRS)
+        .map(({ start, end }) => {
+          const small = placed({ start, end }, scale)
+          return { start: sizeText(small.start), end: sizeText(small.end) }
+        }),
     }),
   }
   const tried = tdx.outcome !== 'unfinished' || saidBy(facts) === undefined
@@ -76,7 +80,7 @@ const isWhole = ({ start, end }: Range): boolean => start < end
 const keyids = (facts: Facts, notes: string[]): Pick<Tdx, 'keyids'> => {
   const found = keyidsOf(facts.tdx.keyids)
   if (found) return { keyids: found }
-  notes.push('the log names no private KeyIDs: [32, 64) are assumed')
+  notes.push('the log names no KeyIDs that can be: [32, 64) are assumed')
   return {}
 }
 

@@ -1,12 +1,14 @@
 import { UsageError } from '../base/errors.ts'
 import { GIB, alignUp, formatSize } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
-import { lineageOf, mapOf } from '../judge/log-prediction.ts'
+import { mapOf } from '../judge/log-map.ts'
+import { lineageOf } from '../judge/log-prediction.ts'
 import type { PredictedOutcome } from '../judge/predicted.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { type E820Entry, isUsable } from '../memory/e820.ts'
 import { formatRange } from '../memory/range.ts'
 import { caseBody } from '../scenario/case.ts'
+import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
 import type { Lineage } from '../tdx/host.ts'
 import { bordersOf, replayCmdline } from './replay-cmdline.ts'
@@ -142,11 +144,13 @@ const scaleFor = (
     ].flatMap(range => [range.start, range.end]),
     ...cmdline,
   ]
-  const scale = scaleTo(borders, end, Math.max(0, memory - LOW))
+  const limit = Math.min(memory, MAX_MEMORY)
+  const scale = scaleTo(borders, end, Math.max(0, limit - LOW))
+  const least = alignUp(LOW + leastRoom(borders, end), GIB)
   if (!scale)
     throw new UsageError(
       'MEMORY',
-      `with what must stay of its ranges the machine takes ${formatSize(alignUp(LOW + leastRoom(borders, end), GIB))} of memory, and may have ${formatSize(memory)}: give it more with --memory`,
+      `with what must stay of its ranges the machine takes ${formatSize(least)} of memory, and may have ${formatSize(limit)}: ${least > MAX_MEMORY ? 'no machine here has that much' : 'give it more with --memory'}`,
     )
   if (scale.removed > 0)
     notes.push(

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { Parser, type ReadEntry } from 'tar'
 import * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
+import { type Bytes, unpacked } from '../base/packed.ts'
 import { MIB } from '../base/units.ts'
 import { ConsoleReader } from '../console/reader.ts'
 import { judge } from '../judge/judge.ts'
@@ -32,7 +33,7 @@ const bundleSchema = z.object({
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),
     range: z
-      .strictObject({ start: z.number(), end: z.number() })
+      .strictObject({ start: z.int().min(0), end: z.int().min(0) })
       .nullable()
       .transform(range => range ?? undefined),
   }),
@@ -98,7 +99,7 @@ const caseOf = (path: string, bundle: z.output<typeof bundleSchema>): Case => {
   const wrong = (problems: readonly string[]): UsageError =>
     new UsageError(
       'BUNDLE',
-      `${path}: the case in it cannot be built: ${problems.join('; ')}`,
+      `${path}: the case in it cannot be built: ${fewOf(problems)}`,
     )
   const cell = cellSchema.safeParse(bundle.input)
   if (!cell.success)
@@ -132,17 +133,28 @@ const parse = <T>(
   }
 }
 
+/** Problems that are told one by one. */
+const FEW = 5
+
+const fewOf = (problems: readonly string[]): string =>
+  [
+    ...new Set(problems.slice(0, FEW)),
+    ...(problems.length > FEW ? [`and ${problems.length - FEW} more`] : []),
+  ].join('; ')
+
 const reasonOf = (error: unknown): string =>
   error instanceof z.ZodError
-    ? error.issues
-        .map(({ path, message }) => `${path.map(String).join('.')}: ${message}`)
-        .join('; ')
+    ? fewOf(
+        error.issues.map(
+          ({ path, message }) => `${path.map(String).join('.')}: ${message}`,
+        ),
+      )
     : messageOf(error)
 
 /** Nothing is written: what a stranger packed is looked at in memory. */
 export const readBundle = async (
   path: string,
-  source: AsyncIterable<Buffer> = createReadStream(path),
+  archive?: Bytes,
 ): Promise<Content> => {
   const texts = new Map<string, string>()
   let console: ConsoleReader | undefined
@@ -166,12 +178,21 @@ export const readBundle = async (
   }
   const parser = new Parser({ strict: true, onReadEntry: take })
   try {
+    const bytes = archive ?? (await archiveIn(path))
     const ended = new Promise<void>((resolve, reject) => {
       parser.on('end', resolve)
       parser.on('error', reject)
     })
     ended.catch(() => undefined)
-    for await (const chunk of source) parser.write(chunk)
+    const state = { over: false }
+    parser.on('eof', () => {
+      state.over = true
+    })
+    for await (const chunk of bytes) {
+      parser.write(chunk)
+      // What may follow the end of an archive is nobody's.
+      if (state.over) break
+    }
     parser.end()
     await ended
   } catch (error) {
@@ -183,6 +204,12 @@ export const readBundle = async (
     )
   }
   return { texts, console }
+}
+
+const archiveIn = async (path: string): Promise<Bytes> => {
+  const { archive, bytes } = await unpacked(createReadStream(path))
+  if (archive) return bytes
+  throw new Error('it is none')
 }
 
 const isText = (name: string | undefined): name is string =>

@@ -68,7 +68,7 @@ export const machineFirmware = (machine: MachineSpec): Firmware => {
 
 const MIN_MEMORY = 512 * MIB
 /** struct page takes 1/64 of a guest's memory, and that much of the host's. */
-const MAX_MEMORY = 512 * GIB
+export const MAX_MEMORY = 512 * GIB
 
 type Machine = Cell['machine']
 

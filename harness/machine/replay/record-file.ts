@@ -10,6 +10,11 @@ const bigint = z
   .regex(/^0x[0-9a-f]{1,16}$/)
   .transform(text => BigInt(text))
 const count = z.number().int().min(0)
+/** Far more than a command line of the kernel has. */
+const MAX_TEXT = 65_536
+/** Milliseconds; no boot takes a month. */
+const time = z.number().min(0).max(1e10)
+
 const nodeRange = z.strictObject({
   start: count,
   end: count,
@@ -23,8 +28,8 @@ const optional = <T extends z.ZodType>(schema: T) =>
 
 const recordSchema = z.object({
   end: z.enum(['settled', 'exited', 'reset', 'silence', 'deadline']),
-  cmdline: z.string(),
-  effectiveCmdline: optional(z.string()),
+  cmdline: z.string().max(MAX_TEXT),
+  effectiveCmdline: optional(z.string().max(MAX_TEXT)),
   keyidReads: count,
   seamcalls: z.array(
     z.strictObject({
@@ -62,8 +67,8 @@ const recordSchema = z.object({
     z.object({ cpu: count, rip: bigint, symbol: optional(z.string()) }),
   ),
   timing: z.strictObject({
-    total: z.number(),
-    firstByte: z.number().nullable(),
+    total: time,
+    firstByte: time.nullable(),
   }),
   argv: z.array(z.string()),
 })
