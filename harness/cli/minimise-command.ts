@@ -22,7 +22,7 @@ import type { CellInput } from '../scenario/schema.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 import { askedKernels, openRig, recipesOf } from './rig.ts'
-import type { RunFlags } from './run-command.ts'
+import type { RunFlags } from './run-flags.ts'
 import { checkScenario, writeScenario } from './scenario-out.ts'
 
 export interface MinimiseFlags extends Pick<

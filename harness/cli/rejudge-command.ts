@@ -6,7 +6,8 @@ import { prettyCase, prettySummary } from '../report/pretty.ts'
 import type { CaseResult } from '../report/schema.ts'
 import { tapHeader, tapPoint } from '../report/tap.ts'
 import { rejudge } from '../run/rejudge.ts'
-import { type RunFlags, exitCode, programName } from './run-command.ts'
+import type { RunFlags } from './run-flags.ts'
+import { exitCode, programName } from './run-outcome.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */

@@ -8,7 +8,7 @@ import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type Replay, replay } from '../reproduce/replay.ts'
 import { scenarioFile } from '../scenario/scenario-file.ts'
 import { chosenBoot, readLog } from './log-file.ts'
-import type { RunFlags } from './run-command.ts'
+import type { RunFlags } from './run-flags.ts'
 import { writeScenario } from './scenario-out.ts'
 
 export interface ReplayFlags extends Pick<

@@ -19,7 +19,6 @@ import { resultDocument } from '../report/document.ts'
 import { prettyCase, prettySummary } from '../report/pretty.ts'
 import type { CaseResult, ResultDocument } from '../report/schema.ts'
 import { tapHeader, tapPoint } from '../report/tap.ts'
-import type { AccelChoice } from '../run/accelerator.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { type BundleHead, writeBundle } from '../run/bundle.ts'
 import { type RunOptions, runCases } from '../run/run.ts'
@@ -29,23 +28,10 @@ import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { type Progress, progressFor } from './progress.ts'
+import type { RunFlags } from './run-flags.ts'
+import { exitCode, programName } from './run-outcome.ts'
 import { askedKernels, openRig, recipesOf } from './rig.ts'
 import { VERSION } from './version.ts'
-
-export interface RunFlags {
-  readonly kernel?: readonly string[]
-  readonly kernelBuild?: readonly string[]
-  readonly filter?: readonly string[]
-  readonly jobs?: number
-  readonly out?: string
-  readonly json?: string
-  /** A folder for archives of what does not pass. */
-  readonly bundle?: string
-  /** The paths are such archives, and nothing is booted. */
-  readonly rejudge?: boolean
-  readonly reporter: 'pretty' | 'tap'
-  readonly accel: AccelChoice
-}
 
 /** What came of a run; no document where it was interrupted early. */
 export interface RunOutcome {
@@ -151,13 +137,6 @@ const selectCases = async (
   return cases
 }
 
-/** Our script, from the current folder. */
-export const programName = (): string => {
-  const path = join(projectRoot(), 'scripts', 'tdxrig')
-  const near = relative(process.cwd(), path)
-  return near.startsWith('..') ? path : `./${near}`
-}
-
 /** Relative where that is shorter, so that messages can be read. */
 const shippedScenarios = (): string => {
   const path = join(projectRoot(), 'scenarios')
@@ -235,16 +214,3 @@ const kernelList = (
   kernels: ReadonlyMap<string, PreparedKernel>,
 ): ResultDocument['kernels'] =>
   [...kernels.values()].map(({ name, built }) => ({ name, key: built.key }))
-
-/** What became of the cases, as an exit code. */
-export const exitCode = ({
-  interrupted,
-  summary,
-  cases,
-}: ResultDocument): number => {
-  if (interrupted) return INTERRUPTED
-  if (summary.fail + summary.invalid > 0) return 1
-  // Nothing was booted: that is no success.
-  if (summary.skip > 0 && summary.skip === cases.length) return 2
-  return summary.error > 0 ? 3 : 0
-}

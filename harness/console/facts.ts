@@ -1,6 +1,6 @@
 import type { E820Entry } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
-import type { Register } from './catalogue.ts'
+import type { Register } from './message.ts'
 import type { Incident } from './oops.ts'
 import type { Outcome, Stage } from './outcome.ts'
 

@@ -1,4 +1,4 @@
-import type { Argument, Row } from './catalogue.ts'
+import type { Argument, Row } from './message.ts'
 
 /** KVM refused before anybody tried: the kernel turned TDX off. */
 const REFUSED = { outcome: 'disabled', stage: 'checks' } as const

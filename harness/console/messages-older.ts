@@ -1,4 +1,4 @@
-import type { Row } from './catalogue.ts'
+import type { Row } from './message.ts'
 
 /** From v3 to the v8/v9 series, and kernels of distributions of that time. */
 

@@ -1,4 +1,4 @@
-import type { Row } from './catalogue.ts'
+import type { Row } from './message.ts'
 
 /** Of our patches, which print the region list in every lineage. */
 export const REGION_MESSAGES: readonly Row[] = [

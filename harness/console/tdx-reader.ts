@@ -1,11 +1,6 @@
 import { KIB, PAGE_SIZE, PHYSICAL_LIMIT } from '../base/units.ts'
-import {
-  type Argument,
-  type KnownMessage,
-  REGISTERS,
-  TDX_PREFIX,
-  lookUp,
-} from './catalogue.ts'
+import { type KnownMessage, TDX_PREFIX, lookUp } from './catalogue.ts'
+import { type Argument, REGISTERS } from './message.ts'
 import type {
   FailedSeamcall,
   ModuleVersion,

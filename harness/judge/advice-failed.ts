@@ -4,7 +4,7 @@ import { LEAF } from '../tdx/leaves.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { type StatusName } from '../tdx/status.ts'
 import { decodeStatus } from '../tdx/decode.ts'
-import type { Known, Subject } from './advice.ts'
+import type { Known, Subject } from './advice-subject.ts'
 import { usableToGiveUp } from './workaround.ts'
 
 /** What is known of initialisations that were tried and failed. */

@@ -1,7 +1,7 @@
 import { STAGE_OF_LEAF } from '../console/outcome.ts'
 import { memoryParameters } from '../memory/cmdline.ts'
 import { anyLeafName } from '../tdx/decode.ts'
-import type { Known, Subject } from './advice.ts'
+import type { Known, Subject } from './advice-subject.ts'
 
 /** What is worth a word whatever became of TDX. */
 

@@ -1,5 +1,5 @@
 import { distance } from 'fastest-levenshtein'
-import type { Known, Subject } from './advice.ts'
+import type { Known, Subject } from './advice-subject.ts'
 import { kernelVersion } from './log-prediction.ts'
 
 /** What is known of boots on which TDX was not tried, or nothing was said. */

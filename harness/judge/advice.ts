@@ -3,29 +3,10 @@ import { STAGE_OF_LEAF } from '../console/outcome.ts'
 import { kernelWords } from '../memory/cmdline.ts'
 import { type StatusName, statusName } from '../tdx/status.ts'
 import { FAILURES } from './advice-failed.ts'
+import type { Known, Subject } from './advice-subject.ts'
 import { GENERAL } from './advice-general.ts'
 import { NO_SUCCESS } from './advice-off.ts'
 import type { LogPrediction } from './log-prediction.ts'
-
-/** What advice is given on. */
-export interface Subject {
-  readonly facts: Facts
-  readonly words: readonly string[]
-  /** Undefined where the log shows no memory map. */
-  readonly prediction: LogPrediction | undefined
-  /** The SEAMCALL that ended the initialisation. */
-  readonly seamcall: FailedSeamcall | undefined
-  readonly status: StatusName | undefined
-}
-
-/** What a known case looks like, why it happens, and what helps. */
-export interface Known {
-  readonly applies: (subject: Subject) => boolean
-  /** The likely cause, in a sentence. */
-  readonly cause: string | ((subject: Subject) => string)
-  /** What to check or to do, the most likely first. */
-  readonly advice: readonly string[] | ((subject: Subject) => readonly string[])
-}
 
 /** The likely cause, and what to do about it. */
 export interface Advice {

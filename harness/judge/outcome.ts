@@ -27,7 +27,7 @@ import {
   type PredictedOutcome,
   triggerAt,
 } from './predicted.ts'
-import { fewerCpus } from './seamcalls.ts'
+import { fewerCpus } from './fewer-cpus.ts'
 
 /** Below this a boot runs out of memory before it comes to TDX. */
 const TOO_LITTLE = 128 * MIB

@@ -1,10 +1,10 @@
 import { hex } from '../base/units.ts'
 import type { SeamcallTrace } from '../emulate/emulation.ts'
-import { parseCmdline } from '../memory/cmdline.ts'
 import { HOST_KERNELS } from '../tdx/host.ts'
 import { LEAF, leafName } from '../tdx/leaves.ts'
 import { status } from '../tdx/status.ts'
 import type { Check, Reason } from './context.ts'
+import { fewerCpus } from './fewer-cpus.ts'
 
 /** What the kernel asked of the module, against what it says about it. */
 
@@ -118,17 +118,6 @@ const missing = (
         `the kernel says initialized, but ${what(value)} never succeeded`,
       ),
     )
-
-/** Parameters after which not every CPU comes up. */
-export const fewerCpus = (words: readonly string[]): string | undefined =>
-  parseCmdline(words.join(' ')).find(({ name }) =>
-    FEWER_CPUS.has(name.replaceAll('-', '_')),
-  )?.name
-
-const FEWER_CPUS: ReadonlySet<string> = new Set([
-  ...['maxcpus', 'nr_cpus', 'nosmp', 'possible_cpus', 'disable_cpu_apicid'],
-  ...['nolapic', 'noapic', 'disableapic', 'acpi', 'noacpi'],
-])
 
 /** What the trigger got back agrees with what the kernel printed. */
 export const checkTrigger: Check = ({ item, record }) => {

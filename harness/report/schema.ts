@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { VERDICTS } from '../judge/context.ts'
-import { CPU_MODEL_NAMES } from '../scenario/machine-cpus.ts'
+import { CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 
 /**

@@ -1,6 +1,7 @@
 import { UsageError } from '../base/errors.ts'
 import type { PredictionOptions } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
+import type { CaseResult } from '../report/schema.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
 import type { Workspace } from '../run/workspace.ts'
@@ -34,7 +35,7 @@ export const minimise = async (
   if (!target)
     throw new UsageError(
       'NO_OUTCOME',
-      'the boot of the scenario says nothing about TDX: run it to see why (tdxrig run)',
+      'the kernel dies on this scenario, or its boot came to no end; what is kept while it gets smaller is how TDX ends: see what happens with tdxrig run',
     )
   if (isSameTarget(target, endingByModel(input, bench.options))) {
     const small = await minimiseOnModel(
@@ -91,11 +92,18 @@ export class Bench {
       events: { onStart: () => undefined, onResult: () => undefined },
     })
     return cases.map(({ id }) => {
-      const tdx = results.find(result => result.id === id)?.tdx
-      return tdx ? { outcome: tdx.outcome, stage: tdx.stage } : undefined
+      const result = results.find(one => one.id === id)
+      const tdx = result?.tdx
+      // Of a kernel that died nobody knows how TDX would have ended.
+      return tdx && !hasDied(result)
+        ? { outcome: tdx.outcome, stage: tdx.stage }
+        : undefined
     })
   }
 }
+
+const hasDied = ({ incidents }: CaseResult): boolean =>
+  incidents.some(({ kind }) => kind === 'panic' || kind === 'oops')
 
 export interface BenchTools {
   readonly machine: Machine

@@ -17,7 +17,7 @@ import {
   subtract,
 } from '../memory/range.ts'
 import { memoryFor } from '../scenario/firmware.ts'
-import { CPU_MODELS, CPU_MODEL_NAMES } from '../scenario/machine-cpus.ts'
+import { CPU_MODELS, CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import type { Scale } from './scale.ts'
 

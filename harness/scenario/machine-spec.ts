@@ -8,8 +8,8 @@ import {
 import type { Firmware } from '../memory/predict.ts'
 import { type Range, formatRange, overlaps } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
+import { type CpuModelName } from './cpu-models.ts'
 import {
-  type CpuModelName,
   assignCpus,
   cpuProblems,
   cpusByDomain,

@@ -5,7 +5,7 @@ import { LINEAGES } from '../tdx/host.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
-import { CPU_MODEL_NAMES } from './machine-cpus.ts'
+import { CPU_MODEL_NAMES } from './cpu-models.ts'
 import { stepsSchema } from './steps.ts'
 import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
 

@@ -1,4 +1,4 @@
-import { CPU_MODELS } from '../../scenario/machine-cpus.ts'
+import { CPU_MODELS } from '../../scenario/cpu-models.ts'
 import type { MachineSpec } from '../../scenario/machine-spec.ts'
 
 export type Accel = 'tcg' | 'kvm'
