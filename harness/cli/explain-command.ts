@@ -36,7 +36,7 @@ const explainLog = (
 ): { readonly boot: ExplainedBoot; readonly name: string }[] =>
   log.boots.map((facts, i) => ({
     boot: {
-      ...{ file: log.file, boot: log.forgotten + i + 1 },
+      ...{ file: log.file, boot: log.forgotten + i + 1, verdict: log.verdict },
       explanation: explain(facts),
     },
     name: bootName(log, i),

@@ -23,6 +23,8 @@ export interface Log {
   readonly lines: number
   /** Boots at the beginning that were let go: there were too many. */
   readonly forgotten: number
+  /** What was judged, where the log is of a bundle. */
+  readonly verdict: readonly string[]
 }
 
 /**
@@ -32,7 +34,7 @@ export interface Log {
  * @throws UsageError
  */
 export const readLog = async (path: string): Promise<Log> => {
-  const reader = await readAny(path).catch((error: unknown) => {
+  const { reader, verdict } = await readAny(path).catch((error: unknown) => {
     // A defect of ours is none of the file's.
     if (error instanceof RigError || systemCode(error) === undefined)
       throw error
@@ -40,20 +42,22 @@ export const readLog = async (path: string): Promise<Log> => {
   })
   return {
     ...{ file: path, boots: reader.boots(), lines: reader.lineCount },
-    forgotten: reader.forgotten,
+    ...{ forgotten: reader.forgotten, verdict },
   }
 }
 
-const readAny = async (path: string): Promise<ConsoleReader> => {
+const readAny = async (
+  path: string,
+): Promise<{ reader: ConsoleReader; verdict: readonly string[] }> => {
   const { archive, bytes } = await unpacked(
     path === '-'
       ? process.stdin
       : createReadStream(path, { highWaterMark: 1024 * KIB }),
   )
-  if (!archive) return readLines(bytes)
+  if (!archive) return { reader: await readLines(bytes), verdict: [] }
   const { readBundle } = await import('../run/rejudge.ts')
-  const { console } = await readBundle(path, bytes)
-  if (console) return console
+  const { console, verdict } = await readBundle(path, bytes)
+  if (console) return { reader: console, verdict }
   throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
 }
 

@@ -111,6 +111,11 @@ const program = (): Command => {
       'the most memory the machine may have; default: what the host can bear',
       size,
     )
+    .option(
+      '--with <word>',
+      'a kernel parameter to try on it (repeatable)',
+      collect,
+    )
     .option('--run', 'boot it, and compare the outcome with the log')
     .addOption(kernelOption())
     .addOption(kernelBuildOption())

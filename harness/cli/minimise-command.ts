@@ -156,9 +156,14 @@ const fileOf = (item: Case, { input, target }: Smallest): string =>
     expect: expectationOf(target),
   })
 
-const expectationOf = ({ outcome, stage }: Target): CellInput['expect'] => ({
+const expectationOf = ({
+  outcome,
+  stage,
+  errno,
+}: Smallest['target']): CellInput['expect'] => ({
   tdx: outcome,
   ...(stage !== null && outcome !== 'initialized' && { stage }),
+  ...(typeof errno === 'number' && { errno }),
 })
 
 const summary = (

@@ -2,6 +2,7 @@ import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import { GIB, alignDown } from '../base/units.ts'
+import { kernelWords } from '../memory/cmdline.ts'
 import { outcomeText } from '../report/prediction-text.ts'
 import type { CaseResult } from '../report/schema.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
@@ -19,6 +20,8 @@ export interface ReplayFlags extends Pick<
   readonly out?: string
   readonly memory?: number
   readonly run?: boolean
+  /** Words to try beside those of the log. */
+  readonly with?: readonly string[]
 }
 
 /** struct page takes that part of a guest's memory, and so of the host's. */
@@ -29,15 +32,23 @@ export const replayCommand = async (
   file: string,
   flags: ReplayFlags,
 ): Promise<number> => {
-  if (flags.run && flags.out === '-')
-    throw new UsageError('OUT', '--run boots a file: --out - has none')
+  checkFlags(flags)
   const log = await readLog(file)
   const { facts, number } = chosenBoot(log, flags.boot)
   if (log.boots.length > 1 && flags.boot === undefined)
     process.stderr.write(
       `tdxrig: the log has ${log.boots.length} boots: boot ${number} is taken, --boot takes another\n`,
     )
-  const made = replay(facts, { memory: flags.memory ?? bearable() })
+  const tried = flags.with ?? []
+  const made = replay(
+    tried.length === 0
+      ? facts
+      : {
+          ...facts,
+          cmdline: [...kernelWords(facts.cmdline ?? ''), ...tried].join(' '),
+        },
+    { memory: flags.memory ?? bearable(), trial: tried.length > 0 },
+  )
   const text = scenarioFile(made.input, commentsOn(made))
   if (flags.out === '-') {
     process.stdout.write(text)
@@ -53,6 +64,16 @@ export const replayCommand = async (
     ].join('\n'),
   )
   return flags.run ? runReplay(target, made, flags) : 0
+}
+
+const checkFlags = ({ run, out, kernel, kernelBuild }: ReplayFlags): void => {
+  if (run && out === '-')
+    throw new UsageError('OUT', '--run boots a file: --out - has none')
+  if (!run && (kernel ?? kernelBuild))
+    throw new UsageError(
+      'KERNEL',
+      '--kernel and --kernel-build say what --run boots, and there is no --run',
+    )
 }
 
 const commentsOn = ({ approximations }: Replay): string[] =>
@@ -79,7 +100,7 @@ const defaultName = (file: string): string =>
 const runReplay = async (
   target: string,
   { said }: Replay,
-  { kernel, kernelBuild, accel }: ReplayFlags,
+  { kernel, kernelBuild, accel, with: tried }: ReplayFlags,
 ): Promise<number> => {
   const { runAndReport } = await import('./run-command.ts')
   const { code, document } = await runAndReport([target], {
@@ -88,12 +109,28 @@ const runReplay = async (
     ...(kernelBuild && { kernelBuild }),
   })
   if (!document || document.interrupted) return code
+  if (tried) {
+    process.stdout.write(
+      document.cases.map(result => trial(result, said, tried)).join(''),
+    )
+    return code
+  }
   const different = document.cases.filter(result => !isSame(result, said))
   process.stdout.write(
     document.cases.map(result => comparison(result, said)).join(''),
   )
   return code === 0 && different.length > 0 ? 1 : code
 }
+
+const endOf = ({ tdx }: CaseResult): string =>
+  tdx ? outcomeText(tdx.outcome, tdx.stage, tdx.errno) : 'no word'
+
+const trial = (
+  result: CaseResult,
+  said: Replay['said'],
+  tried: readonly string[],
+): string =>
+  `with ${visible(tried.join(' '))}: ${endOf(result)}${said ? `; in the log: ${outcomeText(said.outcome, said.stage, said.errno)}` : ''}\n`
 
 const isSame = ({ tdx }: CaseResult, said: Replay['said']): boolean =>
   said === undefined ||
@@ -103,8 +140,7 @@ const isSame = ({ tdx }: CaseResult, said: Replay['said']): boolean =>
     (said.errno === null || tdx.errno === said.errno))
 
 const comparison = (result: CaseResult, said: Replay['said']): string => {
-  const { tdx } = result
-  const here = tdx ? outcomeText(tdx.outcome, tdx.stage, tdx.errno) : 'no word'
+  const here = endOf(result)
   if (!said) return `${here}; the log does not say how it ended there\n`
   const there = outcomeText(said.outcome, said.stage, said.errno)
   return isSame(result, said)

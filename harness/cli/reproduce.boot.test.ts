@@ -68,10 +68,14 @@ t.test('a failed case is handed over, and judged again', async t => {
   )
   t.equal(again.code, 1)
   t.match(again.stdout, /2 cases: 0 pass, 2 fail/)
+  const line = /^ +again: (tar xzf .*)$/m.exec(again.stdout)?.[1]
+  t.match(line, /^tar xzf b\/\S+ && \S+ run \S+\/scenario.yaml$/)
   const cases = (name: string) =>
     documentSchema
       .parse(JSON.parse(readFileSync(join(cwd, name), 'utf8')))
-      .cases.map(result => ({ ...result, console: null, timing: null }))
+      .cases.map(result => ({
+        ...{ ...result, console: null, timing: null, reproduce: null },
+      }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
   t.same(cases('again.json'), cases('run.json'), 'nothing was lost')
   t.match(await runCli(['explain', bundles[0]!], { cwd }), {

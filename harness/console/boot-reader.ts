@@ -32,6 +32,7 @@ export class BootReader {
   #stepsDone = false
   #panicked = false
   #dropped = 0
+  #records = 0
   #firstLine = 0
   #lastLine = 0
 
@@ -55,8 +56,9 @@ export class BootReader {
   /** @param tdx what TDX came to, when it was asked for before */
   facts(): Facts {
     return {
-      kernel: this.kernel,
+      kernel: this.kernel ?? bootImage(this.cmdline),
       cmdline: this.cmdline,
+      records: this.#records,
       at: {
         kernel: this.#kernel?.line ?? null,
         cmdline: this.#cmdline?.line ?? null,
@@ -83,6 +85,7 @@ export class BootReader {
     this.#lastLine = record.line
     // What processes write is not the kernel's word.
     if (record.user) return
+    if (record.prefixed) this.#records++
     if (takeBy(this.#rules, record)) return
     if (this.#memory.read(record)) return
     this.#panicked ||= isPanicEnd(record)
@@ -168,6 +171,10 @@ export class BootReader {
     },
   ])
 }
+
+/** `BOOT_IMAGE=/boot/vmlinuz-6.8.0-1028-intel`, as boot loaders write it. */
+const bootImage = (cmdline: string | null): string | null =>
+  /(?:^| )BOOT_IMAGE=\S*vmlinuz-(\d+\.\d+\S*)/.exec(cmdline ?? '')?.[1] ?? null
 
 type Groups = readonly (string | undefined)[]
 

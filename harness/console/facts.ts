@@ -160,7 +160,10 @@ export interface TdxFacts {
 
 /** Everything that was read from one boot in a console. */
 export interface Facts extends MemoryFacts, MachineFacts {
+  /** From `Linux version`, or from the name of the file that was booted. */
   readonly kernel: string | null
+  /** Records with something before them that kernels or journals put there. */
+  readonly records: number
   readonly cmdline: string | null
   readonly at: {
     readonly kernel: number | null

@@ -2,12 +2,11 @@ import { formatSize, hex } from '../base/units.ts'
 import { formatRange } from '../memory/range.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { type StatusName } from '../tdx/status.ts'
+import { outsideCmrs } from './advice-cmrs.ts'
 import { decodeStatus } from '../tdx/decode.ts'
+import type { StatusName } from '../tdx/status.ts'
+import { lineageOf } from './log-prediction.ts'
 import type { Known, Subject } from './advice-subject.ts'
-import { usableToGiveUp } from './workaround.ts'
-
-/** What is known of initialisations that were tried and failed. */
 
 const failedAt = (
   { facts }: Subject,
@@ -34,19 +33,21 @@ const given = ({ words }: Subject, pattern: RegExp): string[] =>
 const FIRMWARE_UPDATE =
   'update the BIOS and the microcode; what the module insists on is set by them'
 
+const VENDOR = 'report it to the vendor of the machine'
+
 const manyHoles = (subject: Subject): string[] => {
-  const { facts, prediction } = subject
+  const { workaround } = subject
   const own = given(subject, /^memmap=/)
-  const offered = prediction && usableToGiveUp(facts, prediction)
   return [
     ...(own.length > 0
       ? [
           `'${own.join(' ')}' makes holes of its own: boot without it, or let it touch holes that are there already`,
         ]
       : []),
-    ...(offered
+    ...(workaround
       ? [
-          `by the model it initialises with ${offered.words.join(' ')} on the command line, which gives up ${formatSize(offered.bytes)} of memory between the holes (in a GRUB configuration file the '$' must be escaped)`,
+          `by the model it initialises with ${workaround.words.join(' ')} on the command line, which gives up ${formatSize(workaround.bytes)} of memory between the holes; ${workaround.areasLeft || 'none'} of the reserved areas ${workaround.areasLeft === 1 ? 'is' : 'are'} free then`,
+          "try it once from the boot menu, where GRUB wants \\$ for the $, and look at /proc/cmdline: when the $ is lost, 'memmap=4K' takes all memory away and the machine does not boot; in /etc/default/grub it is \\\\\\$",
         ]
       : []),
     "use a kernel that takes the holes from the CMRs and not from the memory map: Ubuntu's kernels for TDX hosts of 24.04 carry such a fix, mainline does not",
@@ -54,36 +55,7 @@ const manyHoles = (subject: Subject): string[] => {
   ]
 }
 
-const outsideCmrs = (subject: Subject): string[] => {
-  const region = outsideRegion(subject)
-  const added = given(subject, /^memmap=(?!.*[$#!]).*@/)
-  return [
-    ...(region === undefined
-      ? []
-      : [`${region} is in the memory map and in no CMR`]),
-    ...(added.length > 0
-      ? [
-          `'${added.join(' ')}' declares memory that the firmware does not: boot without it`,
-        ]
-      : []),
-    'memory that was hot-added before the initialisation (CXL, NVDIMM or soft-reserved memory through kmem, DIMMs) is in no CMR: add it later, or keep the kmem and cxl drivers from loading before',
-    'compare the CMRs with the memory map; where the firmware itself reports usable memory outside of CMRs, it is a bug of the firmware',
-  ]
-}
-
-/** The first region by the model that no printed CMR contains. */
-const outsideRegion = ({ facts, prediction }: Subject): string | undefined => {
-  const { cmrs } = facts.tdx
-  const range =
-    facts.tdx.failedRange ??
-    (cmrs &&
-      prediction?.layout.regions.find(
-        ({ start, end }) =>
-          !cmrs.some(cmr => cmr.start <= start && end <= cmr.end),
-      ))
-  return range ? formatRange(range) : undefined
-}
-
+/** What is known of initialisations that were tried and failed. */
 export const FAILURES: readonly Known[] = [
   {
     applies: subject => failedAt(subject, 'reserved-areas'),
@@ -177,7 +149,7 @@ export const FAILURES: readonly Known[] = [
       ...(['SMRR_NOT_SUPPORTED', 'CMR_LIST_INVALID'] as const),
     ),
     cause: 'the firmware left the platform in a state the module refuses',
-    advice: ['report it to the vendor of the machine', FIRMWARE_UPDATE],
+    advice: [VENDOR, FIRMWARE_UPDATE],
   },
   {
     applies: withStatus('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED'),
@@ -276,7 +248,7 @@ export const FAILURES: readonly Known[] = [
   {
     applies: said(/Firmware bug: |\[TDX broken \?\]/),
     cause: 'the firmware reports CMRs the kernel cannot use',
-    advice: ['report it to the vendor of the machine', FIRMWARE_UPDATE],
+    advice: [VENDOR, FIRMWARE_UPDATE],
   },
   {
     applies: ({ seamcall }) => seamcall !== undefined,
@@ -292,8 +264,10 @@ export const FAILURES: readonly Known[] = [
   {
     applies: ({ facts }) => facts.tdx.outcome === 'failed',
     cause: 'the log does not say which step failed',
-    advice: [
-      'look at the lines before the failure in the whole log (dmesg, or journalctl -k -b): a failed SEAMCALL is reported with its status',
+    advice: ({ facts }) => [
+      lineageOf(facts) === 'v6'
+        ? 'kernels of the v6 series do not report the SEAMCALL that failed: a newer kernel on this machine does'
+        : 'look at the lines before the failure in the whole log (dmesg, or journalctl -k -b): a failed SEAMCALL is reported with its status',
     ],
   },
 ]

@@ -1,6 +1,5 @@
-import { STAGE_OF_LEAF } from '../console/outcome.ts'
 import { memoryParameters } from '../memory/cmdline.ts'
-import { anyLeafName } from '../tdx/decode.ts'
+import { anyLeafName, isRuntimeLeaf } from '../tdx/decode.ts'
 import type { Known, Subject } from './advice-subject.ts'
 
 /** What is worth a word whatever became of TDX. */
@@ -10,7 +9,7 @@ type General = Omit<Known, 'cause'>
 const runtimeCalls = ({ facts }: Subject): readonly string[] => [
   ...new Set(
     facts.tdx.failedSeamcalls
-      .filter(({ leaf }) => !STAGE_OF_LEAF.has(leaf))
+      .filter(({ leaf }) => isRuntimeLeaf(leaf))
       .map(({ leaf }) => anyLeafName(leaf)),
   ),
 ]

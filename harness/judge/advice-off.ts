@@ -65,6 +65,17 @@ const parameterAdvice = (subject: Subject): string[] => {
     : [...wrong, `'${tdx}' leaves TDX off: it must be kvm_intel.tdx=1`]
 }
 
+/** The log may stop before anybody could ask. */
+const endAdvice = ({ facts }: Subject): string[] =>
+  facts.lastLine - (facts.tdx.at.keyids ?? 0) <= NEAR_THE_END
+    ? [
+        'the log ends right there, and may only be cut short: take the whole log, some minutes after the boot',
+      ]
+    : []
+
+/** Lines behind the KeyIDs that are about them as well. */
+const NEAR_THE_END = 4
+
 /** Mainline had nobody who asks before 6.16. */
 const callerAdvice = ({ facts }: Subject): string[] => {
   const version = kernelVersion(facts.kernel)
@@ -178,7 +189,8 @@ export const NO_SUCCESS: readonly Known[] = [
       subject.facts.tdx.outcome === 'unfinished' && moduleAnswered(subject),
     cause: 'the module answered, and the log has no line about how it ended',
     advice: [
-      `look for 'module initialized' or 'initialization failed' further down: ${WHOLE_LOG}`,
+      "look for 'module initialized' or 'initialization failed' further down in the log",
+      `what would be needed: ${WHOLE_LOG}`,
     ],
   },
   {
@@ -200,7 +212,8 @@ export const NO_SUCCESS: readonly Known[] = [
     advice: subject => [
       ...parameterAdvice(subject),
       ...callerAdvice(subject),
-      "check that KVM was loaded after it (lsmod), and what it says: 'dmesg | grep -i -e tdx -e kvm'",
+      ...endAdvice(subject),
+      "see whether kvm_intel is loaded ('lsmod | grep kvm'), and what it says ('dmesg | grep -i -e tdx -e kvm')",
       "check in the BIOS that the 'SEAM loader' is enabled and reports no error: KeyIDs are there also when it is not, and the first SEAMCALL then fails without a line",
     ],
   },
@@ -208,6 +221,15 @@ export const NO_SUCCESS: readonly Known[] = [
     applies: ({ facts }) => facts.tdx.outcome === 'unfinished',
     cause: 'the log speaks of TDX, and not of how its initialisation ended',
     advice: [`what would be needed: ${WHOLE_LOG}`],
+  },
+  {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'absent' &&
+      facts.records === 0 &&
+      facts.kernel === null &&
+      facts.firmwareMap.length === 0,
+    cause: 'nothing in it looks like the log of a kernel',
+    advice: [`check what was given; what would be needed: ${WHOLE_LOG}`],
   },
   {
     applies: ({ facts }) => facts.tdx.outcome === 'absent',

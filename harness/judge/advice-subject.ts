@@ -1,6 +1,7 @@
 import type { FailedSeamcall, Facts } from '../console/facts.ts'
 import type { StatusName } from '../tdx/status.ts'
 import type { LogPrediction } from './log-prediction.ts'
+import type { GivenUp } from './workaround.ts'
 
 /** What advice is given on. */
 export interface Subject {
@@ -8,6 +9,8 @@ export interface Subject {
   readonly words: readonly string[]
   /** Undefined where the log shows no memory map. */
   readonly prediction: LogPrediction | undefined
+  /** Memory that may be given up so that it works. */
+  readonly workaround: GivenUp | undefined
   /** The SEAMCALL that ended the initialisation. */
   readonly seamcall: FailedSeamcall | undefined
   readonly status: StatusName | undefined

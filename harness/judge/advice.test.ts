@@ -165,6 +165,6 @@ t.test('the cheapest memmap= that helps is found on the model', async t => {
   t.match(cause, /TDMR \[0x0, 0x80000000\) has 17 holes/)
   t.match(
     advice[0],
-    /initialises with memmap=4K\$0x40072000 on the command line, which gives up 4K/,
+    /initialises with memmap=4K\$0x40072000 on the command line, which gives up 4K of memory between the holes; none of the reserved areas are free then/,
   )
 })

@@ -7,12 +7,15 @@ import type { Known, Subject } from './advice-subject.ts'
 import { GENERAL } from './advice-general.ts'
 import { NO_SUCCESS } from './advice-off.ts'
 import type { LogPrediction } from './log-prediction.ts'
+import { type GivenUp, usableToGiveUp } from './workaround.ts'
 
 /** The likely cause, and what to do about it. */
 export interface Advice {
   /** Null where there is nothing to explain. */
   readonly cause: string | null
   readonly advice: readonly string[]
+  /** Parameters with which it initialises by the model; null: none known. */
+  readonly workaround: GivenUp | null
 }
 
 /** Of a more special case the general one below it is not told. */
@@ -24,8 +27,12 @@ export const adviceOn = (
   prediction: LogPrediction | undefined,
 ): Advice => {
   const seamcall = decisiveSeamcall(facts)
+  const workaround =
+    prediction && facts.tdx.stage === 'reserved-areas'
+      ? usableToGiveUp(facts, prediction)
+      : undefined
   const subject: Subject = {
-    ...{ facts, prediction, seamcall },
+    ...{ facts, prediction, seamcall, workaround },
     words: kernelWords(facts.cmdline ?? ''),
     status: seamcall && (statusName(seamcall.status) as StatusName),
   }
@@ -36,6 +43,7 @@ export const adviceOn = (
     advice: [...(known ? [known] : []), ...general].flatMap(({ advice }) =>
       valueOf(advice, subject),
     ),
+    workaround: workaround ?? null,
   }
 }
 

@@ -1,6 +1,7 @@
-import { PAGE_SIZE } from '../base/units.ts'
+import { PAGE_SIZE, formatSize, hex } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
-import { formatSize, hex } from '../base/units.ts'
+import { kernelWords } from '../memory/cmdline.ts'
+import { headroomOf } from '../memory/headroom.ts'
 import { type Range, sizeOf, totalSize } from '../memory/range.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { type LogPrediction, predictFromLog } from './log-prediction.ts'
@@ -9,6 +10,8 @@ import { type LogPrediction, predictFromLog } from './log-prediction.ts'
 export interface GivenUp {
   readonly words: readonly string[]
   readonly bytes: number
+  /** Reserved areas that are left where most are needed. */
+  readonly areasLeft: number
 }
 
 /** A command line has room for no more; nobody would type them either. */
@@ -33,7 +36,10 @@ export const usableToGiveUp = (
   while (given.length < MAX_WORDS) {
     const { outcome, layout } = current
     if (outcome?.outcome === 'initialized')
-      return { words: given.map(wordOf), bytes: totalSize(given) }
+      return {
+        ...{ words: given.map(wordOf), bytes: totalSize(given) },
+        areasLeft: areasLeft(current),
+      }
     const range = outcome?.range ?? outOfAreas(current)
     const tdmr = layout.tdmrs.find(({ start }) => start === range?.start)
     const piece = tdmr && smallestPiece(tdmr.holes)
@@ -43,10 +49,17 @@ export const usableToGiveUp = (
       ...facts,
       userMap: null,
       nodeRanges: [],
-      cmdline: [facts.cmdline ?? '', ...given.map(wordOf)].join(' '),
+      cmdline: [...kernelWords(facts.cmdline ?? ''), ...given.map(wordOf)].join(
+        ' ',
+      ),
     })
   }
   return undefined
+}
+
+const areasLeft = ({ layout }: LogPrediction): number => {
+  const { reservedAreas } = headroomOf(layout, MODULE_LIMITS)
+  return reservedAreas ? reservedAreas.max - reservedAreas.atMost : 0
 }
 
 /** Areas that a TDMR needs beyond what the module takes. */

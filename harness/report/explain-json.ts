@@ -12,6 +12,8 @@ export interface ExplainedBoot {
   /** From 1; several boots may be in one file. */
   readonly boot: number
   readonly explanation: Explanation
+  /** What was judged, where the log is of a bundle. */
+  readonly verdict: readonly string[]
 }
 
 type ExplainedLog = ExplainDocument['logs'][number]
@@ -25,7 +27,7 @@ export const explainJson = (
 })
 
 const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
-  const { facts, cause, advice } = explanation
+  const { facts, cause, advice, workaround } = explanation
   const { tdx } = facts
   return {
     ...{ file, boot, lines: [facts.firstLine, facts.lastLine] },
@@ -44,6 +46,11 @@ const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
     seamcalls: tdx.failedSeamcalls.map(seamcallJson),
     incidents: facts.incidents.map(incident => ({ ...incident })),
     ...{ cause, advice: [...advice] },
+    workaround: workaround && {
+      ...workaround,
+      words: [...workaround.words],
+    },
+    notes: [...notesOn(explanation)],
     predicted: predictedJson(explanation),
   }
 }
@@ -55,6 +62,18 @@ export const versionText = ({
   update,
 }: NonNullable<Explanation['facts']['tdx']['module']>): string =>
   [major, minor, ...(update === null ? [] : [update])].join('.')
+
+/** How far the prediction goes, or why there is none. */
+export const notesOn = ({
+  facts,
+  prediction,
+}: Explanation): readonly string[] =>
+  prediction?.notes ??
+  (facts.tdx.outcome === 'absent'
+    ? []
+    : [
+        'the log has no memory map, so the layout is not predicted: it needs the lines from the start of the boot',
+      ])
 
 const seamcallJson = ({
   leaf,
@@ -79,13 +98,13 @@ const predictedJson = ({
   prediction,
 }: Explanation): ExplainedLog['predicted'] => {
   if (!prediction) return null
-  const { outcome, open, basis, notes, layout } = prediction
+  const { outcome, open, basis, layout } = prediction
   return {
     outcome: outcome?.outcome ?? null,
     stage: outcome?.stage ?? null,
     errno: outcome?.errno ?? null,
     why: outcome?.why ?? open ?? null,
-    ...{ basis, notes: [...notes] },
+    basis,
     ...layoutJson(layout),
   }
 }

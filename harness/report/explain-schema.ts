@@ -46,13 +46,21 @@ const logSchema = z.strictObject({
   ),
   cause: z.string().nullable(),
   advice: z.array(z.string()),
+  workaround: z
+    .strictObject({
+      words: z.array(z.string()).describe('to be added to the command line'),
+      bytes: z.int().describe('memory that is given up'),
+      areasLeft: z.int().describe('reserved areas that are left then'),
+    })
+    .nullable()
+    .describe('what was tried on the model; null: nothing is known to help'),
+  notes: z.array(z.string()).describe('how far the prediction goes'),
   predicted: z
     .looseObject({
       outcome: z.enum(OUTCOMES).nullable(),
       stage: z.enum(STAGES).nullable(),
       errno: z.int().nullable(),
       why: z.string().nullable(),
-      notes: z.array(z.string()),
     })
     .nullable()
     .describe('as in tdxrig predict --json; null: no memory map in the log'),

@@ -5,7 +5,7 @@ import { STAGE_OF_LEAF } from '../console/outcome.ts'
 import type { Explanation } from '../judge/explain.ts'
 import { formatRange } from '../memory/range.ts'
 import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
-import { type ExplainedBoot, versionText } from './explain-json.ts'
+import { type ExplainedBoot, notesOn, versionText } from './explain-json.ts'
 import { endingText, layoutSummary, outcomeText } from './prediction-text.ts'
 
 const WIDTH = 14
@@ -17,7 +17,7 @@ const row = (title: string, text: string): string =>
 
 /** An explanation for people: the verdict first, then why and what to do. */
 export const explainText = (
-  { file, explanation }: ExplainedBoot,
+  { file, explanation, verdict }: ExplainedBoot,
   name: string = file,
 ): string => {
   const { facts, cause, advice } = explanation
@@ -28,6 +28,7 @@ export const explainText = (
       : [row(`line ${tdx.at.message ?? 0}`, `'${tdx.message}'`)]
   return [
     `${visible(name)}: ${outcomeText(tdx.outcome, tdx.stage, tdx.errno)}`,
+    ...verdict.map((text, i) => row(i === 0 ? 'judged' : '', text.trim())),
     ...said,
     ...tdx.failedSeamcalls.slice(0, SHOWN).flatMap(seamcallLines),
     ...more(tdx.failedSeamcalls.length),
@@ -90,15 +91,15 @@ const machineRows = ({ facts }: Explanation): string[] => {
 }
 
 /** Where the log shows the memory: what the kernel must have made of it. */
-const predictionLines = ({ facts, prediction }: Explanation): string[] => {
-  if (!prediction) {
-    const hint =
-      'the log has no memory map, so the layout is not predicted: it needs the lines from the start of the boot'
-    return facts.tdx.outcome === 'absent' ? [] : [row('note', hint)]
-  }
+const predictionLines = (explanation: Explanation): string[] => {
+  const { prediction } = explanation
   return [
-    row('by the model', endingText(prediction)),
-    ...layoutSummary(prediction.layout),
-    ...prediction.notes.map(note => row('note', note)),
+    ...(prediction
+      ? [
+          row('by the model', endingText(prediction)),
+          ...layoutSummary(prediction.layout),
+        ]
+      : []),
+    ...notesOn(explanation).map(note => row('note', note)),
   ]
 }

@@ -20,7 +20,7 @@ import {
 /** A scenario that got smaller, and how it ends. */
 export interface Smallest {
   readonly input: CellInput
-  readonly target: Target
+  readonly target: Target & { readonly errno?: number | null }
   /** What was done, for people. */
   readonly how: string
 }
@@ -37,15 +37,16 @@ export const minimise = async (
       'NO_OUTCOME',
       'the kernel dies on this scenario, or its boot came to no end; what is kept while it gets smaller is how TDX ends: see what happens with tdxrig run',
     )
-  if (isSameTarget(target, endingByModel(input, bench.options))) {
+  const modelled = endingByModel(input, bench.options)
+  if (modelled && isSameTarget(target, modelled)) {
     const small = await minimiseOnModel(
-      ...([input, target, bench.options, bench.signal] as const),
+      ...([input, modelled, bench.options, bench.signal] as const),
     )
     const [ending] = await bench.bootAll([small])
     if (isSameTarget(target, ending))
       return {
         input: small,
-        target,
+        target: { ...target, errno: modelled.errno },
         how: `by the model, proven by ${bench.boots} boots`,
       }
   }

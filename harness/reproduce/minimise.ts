@@ -3,6 +3,7 @@ import { sizeText } from '../base/units.ts'
 import type { Outcome, Stage } from '../console/outcome.ts'
 import type { Prediction, PredictionOptions } from '../judge/prediction.ts'
 import { predictCase } from '../judge/prediction.ts'
+import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { e820TypeByName, e820TypeName } from '../memory/e820.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
 import { isBootable, scenarioOf } from './bootable.ts'
@@ -19,24 +20,43 @@ export const isSameTarget = (
   b: Target | undefined,
 ): boolean => a !== undefined && a.outcome === b?.outcome && a.stage === b.stage
 
+/** How a scenario ends by the model, and of what. */
+export interface Ending extends Target {
+  readonly errno: number | null
+  /** There are too many holes, whatever PAMTs come on top of them. */
+  readonly byHoles: boolean
+}
+
 /** How a scenario ends by the model; undefined where that is open. */
 export const endingByModel = (
   input: CellInput,
   options: PredictionOptions,
-): Prediction['outcome'] => {
+): Ending | undefined => {
   const scenario = scenarioOf(input)
-  return scenario && predictCase(scenario.body, options).outcome
+  const prediction = scenario && predictCase(scenario.body, options)
+  return (
+    prediction?.outcome && {
+      ...prediction.outcome,
+      byHoles: tooManyHoles(prediction),
+    }
+  )
 }
+
+const tooManyHoles = ({ layout, outcome }: Prediction): boolean =>
+  outcome?.stage === 'reserved-areas' &&
+  layout.tdmrs.some(
+    ({ holes }) => holes.length > MODULE_LIMITS.maxReservedPerTdmr,
+  )
 
 /** More candidates than it takes; a defect of ours must not hang. */
 const MODEL_BUDGET = 50_000
 /** So many are tried before signals are looked at. */
 const AT_ONCE = 50
 
-/** The smallest scenario that ends alike by the model. */
+/** The smallest scenario that ends alike by the model, and of the same. */
 export const minimiseOnModel = (
   input: CellInput,
-  target: Target,
+  target: Ending,
   options: PredictionOptions,
   signal: AbortSignal,
 ): Promise<CellInput> =>
@@ -45,9 +65,12 @@ export const minimiseOnModel = (
     failing: async candidates => {
       await setImmediate()
       if (signal.aborted) return undefined
-      const index = candidates.findIndex(candidate =>
-        isSameTarget(target, endingByModel(candidate, options)),
-      )
+      const index = candidates.findIndex(candidate => {
+        const ending = endingByModel(candidate, options)
+        return (
+          isSameTarget(target, ending) && ending?.byHoles === target.byHoles
+        )
+      })
       return index < 0 ? undefined : index
     },
     ...{ width: AT_ONCE, budget: MODEL_BUDGET },

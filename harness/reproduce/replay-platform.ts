@@ -49,6 +49,8 @@ export const candidates = (
     }),
   }
   const tried = tdx.outcome !== 'unfinished' || saidBy(facts) === undefined
+  if (!tried)
+    notes.push('nobody asks for the initialisation here, as nobody did there')
   const call = decisiveSeamcall(facts)
   const leaf = Object.entries(LEAF).find(
     ([, number]) => number === call?.leaf,
@@ -80,7 +82,11 @@ const isWhole = ({ start, end }: Range): boolean => start < end
 const keyids = (facts: Facts, notes: string[]): Pick<Tdx, 'keyids'> => {
   const found = keyidsOf(facts.tdx.keyids)
   if (found) return { keyids: found }
-  notes.push('the log names no KeyIDs that can be: [32, 64) are assumed')
+  notes.push(
+    facts.tdx.keyids
+      ? `no platform has the KeyIDs [${facts.tdx.keyids.join(', ')}): [32, 64) are assumed`
+      : 'the log names no private KeyIDs: [32, 64) are assumed',
+  )
   return {}
 }
 

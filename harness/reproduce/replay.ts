@@ -34,6 +34,8 @@ export interface Replay {
 export interface ReplayOptions {
   /** Bytes of memory the machine may have. */
   readonly memory: number
+  /** It is not meant to end as the log did. */
+  readonly trial?: boolean
 }
 
 /**
@@ -42,7 +44,10 @@ export interface ReplayOptions {
  * @throws UsageError when the log shows nothing to make it of, or the machine
  *   cannot be made as small as it must be
  */
-export const replay = (facts: Facts, { memory }: ReplayOptions): Replay => {
+export const replay = (
+  facts: Facts,
+  { memory, trial = false }: ReplayOptions,
+): Replay => {
   const notes: string[] = []
   const map = mapFor(facts, notes)
   const scale = scaleFor(facts, map, memory, notes)
@@ -54,15 +59,19 @@ export const replay = (facts: Facts, { memory }: ReplayOptions): Replay => {
   notes.push(...approximations, ...words)
   if (facts.cmdline === null)
     notes.push('the log has no command line: none is given')
+  const kernel = KERNELS[lineageOf(facts)]
+  notes.push(
+    `the kernel is ${kernel} here, and ${facts.kernel === null ? 'not named' : `Linux ${facts.kernel}`} there`,
+  )
   const common = {
-    ...{ ...naming(facts), kernels: [KERNELS[lineageOf(facts)]] },
+    ...{ ...naming(facts), kernels: [kernel] },
     ...{ machine, cmdline, expect: { tdx: 'predicted' as const } },
   }
   const said = saidBy(facts)
   const [first, ...others] = candidates(facts, scale, notes)
   const input = choose(
     [{ ...common, ...first }, ...others.map(part => ({ ...common, ...part }))],
-    ...([facts, said, notes] as const),
+    ...([facts, said, notes, trial] as const),
   )
   return { input, approximations: notes, said }
 }
@@ -165,6 +174,7 @@ const choose = (
   facts: Facts,
   said: Said,
   notes: string[],
+  trial: boolean,
 ): CellInput => {
   const lineage = lineageOf(facts)
   const plain = predicted(first, lineage)
@@ -180,7 +190,7 @@ const choose = (
       : []
   })[0]
   if (!same || !said) {
-    notes.push(difference(said, plain.outcome))
+    if (!trial) notes.push(difference(said, plain.outcome))
     return first
   }
   const errno =

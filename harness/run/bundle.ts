@@ -127,7 +127,7 @@ const readme = (kernel: PreparedKernel, result: CaseResult): string =>
     `effective  ${result.cmdline?.effective ?? 'not known'}`,
     `machine    ${result.argv.join(' ')}`,
     '',
-    `run it again:    tdxrig run ${BUNDLED.scenario}${kernel.folder === undefined ? '' : ' --kernel-build FOLDER'}`,
+    `run it again:    unpack it, and in its folder: tdxrig run ${BUNDLED.scenario}${kernel.folder === undefined ? '' : ' --kernel-build FOLDER'}`,
     '                 as it was run: ' + result.reproduce,
     'judge it again:  tdxrig run --rejudge THIS.tar.gz',
     'explain it:      tdxrig explain THIS.tar.gz',

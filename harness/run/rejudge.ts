@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
 import { Parser, type ReadEntry } from 'tar'
 import * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
@@ -8,12 +9,13 @@ import { ConsoleReader } from '../console/reader.ts'
 import { judge } from '../judge/judge.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { readRecord } from '../machine/replay/record-file.ts'
-import { type Again, judgedCase } from '../report/document.ts'
+import { type Again, judgedCase, shellQuote } from '../report/document.ts'
 import type { CaseResult } from '../report/schema.ts'
 import { type Case, caseBody } from '../scenario/case.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
 import { LINEAGES } from '../tdx/host.ts'
 import { BUNDLED } from './bundle.ts'
+import { folderName } from './store.ts'
 
 /** More than any case or record of ours; a console may be of any size. */
 const MAX_JSON = 64 * MIB
@@ -41,6 +43,8 @@ const bundleSchema = z.object({
 
 /** What is in a bundle, as it is read. */
 interface Content {
+  /** What its README says: verdict and reasons, for people. */
+  readonly verdict: readonly string[]
   readonly texts: ReadonlyMap<string, string>
   /** Undefined: the boot came to no console. */
   readonly console: ConsoleReader | undefined
@@ -88,10 +92,16 @@ export const rejudge = async (
   const judgement = judge(item, kernel, prediction, record)
   return {
     ...{ item, key: kernel.key },
-    result: judgedCase(item, judgement, record, `${path}:${BUNDLED.console}`, {
-      ...again,
-      flags: ['--kernel', kernel.name, ...again.flags],
-    }),
+    result: {
+      ...judgedCase(
+        ...([item, judgement, record] as const),
+        ...([`${path}:${BUNDLED.console}`, again] as const),
+      ),
+      reproduce: [
+        ...['tar', 'xzf', shellQuote(path), '&&', again.program, 'run'],
+        shellQuote(join(folderName(item.id), BUNDLED.scenario)),
+      ].join(' '),
+    },
   }
 }
 
@@ -132,6 +142,9 @@ const parse = <T>(
     throw new UsageError('BUNDLE', `${path}: ${file}: ${reasonOf(error)}`)
   }
 }
+
+/** Reasons that are shown of a verdict. */
+const VERDICT_LINES = 12
 
 /** Problems that are told one by one. */
 const FEW = 5
@@ -203,7 +216,9 @@ export const readBundle = async (
         : `${path}: expected an archive of tdxrig run --bundle: ${messageOf(error)}`,
     )
   }
-  return { texts, console }
+  const readme = texts.get(BUNDLED.readme) ?? ''
+  const verdict = readme.split('\n\n')[0]!.split('\n')
+  return { texts, console, verdict: verdict.slice(0, VERDICT_LINES) }
 }
 
 const archiveIn = async (path: string): Promise<Bytes> => {
@@ -213,4 +228,4 @@ const archiveIn = async (path: string): Promise<Bytes> => {
 }
 
 const isText = (name: string | undefined): name is string =>
-  name === BUNDLED.case || name === BUNDLED.record
+  name === BUNDLED.case || name === BUNDLED.record || name === BUNDLED.readme

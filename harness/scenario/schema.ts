@@ -81,18 +81,23 @@ const tdxSchema = z
   })
   .describe('The platform: KeyIDs, convertible memory, the TDX module.')
 
+const CMDLINE = "expected a map such as { memmap: ['64M$0x140000000'] }"
+
 const cmdlineSchema = z
-  .strictObject({
-    memmap: z
-      .array(z.string({ error: "expected text such as '64M$0x140000000'" }), {
-        error: "expected a list such as ['64M$0x140000000']",
-      })
-      .default([]),
-    mem: z.string({ error: "expected a size such as '3G'" }).optional(),
-    append: z
-      .array(z.string(), { error: 'expected a list of words' })
-      .default([]),
-  })
+  .strictObject(
+    {
+      memmap: z
+        .array(z.string({ error: "expected text such as '64M$0x140000000'" }), {
+          error: "expected a list such as ['64M$0x140000000']",
+        })
+        .default([]),
+      mem: z.string({ error: "expected a size such as '3G'" }).optional(),
+      append: z
+        .array(z.string(), { error: 'expected a list of words' })
+        .default([]),
+    },
+    { error: CMDLINE },
+  )
   .describe('Kernel parameters, beside those the rig needs itself.')
 
 const outcomeSchema = z

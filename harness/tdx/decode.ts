@@ -161,6 +161,8 @@ const RUNTIME_LEAVES: ReadonlyMap<number, string> = new Map<number, string>([
   [69, 'SYS.DISABLE'],
 ])
 
+export const isRuntimeLeaf = (leaf: number): boolean => RUNTIME_LEAVES.has(leaf)
+
 /** The number of `TDH_SYS_INIT`, as kernels call it; also of other leaves. */
 export const leafByName = (name: string): number | undefined => {
   const wanted = name.replace(/^TDH_/, '')
