@@ -164,10 +164,10 @@ export class TdxReader {
         keyids,
         at: { ...this.#facts.at, keyids: line },
       })
-    const errno = value('errno')
-    if (errno !== undefined)
+    const errno = Number(value('errno'))
+    if (errno < 0 && errno >= -MAX_ERRNO)
       this.#update({
-        errno: Number(errno),
+        errno,
         at: { ...this.#facts.at, errno: line },
       })
     const pamtKib = pamtOf(value)
@@ -211,7 +211,9 @@ export class TdxReader {
       update: decimal('update'),
       buildNumber: decimal('build-number'),
       buildDate:
-        date === undefined ? decimal('build-date') : parseInt(date, 16),
+        date === undefined
+          ? decimal('build-date')
+          : (countOf(`0x${date}`) ?? null),
     }
     this.#update({ module: { ...module, line } })
   }
@@ -255,6 +257,9 @@ const countOf = (text: string | undefined): number | undefined => {
   return Number.isSafeInteger(count) && count <= MAX_COUNT ? count : undefined
 }
 
+/** include/linux/err.h */
+const MAX_ERRNO = 4095
+
 /** The kernel counts in 32 bits, and pages in less than 52. */
 const MAX_COUNT = 2 ** 40
 
@@ -276,8 +281,9 @@ const leafOf = (value: Value): number | undefined => {
   const [hexadecimal, decimal] = [value('leaf'), value('leaf-decimal')]
   const name = value('leaf-name')
   if (name !== undefined) return leafByName(name)
-  if (hexadecimal !== undefined) return parseInt(hexadecimal, 16)
-  return decimal === undefined ? undefined : Number(decimal)
+  return hexadecimal === undefined
+    ? countOf(decimal)
+    : countOf(`0x${hexadecimal}`)
 }
 
 const rangeOf = (
