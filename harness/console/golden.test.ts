@@ -95,6 +95,67 @@ t.test('every golden console gives the facts of its header', async t => {
   }
 })
 
+const STAMPED = /^\[ *(\d+\.\d+)\] (.*)$/
+
+/** The same console as other programs show it. */
+const DIALECTS: readonly (readonly [
+  name: string,
+  show: (stamp: string, text: string) => string,
+])[] = [
+  ['dmesg -r', (stamp, text) => `<6>[${stamp.padStart(12)}] ${text}`],
+  [
+    'dmesg -x',
+    (stamp, text) => `kern  :info  : [${stamp.padStart(12)}] ${text}`,
+  ],
+  ['dmesg -T', (_, text) => `[Fri Apr  7 00:04:12 2023] ${text}`],
+  [
+    'dmesg -x -T',
+    (_, text) => `kern  :debug : [Fri Apr  7 00:04:12 2023] ${text}`,
+  ],
+  ['dmesg iso', (_, text) => `2023-04-07T00:04:12,000000+02:00 ${text}`],
+  ['journal', (_, text) => `Apr  7 00:04:12 host kernel: ${text}`],
+  ['journal iso', (_, text) => `2023-04-07T00:04:12+0200 host kernel: ${text}`],
+  [
+    'syslog',
+    (stamp, text) =>
+      `Apr  7 00:04:12 host kernel: [${stamp.padStart(12)}] ${text}`,
+  ],
+  [
+    'monotonic',
+    (stamp, text) => `[${stamp.padStart(12)}] host kernel: ${text}`,
+  ],
+  ['callers', (stamp, text) => `[${stamp.padStart(12)}][    T1] ${text}`],
+  ['a reply', (stamp, text) => `> > [${stamp.padStart(12)}] ${text}`],
+  [
+    'colours',
+    (stamp, text) =>
+      `\u001b[32m[${stamp.padStart(12)}] \u001b[0m\u001b[33m${text}\u001b[0m`,
+  ],
+  ['no stamps', (_, text) => text],
+]
+
+t.test('a console says the same in every dialect', async t => {
+  for (const name of files) {
+    const bytes = readFileSync(join(FOLDER, name))
+    const console = bytes.toString('latin1', bytes.indexOf('\n\n') + 2)
+    const expected = header(factsOf(Buffer.from(console, 'latin1')))
+    for (const [dialect, show] of DIALECTS) {
+      const other = console
+        .split(/\r?\n/)
+        .map(line => {
+          const [, stamp, text] = STAMPED.exec(line) ?? []
+          return stamp === undefined ? line : show(stamp, text!)
+        })
+        .join('\n')
+      t.equal(
+        header(factsOf(Buffer.from(other, 'latin1'))),
+        expected,
+        `${name}: ${dialect}`,
+      )
+    }
+  }
+})
+
 /** Each place in the text at which a log may have been cut. */
 const cuts = (console: Buffer): number[] => {
   const places: number[] = []
