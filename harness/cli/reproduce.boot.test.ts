@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { projectRoot } from '../base/paths.ts'
+import { explainSchema } from '../report/explain-schema.ts'
 import { documentSchema } from '../report/schema.ts'
 import { runCli, shortFolder, startCli } from '../testing/cli.ts'
 
@@ -40,6 +41,29 @@ t.test('a log is replayed with one command, and made small', async t => {
     code: 2,
     stderr: /dmesg.yaml exists and is another scenario/,
   })
+})
+
+t.test('what explain offers works on the machine of the log', async t => {
+  const cwd = shortFolder(t)
+  writeFileSync(join(cwd, 'dmesg.txt'), consoleOf(SEVENTEEN))
+  const explained = await runCli(['explain', '--json', 'dmesg.txt'], { cwd })
+  const [log] = explainSchema.parse(JSON.parse(explained.stdout)).logs
+  const words = log?.workaround?.words ?? []
+  t.ok(words.length > 0)
+  const tried = await runCli(
+    [
+      ...['replay', 'dmesg.txt', '--run'],
+      ...words.flatMap(word => ['--with', word]),
+    ],
+    { cwd },
+  )
+  t.equal(tried.code, 0, tried.stderr)
+  t.ok(
+    tried.stdout.includes(
+      `with ${words.join(' ')}: initialized; in the log: failed at reserved-areas (-28)`,
+    ),
+    tried.stdout,
+  )
 })
 
 const WRONG = `name: wrong on purpose
