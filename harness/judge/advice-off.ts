@@ -52,7 +52,9 @@ const isOn = (value: string | undefined): boolean =>
 const parameterAdvice = (subject: Subject): string[] => {
   const { facts, words } = subject
   const wrong = mistyped(subject)
-  if (facts.cmdline === null) return wrong
+  // Since 7.0 nobody has to ask KVM for it.
+  const asks = (kernelVersion(facts.kernel) ?? 0) < 7_000
+  if (facts.cmdline === null || !asks) return wrong
   // The last one counts.
   const tdx = words.findLast(word => nameOf(word) === 'kvm_intel.tdx')
   if (tdx === undefined)
