@@ -26,13 +26,20 @@ const isArchive = (first: Buffer): boolean =>
   first.toString('latin1', USTAR.at, USTAR.at + USTAR.text.length) ===
   USTAR.text
 
-/** The first piece, and all of them with it. */
+/** Bytes after which it is known what a stream is. */
+const ENOUGH = USTAR.at + USTAR.text.length
+
+/** The first bytes, and all of them. */
 const peek = async (
   source: Bytes,
 ): Promise<{ readonly first: Buffer; readonly all: Bytes }> => {
   const iterator = source[Symbol.asyncIterator]()
-  const begin = await iterator.next()
-  const first = begin.done ? Buffer.alloc(0) : begin.value
+  let first: Buffer = Buffer.alloc(0)
+  while (first.length < ENOUGH) {
+    const next = await iterator.next()
+    if (next.done) break
+    first = first.length === 0 ? next.value : Buffer.concat([first, next.value])
+  }
   const all = async function* (): Bytes {
     yield first
     for (;;) {

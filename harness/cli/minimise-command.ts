@@ -4,6 +4,7 @@ import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
+import { shellQuote } from '../report/document.ts'
 import { outcomeText } from '../report/prediction-text.ts'
 import { scenarioOf } from '../reproduce/bootable.ts'
 import { SHIPPED } from '../reproduce/shipped.ts'
@@ -54,8 +55,16 @@ export const minimiseCommand = async (
     ? await onModel(item, input, signal)
     : await withBoots(item, input, flags, signal)
   if (signal.aborted) return INTERRUPTED
-  await writeScenario(out, fileOf(item, smallest), true)
-  process.stdout.write(summary(item, input, smallest, out))
+  // A kernel of somebody's own is named by its folder, and by nothing else.
+  const folder = flags.kernelBuild?.[0]
+  await writeScenario(out, fileOf(item, smallest, folder), true)
+  const again = [
+    ...['tdxrig', 'run', shellQuote(out)],
+    ...(folder === undefined
+      ? ['--kernel', item.kernel]
+      : ['--kernel-build', shellQuote(folder)]),
+  ].join(' ')
+  process.stdout.write(summary(item, input, smallest, again))
   return 0
 }
 
@@ -147,12 +156,16 @@ const withBoots = async (
 
 const NOTHING: Target = { outcome: 'absent', stage: null }
 
-const fileOf = (item: Case, { input, target }: Smallest): string =>
+const fileOf = (
+  item: Case,
+  { input, target }: Smallest,
+  folder: string | undefined,
+): string =>
   scenarioFile({
     ...input,
     name: `${item.name}, made as small as it gets`.slice(0, 120),
     why: `the least with which ${item.id} still ends ${outcomeText(target.outcome, target.stage, null)}`,
-    kernels: [item.kernel],
+    kernels: folder === undefined ? [item.kernel] : undefined,
     expect: expectationOf(target),
   })
 
@@ -170,7 +183,7 @@ const summary = (
   item: Case,
   before: CellInput,
   { input, target, how }: Smallest,
-  out: string,
+  again: string,
 ): string =>
   [
     `${visible(item.id)} ends ${outcomeText(target.outcome, target.stage, null)}; it still does with`,
@@ -179,7 +192,7 @@ const summary = (
       return was === 0 && is === 0 ? [] : [`  ${is} of ${was} ${what}`]
     }),
     `(${how})`,
-    `tdxrig run ${out} --kernel ${item.kernel}`,
+    again,
     '',
   ].join('\n')
 

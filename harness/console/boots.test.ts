@@ -124,3 +124,38 @@ t.test('boots that look alike at first are told apart', async t => {
     ],
   )
 })
+
+t.test('reports that show a boot twice', async t => {
+  const whole = boot(1)
+  const cmr = '[    8.000001] virt/tdx: CMR: [0x100000, 0x6f800000)'
+  const srat =
+    '[    0.000001] ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]'
+  const log = [...whole.slice(0, 6), srat, ...whole.slice(6, 8), cmr, whole[8]!]
+  const tdx = log.filter(line => /tdx|SRAT/.test(line))
+  const cases: [name: string, lines: string[]][] = [
+    ['the log, then a grep of it', [...log, '$ dmesg | grep tdx', ...tdx]],
+    ['a grep, then the log', [...tdx, '$ dmesg', ...log]],
+    ['/proc/version below it', [...log, 'Linux version 6.8.0 (gcc) #1']],
+  ]
+  for (const [name, lines] of cases) {
+    const found = bootsOf(...lines)
+    t.equal(found.length, 1, name)
+    t.match(found[0], { kernel: '6.8.0', srat: { length: 1 } }, name)
+    t.equal(found[0]?.tdx.cmrs?.length, 1, name)
+    t.equal(found[0]?.firmwareMap.length, 2, name)
+  }
+})
+
+t.test('boots whose clocks begin alike, with another map', async t => {
+  const coarse = ['[    0.030000] tsc: a', '[    0.030000] tsc: b']
+  const first = boot(1).toSpliced(6, 0, ...coarse)
+  const second = boot(2)
+    .toSpliced(6, 0, ...coarse)
+    .filter(line => !line.includes('tdx'))
+    .map(line => line.replace('5d168fff', '5d100fff'))
+  const found = bootsOf(...first, ...second)
+  t.match(found, [
+    { tdx: { outcome: 'initialized' } },
+    { tdx: { outcome: 'absent' }, kernel: '6.8.0', firmwareMap: { length: 2 } },
+  ])
+})

@@ -5,8 +5,12 @@ import type { Record } from './record.ts'
 const REMEMBERED = 8192
 /** What may wait for its time stamps; a kernel's first ones come sooner. */
 const MAX_WAITING = 4096
-/** So many records that were said before make a replay. */
-const ENOUGH = 3
+/**
+ * So many different stamps with records that were all said before make a
+ * replay. A few are alike in any two boots: until a kernel has calibrated its
+ * clock, stamps are coarse.
+ */
+const ENOUGH = 20
 /** A console that was just enabled says again what was said before it. */
 const CONSOLE_LINES = 4
 
@@ -75,9 +79,14 @@ export class BootSplitter {
   #some = false
   /** From a kernel's beginning on, until it is known whether it is new. */
   #waiting: Record[] | null = null
-  #replaying = false
-  /** Records that wait, and were said before. */
-  #recognised = 0
+  /** Stamps of records that wait and were said before. */
+  #recognised = new Set<number | null>()
+  /** Stamps of this boot. */
+  #stamps = new Set<number | null>()
+  /** The latest stamp of this boot. */
+  #latest = 0
+  /** The last stamp was earlier than others before it. */
+  #behind = false
 
   /**
    * @param begin is told when another boot begins
@@ -121,13 +130,14 @@ export class BootSplitter {
   }
 
   #beginning(record: Record): void {
-    // /proc/version, which reports show above the log.
-    if (!this.#prefixed && record.prefixed) this.#take(record, 'begin')
+    // /proc/version, which reports show above the log, or below it.
+    if (this.#prefixed !== record.prefixed) this.#take(record, undefined)
     else if (record.time !== null) {
       this.#waiting = [record]
-      this.#recognised = 0
+      this.#recognised = new Set()
       if (this.#version !== null && record.text !== this.#version)
         this.#settle(false)
+      else this.#recognise(record)
     } else {
       if (record.line - this.#consoleLine > CONSOLE_LINES) this.#next()
       this.#take(record, 'begin')
@@ -142,12 +152,21 @@ export class BootSplitter {
   #wait(waiting: Record[], record: Record): void {
     waiting.push(record)
     if (this.#saysOther(record)) this.#settle(false)
-    else if (isSaid(record)) {
-      // Stamps of two boots may be the same by chance, but not one by one.
-      if (!this.#seen.has(keyOf(record))) this.#settle(false)
-      else if (++this.#recognised >= Math.min(ENOUGH, this.#seen.size))
-        this.#settle(true)
-    } else if (waiting.length >= MAX_WAITING) this.#settle(false)
+    else if (record.time !== null) this.#recognise(record)
+    if (waiting.length >= MAX_WAITING) this.#settle(this.#version !== null)
+  }
+
+  /** Whether it is a replay shows with every record that has a stamp. */
+  #recognise(record: Record): void {
+    const known = this.#seen.has(keyOf(record))
+    // What came before was an excerpt: all of it must come again.
+    const excerpt = this.#version === null
+    if (!known && !excerpt) this.#settle(false)
+    if (!known || !isSaid(record)) return
+    this.#recognised.add(record.time)
+    const enough = excerpt ? Infinity : ENOUGH
+    if (this.#recognised.size >= Math.min(enough, this.#stamps.size))
+      this.#settle(true)
   }
 
   /** It names another kernel or another command line than this boot. */
@@ -158,31 +177,33 @@ export class BootSplitter {
     return before !== undefined && isOther(before, record)
   }
 
-  /** @param replay what waits was said before */
+  /** @param replay what waits was said before, as far as it is known */
   #settle(replay: boolean): void {
     const waiting = this.#waiting
     this.#waiting = null
     if (!waiting) return
-    if (replay) this.#replaying = true
-    else {
-      this.#next()
-      for (const record of waiting) this.#take(record, notable(record))
-    }
+    if (!replay) this.#next()
+    for (const record of waiting) this.#take(record, notable(record))
   }
 
   #take(record: Record, says: Notable['says'] | undefined): void {
-    if (this.#replaying) {
-      if (record.time === 0 || this.#seen.has(keyOf(record))) return
-      // Without a stamp nobody knows; with a new one it goes on from here.
-      if (record.time !== null) this.#replaying = false
+    const { time } = record
+    if (time !== null) {
+      const key = keyOf(record)
+      // It was said before, and other things since: a replay, or an excerpt.
+      this.#behind =
+        time < this.#latest || (this.#behind && time === this.#latest)
+      if (this.#behind && this.#seen.has(key)) return
+      if (this.#remembered < REMEMBERED) {
+        this.#remembered++
+        this.#seen.add(key)
+        if (time > 0) this.#stamps.add(time)
+      }
     }
     if (says) this.#note(says, record)
     this.#some = true
     this.#prefixed ||= record.prefixed
-    if (this.#remembered < REMEMBERED && isSaid(record)) {
-      this.#remembered++
-      this.#seen.add(keyOf(record))
-    }
+    this.#latest = Math.max(this.#latest, time ?? 0)
     this.#give(record)
   }
 
@@ -191,20 +212,25 @@ export class BootSplitter {
     else if (says === 'begin') this.#version ??= record.text
     else {
       const before = this.#once.get(says)
-      if (before && isOther(before, record)) this.#next()
+      if (before && isOther(before, record)) {
+        this.#next()
+        this.#some = true
+      }
       this.#once.set(says, record)
     }
   }
 
   #next(): void {
     this.#seen = new Set()
+    this.#stamps = new Set()
     this.#remembered = 0
     this.#once = new Map()
     this.#version = null
     this.#prefixed = false
     this.#consoleLine = -Infinity
     this.#some = false
-    this.#replaying = false
+    this.#latest = 0
+    this.#behind = false
     this.#begin()
   }
 }

@@ -3,6 +3,8 @@ import type { Argument, Row } from './message.ts'
 /** KVM refused before anybody tried: the kernel turned TDX off. */
 const REFUSED = { outcome: 'disabled', stage: 'checks' } as const
 
+const NOT_ENABLED = { outcome: 'not-enabled', stage: 'detect' } as const
+
 const SEAMCALL_ARGUMENTS: readonly Argument[] = [
   ...(['leaf-name', 'status', 'rcx', 'rdx', 'r8'] as const),
 ]
@@ -18,7 +20,8 @@ export const KVM_MESSAGES: readonly Row[] = [
   { format: 'tdx: OSXSAVE is required for TDX', ...REFUSED },
   { format: 'tdx: MOVDIR64B is required for TDX', ...REFUSED },
   { format: 'Self-snoop is required for TDX', ...REFUSED },
-  { format: 'tdx: no TDX private KeyIDs available', ...REFUSED },
+  { format: 'tdx: no TDX private KeyIDs available', ...NOT_ENABLED },
+  { format: 'TDX not supported by the host platform', ...NOT_ENABLED },
   {
     format: 'tdx: tdx requires kvm.enable_virt_at_load=1',
     ...REFUSED,
@@ -40,6 +43,15 @@ export const KVM_MESSAGES: readonly Row[] = [
     outcome: 'failed',
     arguments: SEAMCALL_ARGUMENTS,
   },
+  // Later ones print the arguments of the call, by the names they have there.
+  ...[1, 2, 3].map(count => ({
+    format: `SEAMCALL %s failed: 0x%llx${', %s 0x%llx'.repeat(count)}`,
+    ...{ outcome: 'failed' as const },
+    arguments: [
+      ...SEAMCALL_ARGUMENTS.slice(0, 2),
+      ...Array.from({ length: 2 * count }, () => 'none' as const),
+    ],
+  })),
   { format: 'TDX is supported.' },
   { format: 'tdx: max servtds supported per user TD is %u' },
   { format: 'tdx: live migration supported' },

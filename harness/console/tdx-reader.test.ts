@@ -194,6 +194,24 @@ t.test('a later attempt, a guest, and numbers that cannot be', async t => {
   )
 })
 
+t.test('who gave up first is who gave up', async t => {
+  const unsupported = line('virt/tdx: TDX not supported by the host platform')
+  t.match(
+    factsOf(
+      KEYIDS +
+        line(
+          'virt/tdx: initialization failed: Hibernation support is enabled',
+        ) +
+        unsupported,
+    ).tdx,
+    { outcome: 'disabled', stage: 'checks', message: /Hibernation/ },
+  )
+  t.match(
+    factsOf(line('kvm_intel: tdx: no TDX private KeyIDs available')).tdx,
+    { outcome: 'not-enabled', stage: 'detect' },
+  )
+})
+
 t.test('SEAMCALLs of KVM, by name', async t => {
   const { failedSeamcalls, outcome } = factsOf(
     KEYIDS +
@@ -201,12 +219,16 @@ t.test('SEAMCALLs of KVM, by name', async t => {
       line(
         'kvm_intel: SEAMCALL TDH_PHYMEM_PAGE_RECLAIM failed: 0x8000000400000000, rcx 0x1, rdx 0x0, r8 0x2',
       ) +
-      line('kvm_intel: SEAMCALL TDH_MNG_CREATE failed: 0xc000010000000001'),
+      line('kvm_intel: SEAMCALL TDH_MNG_CREATE failed: 0xc000010000000001') +
+      line(
+        'kvm_intel: SEAMCALL TDH_MEM_PAGE_AUG failed: 0xc0000b0a00000000, entry 0x80, level_state 0x400',
+      ),
   ).tdx
   t.equal(outcome, 'initialized')
   t.match(failedSeamcalls, [
     { leaf: 28, status: 0x8000000400000000n, registers: { rcx: 1n, r8: 2n } },
     { leaf: 9, registers: {} },
+    { leaf: 6, registers: {} },
   ])
 })
 

@@ -121,8 +121,8 @@ export class TdxReader {
     const summary = outcome === 'failed' && stage === null
     const off = outcome === 'disabled' || outcome === 'not-enabled'
     if (!summary) {
-      // Once it was tried, only KVM can still be without it.
-      if (!(off && (before === 'initialized' || before === 'failed')))
+      // Once it was tried or given up, that is repeated, or is KVM's word.
+      if (!off || before === 'absent' || before === 'unfinished')
         this.#decide(outcome, stage, record)
       return
     }

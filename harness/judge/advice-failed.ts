@@ -203,7 +203,7 @@ export const FAILURES: readonly Known[] = [
     advice: subject => [
       ...given(
         subject,
-        /^(?:maxcpus|nr_cpus|possible_cpus|nosmt|nosmp|mitigations)/,
+        /^(?:maxcpus|nr_cpus|possible_cpus|nosmt|nosmp|mitigations=\S*nosmt)/,
       ).map(word => `boot without '${word}'`),
       'bring all CPUs online before TDX is initialised, or switch CPUs off in the BIOS and not in the kernel',
     ],

@@ -37,6 +37,13 @@ export const GENERAL: readonly General[] = [
     },
   },
   {
+    applies: ({ facts }) =>
+      facts.tdx.lines.some(({ text }) => text.includes('MAX_VCPU_PER_TD')),
+    advice: [
+      'KVM leaves TDX off: a TD of this module has fewer vCPUs than the machine has CPUs; update the module, or use fewer CPUs (nosmt)',
+    ],
+  },
+  {
     applies: ({ words }) => words.some(word => EATEN.test(word)),
     advice: ({ words }) =>
       words

@@ -129,9 +129,7 @@ export const NO_SUCCESS: readonly Known[] = [
     advice: ["boot with 'nohibernate'"],
   },
   {
-    applies: disabled(
-      /too few private KeyIDs|one TDX private KeyID|no TDX private KeyIDs/,
-    ),
+    applies: disabled(/too few private KeyIDs|one TDX private KeyID/),
     cause: 'one KeyID protects the module, and none is left for a TD',
     advice: ['give TDX more KeyIDs in the BIOS (TME-MT/TDX key split)'],
   },
@@ -168,9 +166,8 @@ export const NO_SUCCESS: readonly Known[] = [
     ],
   },
   {
-    applies: subject =>
-      subject.facts.tdx.outcome === 'not-enabled' &&
-      said(/not supported by the host platform/)(subject),
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'not-enabled' && facts.tdx.stage === 'detect',
     cause:
       'the firmware has given no KeyIDs to TDX; kernels of 7.x say so on every machine without TDX, and it is no error there',
     advice: subject => [...cpuAdvice(subject), BIOS_OPTIONS],

@@ -1,7 +1,12 @@
 import { GIB, PHYSICAL_LIMIT } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { E820, type E820Entry, isUsable } from '../memory/e820.ts'
-import { type Range, formatRange, intersect } from '../memory/range.ts'
+import {
+  type Range,
+  formatRange,
+  intersect,
+  subtract,
+} from '../memory/range.ts'
 
 /** The memory map of a log, whole or cut short. */
 
@@ -19,9 +24,10 @@ const beyondMap = (facts: Facts): Range[] => {
     4 * GIB,
     endOf((extendedMap ?? firmwareMap).filter(isUsable)),
   )
-  return (tdx.cmrs ?? []).flatMap(
-    cmr => intersect(cmr, { start: end, end: PHYSICAL_LIMIT }) ?? [],
-  )
+  const map = extendedMap ?? firmwareMap
+  return (tdx.cmrs ?? [])
+    .flatMap(cmr => intersect(cmr, { start: end, end: PHYSICAL_LIMIT }) ?? [])
+    .flatMap(({ start, end }) => subtract({ start, end }, map))
 }
 
 /** The firmware's map, with memory that only the CMRs tell of. */

@@ -124,7 +124,7 @@ t.test('a map that ends before the CMRs do was cut short', async t => {
   )
   t.match(
     cut.notes.join(),
-    /memory at \[0x180000000, 0x407c000000\) was taken from the CMRs/,
+    /memory at \[0x180001000, 0x407c000000\) was taken from the CMRs/,
   )
   t.equal(cut.layout.regions.at(-1)?.end, 0x407c000000)
 })
