@@ -188,23 +188,25 @@ export class BootSplitter {
 
   #take(record: Record, says: Notable['says'] | undefined): void {
     const { time } = record
-    if (time !== null) {
-      const key = keyOf(record)
-      // It was said before, and other things since: a replay, or an excerpt.
-      this.#behind =
-        time < this.#latest || (this.#behind && time === this.#latest)
-      if (this.#behind && this.#seen.has(key)) return
-      if (this.#remembered < REMEMBERED) {
-        this.#remembered++
-        this.#seen.add(key)
-        if (time > 0) this.#stamps.add(time)
-      }
-    }
+    if (time !== null && this.#isAgain(record, time)) return
     if (says) this.#note(says, record)
     this.#some = true
     this.#prefixed ||= record.prefixed
     this.#latest = Math.max(this.#latest, time ?? 0)
     this.#give(record)
+  }
+
+  /** It was said before, and other things since: a replay, or an excerpt. */
+  #isAgain(record: Record, time: number): boolean {
+    this.#behind =
+      time < this.#latest || (this.#behind && time === this.#latest)
+    if (this.#behind && this.#seen.has(keyOf(record))) return true
+    if (this.#remembered < REMEMBERED) {
+      this.#remembered++
+      this.#seen.add(keyOf(record))
+      if (time > 0) this.#stamps.add(time)
+    }
+    return false
   }
 
   #note(says: Notable['says'], record: Record): void {
