@@ -20,7 +20,7 @@ import { prettyCase, prettySummary } from '../report/pretty.ts'
 import type { CaseResult, ResultDocument } from '../report/schema.ts'
 import { tapHeader, tapPoint } from '../report/tap.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
-import { type BundleHead, writeBundle } from '../run/bundle.ts'
+import type { BundleHead } from '../run/bundle.ts'
 import { type RunOptions, runCases } from '../run/run.ts'
 import { ResultStore } from '../run/store.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -185,6 +185,8 @@ const bundling = (
     : {
         onFailure: async failure => {
           try {
+            // Archives cost start-up time, and few runs need them.
+            const { writeBundle } = await import('../run/bundle.ts')
             const work = await workspace.directory('bundles')
             const path = await writeBundle(folder, work, head, failure)
             bundles.push(`bundle: ${relative(process.cwd(), path)}`)
