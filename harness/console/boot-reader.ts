@@ -45,19 +45,11 @@ export class BootReader {
     return this.#steps
   }
 
-  get kernel(): string | null {
-    return this.#kernel?.version ?? null
-  }
-
-  get cmdline(): string | null {
-    return this.#cmdline?.text ?? null
-  }
-
-  /** @param tdx what TDX came to, when it was asked for before */
   facts(): Facts {
+    const cmdline = this.#cmdline?.text ?? null
     return {
-      kernel: this.kernel ?? bootImage(this.cmdline),
-      cmdline: this.cmdline,
+      kernel: this.#kernel?.version ?? bootImage(cmdline),
+      cmdline,
       records: this.#records,
       at: {
         kernel: this.#kernel?.line ?? null,

@@ -95,19 +95,25 @@ const cmdlineOf = (
   }
 }
 
+/** What a `mem=` or `memmap=` does; undefined where no kernel takes it. */
+const operationsOf = (word: string): readonly MapOperation[] | undefined => {
+  const value = valueOf(word)
+  const parsed = word.startsWith('mem=') ? parseMem(value) : parseMemmap(value)
+  return 'error' in parsed ? undefined : parsed.operations
+}
+
+const valueOf = (word: string): string => word.slice(word.indexOf('=') + 1)
+
 /** The value of a `mem=` or `memmap=` on the scaled machine. */
 const placed = (word: string, scale: Scale): string | undefined => {
-  const at = word.indexOf('=')
-  const value = word.slice(at + 1)
-  const parsed = word.startsWith('mem=') ? parseMem(value) : parseMemmap(value)
-  if ('error' in parsed || !HARMLESS.test(word)) return undefined
+  const operations = operationsOf(word)
+  if (!operations || !HARMLESS.test(word)) return undefined
+  const value = valueOf(word)
   return scale.removed === 0
     ? value
     : value
         .split(',')
-        .map((element, i) =>
-          placedElement(element, parsed.operations[i], scale),
-        )
+        .map((element, i) => placedElement(element, operations[i], scale))
         .join(',')
 }
 
@@ -129,13 +135,8 @@ const placedElement = (
 export const bordersOf = (cmdline: string): number[] =>
   kernelWords(cmdline)
     .filter(isMap)
-    .flatMap(word => {
-      const value = word.slice(word.indexOf('=') + 1)
-      const parsed = word.startsWith('mem=')
-        ? parseMem(value)
-        : parseMemmap(value)
-      return 'error' in parsed ? [] : parsed.operations.flatMap(bordersIn)
-    })
+    .flatMap(word => operationsOf(word) ?? [])
+    .flatMap(bordersIn)
 
 const bordersIn = (operation: MapOperation): number[] => {
   if (operation.kind === 'exact') return []
