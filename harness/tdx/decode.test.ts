@@ -6,7 +6,6 @@ t.test('statuses of public logs', async t => {
   t.match(decodeStatus(0xc000092100000122n), {
     name: 'INCORRECT_MSR_VALUE',
     class: 'platform state',
-    recoverable: false,
     detail: 'MSR 0x122 (IA32_TSX_CTRL)',
   })
   t.match(decodeStatus(0xc000090000000000n), {
@@ -24,7 +23,6 @@ t.test('statuses of public logs', async t => {
   })
   t.match(decodeStatus(0x80000200000000bbn), {
     name: 'OPERAND_BUSY',
-    recoverable: true,
     detail: 'operand KET',
   })
 })

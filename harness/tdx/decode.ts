@@ -8,8 +8,6 @@ export interface DecodedStatus {
   readonly name: string | undefined
   /** What kind of thing is wrong (bits 47:40). */
   readonly class: string
-  /** The same call may succeed when it is repeated. */
-  readonly recoverable: boolean
   /** The operand, MSR, TDMR or area that bits 31:0 name. */
   readonly detail: string | undefined
 }
@@ -126,7 +124,6 @@ export const decodeStatus = (
       status >> 32n === 0n
         ? 'success'
         : (CLASSES.get(code) ?? `class ${hex(code)}`),
-    recoverable: ((status >> 62n) & 1n) === 0n,
     detail: detail?.(Number(status & 0xffffffffn), registers),
   }
 }
