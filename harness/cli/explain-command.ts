@@ -36,7 +36,9 @@ const explainLog = (
 ): { readonly boot: ExplainedBoot; readonly name: string }[] =>
   log.boots.map((facts, i) => ({
     boot: {
-      ...{ file: log.file, boot: log.forgotten + i + 1, verdict: log.verdict },
+      file: log.file,
+      boot: log.forgotten + i + 1,
+      verdict: log.verdict,
       explanation: explain(facts),
     },
     name: bootName(log, i),

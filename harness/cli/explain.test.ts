@@ -30,8 +30,13 @@ t.test('several logs, as text and as JSON', async t => {
   const document = explainSchema.parse(JSON.parse(json.stdout))
   t.match(document.logs, [
     {
-      ...{ file: 'bad', boot: 1, outcome: 'failed', stage: 'reserved-areas' },
-      ...{ errno: -28, keyids: [32, 64], kernel: '6.12.117' },
+      file: 'bad',
+      boot: 1,
+      outcome: 'failed',
+      stage: 'reserved-areas',
+      errno: -28,
+      keyids: [32, 64],
+      kernel: '6.12.117',
       predicted: { outcome: 'failed', stage: 'reserved-areas' },
     },
     { file: 'both', boot: 1, outcome: 'initialized', pamtKiB: 16428 },

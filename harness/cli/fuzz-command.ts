@@ -149,13 +149,23 @@ const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
   try {
     const rig = await openRig(
       await recipesOf(asked.length > 0 ? asked : await recipeNames(), built),
-      ...([qemu, flags.accel, workspace, progress, signal] as const),
+      qemu,
+      flags.accel,
+      workspace,
+      progress,
+      signal,
     )
     checkTriggers(rig.kernels)
     const files = new Map<Disagreement, string>()
     const report = await runCampaign({
-      ...{ seed, count, until, signal, workspace, ...rig },
-      ...{ enough: ENOUGH, shrinkBudget: SHRINK_BUDGET },
+      seed,
+      count,
+      until,
+      signal,
+      workspace,
+      ...rig,
+      enough: ENOUGH,
+      shrinkBudget: SHRINK_BUDGET,
       jobs: flags.jobs ?? availableParallelism(),
       onBoot: report => {
         progress.counted(progressText(report, count))

@@ -78,10 +78,7 @@ t.test(
     t.match(cases[0]?.reproduce, `--kernel-build ${cwd}`)
     t.equal(cases[0]?.regions.printed?.length, 1, 'the list from boot')
     const nothing = await runCli(
-      [
-        ...['run', 's.yaml', '--kernel-build', '.', ...TCG],
-        ...['--filter', 'trigger'],
-      ],
+      ['run', 's.yaml', '--kernel-build', '.', ...TCG, '--filter', 'trigger'],
       { cwd },
     )
     t.equal(nothing.code, 2, 'all skipped is no success')

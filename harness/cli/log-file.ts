@@ -41,8 +41,11 @@ export const readLog = async (path: string): Promise<Log> => {
     throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
   })
   return {
-    ...{ file: path, boots: reader.boots(), lines: reader.lineCount },
-    ...{ forgotten: reader.forgotten, verdict },
+    file: path,
+    boots: reader.boots(),
+    lines: reader.lineCount,
+    forgotten: reader.forgotten,
+    verdict,
   }
 }
 

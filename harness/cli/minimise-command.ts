@@ -59,7 +59,9 @@ export const minimiseCommand = async (
   const folder = flags.kernelBuild?.[0]
   await writeScenario(out, fileOf(item, smallest, folder), true)
   const again = [
-    ...['tdxrig', 'run', shellQuote(out)],
+    'tdxrig',
+    'run',
+    shellQuote(out),
     ...(folder === undefined
       ? ['--kernel', item.kernel]
       : ['--kernel-build', shellQuote(folder)]),
@@ -133,11 +135,18 @@ const withBoots = async (
   try {
     const { machine, kernels } = await openRig(
       await recipesOf([item.kernel], built),
-      ...([qemu, flags.accel, workspace, progress, signal] as const),
+      qemu,
+      flags.accel,
+      workspace,
+      progress,
+      signal,
     )
     const kernel = kernels.get(item.kernel)!
     const bench = new Bench({
-      ...{ machine, kernel, workspace, signal },
+      machine,
+      kernel,
+      workspace,
+      signal,
       onBoots: count => {
         progress.counted(`boot ${count}`)
       },

@@ -59,7 +59,8 @@ const predictLog = async (file: string): Promise<FilePrediction[]> => {
     const { outcome, stage, errno, message } = facts.tdx
     return [
       {
-        ...{ file: bootName(log, i), kernel: facts.kernel },
+        file: bootName(log, i),
+        kernel: facts.kernel,
         said: { outcome, stage, errno, message },
         prediction: predictFromLog(facts),
       },

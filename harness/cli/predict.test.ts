@@ -32,8 +32,11 @@ t.test('predict takes logs as well as scenarios', async t => {
     cases: [{ lineage: 'v6' }, { lineage: 'upstream' }, {}, {}],
     logs: [
       {
-        ...{ file: 'dmesg.txt', basis: 'machine', outcome: 'failed' },
-        ...{ stage: 'reserved-areas', errno: -28 },
+        file: 'dmesg.txt',
+        basis: 'machine',
+        outcome: 'failed',
+        stage: 'reserved-areas',
+        errno: -28,
         said: { outcome: 'failed', errno: -28 },
         headroom: { reservedAreas: { atLeast: 17, max: 16 } },
       },

@@ -12,8 +12,13 @@ import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */
 const BOOTING = [
-  ...(['kernel', 'kernelBuild', 'filter', 'jobs', 'out', 'bundle'] as const),
-]
+  'kernel',
+  'kernelBuild',
+  'filter',
+  'jobs',
+  'out',
+  'bundle',
+] as const
 
 /** `tdxrig run --rejudge`: archives of failed cases, judged again offline. */
 export const rejudgeBundles = async (
@@ -43,7 +48,8 @@ export const rejudgeBundles = async (
   const document = resultDocument(
     {
       rig: { version: VERSION, machine: 'judged again, nothing was booted' },
-      ...{ started: started.toISOString(), interrupted: false },
+      started: started.toISOString(),
+      interrupted: false,
       durationMs: performance.now() - begin,
       kernels: [...kernels].map(([name, key]) => ({ name, key })),
     },

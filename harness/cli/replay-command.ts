@@ -104,7 +104,8 @@ const runReplay = async (
 ): Promise<number> => {
   const { runAndReport } = await import('./run-command.ts')
   const { code, document } = await runAndReport([target], {
-    ...{ reporter: 'pretty', accel },
+    reporter: 'pretty',
+    accel,
     ...(kernel && { kernel }),
     ...(kernelBuild && { kernelBuild }),
   })

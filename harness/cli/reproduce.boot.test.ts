@@ -52,7 +52,9 @@ t.test('what explain offers works on the machine of the log', async t => {
   t.ok(words.length > 0)
   const tried = await runCli(
     [
-      ...['replay', 'dmesg.txt', '--run'],
+      'replay',
+      'dmesg.txt',
+      '--run',
       ...words.flatMap(word => ['--with', word]),
     ],
     { cwd },
@@ -98,7 +100,10 @@ t.test('a failed case is handed over, and judged again', async t => {
     documentSchema
       .parse(JSON.parse(readFileSync(join(cwd, name), 'utf8')))
       .cases.map(result => ({
-        ...{ ...result, console: null, timing: null, reproduce: null },
+        ...result,
+        console: null,
+        timing: null,
+        reproduce: null,
       }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
   t.same(cases('again.json'), cases('run.json'), 'nothing was lost')

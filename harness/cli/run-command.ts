@@ -74,7 +74,11 @@ export const runAndReport = async (
         cases.map(({ kernel }) => kernel),
         built,
       ),
-      ...([qemu, flags.accel, workspace, progress, signal] as const),
+      qemu,
+      flags.accel,
+      workspace,
+      progress,
+      signal,
     )
     const store = await ResultStore.create(flags.out, started)
     const rig = {
@@ -83,7 +87,12 @@ export const runAndReport = async (
     }
     const head = { rig, started: started.toISOString() }
     const results = await runCases({
-      ...{ cases, machine, kernels, workspace, store, signal },
+      cases,
+      machine,
+      kernels,
+      workspace,
+      store,
+      signal,
       again: {
         program: programName(),
         flags: flags.accel === 'auto' ? [] : ['--accel', flags.accel],

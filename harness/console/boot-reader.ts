@@ -56,9 +56,11 @@ export class BootReader {
         cmdline: this.#cmdline?.line ?? null,
       },
       ...this.#memory.facts(),
-      ...{ cpu: this.#cpu, cpus: this.#cpus },
+      cpu: this.#cpu,
+      cpus: this.#cpus,
       acpiTables: [...this.#acpiTables].map(([signature, line]) => ({
-        ...{ signature, line },
+        signature,
+        line,
       })),
       tdx: this.#tdx.facts(this.#trigger),
       trigger: this.#trigger,
@@ -67,7 +69,8 @@ export class BootReader {
       initErrors: this.#initErrors,
       incidents: this.#incidents,
       dropped: this.#dropped,
-      ...{ firstLine: this.#firstLine, lastLine: this.#lastLine },
+      firstLine: this.#firstLine,
+      lastLine: this.#lastLine,
       lines: this.#lastLine - this.#firstLine + 1,
     }
   }
@@ -115,7 +118,9 @@ export class BootReader {
       pattern: /up (\d{1,4}) nodes?, (\d{1,5}) CPUs?$/,
       take: ([, nodes, count], { line }) =>
         (this.#cpus ??= {
-          ...{ count: Number(count), nodes: Number(nodes), line },
+          count: Number(count),
+          nodes: Number(nodes),
+          line,
         }),
     },
     {
@@ -204,8 +209,11 @@ const stepOf = ([, number, kind, blocks, refused, errno]: Groups):
     return { step, kind, blocks: Number(blocks) }
   return kind === 'online' && refused !== undefined
     ? {
-        ...{ step, kind, blocks: Number(blocks) },
-        ...{ refused: Number(refused), errno: Number(errno) },
+        step,
+        kind,
+        blocks: Number(blocks),
+        refused: Number(refused),
+        errno: Number(errno),
       }
     : undefined
 }

@@ -39,12 +39,16 @@ const NOTABLE = new Openings<Notable>([
     says: 'separator',
   },
   ...['console [', 'printk: '].map(opening => ({
-    ...{ opening, pattern: CONSOLE, says: 'console' as const },
+    opening,
+    pattern: CONSOLE,
+    says: 'console' as const,
   })),
   { opening: 'Command line: ', pattern: /./, says: 'cmdline' },
   { opening: 'Kernel command line: ', pattern: /./, says: 'kernel-cmdline' },
   ...['tdx: ', 'virt/tdx: '].map(opening => ({
-    ...{ opening, pattern: /private KeyID range/, says: 'keyids' as const },
+    opening,
+    pattern: /private KeyID range/,
+    says: 'keyids' as const,
   })),
 ])
 

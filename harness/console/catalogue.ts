@@ -59,7 +59,9 @@ const FAMILIES = new Openings<Family>([
   { opening: UPSTREAM, prefix: UPSTREAM.length, messages: OF_TDX },
   { opening: 'kvm_intel: ', prefix: 11, messages: OF_KVM },
   ...['SEAMCALL', 'TDX ', 'VMXON'].map(opening => ({
-    ...{ opening, prefix: 0, messages: OTHERS },
+    opening,
+    prefix: 0,
+    messages: OTHERS,
   })),
 ])
 

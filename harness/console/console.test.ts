@@ -28,7 +28,9 @@ const linesOf = (chunks: readonly Buffer[]): string[] => {
 
 t.test('lines do not depend on chunks', async t => {
   t.same(linesOf([Buffer.from('a\r\nb'), Buffer.from('c\n\n')]), [
-    ...['a', 'bc', ''],
+    'a',
+    'bc',
+    '',
   ])
   holds(
     t,

@@ -83,8 +83,11 @@ export class MemoryReader {
         const range = this.#rangeOf(start, end, this.#srat)
         if (range)
           this.#srat.push({
-            ...{ ...range, node: Number(node), domain: Number(domain) },
-            ...{ hotplug: hotplug !== undefined, line },
+            ...range,
+            node: Number(node),
+            domain: Number(domain),
+            hotplug: hotplug !== undefined,
+            line,
           })
       },
     })),
@@ -94,8 +97,10 @@ export class MemoryReader {
       take: ([, domain, apic, node]: Groups, { line }: Record) => {
         if (this.#sratCpus.length < LIMIT)
           this.#sratCpus.push({
-            ...{ domain: Number(domain), apic: Number(apic) },
-            ...{ node: Number(node), line },
+            domain: Number(domain),
+            apic: Number(apic),
+            node: Number(node),
+            line,
           })
       },
     })),

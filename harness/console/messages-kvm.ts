@@ -6,7 +6,11 @@ const REFUSED = { outcome: 'disabled', stage: 'checks' } as const
 const NOT_ENABLED = { outcome: 'not-enabled', stage: 'detect' } as const
 
 const SEAMCALL_ARGUMENTS: readonly Argument[] = [
-  ...(['leaf-name', 'status', 'rcx', 'rdx', 'r8'] as const),
+  'leaf-name',
+  'status',
+  'rcx',
+  'rdx',
+  'r8',
 ]
 
 /** arch/x86/kvm/vmx/, which asks for the initialisation in most kernels. */
@@ -35,7 +39,7 @@ export const KVM_MESSAGES: readonly Row[] = [
   // pr_tdx_error() of 6.16 and later, with what registers it has.
   ...['', ', rcx 0x%llx', ', rcx 0x%llx, rdx 0x%llx'].map((rest, i) => ({
     format: `SEAMCALL %s failed: 0x%llx${rest}`,
-    ...{ outcome: 'failed' as const },
+    outcome: 'failed' as const,
     arguments: SEAMCALL_ARGUMENTS.slice(0, 2 + i),
   })),
   {
@@ -46,7 +50,7 @@ export const KVM_MESSAGES: readonly Row[] = [
   // Later ones print the arguments of the call, by the names they have there.
   ...[1, 2, 3].map(count => ({
     format: `SEAMCALL %s failed: 0x%llx${', %s 0x%llx'.repeat(count)}`,
-    ...{ outcome: 'failed' as const },
+    outcome: 'failed' as const,
     arguments: [
       ...SEAMCALL_ARGUMENTS.slice(0, 2),
       ...Array.from({ length: 2 * count }, () => 'none' as const),
@@ -69,10 +73,7 @@ export const OTHER_MESSAGES: readonly Row[] = [
     format:
       'SEAMCALL (0x%llx) failed: 0x%llx RCX 0x%llx RDX 0x%llx R8 0x%llx R9 0x%llx R10 0x%llx R11 0x%llx',
     outcome: 'failed',
-    arguments: [
-      ...(['leaf', 'status'] as const),
-      ...(['rcx', 'rdx', 'r8', 'r9', 'r10', 'r11'] as const),
-    ],
+    arguments: ['leaf', 'status', 'rcx', 'rdx', 'r8', 'r9', 'r10', 'r11'],
   },
   { format: 'VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx' },
   { format: 'TDX requires TDP MMU.  Please enable TDP MMU for TDX.' },

@@ -9,7 +9,8 @@ const V3_TO_V5: readonly Row[] = [
   { format: 'SEAMRR enabled.' },
   {
     format: 'TDX private KeyID range: [%u, %u).',
-    ...{ outcome: 'unfinished', stage: 'detect' },
+    outcome: 'unfinished',
+    stage: 'detect',
     arguments: ['keyid-start', 'keyid-end'],
   },
   { format: 'TDX enabled by BIOS.', outcome: 'unfinished', stage: 'detect' },
@@ -37,28 +38,34 @@ const V3_TO_V5: readonly Row[] = [
 const V6: readonly Row[] = [
   {
     format: 'TDX enabled by BIOS. TDX private KeyID range: [%u, %u)',
-    ...{ outcome: 'unfinished', stage: 'detect' },
+    outcome: 'unfinished',
+    stage: 'detect',
     arguments: ['keyid-start', 'keyid-end'],
   },
   {
     format: "Disable TDX as there's only one TDX private KeyID available.",
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'Disable TDX as X2APIC is not enabled.',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'Build TDX-usable memory regions failed. Disable TDX.',
-    ...{ outcome: 'disabled', stage: 'regions' },
+    outcome: 'disabled',
+    stage: 'regions',
   },
   {
     format: "Unable to initialize the TDX module when there's offline CPU(s).",
-    ...{ outcome: 'failed', stage: 'checks' },
+    outcome: 'failed',
+    stage: 'checks',
   },
   {
     format: 'TDX module is not loaded.',
-    ...{ outcome: 'failed', stage: 'sys-init' },
+    outcome: 'failed',
+    stage: 'sys-init',
   },
   {
     format: 'Failed to initialize TDX module.  Shut it down.',
@@ -75,19 +82,23 @@ const V6: readonly Row[] = [
   },
   {
     format: 'Firmware bug: CMRs not in address ascending order.',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
   },
   {
     format: 'Firmware bug: invalid CMR(s) before valid CMRs.',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
   },
   {
     format: 'Firmware bug: No valid CMR.',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
   },
   {
     format: '[0x%llx, 0x%llx) is not fully convertible memory',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
     arguments: ['failed-start', 'failed-end'],
   },
   {
@@ -96,18 +107,21 @@ const V6: readonly Row[] = [
   },
   {
     format: 'TDX module initialized.',
-    ...{ outcome: 'initialized', stage: 'done' },
+    outcome: 'initialized',
+    stage: 'done',
   },
 ]
 
 const V7: readonly Row[] = [
   {
     format: '[TDX broken ?]: Invalid CMRs detected',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
   },
   {
     format: 'Memory region [0x%lx, 0x%lx) is not TDX convertible memorry.',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
     arguments: ['failed-start', 'failed-end'],
   },
 ]
@@ -116,7 +130,9 @@ const V7: readonly Row[] = [
 const V8: readonly Row[] = [
   {
     format: 'initialization failed: too few private KeyIDs available (%d).',
-    ...{ outcome: 'disabled', stage: 'checks', arguments: ['none'] },
+    outcome: 'disabled',
+    stage: 'checks',
+    arguments: ['none'],
   },
   {
     format: 'initialization failed (%d)',
@@ -130,11 +146,13 @@ const V8: readonly Row[] = [
   },
   {
     format: 'initialization failed: TDX is disabled.',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: '[firmware bug]: TDX is not enabled by BIOS.',
-    ...{ outcome: 'not-enabled', stage: 'sys-init' },
+    outcome: 'not-enabled',
+    stage: 'sys-init',
   },
   {
     format: 'CPU is not in VMX operation.',
@@ -161,7 +179,8 @@ const V8: readonly Row[] = [
 const UBUNTU_6_5: readonly Row[] = [
   {
     format: 'not enabled by BIOS.',
-    ...{ outcome: 'not-enabled', stage: 'sys-init' },
+    outcome: 'not-enabled',
+    stage: 'sys-init',
   },
   {
     format: 'SEAMCALL failed: CPU %d: leaf %llu, error 0x%llx.',
@@ -171,7 +190,8 @@ const UBUNTU_6_5: readonly Row[] = [
   { format: '%lu KBs allocated for PAMT.', arguments: ['pamt-kib'] },
   {
     format: 'module initialized.',
-    ...{ outcome: 'initialized', stage: 'done' },
+    outcome: 'initialized',
+    stage: 'done',
   },
 ]
 

@@ -20,7 +20,9 @@ const V14: readonly Row[] = [
   },
   {
     format: 'initialization failed: register_reboot_notifier() failed (%d)',
-    ...{ outcome: 'disabled', stage: 'checks', arguments: ['errno'] },
+    outcome: 'disabled',
+    stage: 'checks',
+    arguments: ['errno'],
   },
   {
     // Mainline prints no CMRs.
@@ -30,10 +32,7 @@ const V14: readonly Row[] = [
   {
     format:
       'TDX module: attributes 0x%x, vendor_id 0x%x, major_version %u, minor_version %u, build_date %u, build_num %u',
-    arguments: [
-      ...(['none', 'none', 'major', 'minor'] as const),
-      ...(['build-date', 'build-number'] as const),
-    ],
+    arguments: ['none', 'none', 'major', 'minor', 'build-date', 'build-number'],
   },
   {
     format: '%lu KBs allocated for PAMT',
@@ -46,8 +45,12 @@ const V14: readonly Row[] = [
   {
     format: 'TDX module %u.%u.%u.%u, build number %u, build date %x',
     arguments: [
-      ...(['major', 'minor', 'update', 'none'] as const),
-      ...(['build-number', 'build-date-hex'] as const),
+      'major',
+      'minor',
+      'update',
+      'none',
+      'build-number',
+      'build-date-hex',
     ],
   },
 ]
@@ -62,20 +65,25 @@ const MAINLINE: readonly Row[] = [
   },
   {
     format: 'initialization failed: too few private KeyIDs available.',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'initialization failed: Hibernation support is enabled',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'initialization failed: register_memory_notifier() failed (%d)',
-    ...{ outcome: 'disabled', stage: 'checks', arguments: ['errno'] },
+    outcome: 'disabled',
+    stage: 'checks',
+    arguments: ['errno'],
   },
   { format: 'Disable ACPI S3. Turn off TDX in the BIOS to use ACPI S3.' },
   {
     format: 'module not loaded',
-    ...{ outcome: 'failed', stage: 'sys-init' },
+    outcome: 'failed',
+    stage: 'sys-init',
   },
   {
     format: 'SEAMCALL (0x%016llx) failed: 0x%016llx',
@@ -92,7 +100,8 @@ const MAINLINE: readonly Row[] = [
   },
   {
     format: 'initialization failed: TDMRs exhausted.',
-    ...{ outcome: 'failed', stage: 'tdmrs' },
+    outcome: 'failed',
+    stage: 'tdmrs',
   },
   { format: 'consumed TDMRs reaching limit: %d used out of %d' },
   {
@@ -114,12 +123,14 @@ const MAINLINE: readonly Row[] = [
   },
   {
     format: 'module initialized',
-    ...{ outcome: 'initialized', stage: 'done' },
+    outcome: 'initialized',
+    stage: 'done',
   },
   {
     // 6.16 and later.
     format: 'frame pointer (RBP) clobber bug present, upgrade TDX module',
-    ...{ outcome: 'failed', stage: 'sys-info' },
+    outcome: 'failed',
+    stage: 'sys-info',
   },
 ]
 
@@ -127,19 +138,23 @@ const MAINLINE: readonly Row[] = [
 const SINCE_7: readonly Row[] = [
   {
     format: 'TDX not supported by the host platform',
-    ...{ outcome: 'not-enabled', stage: 'detect' },
+    outcome: 'not-enabled',
+    stage: 'detect',
   },
   {
     format: 'XSAVE is required for TDX',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'MOVDIR64B is required for TDX',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'Self-snoop is required for TDX',
-    ...{ outcome: 'disabled', stage: 'checks' },
+    outcome: 'disabled',
+    stage: 'checks',
   },
   {
     format: 'Module version: %u.%u.%02u',
@@ -157,7 +172,8 @@ const SINCE_7: readonly Row[] = [
   },
   {
     format: 'TDX-Module initialized',
-    ...{ outcome: 'initialized', stage: 'done' },
+    outcome: 'initialized',
+    stage: 'done',
   },
   { format: 'TDH.SYS.DISABLE failed: 0x%016llx', arguments: ['none'] },
   {

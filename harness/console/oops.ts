@@ -43,7 +43,8 @@ const SIGNS = new Openings<Sign>([
     matches: text => /^watchdog: CPU\d+: Watchdog detected hard/.test(text),
   },
   ...['rcu: INFO: ', 'INFO: rcu_'].map(opening => ({
-    ...{ kind: 'lockup' as const, opening },
+    kind: 'lockup' as const,
+    opening,
     matches: (text: string) => RCU_STALL.test(text),
   })),
   {

@@ -95,7 +95,10 @@ const prefixOf = (text: string): Prefix => {
   const prefixed = at > start
   return (
     stampAt(text, at, prefixed) ?? {
-      ...{ end: at, time: null, prefixed, user: false },
+      end: at,
+      time: null,
+      prefixed,
+      user: false,
     }
   )
 }

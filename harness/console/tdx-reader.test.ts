@@ -124,8 +124,11 @@ t.test('the v6 series, which says less', async t => {
         line('tdx: TDX module initialized.') +
         ret(0),
       {
-        ...{ outcome: 'initialized', stage: 'done', errno: null },
-        ...{ keyids: [32, 64], pamtKib: 8216 },
+        outcome: 'initialized',
+        stage: 'done',
+        errno: null,
+        keyids: [32, 64],
+        pamtKib: 8216,
       },
     ],
     [
@@ -142,7 +145,9 @@ t.test('the v6 series, which says less', async t => {
         failed +
         ret(-14),
       {
-        ...{ outcome: 'failed', stage: 'sys-info', errno: -14 },
+        outcome: 'failed',
+        stage: 'sys-info',
+        errno: -14,
         message: /not fully convertible/,
       },
     ],

@@ -23,11 +23,23 @@ type Value = (name: Argument) => string | undefined
 /** Folds the TDX lines of a console into one outcome. */
 export class TdxReader {
   #facts: TdxFacts = {
-    ...{ outcome: 'absent', stage: null, errno: null },
-    ...{ keyids: null, pamtKib: null, module: null, failedRange: null },
-    ...{ message: null, lastMessage: null, failedSeamcalls: [] },
-    ...{ regions: null, regionCount: null, cmrs: null, cmrName: null },
-    ...{ lines: [], unknown: [], guest: false },
+    outcome: 'absent',
+    stage: null,
+    errno: null,
+    keyids: null,
+    pamtKib: null,
+    module: null,
+    failedRange: null,
+    message: null,
+    lastMessage: null,
+    failedSeamcalls: [],
+    regions: null,
+    regionCount: null,
+    cmrs: null,
+    cmrName: null,
+    lines: [],
+    unknown: [],
+    guest: false,
     at: { keyids: null, pamt: null, message: null, errno: null },
   }
 
@@ -74,7 +86,9 @@ export class TdxReader {
     if (failed) this.#seamcallFailed(failed, record)
     else if (message.outcome)
       this.#conclude(
-        ...([message.outcome, message.stage ?? null, record] as const),
+        message.outcome,
+        message.stage ?? null,
+        record,
         value('errno'),
       )
   }
@@ -142,7 +156,9 @@ export class TdxReader {
     // Whatever failed before it: another attempt worked.
     const works = outcome === 'initialized'
     this.#update({
-      ...{ outcome, stage, message: record.text },
+      outcome,
+      stage,
+      message: record.text,
       ...(works && { errno: null, failedRange: null }),
       at: { ...at, message: record.line, ...(works && { errno: null }) },
     })
@@ -187,7 +203,9 @@ export class TdxReader {
         regions: [
           ...(regions ?? []),
           {
-            ...{ start: region.start, end: region.end + 1, line },
+            start: region.start,
+            end: region.end + 1,
+            line,
             node: Number(value('region-node')),
           },
         ],
@@ -207,7 +225,8 @@ export class TdxReader {
     if (major === null || minor === null) return
     const date = value('build-date-hex')
     const module: ModuleVersion = {
-      ...{ major, minor },
+      major,
+      minor,
       update: decimal('update'),
       buildNumber: decimal('build-number'),
       buildDate:

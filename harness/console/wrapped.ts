@@ -30,14 +30,17 @@ const AFFINITY = like(
 /** Lines that are told apart by their end can be put together again. */
 const KINDS = new Openings<Kind>([
   ...['BIOS-e820: ', 'user: [', 'extended: ['].map(opening => ({
-    ...{ opening, isWhole: MAP_ENTRY },
+    opening,
+    isWhole: MAP_ENTRY,
   })),
   ...['ACPI: SRAT: ', 'SRAT: '].map(opening => ({
-    ...{ opening, isWhole: AFFINITY },
+    opening,
+    isWhole: AFFINITY,
   })),
   { opening: 'node ', isWhole: like(/-0x[0-9a-f]+\]$/) },
   ...['tdx: ', 'virt/tdx: ', 'kvm_intel: ', 'SEAMCALL '].map(opening => ({
-    ...{ opening, isWhole: (text: string) => lookUp(text) !== undefined },
+    opening,
+    isWhole: (text: string) => lookUp(text) !== undefined,
   })),
 ])
 

@@ -227,7 +227,9 @@ export class Emulation {
 }
 
 const BEFORE_THE_LIST: ReadonlySet<number> = new Set([
-  ...[LEAF.SYS_INIT, LEAF.SYS_LP_INIT, LEAF.SYS_LP_SHUTDOWN],
+  LEAF.SYS_INIT,
+  LEAF.SYS_LP_INIT,
+  LEAF.SYS_LP_SHUTDOWN,
 ])
 
 const isSeamcall = ({ kind }: Site): boolean => kind === 'seamcall'

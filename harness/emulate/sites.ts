@@ -199,7 +199,9 @@ const among = async (
     const found = rule.find({ image, address, bytes })
     if (!found) continue
     sites.push({
-      ...{ kind: rule.kind, form: found.form, symbol: name },
+      kind: rule.kind,
+      form: found.form,
+      symbol: name,
       address: address + BigInt(found.offset),
       length: found.length,
     })

@@ -7,19 +7,40 @@ const SECTION = 128 * MIB
 
 /** How far from a border things break, or just do not. */
 const OFFSETS = [
-  ...[0, 0, PAGE_SIZE, -PAGE_SIZE, 2 * MIB, -2 * MIB],
-  ...[SECTION, -SECTION, 1, -1, KIB, -KIB, 64 * KIB],
+  0,
+  0,
+  PAGE_SIZE,
+  -PAGE_SIZE,
+  2 * MIB,
+  -2 * MIB,
+  SECTION,
+  -SECTION,
+  1,
+  -1,
+  KIB,
+  -KIB,
+  64 * KIB,
 ]
 
 const SIZES = [
-  ...[KIB, PAGE_SIZE, PAGE_SIZE, PAGE_SIZE + 1, 64 * KIB],
-  ...[MIB, 2 * MIB, 2 * MIB - PAGE_SIZE, 64 * MIB, SECTION],
+  KIB,
+  PAGE_SIZE,
+  PAGE_SIZE,
+  PAGE_SIZE + 1,
+  64 * KIB,
+  MIB,
+  2 * MIB,
+  2 * MIB - PAGE_SIZE,
+  64 * MIB,
+  SECTION,
 ]
 
 /** Where rules change, and where a range begins or ends. */
 const bordersOf = (ranges: readonly Range[]): number[] =>
   ranges.flatMap(({ start, end }) => [
-    ...[start, end, alignDown(start + sizeOf({ start, end }) / 2, PAGE_SIZE)],
+    start,
+    end,
+    alignDown(start + sizeOf({ start, end }) / 2, PAGE_SIZE),
     ...Array.from(
       { length: Math.floor(end / GIB) - Math.floor(start / GIB) },
       (_, i) => alignDown(start, GIB) + (i + 1) * GIB,

@@ -89,13 +89,12 @@ interface Attempt {
 
 class Campaign {
   readonly report: CampaignReport = {
-    ...{
-      booted: 0,
-      agreed: 0,
-      weak: 0,
-      known: new Map<KnownIssue, number[]>(),
-    },
-    ...{ disagreements: [], errors: [] },
+    booted: 0,
+    agreed: 0,
+    weak: 0,
+    known: new Map<KnownIssue, number[]>(),
+    disagreements: [],
+    errors: [],
   }
   readonly #options: CampaignOptions
   /** How often each kind of disagreement came up. */
@@ -168,7 +167,12 @@ class Campaign {
   ): Promise<CaseResult[]> {
     const { machine, kernels, signal, predict } = this.#options
     return runCases({
-      ...{ cases: [item], machine, kernels, signal, workspace, jobs: 1 },
+      cases: [item],
+      machine,
+      kernels,
+      signal,
+      workspace,
+      jobs: 1,
       again: { program: 'tdxrig', flags: [] },
       store: {
         keepConsole: (_, record) => Promise.resolve(record.consolePath),
@@ -229,11 +233,17 @@ class Campaign {
         found = failing?.found ?? found
         return failing?.index
       },
-      ...{ width: jobs, budget: shrinkBudget },
+      width: jobs,
+      budget: shrinkBudget,
     })
     const disagreement: Disagreement = {
-      ...{ number, kernel: item.kernel, found: scenario.input, smallest },
-      ...{ ...found, signature: signatureOf(result), again: 0 },
+      number,
+      kernel: item.kernel,
+      found: scenario.input,
+      smallest,
+      ...found,
+      signature: signatureOf(result),
+      again: 0,
     }
     this.report.disagreements.push(disagreement)
     await onFound(disagreement)

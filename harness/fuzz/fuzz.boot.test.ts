@@ -29,8 +29,16 @@ t.test('a bug in the model is found within 50 boots', async t => {
     predict?: typeof Model.predictCase,
   ): Promise<CampaignReport> =>
     runCampaign({
-      ...{ seed: 4, count, until: Infinity, jobs: 2, enough: 1 },
-      ...{ shrinkBudget: 24, machine, kernels, workspace, signal },
+      seed: 4,
+      count,
+      until: Infinity,
+      jobs: 2,
+      enough: 1,
+      shrinkBudget: 24,
+      machine,
+      kernels,
+      workspace,
+      signal,
       onBoot: () => undefined,
       onFound: () => Promise.resolve(),
       ...(predict && { predict }),
@@ -69,8 +77,14 @@ t.test('tdxrig fuzz', async t => {
   const folder = shortFolder(t)
   const run = (...args: string[]) => runCli(['fuzz', ...args], { cwd: folder })
   const boots = await run(
-    ...['--seed', '9', '--count', '6', '--accel', 'tcg'],
-    ...['--kernel', 'upstream-6.12'],
+    '--seed',
+    '9',
+    '--count',
+    '6',
+    '--accel',
+    'tcg',
+    '--kernel',
+    'upstream-6.12',
   )
   t.equal(boots.code, 0, boots.stderr)
   t.match(

@@ -138,7 +138,8 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   })!
   const layout = layoutOn(body, RULES, undefined)
   const reason = (message: string) => ({
-    ...{ kind: 'fail' as const, check: 'incident' },
+    kind: 'fail' as const,
+    check: 'incident',
     message,
   })
   const names = (messages: string[], words: readonly string[] = body.words) =>
@@ -158,10 +159,8 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   const died = (dies: Layout['dies'], ...more: object[]) =>
     explanation(
       { reasons: [reason(dead), { ...reason('x'), ...more[0] }] },
-      ...([
-        'upstream',
-        { words: body.words, layout: { ...layout, dies } },
-      ] as const),
+      'upstream',
+      { words: body.words, layout: { ...layout, dies } },
     ).map(({ name }) => name)
   const fakes = { of: 'distances', why: 'y' } as const
   t.same(died(undefined), [], 'the model sees no reason to die')
@@ -174,12 +173,20 @@ t.test('known issues explain all of a boot, or nothing', async t => {
 t.test('what was found can be run again', async t => {
   const { input } = randomScenario(1, 1)
   const result = {
-    ...{ id: 'fuzz/1@k', kernel: 'k', verdict: 'fail' },
+    id: 'fuzz/1@k',
+    kernel: 'k',
+    verdict: 'fail',
     reasons: [{ kind: 'fail', check: 'regions-memory', message: 'region 0' }],
   }
   const disagreement = {
-    ...{ number: 1, kernel: 'k', found: input, smallest: input, again: 2 },
-    ...{ result: result as never, console: new Uint8Array(), signature: '' },
+    number: 1,
+    kernel: 'k',
+    found: input,
+    smallest: input,
+    again: 2,
+    result: result as never,
+    console: new Uint8Array(),
+    signature: '',
   }
   const text = foundScenario(1, disagreement)
   const parsed = cellSchema.parse(parse(text))
@@ -190,18 +197,14 @@ t.test('what was found can be run again', async t => {
     /--seed 2 as number 3: v/,
   )
   const report = {
-    ...{
-      booted: 9,
-      agreed: 5,
-      weak: 1,
-      errors: [],
-      disagreements: [disagreement],
-    },
+    booted: 9,
+    agreed: 5,
+    weak: 1,
+    errors: [],
+    disagreements: [disagreement],
     known: new Map([[KNOWN_ISSUES[0]!, [7, 3]]]),
   }
-  const printed = fuzzText(
-    ...([1, report, new Map([[disagreement, 'a.yaml']]), 5000] as const),
-  )
+  const printed = fuzzText(1, report, new Map([[disagreement, 'a.yaml']]), 5000)
   t.match(printed, /known \(numbers 3, 7\): memory without a node/)
   t.match(printed, /DISAGREE number 1 on k, and 2 boots like it: a.yaml/)
   t.match(

@@ -4,7 +4,10 @@ import { randomParameters } from './parameters.ts'
 import { Random } from './random.ts'
 
 const MACHINES = [
-  ...[nodesMachine, nodesMachine, mappedMachine, mappedMachine],
+  nodesMachine,
+  nodesMachine,
+  mappedMachine,
+  mappedMachine,
   sratMachine,
 ]
 

@@ -74,8 +74,15 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
 
 /** What is wrong with a boot only because its kernel died early. */
 const AFTER_DEATH: ReadonlySet<string> = new Set([
-  ...['interposition', 'incident', 'end', 'outcome', 'prediction'],
-  ...['node-ranges', 'regions', 'regions-printed', 'srat'],
+  'interposition',
+  'incident',
+  'end',
+  'outcome',
+  'prediction',
+  'node-ranges',
+  'regions',
+  'regions-printed',
+  'srat',
 ])
 
 /**

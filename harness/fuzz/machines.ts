@@ -10,8 +10,8 @@ export type MachineInput = CellInput['machine']
 
 /** MiB; around 2.75 GiB QEMU moves the split below 4 GiB. */
 const SIZES = [
-  ...[512, 640, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 2815, 2816, 2817],
-  ...[3072, 4095, 4096, 4097, 5120, 6144, 7167, 8192],
+  512, 640, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 2815, 2816, 2817, 3072,
+  4095, 4096, 4097, 5120, 6144, 7167, 8192,
 ].map(mib => mib * MIB)
 
 /** So large that TDMRs run out; a boot of it takes seconds. */
@@ -62,16 +62,18 @@ const nodeSizes = (random: Random, size: number): number[] => {
 
 /** Types of holes; undefined is a gap that no entry covers. */
 const HOLE_TYPES = [
-  ...[E820.RESERVED, E820.RESERVED, E820.ACPI, E820.NVS, E820.UNUSABLE],
-  ...[
-    E820.PMEM,
-    E820.PRAM,
-    E820.SOFT_RESERVED,
-    20,
-    E820.RESERVED_KERN,
-    undefined,
-    undefined,
-  ],
+  E820.RESERVED,
+  E820.RESERVED,
+  E820.ACPI,
+  E820.NVS,
+  E820.UNUSABLE,
+  E820.PMEM,
+  E820.PRAM,
+  E820.SOFT_RESERVED,
+  20,
+  E820.RESERVED_KERN,
+  undefined,
+  undefined,
 ]
 
 const HOLE_COUNTS = [0, 1, 2, 3, 5, 8, 13, 15, 16, 17, 18, 40, 140]
@@ -113,7 +115,8 @@ export const mappedMachine = (random: Random): RandomMachine => {
   const { firmware } = base.machine
   return {
     machine: { ...base.machine, firmware: { ...firmware, e820 } },
-    ...{ size, ram },
+    size,
+    ram,
   }
 }
 
@@ -142,10 +145,13 @@ export const sratMachine = (random: Random): RandomMachine => {
   ]
   return {
     machine: {
-      ...{ memory, cpus, packages: cpus },
+      memory,
+      cpus,
+      packages: cpus,
       firmware: { srat: random.onceIn(3) ? random.shuffle(srat) : srat },
     },
-    ...{ size, ram },
+    size,
+    ram,
   }
 }
 

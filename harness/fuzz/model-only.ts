@@ -69,10 +69,12 @@ export const checkModel = async (
         )
         return Promise.resolve(index < 0 ? undefined : index)
       },
-      ...{ width: 8, budget: SHRINK_BUDGET },
+      width: 8,
+      budget: SHRINK_BUDGET,
     })
     report.found.push({
-      ...{ number, smallest },
+      number,
+      smallest,
       violations: violationsOf(scenarioOf(smallest)!),
     })
   }

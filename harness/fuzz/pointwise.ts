@@ -27,7 +27,9 @@ export const affinityOf = ({
     ...new Set([...srat.cpus, ...srat.memory].map(({ domain }) => domain)),
   ]
   return srat.memory.map(({ start, end, domain }) => ({
-    ...{ start, end, node: order.indexOf(domain) },
+    start,
+    end,
+    node: order.indexOf(domain),
   }))
 }
 

@@ -8,9 +8,19 @@ import { toolchain } from '../kernel/cache.ts'
 
 /** A static program without a C library: it runs on any kernel. */
 const FLAGS = [
-  ...['-Os', '-Wall', '-Wextra', '-Werror', '-static', '-nostdlib'],
-  ...['-ffreestanding', '-fno-stack-protector', '-fno-pie', '-no-pie'],
-  ...['-fno-asynchronous-unwind-tables', '-Wl,--build-id=none', '-s'],
+  '-Os',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-static',
+  '-nostdlib',
+  '-ffreestanding',
+  '-fno-stack-protector',
+  '-fno-pie',
+  '-no-pie',
+  '-fno-asynchronous-unwind-tables',
+  '-Wl,--build-id=none',
+  '-s',
 ]
 
 /**

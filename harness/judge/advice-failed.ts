@@ -126,13 +126,11 @@ export const FAILURES: readonly Known[] = [
   },
   {
     applies: withStatus(
-      ...([
-        'INCORRECT_CPUID_VALUE',
-        'LIMIT_CPUID_MAXVAL_SET',
-        'CPUID_LEAF_NOT_SUPPORTED',
-        'CPUID_MAX_SUBLEAVES_UNRECOGNIZED',
-        'CPUID_LEAF_1F_FORMAT_UNRECOGNIZED',
-      ] as const),
+      'INCORRECT_CPUID_VALUE',
+      'LIMIT_CPUID_MAXVAL_SET',
+      'CPUID_LEAF_NOT_SUPPORTED',
+      'CPUID_MAX_SUBLEAVES_UNRECOGNIZED',
+      'CPUID_LEAF_1F_FORMAT_UNRECOGNIZED',
     ),
     cause: subject =>
       `CPUID does not say what the module was built for${detailOf(subject) ? ` (${detailOf(subject)})` : ''}`,
@@ -144,9 +142,12 @@ export const FAILURES: readonly Known[] = [
   },
   {
     applies: withStatus(
-      ...(['SMRR_NOT_LOCKED', 'INVALID_SMRR_CONFIGURATION'] as const),
-      ...(['SMRR_OVERLAPS_CMR', 'SMRR_LOCK_NOT_SUPPORTED'] as const),
-      ...(['SMRR_NOT_SUPPORTED', 'CMR_LIST_INVALID'] as const),
+      'SMRR_NOT_LOCKED',
+      'INVALID_SMRR_CONFIGURATION',
+      'SMRR_OVERLAPS_CMR',
+      'SMRR_LOCK_NOT_SUPPORTED',
+      'SMRR_NOT_SUPPORTED',
+      'CMR_LIST_INVALID',
     ),
     cause: 'the firmware left the platform in a state the module refuses',
     advice: [VENDOR, FIRMWARE_UPDATE],
@@ -160,7 +161,8 @@ export const FAILURES: readonly Known[] = [
   },
   {
     applies: withStatus(
-      ...(['SYS_INVALID_HANDOFF', 'SYS_INCOMPATIBLE_SIGSTRUCT'] as const),
+      'SYS_INVALID_HANDOFF',
+      'SYS_INCOMPATIBLE_SIGSTRUCT',
       'INCOMPATIBLE_SEAM_CAPABILITIES',
     ),
     cause: 'the module does not fit the CPU, or what an older module left',

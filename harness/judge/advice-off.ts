@@ -18,9 +18,7 @@ const BIOS_OPTIONS =
   "in the BIOS enable TME, TME-MT, TDX and the 'SEAM loader' (TDX Secure Arbitration Mode), and give TDX some of the KeyIDs; all are needed, and on most machines also memory in a supported population"
 
 /** Parameters that decide about TDX; `-` and `_` are the same to a kernel. */
-const PARAMETERS = [
-  ...['kvm_intel.tdx', 'nohibernate', 'kvm.enable_virt_at_load'],
-]
+const PARAMETERS = ['kvm_intel.tdx', 'nohibernate', 'kvm.enable_virt_at_load']
 
 /** Parameters that are one letter from another, and are meant. */
 const KNOWN: ReadonlySet<string> = new Set([...PARAMETERS, 'hibernate'])

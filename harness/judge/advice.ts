@@ -32,7 +32,10 @@ export const adviceOn = (
       ? usableToGiveUp(facts, prediction)
       : undefined
   const subject: Subject = {
-    ...{ facts, prediction, seamcall, workaround },
+    facts,
+    prediction,
+    seamcall,
+    workaround,
     words: kernelWords(facts.cmdline ?? ''),
     status: seamcall && (statusName(seamcall.status) as StatusName),
   }

@@ -48,7 +48,8 @@ const checkSteps = (
   if (lacking.length > 0)
     return [
       {
-        ...{ kind: 'invalid', check: 'steps' },
+        kind: 'invalid',
+        check: 'steps',
         message: `a step could not be done: ${lacking.join('; ')}`,
       },
     ]

@@ -7,6 +7,14 @@ export const fewerCpus = (words: readonly string[]): string | undefined =>
   )?.name
 
 const FEWER_CPUS: ReadonlySet<string> = new Set([
-  ...['maxcpus', 'nr_cpus', 'nosmp', 'possible_cpus', 'disable_cpu_apicid'],
-  ...['nolapic', 'noapic', 'disableapic', 'acpi', 'noacpi'],
+  'maxcpus',
+  'nr_cpus',
+  'nosmp',
+  'possible_cpus',
+  'disable_cpu_apicid',
+  'nolapic',
+  'noapic',
+  'disableapic',
+  'acpi',
+  'noacpi',
 ])

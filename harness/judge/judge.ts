@@ -55,21 +55,30 @@ export interface Judgement {
 
 /** In the order in which a person wants to read what is wrong. */
 const CHECKS: readonly Check[] = [
-  ...[checkCmdline, checkInterposition, checkFaults],
-  ...[checkFirmwareMap, checkExtendedMap, checkUserMap],
-  ...[checkSrat, checkPlugged],
-  ...[checkEnd, checkOutcome],
-  ...[checkNodeRanges, checkMemoryRegions, checkPrintedRegions],
-  ...[
-    checkWitness,
-    checkExpectedRegions,
-    checkCmrs,
-    checkTdmrs,
-    checkPamt,
-    checkKeyids,
-  ],
-  ...[checkSeamcalls, checkSequence, checkShutdown],
-  ...[checkTrigger, checkOnline],
+  checkCmdline,
+  checkInterposition,
+  checkFaults,
+  checkFirmwareMap,
+  checkExtendedMap,
+  checkUserMap,
+  checkSrat,
+  checkPlugged,
+  checkEnd,
+  checkOutcome,
+  checkNodeRanges,
+  checkMemoryRegions,
+  checkPrintedRegions,
+  checkWitness,
+  checkExpectedRegions,
+  checkCmrs,
+  checkTdmrs,
+  checkPamt,
+  checkKeyids,
+  checkSeamcalls,
+  checkSequence,
+  checkShutdown,
+  checkTrigger,
+  checkOnline,
 ]
 
 /** What can be looked at when the kernel is meant to die on the way. */
@@ -125,7 +134,9 @@ const contextOf = (
 ): Context => {
   const { layout } = prediction
   const common = {
-    ...{ item, kernel, record },
+    item,
+    kernel,
+    record,
     expect: expectationOn(item, kernel.lineage),
   }
   if (layout.unpredictable.length === 0)
@@ -143,7 +154,8 @@ const contextOf = (
   )
   return {
     ...common,
-    ...{ prediction: seen, layout: seen.layout },
+    prediction: seen,
+    layout: seen.layout,
     basis: 'console',
   }
 }

@@ -33,10 +33,14 @@ const beyondMap = (facts: Facts): Range[] => {
 /** The firmware's map, with memory that only the CMRs tell of. */
 export const mapOf = (facts: Facts): E820Entry[] => [
   ...(facts.extendedMap ?? facts.firmwareMap).map(({ start, end, type }) => ({
-    ...{ start, end, type },
+    start,
+    end,
+    type,
   })),
   ...beyondMap(facts).map(({ start, end }) => ({
-    ...{ start, end, type: E820.RAM },
+    start,
+    end,
+    type: E820.RAM,
   })),
 ]
 

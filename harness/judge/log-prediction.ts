@@ -50,10 +50,15 @@ export const predictFromLog = (facts: Facts): LogPrediction => {
   const { layout, basis, note } = heldAgainst(predicted, facts, words)
   const platform = platformOf(facts)
   return {
-    ...{ words, keyids: platform.keyids, layout, basis },
+    words,
+    keyids: platform.keyids,
+    layout,
+    basis,
     ...predictOutcome(
       {
-        ...{ platform, words, steps: [{ kind: 'trigger' }] },
+        platform,
+        words,
+        steps: [{ kind: 'trigger' }],
       },
       layout,
       HOST_KERNELS[lineageOf(facts)],
@@ -92,7 +97,10 @@ const fromMap = (
         : [],
     }
   const difference = firstDifference(
-    ...(['entry', predicted.userMap ?? [], userMap, formatEntry] as const),
+    'entry',
+    predicted.userMap ?? [],
+    userMap,
+    formatEntry,
   )
   if (!difference) return { predicted, note: [] }
   const others = words.filter(word => !/^"?mem(?:map)?=/.test(word))
@@ -168,7 +176,8 @@ const heldAgainst = (
   const survivor = tdx.keyids ? { ...predicted, dies: undefined } : predicted
   if (nodeRanges.length === 0 || !whole.nodeRanges)
     return {
-      ...{ layout: survivor, basis: 'machine' },
+      layout: survivor,
+      basis: 'machine',
       note: [
         `the log has no ${nodeRanges.length > 0 ? 'end of its ' : ''}'Early memory node ranges' to compare with`,
       ],
@@ -182,12 +191,15 @@ const heldAgainst = (
   )
   if (!difference)
     return {
-      ...{ layout: survivor, basis: 'machine' },
+      layout: survivor,
+      basis: 'machine',
       note: ["the kernel's own early memory node ranges agree with the model"],
     }
   return {
     layout: {
-      ...{ ...survivor, memblock, unpredictable: [] },
+      ...survivor,
+      memblock,
+      unpredictable: [],
       ...layoutOfRegions(
         tdxMemoryRegions(memblock),
         MODULE_LIMITS,
@@ -215,12 +227,16 @@ export const keyidsOf = (
 
 const platformOf = ({ tdx }: Facts): Platform => ({
   keyids: keyidsOf(tdx.keyids) ?? USUAL_KEYIDS,
-  ...{ module: '1.5', x2apic: true, lps: 1, packageOf: [0] },
+  module: '1.5',
+  x2apic: true,
+  lps: 1,
+  packageOf: [0],
   // Nothing can be outside of CMRs nobody printed.
   cmrs: tdx.cmrs?.filter(({ start, end }) => start < end) ?? [
     { start: MIB, end: PHYSICAL_LIMIT },
   ],
-  ...{ physicalBits: 52, faults: [] },
+  physicalBits: 52,
+  faults: [],
 })
 
 const notesOn = (facts: Facts, words: readonly string[]): string[] => {

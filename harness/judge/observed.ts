@@ -30,7 +30,9 @@ export const observe = ({
 }: Pick<BootRecord, 'facts' | 'seamcalls'>): Observed => {
   const { outcome, errno, stage } = tdx
   const known = (at: Stage | null): Observed => ({
-    ...{ outcome, errno, possible: [] },
+    outcome,
+    errno,
+    possible: [],
     stage: at,
   })
   if (outcome !== 'failed' || stage !== null) return known(stage)

@@ -67,7 +67,9 @@ export const predictOutcome = (
 }
 
 const SUCCESS: PredictedOutcome = {
-  ...{ outcome: 'initialized', stage: 'done', errno: null },
+  outcome: 'initialized',
+  stage: 'done',
+  errno: null,
   why: 'every step of the initialisation must succeed',
 }
 
@@ -83,7 +85,8 @@ const endingOf = (failures: readonly Failure[], host: HostKernel): Ending => {
   if (!decisive) return { outcome: SUCCESS, open: undefined }
   if ('open' in decisive)
     return {
-      ...{ outcome: undefined, open: decisive.open },
+      outcome: undefined,
+      open: decisive.open,
       possible: {
         stages: [...new Set(possible.map(({ stage }) => stage))],
         initialized: certain < 0,
@@ -91,7 +94,8 @@ const endingOf = (failures: readonly Failure[], host: HostKernel): Ending => {
     }
   return {
     outcome: {
-      ...{ outcome: 'failed', ...decisive },
+      outcome: 'failed',
+      ...decisive,
       errno: errnoOf(decisive, host),
     },
     open: undefined,

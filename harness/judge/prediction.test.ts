@@ -96,7 +96,9 @@ t.test('what is not known before a boot is open', async t => {
 t.test('what the v6 series does otherwise', async t => {
   const v6 = (cell: object): object => outcomeOf(cell, 'v6')
   const failed = (stage: string, errno = -14) => ({
-    ...{ outcome: 'failed', stage, errno },
+    outcome: 'failed',
+    stage,
+    errno,
   })
   const touching = [
     { start: '1M', end: '1G' },
@@ -163,7 +165,9 @@ t.test('memory that is plugged, by series and by step', async t => {
   t.match(
     early.layout.regions.at(-1),
     {
-      ...{ start: 0x100000000, end: 0x1c0000000, node: 0 },
+      start: 0x100000000,
+      end: 0x1c0000000,
+      node: 0,
     },
     'joined with what it touches',
   )

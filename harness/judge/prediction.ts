@@ -88,7 +88,9 @@ export const predictFrom = (
 ): Prediction => {
   if (lineage === undefined)
     return {
-      ...{ layout: boot, regionsAtBoot: undefined, online: [] },
+      layout: boot,
+      regionsAtBoot: undefined,
+      online: [],
       outcome: undefined,
       open: 'this kernel is of no series the model knows',
     }
@@ -97,7 +99,8 @@ export const predictFrom = (
   const ending = predictOutcome(item, layout, host, failsRegions)
   const { outcome } = ending
   return {
-    ...{ layout, ...ending },
+    layout,
+    ...ending,
     regionsAtBoot: listAtBoot(boot, host, outcome),
     online: predictOnline(item, layout, host, outcome),
   }

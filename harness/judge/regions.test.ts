@@ -48,7 +48,8 @@ t.test('the list right after boot', async t => {
   }))
   t.match(late.text, /^regions-boot: .*0 expected, 4 found/m)
   const unseen = judgedOn(KERNEL, NODES, {
-    ...{ regions: undefined, regionsAtBoot: undefined },
+    regions: undefined,
+    regionsAtBoot: undefined,
   })
   t.equal(unseen.verdict, 'invalid')
   t.match(unseen.text, /^regions: nothing shows the region list/m)
@@ -154,10 +155,8 @@ t.test('DIMMs that are refused, and those that are taken', async t => {
 
 t.test('where v6 failed, from the SEAMCALLs when it does not say', async t => {
   const cell = {
-    ...{
-      machine: { memory: '2G' },
-      tdx: { faults: [{ leaf: 'SYS.CONFIG', status: '0xc0000a0000000000' }] },
-    },
+    machine: { memory: '2G' },
+    tdx: { faults: [{ leaf: 'SYS.CONFIG', status: '0xc0000a0000000000' }] },
   }
   const at = (stage: string) => ({
     ...cell,
@@ -200,7 +199,8 @@ t.test('where v6 failed, from the SEAMCALLs when it does not say', async t => {
     expect: { tdx: 'failed', stage, errno: -14 },
   })
   t.same(judgedOn(V6, exhausted('reserved-areas')), {
-    ...{ verdict: 'pass', text: '' },
+    verdict: 'pass',
+    text: '',
   })
   t.same(
     judgedOn(V6, exhausted('pamt')),

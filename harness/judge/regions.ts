@@ -32,7 +32,9 @@ const fail = (check: string, message: string): Reason => ({
 
 /** Leaves that are called before any kernel needs the list. */
 const WITHOUT_LIST: ReadonlySet<number> = new Set([
-  ...[LEAF.SYS_INIT, LEAF.SYS_LP_INIT, LEAF.SYS_LP_SHUTDOWN],
+  LEAF.SYS_INIT,
+  LEAF.SYS_LP_INIT,
+  LEAF.SYS_LP_SHUTDOWN,
 ])
 
 /** The initialisation came to where the list is used. */
@@ -78,7 +80,8 @@ export const checkWitness: Check = context => {
   return listWasBuilt(context)
     ? [
         {
-          ...{ kind: 'invalid', check: 'regions' },
+          kind: 'invalid',
+          check: 'regions',
           message:
             'nothing shows the region list: the kernel prints none, and has no symbol tdx_memlist to read it by',
         },

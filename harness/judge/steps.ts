@@ -47,7 +47,8 @@ export const checkPlugged: Check = ({ item, record }) =>
           : `answered ${status} (_OST)`
     return [
       {
-        ...{ kind: 'invalid', check: 'plug' },
+        kind: 'invalid',
+        check: 'plug',
         message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
       } satisfies Reason,
     ]
@@ -106,7 +107,10 @@ export const checkOnline: Check = context => {
     const reason = (who: string, must: boolean, hint = ''): Reason => {
       const expected = must ? REFUSED : 'taken'
       return {
-        ...{ kind: 'fail', check: 'online', expected, found: text },
+        kind: 'fail',
+        check: 'online',
+        expected,
+        found: text,
         message: `putting DIMM '${name}' online: ${who} ${expected}, found ${text}${hint}`,
       }
     }

@@ -37,7 +37,8 @@ export const usableToGiveUp = (
     const { outcome, layout } = current
     if (outcome?.outcome === 'initialized')
       return {
-        ...{ words: given.map(wordOf), bytes: totalSize(given) },
+        words: given.map(wordOf),
+        bytes: totalSize(given),
         areasLeft: areasLeft(current),
       }
     const range = outcome?.range ?? outOfAreas(current)

@@ -24,7 +24,10 @@ export const applyPatch = async (
     'patch',
     ['-p1', '--forward', '--batch', '--fuzz=0'],
     {
-      ...{ cwd: tree, input: patch.content, reject: false, all: true },
+      cwd: tree,
+      input: patch.content,
+      reject: false,
+      all: true,
       env: { LC_ALL: 'C' },
     },
   )

@@ -43,7 +43,9 @@ export const buildTrigger = async (
       ? [`KBUILD_EXTRA_SYMBOLS=${exported}`]
       : []
   await log.make('compile the trigger module', objects, [
-    ...[`M=${work}`, ...options, ...extra],
+    `M=${work}`,
+    ...options,
+    ...extra,
     'modules',
   ])
   const module = join(work, MODULE)

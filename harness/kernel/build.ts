@@ -79,7 +79,8 @@ const entryOf = async (recipe: Recipe): Promise<CacheEntry> => {
   const { name } = recipe
   const key = await kernelKey(recipe)
   return {
-    ...{ name, key },
+    name,
+    key,
     find: () => cachedKernel(name, key),
     load: () => cachedKernel(name, key),
     fill: (result, work, log) => buildFromSource(recipe, result, work, log),

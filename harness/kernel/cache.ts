@@ -99,7 +99,8 @@ export const cachedKernel = async (
   }
   const reason = await at(ARTEFACT.noTrigger)
   return {
-    ...{ name, key },
+    name,
+    key,
     vmlinux: folder.vmlinux ?? join(directory, ARTEFACT.vmlinux),
     bzImage: folder.bzImage ?? (await at(ARTEFACT.bzImage)),
     config: folder.config ?? (await at(ARTEFACT.config)),

@@ -44,7 +44,8 @@ export const folderEntry = async ({
   )
   const key = await folderKey(present.flat())
   return {
-    ...{ name, key },
+    name,
+    key,
     load: () => cachedKernel(name, key, files),
     // Why there is no trigger may have gone away: it is tried again.
     find: async () => {

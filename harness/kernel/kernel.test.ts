@@ -221,8 +221,13 @@ t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
     execFileSync(
       'gcc',
       [
-        ...['-nostdlib', '-static', '-Wl,-Ttext=0x7f000000', '-Wl,-e0'],
-        ...['-o', out, source],
+        '-nostdlib',
+        '-static',
+        '-Wl,-Ttext=0x7f000000',
+        '-Wl,-e0',
+        '-o',
+        out,
+        source,
       ],
       { stdio: 'pipe' },
     )
@@ -243,7 +248,10 @@ t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
       form,
     )
     t.match(await surveyImage(image), {
-      ...{ lineage: undefined, trigger: 'none', pvh: false, missing: [] },
+      lineage: undefined,
+      trigger: 'none',
+      pvh: false,
+      missing: [],
     })
   }
 })

@@ -119,7 +119,9 @@ export class BuildLog {
     const gcc = !args.includes('LLVM=1') && (await findProgram('ccache'))
     const compilers = gcc ? COMPILERS : []
     await this.run({
-      ...{ phase, file: 'make', cwd },
+      phase,
+      file: 'make',
+      cwd,
       args: [jobs, ...compilers, ...args],
     })
   }

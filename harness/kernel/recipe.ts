@@ -119,7 +119,9 @@ export const folderRecipes = (folders: readonly string[]): FolderRecipe[] => {
     return `build-${parent}${basename(path)}`
   }
   return paths.map(path => ({
-    ...{ kind: 'folder', name: nameOf(path), folder: path },
+    kind: 'folder',
+    name: nameOf(path),
+    folder: path,
     why: `the kernel built in ${path}`,
   }))
 }
@@ -135,7 +137,9 @@ export const readRecipe = async (
   if (!parsed.success)
     throw complaintsError(
       complaintsOf({
-        ...{ file, schema: recipeSchema, error: parsed.error },
+        file,
+        schema: recipeSchema,
+        error: parsed.error,
         data: file.data,
       }),
     )
@@ -213,7 +217,9 @@ const recipeOf = async (
       ),
     )
   return {
-    ...{ kind: 'source', name, why },
+    kind: 'source',
+    name,
+    why,
     source: sourceOf(source, absolute),
     configBase: config.base,
     fragments: await each(config.fragments, ['config', 'fragments'], at =>

@@ -14,7 +14,12 @@ const git = (folder: string, ...args: string[]): string =>
   execFileSync(
     'git',
     [
-      ...['-C', folder, '-c', 'user.name=Jörg T', '-c', 'user.email=j@example'],
+      '-C',
+      folder,
+      '-c',
+      'user.name=Jörg T',
+      '-c',
+      'user.email=j@example',
       ...args,
     ],
     {
@@ -47,7 +52,12 @@ const repository = (folder: string): string => {
 const mailbox = (tree: string, ...options: string[]): string => {
   const mails = git(
     tree,
-    ...['format-patch', '--stdout', '--cover-letter', '-v6', ...options, 'v1'],
+    'format-patch',
+    '--stdout',
+    '--cover-letter',
+    '-v6',
+    ...options,
+    'v1',
   ).split(/^(?=From [0-9a-f]{40} )/m)
   const [cover, first, second, third] = mails as [
     string,
@@ -279,6 +289,8 @@ t.test('what is wrong in a recipe is shown with its place', async t => {
   }
   writeFileSync(join(folder, 'kernel.yaml'), 'why: w\nsource: { build: . }\n')
   t.match(await readRecipe('r', join(folder, 'kernel.yaml')), {
-    ...{ kind: 'folder', name: 'r', folder },
+    kind: 'folder',
+    name: 'r',
+    folder,
   })
 })

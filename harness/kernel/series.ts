@@ -148,7 +148,9 @@ const ordered = (path: string, mails: readonly Mail[]): Patch[] => {
     ...patches.map(({ subject }) => numberOf(subject)?.[1] ?? 0),
   )
   const named = patches.map(({ subject, patch }) => ({
-    ...{ name: subject, path, content: patch },
+    name: subject,
+    path,
+    content: patch,
     number: numberOf(subject)?.[0],
   }))
   if (total === 0) return named

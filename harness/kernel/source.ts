@@ -54,8 +54,13 @@ const commitOf = async (
     )
   try {
     const { stdout } = await execa('git', [
-      ...['-C', repository, 'rev-parse', '--verify', '--quiet'],
-      ...['--end-of-options', `${ref}^{commit}`],
+      '-C',
+      repository,
+      'rev-parse',
+      '--verify',
+      '--quiet',
+      '--end-of-options',
+      `${ref}^{commit}`,
     ])
     return stdout.trim()
   } catch (error) {
@@ -176,8 +181,12 @@ const unpack = async (
       phase,
       file: 'tar',
       args: [
-        ...['-xf', path, '-C', partial],
-        ...['--strip-components=1', '--no-same-owner'],
+        '-xf',
+        path,
+        '-C',
+        partial,
+        '--strip-components=1',
+        '--no-same-owner',
       ],
       cwd: partial,
     })
@@ -190,8 +199,12 @@ const unpack = async (
       phase,
       file: 'git',
       args: [
-        ...['-C', source.repository, 'archive', '--format=tar'],
-        ...[`--output=${tarball}`, key],
+        '-C',
+        source.repository,
+        'archive',
+        '--format=tar',
+        `--output=${tarball}`,
+        key,
       ],
       cwd: partial,
     })

@@ -79,8 +79,14 @@ export type PamtSource = 'usual' | 'moved' | 'scarce'
 const PAMT_SOURCES: ReadonlyMap<string, PamtSource> = new Map([
   ['crashkernel', 'moved'],
   ...[
-    ...['cma', 'hugepages', 'hugetlb_cma', 'kernelcore', 'movablecore'],
-    ...['movable_node', 'numa_cma', 'reserve_mem'],
+    'cma',
+    'hugepages',
+    'hugetlb_cma',
+    'kernelcore',
+    'movablecore',
+    'movable_node',
+    'numa_cma',
+    'reserve_mem',
   ].map((name): [string, PamtSource] => [name, 'scarce']),
 ])
 
@@ -112,7 +118,11 @@ export const memoryParameters = (cmdline: string): MemoryParameters => {
       pamtSource = PAMT_SOURCES.get(name) ?? pamtSource
   }
   return {
-    ...{ operations, sratIgnored, fake, pamtSource },
-    ...{ unpredictable, errors },
+    operations,
+    sratIgnored,
+    fake,
+    pamtSource,
+    unpredictable,
+    errors,
   }
 }

@@ -23,7 +23,9 @@ t.test('how much is used of what there is', async t => {
   t.same(plain.tdmrs, { used: 2, max: 64 })
   t.same(plain.reservedAreas, {
     tdmr: { start: 4 * GIB, end: 12 * GIB },
-    ...{ atLeast: 2, atMost: 2, max: 16 },
+    atLeast: 2,
+    atMost: 2,
+    max: 16,
   })
   t.equal(plain.pamt.kib, 4104 * 10 + 8)
   t.ok(plain.pamt.share > 0.0039 && plain.pamt.share < 0.004)

@@ -24,7 +24,12 @@ const bounds = fc
     end: BASE + (at + size) * UNIT,
   }))
 const type = fc.constantFrom<number>(
-  ...[E820.RAM, E820.RAM, E820.RESERVED, E820.ACPI, E820.PRAM, 20],
+  E820.RAM,
+  E820.RAM,
+  E820.RESERVED,
+  E820.ACPI,
+  E820.PRAM,
+  20,
 )
 const entry = fc
   .tuple(bounds, type)
@@ -32,23 +37,29 @@ const entry = fc
 const operation: fc.Arbitrary<MapOperation> = fc.oneof(
   fc.constant<MapOperation>({ kind: 'exact' }),
   fc.tuple(bounds, type).map(([range, kind]): MapOperation => ({
-    ...{ kind: 'add', range },
+    kind: 'add',
+    range,
     type: kind,
   })),
   fc
     .tuple(bounds, type, type)
     .filter(([, from, to]) => from !== to)
     .map(([range, from, to]): MapOperation => ({
-      ...{ kind: 'retype', range, from, to },
+      kind: 'retype',
+      range,
+      from,
+      to,
     })),
   fc
     .tuple(bounds, fc.option(type, { nil: undefined }))
     .map(([range, only]): MapOperation => ({
-      ...{ kind: 'remove', range },
+      kind: 'remove',
+      range,
       ...(only !== undefined && { type: only }),
     })),
   fc.nat(2 * SPACE).map((at): MapOperation => ({
-    ...{ kind: 'limit', size: BASE + at * UNIT },
+    kind: 'limit',
+    size: BASE + at * UNIT,
   })),
 )
 

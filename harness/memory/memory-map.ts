@@ -65,7 +65,9 @@ export const memoryMap = (
     kernelInHole ? addKernelRange(table, kernelImage) : table,
   )
   return {
-    ...{ firmware, extended, user },
+    firmware,
+    extended,
+    user,
     invalid: asked && user === undefined,
     ram: usable(last),
     end: endOfMap(last, rules),

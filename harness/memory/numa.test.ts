@@ -71,12 +71,14 @@ t.test('a megabyte without a node: 6.1 minds, 6.12 does not', async t => {
   const memory = [{ start: MIB, end: GIB }]
   const without = (bytes: number) => input(memory, [entry(0, 0, GIB - bytes)])
   t.same(assignNodes(without(MIB), NEW).ranges.at(-1), {
-    ...{ start: GIB - MIB, end: GIB },
+    start: GIB - MIB,
+    end: GIB,
     node: -1,
   })
   t.match(assignNodes(without(MIB), OLD).fallback, /without a node/)
   t.same(assignNodes(without(MIB - PAGE_SIZE), OLD).ranges.at(-1), {
-    ...{ start: GIB - MIB + PAGE_SIZE, end: GIB },
+    start: GIB - MIB + PAGE_SIZE,
+    end: GIB,
     node: 64,
   })
   t.match(assignNodes(without(MIB + PAGE_SIZE), NEW).fallback, /without a node/)

@@ -69,7 +69,8 @@ export const assignNodes = (
     return { ...single, dies: fake.dies ?? single.dies }
   }
   return {
-    ...{ ranges, fallback: undefined },
+    ranges,
+    fallback: undefined,
     dies: fake.dies ?? homeless(ranges),
   }
 }
@@ -110,7 +111,8 @@ const singleNode = (
   const fake = mayFake ? emulated(input, blocks, [0], rules) : NO_FAKES
   const ranges = wholePages(splitByNode(input, fake.blocks ?? blocks, rules))
   return {
-    ...{ ranges, fallback },
+    ranges,
+    fallback,
     dies: fake.dies ?? homeless(ranges),
   }
 }
@@ -137,9 +139,7 @@ const emulated = (
   parsed: readonly number[],
   rules: MemoryRules,
 ): Emulation => {
-  const { blocks, standsFor } = fakeNodes(
-    ...([input.fake, physical, parsed, input] as const),
-  )
+  const { blocks, standsFor } = fakeNodes(input.fake, physical, parsed, input)
   const cleaned = blocks && cleanupMeminfo(blocks, input, rules)
   if (!blocks || !cleaned || typeof cleaned === 'string') return NO_FAKES
   const made = { blocks: cleaned, dies: undefined }

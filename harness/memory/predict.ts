@@ -176,13 +176,15 @@ const failuresOf = (
       // Which TDMR the message names is not known after an open one.
       const named = failures.every(({ stage }) => stage !== 'reserved-areas')
       failures.push({
-        ...{ kind: 'exhausted', stage: 'reserved-areas' },
+        kind: 'exhausted',
+        stage: 'reserved-areas',
         tdmr: named ? { start, end } : undefined,
       })
       return failures
     }
     failures.push({
-      ...{ kind: 'open', stage: 'reserved-areas' },
+      kind: 'open',
+      stage: 'reserved-areas',
       reason:
         `${holes.length} holes and up to ${pamtAreas.max} PAMTs for ` +
         `${limits.maxReservedPerTdmr} reserved areas: it depends on where ` +

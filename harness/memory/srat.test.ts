@@ -25,7 +25,8 @@ const decode = (bytes: Uint8Array): Srat & { apicIds: number[] } => {
     }
     const start = Number(view.getBigUint64(at + 8, true))
     memory.push({
-      ...{ start, end: start + Number(view.getBigUint64(at + 16, true)) },
+      start,
+      end: start + Number(view.getBigUint64(at + 16, true)),
       domain: view.getUint32(at + 2, true),
       hotplug: (view.getUint32(at + 28, true) & 2) !== 0,
     })
@@ -39,7 +40,9 @@ const piece = fc
 const entry = fc
   .tuple(piece, fc.nat(0xffffffff), fc.boolean())
   .map(([range, domain, hotplug]): SratMemory => ({
-    ...{ ...range, domain, hotplug },
+    ...range,
+    domain,
+    hotplug,
   }))
 
 t.test('a table reads back as it was written', async t => {
@@ -76,7 +79,9 @@ const range = fc
   }))
 const blocks = fc.array(
   fc.tuple(range, fc.nat(3)).map(([bounds, domain]): SratMemory => ({
-    ...{ ...bounds, domain, hotplug: false },
+    ...bounds,
+    domain,
+    hotplug: false,
   })),
   { minLength: 1, maxLength: 6 },
 )
@@ -97,12 +102,10 @@ t.test(
           const srat = readSrat({ cpus: [], memory })
           const { ranges, fallback } = assignNodes(
             {
-              ...{
-                memory: available,
-                srat,
-                ignored: undefined,
-                fake: undefined,
-              },
+              memory: available,
+              srat,
+              ignored: undefined,
+              fake: undefined,
               endOfMap: available.at(-1)!.end,
             },
             rules,
@@ -178,8 +181,11 @@ t.test('fake nodes cover their physical nodes, and nothing else', async t => {
   t.match(
     assignNodes(
       {
-        ...{ memory: [{ start: MIB, end: GIB }], endOfMap: GIB },
-        ...{ srat: undefined, ignored: undefined, fake: '2' },
+        memory: [{ start: MIB, end: GIB }],
+        endOfMap: GIB,
+        srat: undefined,
+        ignored: undefined,
+        fake: '2',
       },
       RULES,
     ).ranges,

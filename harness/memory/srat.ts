@@ -49,7 +49,10 @@ export const readSrat = ({ cpus, memory }: Srat): SratReading => {
   const nodes = new Map<number, number>()
   const blocks: SratBlock[] = []
   const reading = (rejected?: string, disabled = false): SratReading => ({
-    ...{ rejected, disabled, nodes, blocks },
+    rejected,
+    disabled,
+    nodes,
+    blocks,
   })
   const nodeOf = (domain: number): number | undefined => {
     const known = nodes.get(domain)

@@ -222,7 +222,9 @@ const firmwareOf = ({
     ? {
         cpus: srat.cpus.map(one => ({ ...one })),
         memory: srat.memory.map(({ domain, hotplug, ...range }) => ({
-          ...{ ...spanOf(range), domain, hotplug },
+          ...spanOf(range),
+          domain,
+          hotplug,
         })),
       }
     : null,
@@ -252,7 +254,8 @@ const stepText = (step: Step): string =>
   step.kind === 'trigger'
     ? step.kind
     : [
-        ...[step.kind, step.dimm.name],
+        step.kind,
+        step.dimm.name,
         ...(step.kind === 'plug' ? [formatNodeRange(step.dimm.range)] : []),
       ].join(' ')
 
@@ -274,6 +277,4 @@ export const shellQuote = (word: string): string =>
   /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
 const reproduce = ({ scenario, id }: Case, { program, flags }: Again): string =>
-  [...[program, 'run', scenario], ...['--filter', id, ...flags]]
-    .map(shellQuote)
-    .join(' ')
+  [program, 'run', scenario, '--filter', id, ...flags].map(shellQuote).join(' ')

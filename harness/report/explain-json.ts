@@ -30,8 +30,11 @@ const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
   const { facts, cause, advice, workaround } = explanation
   const { tdx } = facts
   return {
-    ...{ file, boot, lines: [facts.firstLine, facts.lastLine] },
-    ...{ kernel: facts.kernel, cmdline: facts.cmdline },
+    file,
+    boot,
+    lines: [facts.firstLine, facts.lastLine],
+    kernel: facts.kernel,
+    cmdline: facts.cmdline,
     cpu: facts.cpu?.name ?? null,
     module: tdx.module && {
       version: versionText(tdx.module),
@@ -40,12 +43,16 @@ const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
     },
     keyids: tdx.keyids && [...tdx.keyids],
     cmrs: tdx.cmrs?.map(({ start, end }) => [hex(start), hex(end)]) ?? null,
-    ...{ outcome: tdx.outcome, stage: tdx.stage, errno: tdx.errno },
-    ...{ message: tdx.message, messageLine: tdx.at.message },
+    outcome: tdx.outcome,
+    stage: tdx.stage,
+    errno: tdx.errno,
+    message: tdx.message,
+    messageLine: tdx.at.message,
     pamtKiB: tdx.pamtKib,
     seamcalls: tdx.failedSeamcalls.map(seamcallJson),
     incidents: facts.incidents.map(incident => ({ ...incident })),
-    ...{ cause, advice: [...advice] },
+    cause,
+    advice: [...advice],
     workaround: workaround && {
       ...workaround,
       words: [...workaround.words],
@@ -83,8 +90,11 @@ const seamcallJson = ({
 }: FailedSeamcall): ExplainedLog['seamcalls'][number] => {
   const decoded = decodeStatus(status, registers)
   return {
-    ...{ leaf, leafName: anyLeafName(leaf), status: hex(status) },
-    ...{ name: decoded.name ?? null, class: decoded.class },
+    leaf,
+    leafName: anyLeafName(leaf),
+    status: hex(status),
+    name: decoded.name ?? null,
+    class: decoded.class,
     detail: decoded.detail ?? null,
     initialization: STAGE_OF_LEAF.has(leaf),
     registers: Object.fromEntries(

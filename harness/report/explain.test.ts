@@ -9,7 +9,9 @@ import { explainSchema } from './explain-schema.ts'
 import { explainText } from './explain-text.ts'
 
 const bootOf = (text: string): ExplainedBoot => ({
-  ...{ file: 'dmesg\u001b[31m.txt', boot: 1, verdict: [] },
+  file: 'dmesg\u001b[31m.txt',
+  boot: 1,
+  verdict: [],
   explanation: explain(factsOf(text)),
 })
 

@@ -48,13 +48,17 @@ const caseJson = (
   lineage: Lineage,
   prediction: Prediction,
 ): unknown => ({
-  ...{ id: item.id, lineage, scenario: item.scenario, words: item.words },
+  id: item.id,
+  lineage,
+  scenario: item.scenario,
+  words: item.words,
   ...endingJson(prediction),
   steps: item.steps.map(step =>
     step.kind === 'trigger'
       ? { step: step.kind }
       : {
-          ...{ step: step.kind, dimm: step.dimm.name },
+          step: step.kind,
+          dimm: step.dimm.name,
           ...(step.kind === 'plug' && rangeJson(step.dimm.range)),
         },
   ),
@@ -68,7 +72,11 @@ const logJson = ({
   said,
   prediction,
 }: FilePrediction): unknown => ({
-  ...{ file, kernel, said, words: prediction.words, basis: prediction.basis },
+  file,
+  kernel,
+  said,
+  words: prediction.words,
+  basis: prediction.basis,
   ...endingJson(prediction),
   notes: prediction.notes,
   ...layoutJson(prediction.layout),
@@ -89,7 +97,8 @@ export const layoutJson = (layout: Layout): object => ({
   extendedMap: layout.extendedMap?.map(entryJson) ?? null,
   userMap: layout.userMap?.map(entryJson) ?? null,
   srat: layout.srat.map(block => ({
-    ...{ ...rangeJson(block), domain: block.domain },
+    ...rangeJson(block),
+    domain: block.domain,
   })),
   memblock: layout.memblock.map(rangeJson),
   numaFallback: layout.numaFallback ?? null,

@@ -38,7 +38,9 @@ const firmwareSchema = z
         cpus: z.array(z.strictObject({ cpu: z.int(), domain: z.int() })),
         memory: z.array(
           z.strictObject({
-            ...{ start: address, end: address, domain: z.int() },
+            start: address,
+            end: address,
+            domain: z.int(),
             hotplug: z.boolean(),
           }),
         ),

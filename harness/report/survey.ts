@@ -146,8 +146,10 @@ const trigger = (
 /** What the rig reads, and what it starts. */
 const speaks = (options: Options): Finding => {
   const missing = [
-    ...['PRINTK', 'SERIAL_8250_CONSOLE'],
-    ...['BLK_DEV_INITRD', 'BINFMT_ELF'],
+    'PRINTK',
+    'SERIAL_8250_CONSOLE',
+    'BLK_DEV_INITRD',
+    'BINFMT_ELF',
   ].filter(name => options.get(name) !== 'y')
   return missing.length === 0
     ? finding('console and init', 'good', 'serial console, initramfs')

@@ -40,7 +40,10 @@ export const minimise = async (
   const modelled = endingByModel(input, bench.options)
   if (modelled && isSameTarget(target, modelled)) {
     const small = await minimiseOnModel(
-      ...([input, modelled, bench.options, bench.signal] as const),
+      input,
+      modelled,
+      bench.options,
+      bench.signal,
     )
     const [ending] = await bench.bootAll([small])
     if (isSameTarget(target, ending))
@@ -84,7 +87,11 @@ export class Bench {
     this.boots += cases.length
     onBoots(this.boots)
     const results = await runCases({
-      ...{ cases, machine, signal, workspace: part, jobs: cases.length },
+      cases,
+      machine,
+      signal,
+      workspace: part,
+      jobs: cases.length,
       kernels: new Map([[kernel.name, kernel]]),
       again: { program: 'tdxrig', flags: [] },
       store: {
@@ -116,11 +123,9 @@ export interface BenchTools {
 }
 
 const caseOf = (input: CellInput, kernel: string, number: number): Case => ({
-  ...{
-    input,
-    id: `minimise/${number}@${kernel}`,
-    scenario: 'minimise',
-    kernel,
-  },
+  input,
+  id: `minimise/${number}@${kernel}`,
+  scenario: 'minimise',
+  kernel,
   ...scenarioOf(input)!.body,
 })

@@ -48,7 +48,8 @@ t.test('on the model: no hole more than it takes', async t => {
   t.match(target, { outcome: 'failed', stage: 'reserved-areas' })
   const small = await minimiseOnModel(input, target, OPTIONS, idle)
   t.match(endingByModel(small, OPTIONS), {
-    ...{ outcome: target.outcome, stage: target.stage },
+    outcome: target.outcome,
+    stage: target.stage,
   })
   const holes = layoutOf(small).tdmrs.map(({ holes }) => holes.length)
   t.same(holes, [17], 'one TDMR, with one hole too many')
@@ -96,12 +97,10 @@ t.test('an interrupt stops the model', async t => {
   controller.abort()
   const input = reducible(HOLES)
   const small = await minimiseOnModel(
-    ...([
-      input,
-      endingByModel(input, OPTIONS)!,
-      OPTIONS,
-      controller.signal,
-    ] as const),
+    input,
+    endingByModel(input, OPTIONS)!,
+    OPTIONS,
+    controller.signal,
   )
   t.same(small, input)
 })

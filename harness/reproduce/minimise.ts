@@ -73,7 +73,8 @@ export const minimiseOnModel = (
       })
       return index < 0 ? undefined : index
     },
-    ...{ width: AT_ONCE, budget: MODEL_BUDGET },
+    width: AT_ONCE,
+    budget: MODEL_BUDGET,
   })
 
 /** How boots of scenarios ended, in their order. */
@@ -116,7 +117,8 @@ export const reducible = (input: CellInput): CellInput => {
         firmware: {
           ...machine.firmware,
           e820: firmware.e820.map(({ start, end, type }) => ({
-            ...{ start: sizeText(start), end: sizeText(end) },
+            start: sizeText(start),
+            end: sizeText(end),
             type: typeText(type),
           })),
         },

@@ -49,7 +49,8 @@ export const replayMachine = (
       ...(cpuModel && { cpuModel }),
       firmware: {
         e820: e820.map(({ start, end, type }) => ({
-          ...{ start: sizeText(start), end: sizeText(end) },
+          start: sizeText(start),
+          end: sizeText(end),
           type: e820TypeName(type),
         })),
         ...(srat && { srat }),
@@ -109,7 +110,9 @@ const without = (
     usable.includes(entry)
       ? [
           ...subtract(entry, [range]).map(part => ({
-            ...{ start: part.start, end: part.end, type: entry.type },
+            start: part.start,
+            end: part.end,
+            type: entry.type,
           })),
           { ...intersect(entry, range)!, type: E820.RESERVED },
         ]
@@ -136,7 +139,9 @@ const sratFor = (
     ...blocks.map(({ domain, hotplug, ...range }) => {
       const { start, end } = placed(range, scale)
       return {
-        ...{ domain, start: sizeText(start), end: sizeText(end) },
+        domain,
+        start: sizeText(start),
+        end: sizeText(end),
         ...(hotplug && { hotplug }),
       }
     }),
@@ -193,7 +198,8 @@ const cpuEntries = (
       `there are ${nodes.length} CPUs here, one on each node, and ${found} there`,
     )
   return nodes.map((node, cpu) => ({
-    ...{ domain: domains.get(node)!, cpus: String(cpu) },
+    domain: domains.get(node)!,
+    cpus: String(cpu),
   }))
 }
 

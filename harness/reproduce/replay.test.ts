@@ -58,7 +58,8 @@ t.test('the machine of a log', async t => {
   t.match(made.input, {
     kernels: ['upstream-6.12'],
     machine: {
-      ...{ cpus: 2, cpuModel: 'emerald-rapids' },
+      cpus: 2,
+      cpuModel: 'emerald-rapids',
       firmware: {
         srat: [
           { domain: 0, cpus: '0' },

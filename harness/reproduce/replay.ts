@@ -64,14 +64,20 @@ export const replay = (
     `the kernel is ${kernel} here, and ${facts.kernel === null ? 'not named' : `Linux ${facts.kernel}`} there`,
   )
   const common = {
-    ...{ ...naming(facts), kernels: [kernel] },
-    ...{ machine, cmdline, expect: { tdx: 'predicted' as const } },
+    ...naming(facts),
+    kernels: [kernel],
+    machine,
+    cmdline,
+    expect: { tdx: 'predicted' as const },
   }
   const said = saidBy(facts)
   const [first, ...others] = candidates(facts, scale, notes)
   const input = choose(
     [{ ...common, ...first }, ...others.map(part => ({ ...common, ...part }))],
-    ...([facts, said, notes, trial] as const),
+    facts,
+    said,
+    notes,
+    trial,
   )
   return { input, approximations: notes, said }
 }

@@ -41,7 +41,8 @@ t.test('what does not matter goes, what matters stays', async t => {
       const index = candidates.findIndex(matters)
       return Promise.resolve(index < 0 ? undefined : index)
     },
-    ...{ width: 2, budget: BUDGET },
+    width: 2,
+    budget: BUDGET,
   })
   t.match(smallest, { machine: { cpus: 1 } })
   t.equal(smallest.machine.nodes, undefined)
@@ -66,11 +67,13 @@ t.test('nothing smaller: it stays as it is; the budget is an end', async t => {
 
 t.test('lists of maps and tables are cut down', async t => {
   const entries = Array.from({ length: 8 }, (_, i) => ({
-    ...{ start: `${i + 1}M`, end: `${i + 2}M` },
+    start: `${i + 1}M`,
+    end: `${i + 2}M`,
     type: i === 5 ? 'ACPI NVS' : 'reserved',
   }))
   const input: CellInput = {
-    ...{ name: 'n', why: 'w' },
+    name: 'n',
+    why: 'w',
     machine: { memory: '2G', firmware: { e820: entries } },
   }
   const smallest = await shrink(input, {
@@ -81,7 +84,8 @@ t.test('lists of maps and tables are cut down', async t => {
       )
       return Promise.resolve(index < 0 ? undefined : index)
     },
-    ...{ width: 4, budget: BUDGET },
+    width: 4,
+    budget: BUDGET,
   })
   t.equal(smallest.machine.firmware?.e820?.length, 1)
 })

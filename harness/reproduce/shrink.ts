@@ -154,7 +154,9 @@ const shorter = (input: CellInput, { get, set }: List): CellInput[] => {
 /** Every size and address on the next GiB, MiB or page, one at a time. */
 const rounder = (input: CellInput): CellInput[] => {
   const text = JSON.stringify([
-    ...[input.machine, input.cmdline ?? {}, input.tdx ?? {}],
+    input.machine,
+    input.cmdline ?? {},
+    input.tdx ?? {},
   ])
   const results: CellInput[] = []
   for (const match of text.matchAll(NUMBER)) {

@@ -73,7 +73,9 @@ const fill = async (
     writeFile(join(folder, file), text)
   const document = resultDocument(
     {
-      ...{ ...head, durationMs: result.timing.totalMs, interrupted: false },
+      ...head,
+      durationMs: result.timing.totalMs,
+      interrupted: false,
       kernels: [{ name: kernel.name, key: kernel.built.key }],
     },
     [{ ...result, console: record ? BUNDLED.console : null }],
@@ -106,10 +108,16 @@ const caseJson = (item: Case, kernel: PreparedKernel): string => {
   return `${JSON.stringify(
     {
       schema: 'tdxrig.bundle/1',
-      ...{ id, scenario, input },
+      id,
+      scenario,
+      input,
       kernel: {
-        ...{ name, lineage: lineage ?? null, printsRegions, failsRegions },
-        ...{ range: kernelRange ?? null, key: kernel.built.key },
+        name,
+        lineage: lineage ?? null,
+        printsRegions,
+        failsRegions,
+        range: kernelRange ?? null,
+        key: kernel.built.key,
       },
     },
     null,

@@ -69,10 +69,14 @@ const prepare = async (
   const initramfs = join(workspace.path, `${built.name}.initramfs`)
   await writeFile(initramfs, await buildInitramfs(programs))
   return {
-    ...{ name: built.name, image, lineage: survey.lineage },
+    name: built.name,
+    image,
+    lineage: survey.lineage,
     printsRegions: survey.printsRegions,
     failsRegions: survey.failsRegions,
-    ...{ programs, initramfs, built },
+    programs,
+    initramfs,
+    built,
     sites: await locate(image, survey),
     bootFile: await bootFile(built, image, survey),
     kernelRange: image.physicalRange,

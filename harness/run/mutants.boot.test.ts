@@ -33,7 +33,8 @@ const edited = (recipe: SourceRecipe, from: string, to: string): Patch[] => {
 const added = (recipe: SourceRecipe, diff: readonly string[]): Patch[] => [
   ...recipe.patches,
   {
-    ...{ name: 'mutation', path: 'this test' },
+    name: 'mutation',
+    path: 'this test',
     content: Buffer.from(
       [
         '--- a/arch/x86/virt/vmx/tdx/tdx.c',
@@ -145,13 +146,11 @@ const bootMutant = async (
   await using workspace = Workspace.create()
   const { binary } = await findQemu()
   return await runCases({
-    ...{
-      cases,
-      workspace,
-      signal,
-      jobs: 2,
-      again: { program: 'tdxrig', flags: [] },
-    },
+    cases,
+    workspace,
+    signal,
+    jobs: 2,
+    again: { program: 'tdxrig', flags: [] },
     machine: new QemuMachine({ binary, accel: 'tcg', reason: 'a test' }),
     kernels: await prepareKernels(
       [{ ...recipe, name, patches: mutate(recipe) }],

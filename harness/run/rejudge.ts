@@ -81,24 +81,35 @@ export const rejudge = async (
     )
   const record = parse(path, texts, BUNDLED.record, data =>
     readRecord(data, {
-      ...{ facts: console.facts(), tail: console.tail },
+      facts: console.facts(),
+      tail: console.tail,
       path: BUNDLED.console,
     }),
   )
   const prediction = predictCase(item, {
-    ...{ lineage: kernel.lineage, failsRegions: kernel.failsRegions },
+    lineage: kernel.lineage,
+    failsRegions: kernel.failsRegions,
     kernelImage: kernel.range,
   })
   const judgement = judge(item, kernel, prediction, record)
   return {
-    ...{ item, key: kernel.key },
+    item,
+    key: kernel.key,
     result: {
       ...judgedCase(
-        ...([item, judgement, record] as const),
-        ...([`${path}:${BUNDLED.console}`, again] as const),
+        item,
+        judgement,
+        record,
+        `${path}:${BUNDLED.console}`,
+        again,
       ),
       reproduce: [
-        ...['tar', 'xzf', shellQuote(path), '&&', again.program, 'run'],
+        'tar',
+        'xzf',
+        shellQuote(path),
+        '&&',
+        again.program,
+        'run',
         shellQuote(join(folderName(item.id), BUNDLED.scenario)),
       ].join(' '),
     },
@@ -119,7 +130,9 @@ const caseOf = (path: string, bundle: z.output<typeof bundleSchema>): Case => {
     throw wrong(built.problems.map(({ message }) => message))
   return {
     input: bundle.input as CellInput,
-    ...{ id: bundle.id, scenario: bundle.scenario, kernel: bundle.kernel.name },
+    id: bundle.id,
+    scenario: bundle.scenario,
+    kernel: bundle.kernel.name,
     ...built.body,
   }
 }

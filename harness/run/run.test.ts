@@ -89,13 +89,11 @@ t.test(
     }
     await using workspace = Workspace.create()
     const results = await runCases({
-      ...{
-        cases,
-        machine,
-        workspace,
-        jobs: 2,
-        again: { program: 'tdxrig', flags: [] },
-      },
+      cases,
+      machine,
+      workspace,
+      jobs: 2,
+      again: { program: 'tdxrig', flags: [] },
       kernels: new Map([
         ['k', { programs: { trigger: '/none' } } as PreparedKernel],
       ]),

@@ -84,9 +84,14 @@ const runCase = async (
       `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
     )
   const { result, record } = await bootAndJudge(
-    ...([item, kernel, prediction, index, again, options] as const),
+    item,
+    kernel,
+    prediction,
+    index,
+    again,
+    options,
   ).catch((error: unknown) => ({
-    ...{ result: failedCase(item, prediction, again, error) },
+    result: failedCase(item, prediction, again, error),
     record: undefined,
   }))
   if (options.signal.aborted && !record) return undefined
@@ -128,7 +133,11 @@ const bootAndJudge = async (
   const { machine: spec, platform, words, steps } = item
   const record = await machine.boot(
     {
-      ...{ kernel, platform, words, steps, directory },
+      kernel,
+      platform,
+      words,
+      steps,
+      directory,
       machine: spec,
       initramfs: await initramfsFor(kernel, steps, directory),
     },

@@ -58,8 +58,19 @@ const PHYSICAL_BITS = 46
 
 /** Parameters that would take the console or the trigger from the rig. */
 const RESERVED = new Set([
-  ...['console', 'earlyprintk', 'quiet', 'loglevel', 'kaslr', 'nokaslr'],
-  ...['rdinit', 'init', 'initrd', 'noinitrd', 'root', 'panic', 'oops'],
+  'console',
+  'earlyprintk',
+  'quiet',
+  'loglevel',
+  'kaslr',
+  'nokaslr',
+  'rdinit',
+  'init',
+  'initrd',
+  'noinitrd',
+  'root',
+  'panic',
+  'oops',
 ])
 
 /** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h), less the rig's words. */

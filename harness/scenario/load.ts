@@ -111,7 +111,10 @@ const cellsOf = (
   const parsed = matrixSchema.safeParse(matrix)
   if (!parsed.success)
     return complaintsOf({
-      ...{ file, schema: matrixSchema, error: parsed.error, data: matrix },
+      file,
+      schema: matrixSchema,
+      error: parsed.error,
+      data: matrix,
       map: path => ['matrix', ...path],
     })
   const problems = matrixProblems(parsed.data)
@@ -144,7 +147,11 @@ const oneCell = (
   const parsed = cellSchema.safeParse(data)
   if (!parsed.success)
     return complaintsOf({
-      ...{ file, schema: cellSchema, error: parsed.error, map, data },
+      file,
+      schema: cellSchema,
+      error: parsed.error,
+      map,
+      data,
       alsoAllowed: ['matrix'],
     })
   const built = caseBody(parsed.data)

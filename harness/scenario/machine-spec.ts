@@ -108,7 +108,11 @@ export const machineSpec = (
     ? { problems }
     : {
         spec: {
-          ...{ memory, cpus, packages, nodeCpus, firmware },
+          memory,
+          cpus,
+          packages,
+          nodeCpus,
+          firmware,
           cpuModel: machine.cpuModel,
         },
       }

@@ -40,9 +40,12 @@ export interface HostKernel {
 }
 
 const COMMON_LEAVES = [
-  ...(['SYS_INIT', 'SYS_LP_INIT', 'SYS_CONFIG'] as const),
-  ...(['SYS_KEY_CONFIG', 'SYS_TDMR_INIT'] as const),
-]
+  'SYS_INIT',
+  'SYS_LP_INIT',
+  'SYS_CONFIG',
+  'SYS_KEY_CONFIG',
+  'SYS_TDMR_INIT',
+] as const
 
 /**
  * v6: the series of October 2022, which our patches bring to 6.1

@@ -20,8 +20,12 @@ export interface ModuleProfile {
 }
 
 const COMMON = [
-  ...[LEAF.SYS_KEY_CONFIG, LEAF.SYS_INFO, LEAF.SYS_INIT, LEAF.SYS_LP_INIT],
-  ...[LEAF.SYS_LP_SHUTDOWN, LEAF.SYS_CONFIG],
+  LEAF.SYS_KEY_CONFIG,
+  LEAF.SYS_INFO,
+  LEAF.SYS_INIT,
+  LEAF.SYS_LP_INIT,
+  LEAF.SYS_LP_SHUTDOWN,
+  LEAF.SYS_CONFIG,
 ]
 /** Of 1.5: the metadata leaves, and the update without a reboot. */
 const SINCE_1_5 = [LEAF.SYS_RD, LEAF.SYS_RDALL, LEAF.SYS_UPDATE]
@@ -33,17 +37,23 @@ const WHEN_READY = [LEAF.SYS_TDMR_INIT, LEAF.PHYMEM_PAGE_RDMD]
  */
 export const PROFILES: Readonly<Record<ProfileName, ModuleProfile>> = {
   '1.0': {
-    ...{ majorVersion: 1, minorVersion: 0 },
-    ...{ buildDate: 20211209, buildNumber: 160 },
+    majorVersion: 1,
+    minorVersion: 0,
+    buildDate: 20211209,
+    buildNumber: 160,
     leaves: new Set([...COMMON, ...WHEN_READY]),
     leavesBeforeReady: new Set(COMMON),
     shutsDownByLp: true,
   },
   '1.5': {
-    ...{ majorVersion: 1, minorVersion: 5 },
-    ...{ buildDate: 20240129, buildNumber: 698 },
+    majorVersion: 1,
+    minorVersion: 5,
+    buildDate: 20240129,
+    buildNumber: 698,
     leaves: new Set([
-      ...[...COMMON, ...SINCE_1_5, ...WHEN_READY],
+      ...COMMON,
+      ...SINCE_1_5,
+      ...WHEN_READY,
       LEAF.SYS_SHUTDOWN,
     ]),
     leavesBeforeReady: new Set([...COMMON, ...SINCE_1_5]),

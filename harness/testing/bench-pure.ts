@@ -22,8 +22,10 @@ export const predictions = (): void => {
     type: i % 2 ? E820.RESERVED : E820.RAM,
   }))
   const quarter = (i: number) => ({
-    ...{ start: i * 512 * MIB, end: i === 3 ? 16 * GIB : (i + 1) * 512 * MIB },
-    ...{ domain: i, hotplug: false },
+    start: i * 512 * MIB,
+    end: i === 3 ? 16 * GIB : (i + 1) * 512 * MIB,
+    domain: i,
+    hotplug: false,
   })
   const memory = [0, 1, 2, 3].map(quarter)
   const srat = readSrat({ cpus: [], memory })
@@ -49,7 +51,10 @@ export const predictions = (): void => {
 }
 
 const CONSOLE = join(
-  ...[projectRoot(), 'harness', 'console', 'golden'],
+  projectRoot(),
+  'harness',
+  'console',
+  'golden',
   'upstream-6.12-two-uneven.txt',
 )
 

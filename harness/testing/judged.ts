@@ -10,10 +10,14 @@ export const NODES = {
 
 /** Kernels of the two series. */
 export const KERNEL: TestKernel = {
-  ...{ lineage: 'upstream', printsRegions: false, failsRegions: false },
+  lineage: 'upstream',
+  printsRegions: false,
+  failsRegions: false,
 }
 export const V6: TestKernel = {
-  ...{ lineage: 'v6', printsRegions: true, failsRegions: true },
+  lineage: 'v6',
+  printsRegions: true,
+  failsRegions: true,
 }
 
 type Change =

@@ -33,7 +33,12 @@ export const input = (
   leaf: number,
   change: Partial<SeamcallInput> = {},
 ): SeamcallInput => ({
-  ...{ cpu: 0, rax: BigInt(leaf), rcx: 0n, rdx: 0n, r8: 0n, r9: 0n },
+  cpu: 0,
+  rax: BigInt(leaf),
+  rcx: 0n,
+  rdx: 0n,
+  r8: 0n,
+  r9: 0n,
   ...change,
 })
 

@@ -53,7 +53,10 @@ export const withBug = async <Module>(
   let planted = false
   await build({
     entryPoints: [join(HARNESS, entry)],
-    ...{ outfile, bundle: true, platform: 'node', format: 'esm' },
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
     logLevel: 'silent',
     packages: 'bundle',
     banner: {

@@ -174,7 +174,12 @@ const perfectTrace = (
   { layout, outcome }: Prediction,
 ): BootRecord['seamcalls'] => {
   const call = (leaf: number, cpu = 0, rcx = 0n) => ({
-    ...{ leaf, cpu, rcx, status: 0n, rdx: 0n, r8: 0n },
+    leaf,
+    cpu,
+    rcx,
+    status: 0n,
+    rdx: 0n,
+    r8: 0n,
   })
   const firstOf = (own: number): number => platform.packageOf.indexOf(own)
   const all = [
@@ -209,7 +214,9 @@ const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
   leaf === LEAF.SYS_CONFIG
 
 const UPSTREAM: TestKernel = {
-  ...{ lineage: 'upstream', printsRegions: false, failsRegions: false },
+  lineage: 'upstream',
+  printsRegions: false,
+  failsRegions: false,
 }
 
 /** The record of a boot in which everything is as predicted. */

@@ -67,30 +67,53 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
   const { accel, machine } = plan
   return [
     plan.binary,
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    '-nodefaults',
+    '-no-user-config',
+    '-display',
+    'none',
+    '-no-reboot',
     // A fixed version: the firmware's tables, and so the memory map, depend on
     // it. The disk controller and SMBus of q35 only cost boot time.
-    ...['-machine', 'pc-q35-7.2,sata=off,smbus=off', '-accel', accel],
-    ...['-cpu', cpuModel(accel, machine, plan.physicalBits)],
-    ...['-smp', topology(machine)],
+    '-machine',
+    'pc-q35-7.2,sata=off,smbus=off',
+    '-accel',
+    accel,
+    '-cpu',
+    cpuModel(accel, machine, plan.physicalBits),
+    '-smp',
+    topology(machine),
     ...memoryArguments(machine),
     ...(plan.srat === undefined
       ? []
       : ['-acpitable', `file=${quote(plan.srat)}`]),
-    ...['-kernel', plan.kernel, '-initrd', plan.initramfs],
-    ...['-append', plan.cmdline],
-    ...['-chardev', `file,id=console,path=${quote(plan.consolePath)}`],
-    ...['-serial', 'chardev:console'],
+    '-kernel',
+    plan.kernel,
+    '-initrd',
+    plan.initramfs,
+    '-append',
+    plan.cmdline,
+    '-chardev',
+    `file,id=console,path=${quote(plan.consolePath)}`,
+    '-serial',
+    'chardev:console',
     ...(plan.answersSocket === undefined
       ? []
       : [
-          ...['-chardev', client('answers', plan.answersSocket)],
-          ...['-serial', 'chardev:answers'],
+          '-chardev',
+          client('answers', plan.answersSocket),
+          '-serial',
+          'chardev:answers',
         ]),
     // Stopped until the debugger lets it go.
-    ...['-S', '-chardev', client('gdb', plan.gdbSocket), '-gdb', 'chardev:gdb'],
-    ...['-chardev', client('qmp', plan.qmpSocket)],
-    ...['-mon', 'chardev=qmp,mode=control'],
+    '-S',
+    '-chardev',
+    client('gdb', plan.gdbSocket),
+    '-gdb',
+    'chardev:gdb',
+    '-chardev',
+    client('qmp', plan.qmpSocket),
+    '-mon',
+    'chardev=qmp,mode=control',
   ]
 }
 

@@ -187,7 +187,8 @@ export class Boot {
       plugged: this.#plugger.results,
       tdmrs: this.#emulation?.tdmrs,
       timing: { total: performance.now() - this.#start, firstByte },
-      ...{ consolePath, timesPath },
+      consolePath,
+      timesPath,
       tail: reader.tail,
     }
   }

@@ -57,7 +57,12 @@ export class QemuMachine implements Machine {
     using boot = new Boot(plan, deadlines, accel, plugger, start)
     const cmdline = kernelCmdline(accel, plan.words)
     const argv = qemuArgv({
-      ...{ binary, accel, cmdline, gdbSocket, qmpSocket, answersSocket },
+      binary,
+      accel,
+      cmdline,
+      gdbSocket,
+      qmpSocket,
+      answersSocket,
       machine: plan.machine,
       srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,

@@ -139,7 +139,9 @@ t.test('an aborted boot rejects and leaves nothing', async t => {
   const controller = new AbortController()
   const boot = machine.boot(
     {
-      ...{ kernel, ...bodyOf({}), directory: folder },
+      kernel,
+      ...bodyOf({}),
+      directory: folder,
       initramfs: kernel.initramfs,
     },
     controller.signal,

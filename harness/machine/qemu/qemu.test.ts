@@ -84,7 +84,10 @@ t.test('a machine without nodes, under KVM', async t => {
 t.test('APIC IDs have room for a power of two of cores', async t => {
   const ids = (cpus: number, packages: number) =>
     apicIds({
-      ...{ cpus, packages, nodeCpus: [], firmware },
+      cpus,
+      packages,
+      nodeCpus: [],
+      firmware,
       cpuModel: 'sapphire-rapids',
       memory: { size: GIB, nodes: [], dimms: [] },
     })

@@ -36,7 +36,9 @@ const recordSchema = z.object({
       leaf: count,
       status: bigint.nullable(),
       cpu: count,
-      ...{ rcx: bigint, rdx: bigint, r8: bigint },
+      rcx: bigint,
+      rdx: bigint,
+      r8: bigint,
     }),
   ),
   unmetFaults: z.array(
@@ -111,6 +113,9 @@ export const readRecord = (
     regionsAtBoot: record.regionsAtBoot,
     tdmrs: record.tdmrs,
     stuck: record.stuck.map(one => ({ ...one, symbol: one.symbol })),
-    ...{ facts, tail, consolePath: path, timesPath: '' },
+    facts,
+    tail,
+    consolePath: path,
+    timesPath: '',
   }
 }
