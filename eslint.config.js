@@ -12,7 +12,7 @@ const LAYERS = [
   'console',
   'scenario',
   'kernel',
-  'image',
+  'guest',
   'emulate',
   'machine',
   'judge',

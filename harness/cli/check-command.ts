@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { UsageError } from '../base/errors.ts'
-import { surveyImage } from '../emulate/survey.ts'
+import { interposedCode } from '../emulate/kernel-sites.ts'
+import { kernelTraits } from '../kernel/kernel-traits.ts'
 import { buildKernel } from '../kernel/build.ts'
 import { parseOptions } from '../kernel/config.ts'
 import { KernelImage } from '../kernel/elf.ts'
@@ -10,7 +11,11 @@ import {
   loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
-import { findings, findingsText, isUsable } from '../report/survey.ts'
+import {
+  findings,
+  findingsText,
+  isUsable,
+} from '../report/kernel-check-text.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 
@@ -35,7 +40,9 @@ export const kernelCheckCommand = async (
           progress.building(recipe.name, step)
         },
       })
-      const survey = await surveyImage(await KernelImage.open(built.vmlinux))
+      const image = await KernelImage.open(built.vmlinux)
+      const traits = await kernelTraits(image)
+      const code = await interposedCode(image)
       const options =
         built.config === undefined
           ? undefined
@@ -43,7 +50,7 @@ export const kernelCheckCommand = async (
       checked.push({
         name: recipe.name,
         vmlinux: built.vmlinux,
-        findings: findings({ built, options, survey }),
+        findings: findings({ built, options, traits, code }),
       })
     } catch (error) {
       if (signal.aborted) return INTERRUPTED

@@ -118,19 +118,19 @@ t.test('predict and schema print what they say', async t => {
     text.stdout,
     /TDX memory regions\n {4}\[0x100000, 0x7ffe0000\) +node 0/,
   )
-  for (const series of ['v6', 'upstream'])
+  for (const series of ['v6', 'mainline-6.8'])
     t.match(text.stdout, `outcome on ${series}: initialized`)
   const json = await runCli(['predict', 'p.yaml', '--json'], { cwd: folder })
   t.match(JSON.parse(json.stdout), {
     schema: 'tdxrig.predict/1',
     cases: [
       {
-        lineage: 'v6',
+        series: 'v6',
         outcome: 'initialized',
         pamtKiB: 16428,
         regions: [{ start: '0x100000', end: '0x7ffe0000', node: 0 }, {}, {}],
       },
-      { lineage: 'upstream', outcome: 'initialized' },
+      { series: 'mainline-6.8', outcome: 'initialized' },
     ],
   })
   for (const name of ['scenario', 'result', 'explain']) {

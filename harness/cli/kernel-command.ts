@@ -1,5 +1,7 @@
 import { RigError } from '../base/errors.ts'
 import { buildKernel, findKernel } from '../kernel/build.ts'
+import { KernelImage } from '../kernel/elf.ts'
+import { kernelTraits, verifySeries } from '../kernel/kernel-traits.ts'
 import { type Recipe, loadRecipe, recipeNames } from '../kernel/recipe.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
@@ -60,6 +62,8 @@ export const kernelBuildCommand = async (
           progress.building(name, step)
         },
       })
+      const image = await KernelImage.open(kernel.vmlinux)
+      verifySeries(recipe, await kernelTraits(image))
       progress.close()
       process.stdout.write(`${name}: ${kernel.vmlinux}\n`)
     } catch (error) {

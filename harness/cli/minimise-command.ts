@@ -2,12 +2,12 @@ import { availableParallelism } from 'node:os'
 import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
-import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
+import { folderRecipes, loadRecipe, recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { shellQuote } from '../report/document.ts'
 import { outcomeText } from '../report/prediction-text.ts'
 import { scenarioOf } from '../reproduce/bootable.ts'
-import { SHIPPED } from '../reproduce/shipped.ts'
+import { optionsOf } from '../judge/prediction.ts'
 import {
   type Target,
   endingByModel,
@@ -103,12 +103,13 @@ const onModel = async (
   input: CellInput,
   signal: AbortSignal,
 ): Promise<Smallest> => {
-  const options = SHIPPED.get(kernel)
-  if (!options)
+  const { series } = await loadRecipe(kernel)
+  if (!series)
     throw new UsageError(
       'MODEL_ONLY',
-      `what series ${kernel} is of shows only a look at it: leave --model-only away`,
+      `the recipe of ${kernel} states no series: run without --model-only, which looks at the image`,
     )
+  const options = optionsOf(series)
   const target = endingByModel(input, options)
   if (!target)
     throw new UsageError(

@@ -1,6 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import { predictFromLog } from '../judge/log-prediction.ts'
-import { predictCase } from '../judge/prediction.ts'
+import { optionsOf, predictCase } from '../judge/prediction.ts'
 import { recipeNames } from '../kernel/recipe.ts'
 import {
   type CellPrediction,
@@ -8,6 +8,7 @@ import {
   predictionJson,
 } from '../report/prediction-json.ts'
 import { logText, predictionText } from '../report/prediction-text.ts'
+import { ALL_SERIES } from '../tdx/series/index.ts'
 import { loadCases } from '../scenario/load.ts'
 import { type Log, bootName, isLog, readLog } from './log-file.ts'
 
@@ -38,16 +39,16 @@ const predictScenarios = async (
 ): Promise<CellPrediction[]> => {
   const kernels = await recipeNames()
   const cases = await loadCases(files, { kernels, onlyKernels: undefined })
-  // One prediction for each cell and lineage, whatever the kernels are called.
+  // One prediction for each cell and series, whatever the kernels are called.
   const cells = new Map(
     cases.map(item => [item.id.replace(/@[^@]*$/, ''), item]),
   )
   return [...cells].map(([id, item]) => ({
     item: { ...item, id },
-    on: {
-      v6: predictCase(item, { lineage: 'v6', failsRegions: true }),
-      upstream: predictCase(item, { lineage: 'upstream' }),
-    },
+    predictions: ALL_SERIES.map(series => ({
+      series,
+      prediction: predictCase(item, optionsOf(series)),
+    })),
   }))
 }
 

@@ -29,7 +29,7 @@ t.test('predict takes logs as well as scenarios', async t => {
   t.equal(both.code, 0)
   t.match(JSON.parse(both.stdout), {
     schema: 'tdxrig.predict/1',
-    cases: [{ lineage: 'v6' }, { lineage: 'upstream' }, {}, {}],
+    cases: [{ series: 'v6' }, { series: 'mainline-6.8' }, {}, {}],
     logs: [
       {
         file: 'dmesg.txt',

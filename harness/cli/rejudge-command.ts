@@ -7,7 +7,7 @@ import type { CaseResult } from '../report/schema.ts'
 import { tapHeader, tapPoint } from '../report/tap.ts'
 import { rejudge } from '../run/rejudge.ts'
 import type { RunFlags } from './run-flags.ts'
-import { exitCode, programName } from './run-outcome.ts'
+import { exitCode, programName } from './exit-code.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */

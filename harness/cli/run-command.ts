@@ -29,7 +29,7 @@ import { loadCases } from '../scenario/load.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { type Progress, progressFor } from './progress.ts'
 import type { RunFlags } from './run-flags.ts'
-import { exitCode, programName } from './run-outcome.ts'
+import { exitCode, programName } from './exit-code.ts'
 import { askedKernels, openRig, recipesOf } from './rig.ts'
 import { VERSION } from './version.ts'
 

@@ -8,7 +8,7 @@ import type {
 import { MemoryReader } from './memory-reader.ts'
 import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
 import { Openings, type Rule, takeBy } from './openings.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 import { TdxReader } from './tdx-reader.ts'
 
 /** Kept of lists that a hostile console could grow without end. */

@@ -1,5 +1,5 @@
 import { Openings } from './openings.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 
 /** Records of a boot that are remembered, to know them again. */
 const REMEMBERED = 8192

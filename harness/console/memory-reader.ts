@@ -3,7 +3,7 @@ import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
 import type { Located, MemoryFacts, SratCpuFact, SratFact } from './facts.ts'
 import { Openings, type Rule, takeBy } from './openings.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const LIMIT = 4096

@@ -1,6 +1,6 @@
 import type { Row } from './message.ts'
 
-/** Of our patches, which print the region list in every lineage. */
+/** Of our patches, which print the region list in every series. */
 export const REGION_MESSAGES: readonly Row[] = [
   {
     format: 'TDX memory region: [mem %#018llx-%#018llx] node %d',

@@ -1,6 +1,6 @@
 import { own } from './lines.ts'
 import { Openings } from './openings.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 
 /** Something the kernel complains about by itself. */
 export interface Incident {

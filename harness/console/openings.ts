@@ -1,5 +1,5 @@
 import { own } from './lines.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 
 /** A kind of line: how it begins, how it goes on, and what it says. */
 export interface Rule {

@@ -1,7 +1,7 @@
 import { BootReader } from './boot-reader.ts'
 import type { Facts, StepReport } from './facts.ts'
 import { LineSplitter, type TakeLine } from './lines.ts'
-import { parseRecords } from './record.ts'
+import { parseRecords } from './log-record.ts'
 import { BootSplitter } from './boots.ts'
 import { Unwrapper } from './wrapped.ts'
 

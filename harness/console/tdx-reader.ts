@@ -11,7 +11,7 @@ import { type Outcome, STAGE_OF_LEAF, type Stage } from './outcome.ts'
 import { leafByName } from '../tdx/decode.ts'
 import type { Range } from '../memory/range.ts'
 import { own } from './lines.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const KEPT = 100

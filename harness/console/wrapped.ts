@@ -1,6 +1,6 @@
 import { lookUp } from './catalogue.ts'
 import { Openings } from './openings.ts'
-import type { Record } from './record.ts'
+import type { Record } from './log-record.ts'
 
 /** A record with the length of the line it stood on. */
 interface Piece {

@@ -1,8 +1,8 @@
+import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import { type Patch, findPatches } from './patches.ts'
-import { type Site, requireSites } from './sites.ts'
-import type { Survey } from './survey.ts'
-import type { FeatureBit } from './x2apic.ts'
+import { type Site, type SiteSearch, searchSites } from './sites.ts'
+import { type FeatureBit, findFeatureBit } from './x2apic.ts'
 
 /** What of a kernel the emulation needs to know; the same for every boot. */
 export interface KernelSites {
@@ -25,17 +25,35 @@ export interface KernelSites {
   readonly smpInit: bigint | undefined
 }
 
-/** @throws UsageError when the image has no TDX host support */
-export const locate = async (
+/** The interposed instructions of an image, and what is missing of them. */
+export interface InterposedCode extends SiteSearch {
+  readonly x2apicBit: FeatureBit | undefined
+}
+
+/** Looks for every interposed instruction, and refuses nothing. */
+export const interposedCode = async (
   image: KernelImage,
-  survey: Pick<Survey, 'sites' | 'missing' | 'x2apicBit'>,
-): Promise<KernelSites> => ({
-  sites: requireSites(image, survey),
-  memlist: image.symbol('tdx_memlist')?.address,
-  savedCommandLine: image.symbol('saved_command_line')?.address,
-  x2apicBit: survey.x2apicBit,
-  patches: await findPatches(image),
-  startKernel: image.symbol('start_kernel')?.address,
-  bootParams: image.symbol('boot_params')?.address,
-  smpInit: image.symbol('smp_init')?.address,
-})
+): Promise<InterposedCode> => {
+  const { sites, missing } = await searchSites(image)
+  return { sites, missing, x2apicBit: await findFeatureBit(image, sites) }
+}
+
+/** @throws UsageError when the image has no TDX host support */
+export const locate = async (image: KernelImage): Promise<KernelSites> => {
+  const { sites, missing, x2apicBit } = await interposedCode(image)
+  if (missing.length > 0)
+    throw new UsageError(
+      'NO_TDX_HOST',
+      `expected ${missing.join(' and ')} of ${image.path}, found none: build this kernel with CONFIG_INTEL_TDX_HOST=y`,
+    )
+  return {
+    sites,
+    memlist: image.symbol('tdx_memlist')?.address,
+    savedCommandLine: image.symbol('saved_command_line')?.address,
+    x2apicBit,
+    patches: await findPatches(image),
+    startKernel: image.symbol('start_kernel')?.address,
+    bootParams: image.symbol('boot_params')?.address,
+    smpInit: image.symbol('smp_init')?.address,
+  }
+}

@@ -1,4 +1,3 @@
-import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import type { KernelSymbol } from '../kernel/symbols.ts'
 
@@ -164,18 +163,6 @@ const DESCRIPTION: Readonly<Record<SiteKind, string>> = {
   seamcall: 'the instruction SEAMCALL (66 0f 01 cf)',
   'keyid-msr': 'the read of MSR 0x87',
   'apic-base-msr': 'the read of IA32_APIC_BASE',
-}
-
-/** @throws UsageError when the kernel has no TDX host support */
-export const requireSites = (
-  image: KernelImage,
-  { sites, missing }: SiteSearch,
-): readonly Site[] => {
-  if (missing.length === 0) return sites
-  throw new UsageError(
-    'NO_TDX_HOST',
-    `expected ${missing.join(' and ')} of ${image.path}, found none: build this kernel with CONFIG_INTEL_TDX_HOST=y`,
-  )
 }
 
 const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {

@@ -213,9 +213,9 @@ class Campaign {
     name: string,
     result: CaseResult,
   ): KnownIssue[] {
-    const { lineage, kernelRange } = this.#options.kernels.get(name)!
-    const { layout } = predictCase(body, { lineage, kernelImage: kernelRange })
-    return explanation(result, lineage, { words: body.words, layout })
+    const { series, kernelRange } = this.#options.kernels.get(name)!
+    const { layout } = predictCase(body, { series, kernelImage: kernelRange })
+    return explanation(result, series, { words: body.words, layout })
   }
 
   /** Makes it smaller for as long as it stays the same disagreement. */

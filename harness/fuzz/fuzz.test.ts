@@ -13,6 +13,8 @@ import { KNOWN_ISSUES, explanation } from './known-issues.ts'
 import { checkModel } from './model-only.ts'
 import { Random } from './random.ts'
 import { fuzzText, modelText } from './text.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { V6 } from '../tdx/series/v6.ts'
 
 const RULES = MEMORY_RULES['6.12']
 const FOREVER = new AbortController().signal
@@ -143,7 +145,7 @@ t.test('known issues explain all of a boot, or nothing', async t => {
     message,
   })
   const names = (messages: string[], words: readonly string[] = body.words) =>
-    explanation({ reasons: messages.map(reason) }, 'v6', { words, layout }).map(
+    explanation({ reasons: messages.map(reason) }, V6, { words, layout }).map(
       ({ name }) => name,
     )
   const workqueue =
@@ -156,11 +158,11 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   )
   t.same(names([workqueue], []), [], 'it cannot happen without numa=fake=')
   const dead = 'BUG: kernel NULL pointer dereference, address: 0000000000000001'
-  const died = (dies: Layout['dies'], ...more: object[]) =>
+  const died = (fatal: Layout['fatal'], ...more: object[]) =>
     explanation(
       { reasons: [reason(dead), { ...reason('x'), ...more[0] }] },
-      'upstream',
-      { words: body.words, layout: { ...layout, dies } },
+      MAINLINE_6_8,
+      { words: body.words, layout: { ...layout, fatal } },
     ).map(({ name }) => name)
   const fakes = { of: 'distances', why: 'y' } as const
   t.same(died(undefined), [], 'the model sees no reason to die')

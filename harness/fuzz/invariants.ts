@@ -100,7 +100,7 @@ const bordersOf = (operation: MapOperation): number[] => {
  */
 const memoryViolations = (
   { machine, words }: Pick<CaseBody, 'machine' | 'words'>,
-  { memblock, numaFallback, dies, firmwareMap, extendedMap }: Layout,
+  { memblock, numaFallback, fatal, firmwareMap, extendedMap }: Layout,
   kernelImage: Range,
 ): string[] => {
   const { e820 } = machineFirmware(machine)
@@ -139,7 +139,7 @@ const memoryViolations = (
         `the page at ${hex(page)} ${ram ? 'is RAM, and not in memory' : 'is not RAM, and in memory'}`,
       ]
     // A kernel that dies of its nodes has memory on none.
-    if (!used || cut || fake !== undefined || dies !== undefined) return []
+    if (!used || cut || fake !== undefined || fatal !== undefined) return []
     const node = numaFallback === undefined ? nodeAt(page, affinity) : 0
     return node === undefined || node === used.node
       ? []

@@ -1,11 +1,12 @@
 import type { Layout } from '../memory/predict.ts'
 import type { CaseResult } from '../report/schema.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
+import type { DefectName } from '../tdx/series/series.ts'
 
 /** Something kernels do wrong, that random layouts run into again and again. */
 export interface KnownIssue {
-  readonly name: string
-  readonly lineages: readonly Lineage[]
+  /** As the series that have it name it. */
+  readonly name: DefectName
   /** Where in the kernel, and what goes wrong there. */
   readonly why: string
   /** Whether a boot can meet it at all. */
@@ -28,30 +29,27 @@ const fakes = ({ words }: IssueContext): boolean =>
 export const KNOWN_ISSUES: readonly KnownIssue[] = [
   {
     name: 'memory without a node',
-    lineages: ['v6', 'upstream'],
     why:
       'memory that no SRAT entry covers is tolerated up to 1 MiB ' +
       '(numa_meminfo_cover_memory(), memblock_validate_numa_coverage()), but ' +
       'memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into ' +
       'free_area_init(), takes NODE_DATA() of its node number, which is none',
-    applies: ({ layout }) => layout.dies?.of === 'node',
+    applies: ({ layout }) => layout.fatal?.of === 'node',
     symptom: /NULL pointer dereference/,
     fatal: true,
   },
   {
     name: 'a real node without a fake one',
-    lineages: ['upstream'],
     why:
       'since fix_pxm_node_maps() keeps numbers for real nodes that no fake one ' +
       'stands for, numa_emulation() (mm/numa_emulation.c) reads their ' +
       'distances from phys_dist, which is NULL without a SLIT',
-    applies: ({ layout }) => layout.dies?.of === 'distances',
+    applies: ({ layout }) => layout.fatal?.of === 'distances',
     symptom: /NULL pointer dereference/,
     fatal: true,
   },
   {
     name: 'too many nodes, real and fake',
-    lineages: ['upstream'],
     why:
       'fix_pxm_node_maps() (drivers/acpi/numa/srat.c) warns, and gives ' +
       'numa=fake= up, when numbers for real nodes run out',
@@ -61,7 +59,6 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
   },
   {
     name: 'CPUs on nodes that are not the fake ones',
-    lineages: ['v6'],
     why:
       'wq_numa_init() (kernel/workqueue.c) takes nodes of possible CPUs from ' +
       'cpu_to_node(), and numa_add_cpu() (arch/x86/mm/numa_emulation.c) puts ' +
@@ -92,13 +89,12 @@ const AFTER_DEATH: ReadonlySet<string> = new Set([
  */
 export const explanation = (
   { reasons }: Pick<CaseResult, 'reasons'>,
-  lineage: Lineage | undefined,
+  series: Series | undefined,
   context: IssueContext,
 ): KnownIssue[] => {
   const met = KNOWN_ISSUES.filter(
     issue =>
-      lineage !== undefined &&
-      issue.lineages.includes(lineage) &&
+      series?.knownDefects.includes(issue.name) === true &&
       issue.applies(context) &&
       reasons.some(({ message }) => issue.symptom.test(message)),
   )

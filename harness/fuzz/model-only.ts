@@ -1,6 +1,6 @@
 import { layoutOn } from '../judge/prediction.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
+import { ALL_SERIES } from '../tdx/series/index.ts'
 import {
   type BootableScenario,
   isBootable,
@@ -33,11 +33,10 @@ const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
 
 /** What is wrong with the layouts of a scenario, with the rules of each kernel. */
 const violationsOf = ({ body }: BootableScenario): string[] =>
-  LINEAGES.flatMap(lineage => {
-    const rules = HOST_KERNELS[lineage].memoryRules
-    const layout = layoutOn(body, rules, KERNEL_IMAGE)
+  ALL_SERIES.flatMap(({ name, memoryRules }) => {
+    const layout = layoutOn(body, memoryRules, KERNEL_IMAGE)
     return violations(body, layout, KERNEL_IMAGE).map(
-      text => `${lineage}: ${text}`,
+      text => `${name}: ${text}`,
     )
   })
 

@@ -35,7 +35,7 @@ export type JudgedCase = Pick<
 /** What of a kernel matters to a judge. */
 export type JudgedKernel = Pick<
   BootableKernel,
-  'lineage' | 'printsRegions' | 'failsRegions'
+  'series' | 'printsRegions' | 'failsRegions'
 >
 
 /** All there is to judge a boot by. */

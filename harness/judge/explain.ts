@@ -1,5 +1,5 @@
 import type { Facts } from '../console/facts.ts'
-import { type Advice, adviceOn } from './advice.ts'
+import { type Advice, adviceOn } from './advice/advice.ts'
 import { type LogPrediction, predictFromLog } from './log-prediction.ts'
 
 /** What a boot in a log came to, and why. */

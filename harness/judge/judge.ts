@@ -21,29 +21,29 @@ import {
   checkInterposition,
   checkSrat,
   checkUserMap,
-} from './effect.ts'
-import { checkEnd, checkOutcome } from './ending.ts'
+} from './checks/proof.ts'
+import { checkEnd, checkOutcome } from './checks/ending.ts'
 import {
   checkKeyids,
   checkNodeRanges,
   checkPamt,
   checkTdmrs,
-} from './layout.ts'
+} from './checks/layout.ts'
 import {
   checkCmrs,
   checkExpectedRegions,
   checkMemoryRegions,
   checkPrintedRegions,
   checkWitness,
-} from './regions.ts'
-import { checkOnline, checkPlugged } from './steps.ts'
+} from './checks/regions.ts'
+import { checkOnline, checkPlugged } from './checks/steps.ts'
 import { type Prediction, predictFrom } from './prediction.ts'
 import {
   checkSeamcalls,
   checkSequence,
   checkShutdown,
   checkTrigger,
-} from './seamcalls.ts'
+} from './checks/seamcalls.ts'
 
 /** The outcome of a case, with all that speaks against it. */
 export interface Judgement {
@@ -137,7 +137,7 @@ const contextOf = (
     item,
     kernel,
     record,
-    expect: expectationOn(item, kernel.lineage),
+    expect: expectationOn(item, kernel.series),
   }
   if (layout.unpredictable.length === 0)
     return { ...common, prediction, layout, basis: 'machine' }

@@ -12,17 +12,23 @@ import { formatNodeRange, formatRange } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import {
   MAX_NODE_BLOCKS,
-  MEMORY_RULES,
   type MemoryRules,
+  hasUncertainRules,
+  memoryRulesOf,
 } from '../memory/rules.ts'
 import type { SratReading } from '../memory/srat.ts'
-import { HOST_KERNELS, type Lineage } from '../tdx/host.ts'
+import {
+  type RecognisedLog,
+  linuxVersion,
+  seriesOfLog,
+} from '../tdx/series/recognise.ts'
+
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import type { Basis } from './context.ts'
 import { cutNote, mapOf } from './log-map.ts'
 import { firstDifference } from './differences.ts'
-import { predictOutcome } from './outcome.ts'
-import type { Ending } from './predicted.ts'
+import { predictOutcome } from './predict-ending.ts'
+import type { Ending } from './predicted-ending.ts'
 
 /** What a kernel must have built on the machine that wrote a log. */
 export interface LogPrediction extends Ending {
@@ -61,7 +67,7 @@ export const predictFromLog = (facts: Facts): LogPrediction => {
         steps: [{ kind: 'trigger' }],
       },
       layout,
-      HOST_KERNELS[lineageOf(facts)],
+      recognised(facts).series,
       false,
     ),
     notes: [...mapNote, ...note, ...notesOn(facts, words)],
@@ -115,41 +121,29 @@ const fromMap = (
 const formatEntry = (entry: E820Entry): string =>
   `${formatRange(entry)} ${e820TypeName(entry.type)}`
 
-/** 6.8 is the first that asks memblock whether nodes cover all memory. */
-const NEW_RULES_SINCE = 6_008
-/** From then on all rules are those of the kernel we know. */
-const ALL_NEW_SINCE = 6_012
-
-/** `6.11.0` becomes 6011; undefined for what is no version. */
-export const kernelVersion = (kernel: string | null): number | undefined => {
-  const [, major, minor] = /^(\d{1,3})\.(\d{1,3})/.exec(kernel ?? '') ?? []
-  return major === undefined ? undefined : Number(major) * 1000 + Number(minor)
-}
-
 const rulesOf = (facts: Facts): MemoryRules => {
-  const version = kernelVersion(facts.kernel)
-  const old =
-    version === undefined
-      ? lineageOf(facts) === 'v6'
-      : version < NEW_RULES_SINCE
-  return MEMORY_RULES[old ? '6.1' : '6.12']
+  const version = linuxVersion(facts.kernel)
+  return version === undefined
+    ? recognised(facts).series.memoryRules
+    : memoryRulesOf(version)
 }
 
-/** Series before 6.8 print another prefix; what they do is what v6 does. */
-export const lineageOf = ({ kernel, tdx }: Facts): Lineage =>
-  (kernelVersion(kernel) ?? 0) < NEW_RULES_SINCE &&
-  tdx.lastMessage?.startsWith('tdx: ') === true
-    ? 'v6'
-    : 'upstream'
+/** The series a log is judged by. */
+export const recognised = ({ kernel, tdx }: Facts): RecognisedLog =>
+  seriesOfLog({ release: kernel, message: tdx.lastMessage })
 
-/** Rules between those of the two kernels that are known. */
-const versionNote = (kernel: string | null): string[] => {
-  const version = kernelVersion(kernel) ?? 0
-  return version >= NEW_RULES_SINCE && version < ALL_NEW_SINCE
+const versionNote = (kernel: string | null): string[] =>
+  hasUncertainRules(linuxVersion(kernel) ?? 0)
     ? [
-        'some rules for nodes changed between 6.8 and 6.12; those of 6.12 were used',
+        'some rules for nodes changed between Linux 6.8 and 6.12; those of 6.12 were used',
       ]
     : []
+
+/** Whose outcome is predicted. */
+const seriesNote = (facts: Facts): string => {
+  const { series, doubt } = recognised(facts)
+  const outcome = `the outcome is predicted for ${series.title}, with a module that does its work`
+  return doubt === undefined ? outcome : `${doubt}: ${outcome}, and may differ`
 }
 
 /** The log has the kernel's own node numbers, and its word on the table. */
@@ -173,7 +167,7 @@ const heldAgainst = (
   words: readonly string[],
 ): { layout: Layout; basis: Basis; note: string[] } => {
   // It lives: on this machine something is not as the model has it, a SLIT.
-  const survivor = tdx.keyids ? { ...predicted, dies: undefined } : predicted
+  const survivor = tdx.keyids ? { ...predicted, fatal: undefined } : predicted
   if (nodeRanges.length === 0 || !whole.nodeRanges)
     return {
       layout: survivor,
@@ -257,9 +251,7 @@ const notesOn = (facts: Facts, words: readonly string[]): string[] => {
       ? []
       : ['the log names no CMRs: all memory was taken for convertible']),
     ...versionNote(kernel),
-    lineageOf(facts) === 'v6'
-      ? 'the outcome is that of the v6 series with a module that does its work'
-      : 'the outcome is that of Linux 6.8 to 6.15 with a module that does its work',
+    seriesNote(facts),
   ]
 }
 

@@ -1,14 +1,16 @@
 import t from 'tap'
 import { bodyOf } from '../testing/records.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { V6 } from '../tdx/series/v6.ts'
 import { predictCase } from './prediction.ts'
 
 const outcomeOf = (
   cell: object,
-  lineage: Lineage | undefined = 'upstream',
+  series: Series | undefined = MAINLINE_6_8,
 ): object => {
   const { outcome, open } = predictCase(bodyOf(cell), {
-    lineage,
+    series,
     failsRegions: true,
   })
   return outcome ?? { open }
@@ -94,7 +96,7 @@ t.test('what is not known before a boot is open', async t => {
 })
 
 t.test('what the v6 series does otherwise', async t => {
-  const v6 = (cell: object): object => outcomeOf(cell, 'v6')
+  const v6 = (cell: object): object => outcomeOf(cell, V6)
   const failed = (stage: string, errno = -14) => ({
     outcome: 'failed',
     stage,
@@ -149,7 +151,7 @@ t.test('what the v6 series does otherwise', async t => {
   t.match(outcomeOf({ tdx: { cmrs: touching } }), { outcome: 'initialized' })
   t.match(outcomeOf({ tdx: { module: '1.0' } }), failed('sys-info', -5))
   t.match(
-    predictCase(bodyOf({}), { lineage: undefined }).open,
+    predictCase(bodyOf({}), { series: undefined }).open,
     /no series the model knows/,
   )
 })
@@ -158,9 +160,9 @@ t.test('memory that is plugged, by series and by step', async t => {
   const plug = { plug: { name: 'd', memory: '1G' } }
   const online = { online: 'd' }
   const machine = { nodes: [{ memory: '4G' }] }
-  const predict = (steps: unknown[], lineage: Lineage, tdx: object = {}) =>
-    predictCase(bodyOf({ machine, steps, tdx }), { lineage })
-  const early = predict([plug, online, 'trigger'], 'upstream')
+  const predict = (steps: unknown[], series: Series, tdx: object = {}) =>
+    predictCase(bodyOf({ machine, steps, tdx }), { series })
+  const early = predict([plug, online, 'trigger'], MAINLINE_6_8)
   t.match(early.outcome, { outcome: 'failed', stage: 'sys-config', errno: -5 })
   t.match(
     early.layout.regions.at(-1),
@@ -173,10 +175,10 @@ t.test('memory that is plugged, by series and by step', async t => {
   )
   t.same(early.online, [{ name: 'd', refused: false }])
   t.same(early.regionsAtBoot, [])
-  const late = predict(['trigger', plug, online], 'upstream')
+  const late = predict(['trigger', plug, online], MAINLINE_6_8)
   t.match(late.outcome, { outcome: 'initialized' })
   t.same(late.online, [{ name: 'd', refused: true }])
-  const failed = predict(['trigger', plug, online], 'upstream', {
+  const failed = predict(['trigger', plug, online], MAINLINE_6_8, {
     module: 'none',
   })
   t.same(failed.online, [{ name: 'd', refused: false }], 'no list, no refusal')
@@ -184,12 +186,7 @@ t.test('memory that is plugged, by series and by step', async t => {
     [plug, online, 'trigger'],
     ['trigger', plug, online],
   ]) {
-    const {
-      outcome,
-      layout,
-      online: taken,
-      regionsAtBoot,
-    } = predict(steps, 'v6')
+    const { outcome, layout, online: taken, regionsAtBoot } = predict(steps, V6)
     // PAMTs may come from memory that was online before.
     if (steps[2] === 'trigger') t.equal(outcome, undefined)
     else t.match(outcome, { outcome: 'initialized' })

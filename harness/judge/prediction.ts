@@ -6,17 +6,18 @@ import {
 } from '../memory/predict.ts'
 import { type NodeRange, type Range, contains } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
-import { MEMORY_RULES, type MemoryRules } from '../memory/rules.ts'
+import type { MemoryRules } from '../memory/rules.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
-import { HOST_KERNELS, type HostKernel, type Lineage } from '../tdx/host.ts'
+import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
+import { whyUnknown } from '../tdx/series/recognise.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { predictOutcome } from './outcome.ts'
+import { predictOutcome } from './predict-ending.ts'
 import {
   type CaseInput,
   type Ending,
   type PredictedOutcome,
   triggerAt,
-} from './predicted.ts'
+} from './predicted-ending.ts'
 
 /** Whether the memory of a DIMM can be put online. */
 export interface PredictedOnline {
@@ -36,19 +37,21 @@ export interface Prediction extends Ending {
 
 /** What a prediction depends on beside the case. */
 export interface PredictionOptions {
-  /** Undefined: a series we do not know; the outcome stays open. */
-  readonly lineage: Lineage | undefined
+  /** Undefined: a series the model does not know; the outcome stays open. */
+  readonly series: Series | undefined
+  /** As the image names it, to say what an unknown series is. */
+  readonly release?: string | undefined
   /** It takes tdx_fail_region=. */
   readonly failsRegions?: boolean
   /** Where the kernel lies; matters when memmap= touches it. */
   readonly kernelImage?: Range | undefined
 }
 
-/** Of kernels we do not know we take the newest. */
-const memoryRulesOf = (lineage: Lineage | undefined): MemoryRules =>
-  lineage === undefined
-    ? MEMORY_RULES['6.12']
-    : HOST_KERNELS[lineage].memoryRules
+/** For the kernel that ships and does what a series does, unseen. */
+export const optionsOf = (series: Series): PredictionOptions => ({
+  series,
+  failsRegions: series.shippedKernel.failsRegions,
+})
 
 /** The layout of boot memory. */
 export const layoutOn = (
@@ -70,7 +73,7 @@ export const predictCase = (
 ): Prediction => {
   const layout = layoutOn(
     item,
-    memoryRulesOf(options.lineage),
+    (options.series ?? NEWEST_SERIES).memoryRules,
     options.kernelImage,
   )
   return predictFrom(item, layout, options)
@@ -84,25 +87,24 @@ export const predictCase = (
 export const predictFrom = (
   item: CaseInput,
   boot: Layout,
-  { lineage, failsRegions = false }: PredictionOptions,
+  { series, release, failsRegions = false }: PredictionOptions,
 ): Prediction => {
-  if (lineage === undefined)
+  if (series === undefined)
     return {
       layout: boot,
       regionsAtBoot: undefined,
       online: [],
       outcome: undefined,
-      open: 'this kernel is of no series the model knows',
+      open: whyUnknown(release),
     }
-  const host = HOST_KERNELS[lineage]
-  const layout = withHotAdded(item, boot, host)
-  const ending = predictOutcome(item, layout, host, failsRegions)
+  const layout = withHotAdded(item, boot, series)
+  const ending = predictOutcome(item, layout, series, failsRegions)
   const { outcome } = ending
   return {
     layout,
     ...ending,
-    regionsAtBoot: listAtBoot(boot, host, outcome),
-    online: predictOnline(item, layout, host, outcome),
+    regionsAtBoot: listAtBoot(boot, series, outcome),
+    online: predictOnline(item, layout, series, outcome),
   }
 }
 
@@ -110,7 +112,7 @@ export const predictFrom = (
 const withHotAdded = (
   { steps }: CaseInput,
   boot: Layout,
-  { listBuilt }: HostKernel,
+  { listBuilt }: Series,
 ): Layout => {
   if (listBuilt === 'at boot') return boot
   const before = steps.slice(0, Math.max(0, triggerAt(steps)))
@@ -128,7 +130,7 @@ const withHotAdded = (
 /** The list after the early initcalls; it is gone when TDX was disabled. */
 const listAtBoot = (
   { regions }: Layout,
-  { listBuilt }: HostKernel,
+  { listBuilt }: Series,
   outcome: PredictedOutcome | undefined,
 ): readonly NodeRange[] =>
   listBuilt === 'at boot' &&
@@ -144,7 +146,7 @@ const listAtBoot = (
 const predictOnline = (
   { steps }: CaseInput,
   { regions }: Layout,
-  { refusesHotAddedMemory }: HostKernel,
+  { refusesHotAddedMemory }: Series,
   outcome: PredictedOutcome | undefined,
 ): PredictedOnline[] => {
   const trigger = triggerAt(steps)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError, UsageError } from '../base/errors.ts'
 import type { BuildLog } from './make.ts'
-import type { Patch } from './series.ts'
+import type { Patch } from './mailed-patches.ts'
 
 /** Lines of a rejected hunk that are shown. */
 const MAX_HUNK_LINES = 24

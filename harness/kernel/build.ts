@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { sweep, withLock } from '../base/lock.ts'
 import { isThere } from '../base/paths.ts'
-import { type CacheEntry, buildTrigger } from './artefacts.ts'
+import { type CacheEntry, buildTrigger } from './trigger-module.ts'
 import {
   ARTEFACT,
   type BuiltKernel,

@@ -3,8 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { findPatches } from '../emulate/patches.ts'
-import { type Site, requireSites, searchSites } from '../emulate/sites.ts'
-import { surveyImage } from '../emulate/survey.ts'
+import { interposedCode, locate } from '../emulate/kernel-sites.ts'
+import type { Site } from '../emulate/sites.ts'
+import { kernelTraits } from './kernel-traits.ts'
 import { findFeatureBit } from '../emulate/x2apic.ts'
 import { bzImageVersion, isSameBuild } from './bzimage.ts'
 import { droppedOptions, parseOptions } from './config.ts'
@@ -68,7 +69,7 @@ t.test('the shipped recipes load', async t => {
 })
 
 const findSites = async (image: KernelImage): Promise<readonly Site[]> =>
-  requireSites(image, await searchSites(image))
+  (await locate(image)).sites
 
 /** A real ELF file, from the compiler, with the code we look for. */
 const ASSEMBLY = `
@@ -247,11 +248,11 @@ t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
       { address: image.symbol('boot_cpu_data')!.address + 0x3an, mask: 0x20 },
       form,
     )
-    t.match(await surveyImage(image), {
-      lineage: undefined,
+    t.same((await interposedCode(image)).missing, [])
+    t.match(await kernelTraits(image), {
+      series: undefined,
       trigger: 'none',
       pvh: false,
-      missing: [],
     })
   }
 })

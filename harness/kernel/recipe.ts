@@ -10,7 +10,8 @@ import {
   complaintsError,
   nearest,
 } from '../base/yaml-file.ts'
-import { type Patch, readSeries } from './series.ts'
+import { SERIES_NAMES, type Series, seriesNamed } from '../tdx/series/index.ts'
+import { type Patch, readPatches } from './mailed-patches.ts'
 
 const sourceSchema = z
   .strictObject({
@@ -39,6 +40,12 @@ const recipeSchema = z.strictObject({
   source: sourceSchema,
   config: configSchema.optional(),
   patches: z.array(z.string()).default([]),
+  series: z
+    .enum(SERIES_NAMES, {
+      error: `expected the series of the kernel: ${SERIES_NAMES.join(' or ')}`,
+    })
+    .optional()
+    .describe('What the kernel is of; the build is checked against it.'),
 })
 type Data = z.output<typeof recipeSchema>
 
@@ -64,6 +71,8 @@ export interface SourceRecipe {
   readonly kind: 'source'
   readonly name: string
   readonly why: string
+  /** As the recipe states it; undefined: it states none. */
+  readonly series: Series | undefined
   readonly source: Source
   readonly configBase: 'allnoconfig' | 'defconfig'
   readonly fragments: readonly InputFile[]
@@ -75,6 +84,8 @@ export interface FolderRecipe {
   readonly kind: 'folder'
   readonly name: string
   readonly why: string
+  /** As the recipe states it; undefined: it states none. */
+  readonly series: Series | undefined
   readonly folder: string
 }
 
@@ -122,6 +133,7 @@ export const folderRecipes = (folders: readonly string[]): FolderRecipe[] => {
     kind: 'folder',
     name: nameOf(path),
     folder: path,
+    series: undefined,
     why: `the kernel built in ${path}`,
   }))
 }
@@ -191,11 +203,18 @@ const recipeOf = async (
   name: string,
   path: string,
   file: YamlFile,
-  { why, source, config, patches }: Data,
+  { why, source, config, patches, series: stated }: Data,
 ): Promise<Recipe> => {
+  const series = stated && seriesNamed(stated)
   const absolute = (entry: string): string => resolve(dirname(path), entry)
   if (!config)
-    return { kind: 'folder', name, why, folder: absolute(source.build ?? '.') }
+    return {
+      kind: 'folder',
+      name,
+      why,
+      series,
+      folder: absolute(source.build ?? '.'),
+    }
   /** What goes wrong with an entry is shown at its place in the file. */
   const each = async <T>(
     list: readonly string[],
@@ -220,12 +239,13 @@ const recipeOf = async (
     kind: 'source',
     name,
     why,
+    series,
     source: sourceOf(source, absolute),
     configBase: config.base,
     fragments: await each(config.fragments, ['config', 'fragments'], at =>
       readFragment(at),
     ),
-    patches: (await each(patches, ['patches'], readSeries)).flat(),
+    patches: (await each(patches, ['patches'], readPatches)).flat(),
   }
 }
 

@@ -5,7 +5,7 @@ import type { KernelImage } from '../kernel/elf.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
 import type { Step } from '../scenario/steps.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
 import type { Fault, Platform } from '../tdx/platform.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 
@@ -16,8 +16,10 @@ export interface BootableKernel {
   readonly sites: KernelSites
   /** What is started: the image itself where it has PVH, else a bzImage. */
   readonly bootFile: string
-  /** Undefined: a series we do not know; how TDX ends is not predicted. */
-  readonly lineage: Lineage | undefined
+  /** Undefined: a series the model does not know: how TDX ends is not predicted. */
+  readonly series: Series | undefined
+  /** `6.12.117`; undefined when the image does not say. */
+  readonly release: string | undefined
   /** It prints the region list when it has built it. */
   readonly printsRegions: boolean
   /** It takes tdx_fail_region=, which makes the list fail. */

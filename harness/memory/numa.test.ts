@@ -183,9 +183,9 @@ t.test('numa=fake=, as booted on 6.1 and 6.12', async t => {
     [0, 1],
     'a node without memory is passed over',
   )
-  t.equal(alone9.dies, undefined)
+  t.equal(alone9.fatal, undefined)
   t.match(
-    assignNodes({ ...alone, ...withCpus }, NEW).dies?.why,
+    assignNodes({ ...alone, ...withCpus }, NEW).fatal?.why,
     /1 of 2 nodes have no fake node/,
   )
   const crowded = {
@@ -193,6 +193,6 @@ t.test('numa=fake=, as booted on 6.1 and 6.12', async t => {
     srat: readSrat({ cpus, memory: [entry(0, 0, 8 * GIB)] }),
   }
   t.equal(assignNodes(crowded, NEW).ranges.length, 1, 'no number is left')
-  t.equal(assignNodes(crowded, NEW).dies, undefined)
+  t.equal(assignNodes(crowded, NEW).fatal, undefined)
   t.equal(assignNodes(crowded, OLD).ranges.length, 64)
 })

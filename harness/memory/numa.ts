@@ -1,5 +1,5 @@
 import { formatSize } from '../base/units.ts'
-import type { Death } from './death.ts'
+import type { FatalLayout } from './fatal-layout.ts'
 import { fakeNodes } from './fake-nodes.ts'
 import { joinNeighbours, wholePages } from './memblock.ts'
 import {
@@ -37,7 +37,7 @@ export interface NodeAssignment {
   /** Why everything is on node 0, or undefined when it is not. */
   readonly fallback: string | undefined
   /** Why the kernel does not survive this; undefined when it does. */
-  readonly dies: Death | undefined
+  readonly fatal: FatalLayout | undefined
 }
 
 /**
@@ -66,12 +66,12 @@ export const assignNodes = (
     const why = `SRAT leaves ${formatSize(lost)} without a node`
     // numa_emulation() has moved emu_cmdline to its end by then, or died.
     const single = singleNode(input, rules, why, false)
-    return { ...single, dies: fake.dies ?? single.dies }
+    return { ...single, fatal: fake.fatal ?? single.fatal }
   }
   return {
     ranges,
     fallback: undefined,
-    dies: fake.dies ?? homeless(ranges),
+    fatal: fake.fatal ?? uncovered(ranges),
   }
 }
 
@@ -79,7 +79,7 @@ export const assignNodes = (
  * memmap_init() (mm/mm_init.c; mm/page_alloc.c in 6.1), inlined into
  * free_area_init(), takes NODE_DATA() of a node number that is none.
  */
-const homeless = (ranges: readonly NodeRange[]): Death | undefined => {
+const uncovered = (ranges: readonly NodeRange[]): FatalLayout | undefined => {
   const without = ranges.find(range => !hasNode(range))
   return (
     without && {
@@ -113,7 +113,7 @@ const singleNode = (
   return {
     ranges,
     fallback,
-    dies: fake.dies ?? homeless(ranges),
+    fatal: fake.fatal ?? uncovered(ranges),
   }
 }
 
@@ -121,10 +121,10 @@ const singleNode = (
 interface Emulation {
   /** Undefined: nothing. */
   readonly blocks: readonly NodeRange[] | undefined
-  readonly dies: Death | undefined
+  readonly fatal: FatalLayout | undefined
 }
 
-const NO_FAKES: Emulation = { blocks: undefined, dies: undefined }
+const NO_FAKES: Emulation = { blocks: undefined, fatal: undefined }
 
 /**
  * numa_emulation() (mm/numa_emulation.c). Fake nodes that overlap each other
@@ -142,7 +142,7 @@ const emulated = (
   const { blocks, standsFor } = fakeNodes(input.fake, physical, parsed, input)
   const cleaned = blocks && cleanupMeminfo(blocks, input, rules)
   if (!blocks || !cleaned || typeof cleaned === 'string') return NO_FAKES
-  const made = { blocks: cleaned, dies: undefined }
+  const made = { blocks: cleaned, fatal: undefined }
   if (!rules.keepsRealNodes || !readsDomains(input)) return made
   const real = [...(input.srat?.nodes.values() ?? [])]
   const kept = real.filter(node => !standsFor.has(node)).length
@@ -152,7 +152,7 @@ const emulated = (
     ? NO_FAKES
     : {
         ...made,
-        dies: {
+        fatal: {
           of: 'distances',
           why: `${kept} of ${real.length} nodes have no fake node, and numa_emulation() reads their distances from a table that is not there`,
         },

@@ -1,5 +1,5 @@
 import { type PamtSource, memoryParameters } from './cmdline.ts'
-import type { Death } from './death.ts'
+import type { FatalLayout } from './fatal-layout.ts'
 import type { E820Entry } from './e820.ts'
 import { memblockMemory } from './memblock.ts'
 import { memoryMap } from './memory-map.ts'
@@ -68,7 +68,7 @@ export interface Layout {
   /** The kernel panics on the map: `Invalid user supplied memory map`. */
   readonly invalidMap: boolean
   /** Why the kernel does not survive its layout; undefined when it does. */
-  readonly dies: Death | undefined
+  readonly fatal: FatalLayout | undefined
   /** What the model does not follow: the layout may differ. */
   readonly unpredictable: readonly string[]
 }
@@ -97,7 +97,7 @@ export const predictLayout = (
     memblock: nodes.ranges,
     numaFallback: nodes.fallback,
     invalidMap: map.invalid,
-    dies: nodes.dies ?? noTrampoline(memory),
+    fatal: nodes.fatal ?? noTrampoline(memory),
     unpredictable: [
       ...parameters.unpredictable,
       ...(map.kernelInHole ? ['a hole where the kernel image may lie'] : []),
@@ -119,7 +119,7 @@ export const predictLayout = (
 const TRAMPOLINE = 24 * KIB
 const BELOW_1M: Range = { start: 64 * KIB, end: 636 * KIB }
 
-const noTrampoline = (memory: readonly Range[]): Death | undefined =>
+const noTrampoline = (memory: readonly Range[]): FatalLayout | undefined =>
   memory.some(range => {
     const low = intersect(range, BELOW_1M)
     return low !== undefined && sizeOf(low) >= TRAMPOLINE

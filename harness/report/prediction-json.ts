@@ -1,19 +1,25 @@
 import { hex } from '../base/units.ts'
 import type { LogPrediction } from '../judge/log-prediction.ts'
-import type { Ending } from '../judge/predicted.ts'
+import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import { headroomOf } from '../memory/headroom.ts'
 import type { Layout } from '../memory/predict.ts'
 import { type NodeRange, type Range, sizeOf } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
-import { LINEAGES, type Lineage } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 
-/** What one cell of a scenario must become, on kernels of each lineage. */
+/** What one cell of a scenario must become, on kernels of each series. */
 export interface CellPrediction {
   readonly item: Case
-  readonly on: Readonly<Record<Lineage, Prediction>>
+  readonly predictions: readonly SeriesPrediction[]
+}
+
+/** What it must become on kernels of one series. */
+export interface SeriesPrediction {
+  readonly series: Series
+  readonly prediction: Prediction
 }
 
 /** What the machine that wrote a log must have built. */
@@ -37,19 +43,18 @@ export const predictionJson = (
   logs: readonly FilePrediction[],
 ): unknown => ({
   schema: 'tdxrig.predict/1',
-  cases: cells.flatMap(({ item, on }) =>
-    LINEAGES.map(lineage => caseJson(item, lineage, on[lineage])),
+  cases: cells.flatMap(({ item, predictions }) =>
+    predictions.map(one => caseJson(item, one)),
   ),
   logs: logs.map(logJson),
 })
 
 const caseJson = (
   item: Case,
-  lineage: Lineage,
-  prediction: Prediction,
+  { series, prediction }: SeriesPrediction,
 ): unknown => ({
   id: item.id,
-  lineage,
+  series: series.name,
   scenario: item.scenario,
   words: item.words,
   ...endingJson(prediction),
@@ -92,7 +97,7 @@ const endingJson = ({ outcome, open, possible }: Ending): object => ({
 
 export const layoutJson = (layout: Layout): object => ({
   unpredictable: layout.unpredictable,
-  dies: layout.dies?.why ?? null,
+  fatal: layout.fatal?.why ?? null,
   firmwareMap: layout.firmwareMap.map(entryJson),
   extendedMap: layout.extendedMap?.map(entryJson) ?? null,
   userMap: layout.userMap?.map(entryJson) ?? null,

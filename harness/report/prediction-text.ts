@@ -1,6 +1,6 @@
 import { visible } from '../base/text.ts'
 import { formatSize } from '../base/units.ts'
-import type { Ending } from '../judge/predicted.ts'
+import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import { hasNode } from '../memory/numa.ts'
@@ -8,18 +8,21 @@ import { TDMRS_LEFT_WARNING, headroomOf } from '../memory/headroom.ts'
 import type { Layout, TdmrPrediction } from '../memory/predict.ts'
 import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
-import { LINEAGES } from '../tdx/host.ts'
 import { MODULE_LIMITS, type Platform, privateKeyids } from '../tdx/platform.ts'
 import type { CellPrediction, FilePrediction } from './prediction-json.ts'
 
 /** A prediction as text: a section a step, from the map to the outcome. */
-export const predictionText = ({ item, on }: CellPrediction): string => {
-  const layouts = LINEAGES.map(lineage => ({
-    lineages: [lineage],
+export const predictionText = ({
+  item,
+  predictions,
+}: CellPrediction): string => {
+  const layouts = predictions.map(({ series, prediction }) => ({
+    title: `${item.id}, ${series.name}`,
+    of: [{ series, prediction }],
     lines: [
-      ...layoutLines(item.words, on[lineage].layout),
-      ...stepLines(item.steps, on[lineage]),
-      ...endLines(item.platform, on[lineage].layout),
+      ...layoutLines(item.words, prediction.layout),
+      ...stepLines(item.steps, prediction),
+      ...endLines(item.platform, prediction.layout),
     ],
   }))
   // Most layouts do not depend on the kernel: they are shown once.
@@ -28,14 +31,15 @@ export const predictionText = ({ item, on }: CellPrediction): string => {
     ({ lines }) => lines.join('\n') === first!.lines.join('\n'),
   )
   const blocks = same
-    ? [{ lineages: [...LINEAGES], lines: first!.lines }]
+    ? [{ title: item.id, of: predictions, lines: first!.lines }]
     : layouts
   return blocks
-    .flatMap(({ lineages, lines }) => [
-      same ? item.id : `${item.id}, ${lineages.join(', ')}`,
+    .flatMap(({ title, of, lines }) => [
+      title,
       ...lines,
-      ...lineages.map(
-        lineage => `  outcome on ${lineage}: ${endingText(on[lineage])}`,
+      ...of.map(
+        ({ series, prediction }) =>
+          `  outcome on ${series.name}: ${endingText(prediction)}`,
       ),
       '',
     ])

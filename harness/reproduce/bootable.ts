@@ -4,7 +4,7 @@ import type { Layout } from '../memory/predict.ts'
 import { type Range, intersect, sizeOf, totalSize } from '../memory/range.ts'
 import { type CaseBody, caseBody } from '../scenario/case.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
-import { HOST_KERNELS, LINEAGES } from '../tdx/host.ts'
+import { ALL_SERIES } from '../tdx/series/index.ts'
 
 /** A cell as it is written to a file, and what is booted of it. */
 export interface BootableScenario {
@@ -19,8 +19,8 @@ export const scenarioOf = (input: CellInput): BootableScenario | undefined => {
   const built = caseBody(parsed.data)
   if ('problems' in built) return undefined
   const { body } = built
-  const alive = LINEAGES.every(lineage =>
-    canLive(layoutOn(body, HOST_KERNELS[lineage].memoryRules, undefined)),
+  const alive = ALL_SERIES.every(({ memoryRules }) =>
+    canLive(layoutOn(body, memoryRules, undefined)),
   )
   return alive ? { input, body } : undefined
 }
@@ -32,11 +32,11 @@ const NEEDED_AT_ONCE = 96 * MIB
 /** Drivers need some of it below 4 GiB. */
 const LOW: Range = { start: MIB, end: 4096 * MIB }
 
-const canLive = ({ invalidMap, dies, memblock }: Layout): boolean => {
+const canLive = ({ invalidMap, fatal, memblock }: Layout): boolean => {
   const low = memblock.flatMap(piece => intersect(piece, LOW) ?? [])
   return (
     !invalidMap &&
-    dies?.of !== 'trampoline' &&
+    fatal?.of !== 'trampoline' &&
     totalSize(memblock) >= NEEDED &&
     Math.max(0, ...low.map(sizeOf)) >= NEEDED_AT_ONCE
   )

@@ -73,7 +73,7 @@ export class Bench {
     this.#tools = tools
     this.signal = signal
     this.options = {
-      lineage: kernel.lineage,
+      series: kernel.series,
       failsRegions: kernel.failsRegions,
       kernelImage: kernel.kernelRange,
     }

@@ -8,8 +8,9 @@ import {
   minimiseOnModel,
   reducible,
 } from './minimise.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 
-const OPTIONS = { lineage: 'upstream' } as const
+const OPTIONS = { series: MAINLINE_6_8 }
 const idle = new AbortController().signal
 
 /** 18 usable ranges below 2 GiB, and memory above that is of no account. */

@@ -1,6 +1,6 @@
 import { sizeText } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
-import { decisiveSeamcall } from '../judge/advice.ts'
+import { decisiveSeamcall } from '../judge/advice/advice.ts'
 import { keyidsOf } from '../judge/log-prediction.ts'
 import type { Range } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'

@@ -8,6 +8,7 @@ import { cellSchema } from '../scenario/schema.ts'
 import { KEYIDS, factsOf, line } from '../testing/consoles.ts'
 import { holds } from '../testing/property.ts'
 import { type Replay, replay } from './replay.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 
 const LARGE = { memory: 512 * GIB }
 
@@ -85,7 +86,7 @@ t.test('the machine of a log', async t => {
   t.notMatch(text, /secret|UUID|1234-abc|vmlinuz/, 'nothing private')
   t.match(made.approximations.join('\n'), /4 words of the command line/)
   t.match(made.approximations.join('\n'), /2 CPUs here, .* and 224 there/)
-  const { layout } = predictCase(bodyOf(made), { lineage: 'upstream' })
+  const { layout } = predictCase(bodyOf(made), { series: MAINLINE_6_8 })
   t.same(
     layout.regions.map(({ node }) => node),
     [0, 0, 0, 1],
@@ -177,7 +178,7 @@ t.test('a smaller machine: the same holes, parameters that follow', async t => {
   t.match(words(small), /^memmap=64M\$\d+G mem=\d+G$/)
   t.match(small.approximations.join(), /'hugepages=1000' was left out/)
   const shape = (made: Replay): unknown =>
-    predictCase(bodyOf(made), { lineage: 'upstream' }).layout.tdmrs.map(
+    predictCase(bodyOf(made), { series: MAINLINE_6_8 }).layout.tdmrs.map(
       ({ holes }) => holes.map(({ start, end }) => [start % GIB, end % GIB]),
     )
   t.same(shape(small), shape(whole))

@@ -2,15 +2,15 @@ import { UsageError } from '../base/errors.ts'
 import { GIB, alignUp, formatSize } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { mapOf } from '../judge/log-map.ts'
-import { lineageOf } from '../judge/log-prediction.ts'
-import type { PredictedOutcome } from '../judge/predicted.ts'
+import { recognised } from '../judge/log-prediction.ts'
+import type { PredictedOutcome } from '../judge/predicted-ending.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { type E820Entry, isUsable } from '../memory/e820.ts'
 import { formatRange } from '../memory/range.ts'
 import { caseBody } from '../scenario/case.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
 import { bordersOf, replayCmdline } from './replay-cmdline.ts'
 import {
   type ReplayedMachine,
@@ -18,7 +18,6 @@ import {
   replayMachine,
   withoutLow,
 } from './replay-machine.ts'
-import { KERNELS } from './shipped.ts'
 import { type Said, candidates, saidBy } from './replay-platform.ts'
 import { type Scale, leastRoom, scaleTo } from './scale.ts'
 
@@ -59,7 +58,7 @@ export const replay = (
   notes.push(...approximations, ...words)
   if (facts.cmdline === null)
     notes.push('the log has no command line: none is given')
-  const kernel = KERNELS[lineageOf(facts)]
+  const kernel = recognised(facts).series.shippedKernel.name
   notes.push(
     `the kernel is ${kernel} here, and ${facts.kernel === null ? 'not named' : `Linux ${facts.kernel}`} there`,
   )
@@ -182,15 +181,15 @@ const choose = (
   notes: string[],
   trial: boolean,
 ): CellInput => {
-  const lineage = lineageOf(facts)
-  const plain = predicted(first, lineage)
+  const { series } = recognised(facts)
+  const plain = predicted(first, series)
   if ('problems' in plain)
     throw new UsageError(
       'REPLAY',
       `the log makes no machine that can be built here: ${plain.problems.join('; ')}`,
     )
   const same = [first, ...others].flatMap(input => {
-    const found = predicted(input, lineage)
+    const found = predicted(input, series)
     return 'outcome' in found && said && isSaid(found.outcome, said)
       ? [{ input, outcome: found.outcome }]
       : []
@@ -238,7 +237,7 @@ type Predicted =
   | { readonly outcome: PredictedOutcome | undefined }
   | { readonly problems: readonly string[] }
 
-const predicted = (input: CellInput, lineage: Lineage): Predicted => {
+const predicted = (input: CellInput, series: Series): Predicted => {
   const parsed = cellSchema.safeParse(input)
   const place = (path: readonly PropertyKey[]): string =>
     path.map(String).join('.')
@@ -255,5 +254,5 @@ const predicted = (input: CellInput, lineage: Lineage): Predicted => {
           ({ at, message }) => `${place(at)}: ${message}`,
         ),
       }
-    : { outcome: predictCase(built.body, { lineage }).outcome }
+    : { outcome: predictCase(built.body, { series }).outcome }
 }

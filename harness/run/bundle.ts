@@ -104,7 +104,7 @@ const cellOf = (
 /** What a judge needs of case and kernel, beside the record. */
 const caseJson = (item: Case, kernel: PreparedKernel): string => {
   const { id, scenario, input } = item
-  const { name, lineage, printsRegions, failsRegions, kernelRange } = kernel
+  const { name, series, printsRegions, failsRegions, kernelRange } = kernel
   return `${JSON.stringify(
     {
       schema: 'tdxrig.bundle/1',
@@ -113,7 +113,7 @@ const caseJson = (item: Case, kernel: PreparedKernel): string => {
       input,
       kernel: {
         name,
-        lineage: lineage ?? null,
+        series: series ?? null,
         printsRegions,
         failsRegions,
         range: kernelRange ?? null,

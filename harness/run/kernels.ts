@@ -2,10 +2,15 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { locate } from '../emulate/kernel-sites.ts'
-import { type Survey, bannerOf, surveyImage } from '../emulate/survey.ts'
+import {
+  type KernelTraits,
+  bannerOf,
+  kernelTraits,
+  verifySeries,
+} from '../kernel/kernel-traits.ts'
 import { hex } from '../base/units.ts'
-import { buildInit } from '../image/init.ts'
-import { type Programs, buildInitramfs } from '../image/initramfs.ts'
+import { buildInit } from '../guest/init.ts'
+import { type Programs, buildInitramfs } from '../guest/initramfs.ts'
 import { buildKernel } from '../kernel/build.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import { bzImageVersion, isSameBuild } from '../kernel/bzimage.ts'
@@ -51,7 +56,7 @@ export const prepareKernels = async (
     })
     const folder = recipe.kind === 'folder' ? recipe.folder : undefined
     kernels.set(name, {
-      ...(await prepare(built, init, workspace)),
+      ...(await prepare(recipe, built, init, workspace)),
       folder,
     })
   }
@@ -59,26 +64,29 @@ export const prepareKernels = async (
 }
 
 const prepare = async (
+  recipe: Recipe,
   built: BuiltKernel,
   init: string,
   workspace: Workspace,
 ): Promise<Omit<PreparedKernel, 'folder'>> => {
   const image = await KernelImage.open(built.vmlinux)
-  const survey = await surveyImage(image)
+  const traits = await kernelTraits(image)
+  verifySeries(recipe, traits)
   const programs = { init, trigger: built.trigger }
   const initramfs = join(workspace.path, `${built.name}.initramfs`)
   await writeFile(initramfs, await buildInitramfs(programs))
   return {
     name: built.name,
     image,
-    lineage: survey.lineage,
-    printsRegions: survey.printsRegions,
-    failsRegions: survey.failsRegions,
+    series: traits.series,
+    release: traits.release,
+    printsRegions: traits.printsRegions,
+    failsRegions: traits.failsRegions,
     programs,
     initramfs,
     built,
-    sites: await locate(image, survey),
-    bootFile: await bootFile(built, image, survey),
+    sites: await locate(image),
+    bootFile: await bootFile(built, image, traits),
     kernelRange: image.physicalRange,
   }
 }
@@ -87,7 +95,7 @@ const prepare = async (
 const bootFile = async (
   { vmlinux, bzImage }: BuiltKernel,
   image: KernelImage,
-  { pvh }: Survey,
+  { pvh }: KernelTraits,
 ): Promise<string> => {
   if (pvh) return vmlinux
   if (bzImage === undefined)

@@ -13,7 +13,7 @@ import { type Again, judgedCase, shellQuote } from '../report/document.ts'
 import type { CaseResult } from '../report/schema.ts'
 import { type Case, caseBody } from '../scenario/case.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
-import { LINEAGES } from '../tdx/host.ts'
+import { SERIES_NAMES, seriesNamed } from '../tdx/series/index.ts'
 import { BUNDLED } from './bundle.ts'
 import { folderName } from './store.ts'
 
@@ -28,10 +28,10 @@ const bundleSchema = z.object({
   kernel: z.object({
     name: z.string(),
     key: z.string(),
-    lineage: z
-      .enum(LINEAGES)
+    series: z
+      .enum(SERIES_NAMES)
       .nullable()
-      .transform(lineage => lineage ?? undefined),
+      .transform(name => (name === null ? undefined : seriesNamed(name))),
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),
     range: z
@@ -87,7 +87,7 @@ export const rejudge = async (
     }),
   )
   const prediction = predictCase(item, {
-    lineage: kernel.lineage,
+    series: kernel.series,
     failsRegions: kernel.failsRegions,
     kernelImage: kernel.range,
   })
@@ -177,7 +177,7 @@ const reasonOf = (error: unknown): string =>
       )
     : messageOf(error)
 
-/** Nothing is written: what a stranger packed is looked at in memory. */
+/** Nothing is written: what a unknown packed is looked at in memory. */
 export const readBundle = async (
   path: string,
   archive?: Bytes,

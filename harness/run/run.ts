@@ -67,7 +67,7 @@ const runCase = async (
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
   const { predict = predictCase } = options
   const prediction = predict(item, {
-    lineage: kernel.lineage,
+    series: kernel.series,
     failsRegions: kernel.failsRegions,
     kernelImage: kernel.kernelRange,
   })

@@ -8,7 +8,7 @@ import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type Range, intersect } from '../memory/range.ts'
 import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { Series, SeriesName } from '../tdx/series/index.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import type { Platform } from '../tdx/platform.ts'
 import { PROFILES } from '../tdx/profile.ts'
@@ -40,15 +40,15 @@ export interface Case {
   /** What happens once the kernel is up. */
   readonly steps: readonly Step[]
   readonly expect: Expectation
-  /** What takes the place of {@link expect} on kernels of a lineage. */
-  readonly expectOn: Readonly<Partial<Record<Lineage, Expectation>>>
+  /** What takes the place of {@link expect} on kernels of a series. */
+  readonly expectOn: Readonly<Partial<Record<SeriesName, Expectation>>>
 }
 
-/** What a case must show on a kernel of some lineage. */
+/** What a case must show on a kernel of a series. */
 export const expectationOn = (
   { expect, expectOn }: Pick<Case, 'expect' | 'expectOn'>,
-  lineage: Lineage | undefined,
-): Expectation => (lineage && expectOn[lineage]) ?? expect
+  series: Series | undefined,
+): Expectation => (series && expectOn[series.name as SeriesName]) ?? expect
 
 /** A cell without its name and kernel. */
 export type CaseBody = Omit<Case, 'input' | 'id' | 'scenario' | 'kernel'>
@@ -92,8 +92,8 @@ export const caseBody = (
       size: 'spec' in machine ? machine.spec.memory.size : 0,
     }),
     ...expectProblems(cell, cell.expect, ['expect']),
-    ...Object.entries(cell.expect.on).flatMap(([lineage, expect]) =>
-      expectProblems(cell, expect, ['expect', 'on', lineage]),
+    ...Object.entries(cell.expect.on).flatMap(([series, expect]) =>
+      expectProblems(cell, expect, ['expect', 'on', series]),
     ),
   ]
   if ('problems' in machine || problems.length > 0) return { problems }
@@ -111,8 +111,8 @@ export const caseBody = (
       ),
       expect: expectationOf(cell.expect),
       expectOn: Object.fromEntries(
-        Object.entries(cell.expect.on).map(([lineage, expect]) => [
-          lineage,
+        Object.entries(cell.expect.on).map(([series, expect]) => [
+          series,
           expectationOf(expect),
         ]),
       ),

@@ -90,7 +90,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     [
       `${HEAD}machine: { memory: 4G }\nexpect: { on: { v7: { tdx: failed } } }\n`,
       [
-        /^4:17: unknown key 'v7'; did you mean 'v6'\? \(allowed: v6, upstream\)/,
+        /^4:17: unknown key 'v7'; did you mean 'v6'\? \(allowed: v6, mainline-6.8\)/,
       ],
     ],
     [

@@ -1,6 +1,6 @@
 import type { Outcome, Stage } from '../console/outcome.ts'
 import type { NodeRange } from '../memory/range.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { SeriesName } from '../tdx/series/index.ts'
 import type { Problem } from './problem.ts'
 import type { Cell } from './schema.ts'
 
@@ -18,7 +18,7 @@ export interface Expectation {
   readonly panic: string | undefined
 }
 
-type Expect = Cell['expect']['on'][Lineage] & object
+type Expect = Cell['expect']['on'][SeriesName] & object
 
 export const expectationOf = (expect: Expect): Expectation => ({
   outcome: expect.tdx,
@@ -71,14 +71,14 @@ export const expectProblems = (
     !steps.includes('trigger')
   )
     contradiction('tdx', `without a trigger step TDX cannot be '${tdx}'`)
-  const stranger = expect.refused?.find(
+  const unknown = expect.refused?.find(
     name =>
       !steps.some(
         step =>
           typeof step === 'object' && 'online' in step && step.online === name,
       ),
   )
-  if (stranger !== undefined)
-    contradiction('refused', `no step puts '${stranger}' online`)
+  if (unknown !== undefined)
+    contradiction('refused', `no step puts '${unknown}' online`)
   return problems
 }

@@ -8,7 +8,7 @@ import {
   PHYSICAL_LIMIT,
   alignUp,
 } from '../base/units.ts'
-import { parseRecord } from '../console/record.ts'
+import { parseRecord } from '../console/log-record.ts'
 import {
   E820_TYPE_NAMES,
   type E820Entry,
@@ -251,10 +251,10 @@ const sratProblems = (
       { at: ['machine', 'firmware', 'srat', i], message },
     ]
     if (!('cpus' in entry)) return memoryProblem(entry).flatMap(problem)
-    const stranger = entry.cpus.find(cpu => cpu >= cpus)
-    if (stranger !== undefined)
+    const unknown = entry.cpus.find(cpu => cpu >= cpus)
+    if (unknown !== undefined)
       return problem(
-        `CPU ${stranger} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
+        `CPU ${unknown} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
       )
     const twice = entry.cpus.find(
       (cpu, at) => known.has(cpu) || entry.cpus.indexOf(cpu) !== at,

@@ -65,12 +65,13 @@ export const cpuProblems = (
       owner.set(cpu, node)
     }
   })
-  const homeless = Array.from({ length: machine.cpus }, (_, cpu) => cpu).filter(
-    cpu => machine.nodes && !owner.has(cpu),
-  )
-  if (homeless.length > 0)
+  const uncovered = Array.from(
+    { length: machine.cpus },
+    (_, cpu) => cpu,
+  ).filter(cpu => machine.nodes && !owner.has(cpu))
+  if (uncovered.length > 0)
     problems.push(
-      problem(['nodes'], `CPU ${homeless.join(', ')} is on no node`),
+      problem(['nodes'], `CPU ${uncovered.join(', ')} is on no node`),
     )
   return problems
 }

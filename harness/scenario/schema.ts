@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { MAX_NODES } from '../memory/rules.ts'
-import { LINEAGES } from '../tdx/host.ts'
+import { SERIES_NAMES } from '../tdx/series/index.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
@@ -132,9 +132,9 @@ const outcomeSchema = z
 
 const expectSchema = outcomeSchema.extend({
   on: z
-    .partialRecord(z.enum(LINEAGES), outcomeSchema)
+    .partialRecord(z.enum(SERIES_NAMES), outcomeSchema)
     .default({})
-    .describe('What must come out instead on kernels of one lineage.'),
+    .describe('What must come out instead on kernels of one series.'),
 })
 
 /** What describes one case; a matrix may change any value in it. */

@@ -16,7 +16,7 @@ export class Faults {
   }
 
   /** The status this call must fail with, if any; counts it. */
-  strike(leaf: number, cpu: number): bigint | undefined {
+  answer(leaf: number, cpu: number): bigint | undefined {
     for (const fault of this.#faults) {
       if (LEAF[fault.leaf] !== leaf) continue
       if (fault.cpu !== undefined && fault.cpu !== cpu) continue

@@ -103,7 +103,7 @@ export class TdxModule {
       return failed(status('SYS_NOT_READY'))
     const handler = this.#handlers[leaf]
     if (!handler || !profile.leaves.has(leaf)) return invalid(OPERAND.RAX)
-    const fault = this.#faults.strike(leaf, call.cpu)
+    const fault = this.#faults.answer(leaf, call.cpu)
     return zeroed(
       leaf,
       fault === undefined ? await handler(call, profile) : failed(fault),

@@ -1,6 +1,8 @@
 import { judge } from '../judge/judge.ts'
 import type { BootRecord } from '../machine/machine.ts'
 import { type TestKernel, bodyOf, perfectRecord } from './records.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { V6 as V6_SERIES } from '../tdx/series/v6.ts'
 
 /** Two nodes and a hole. */
 export const NODES = {
@@ -10,12 +12,13 @@ export const NODES = {
 
 /** Kernels of the two series. */
 export const KERNEL: TestKernel = {
-  lineage: 'upstream',
+  series: MAINLINE_6_8,
   printsRegions: false,
+
   failsRegions: false,
 }
 export const V6: TestKernel = {
-  lineage: 'v6',
+  series: V6_SERIES,
   printsRegions: true,
   failsRegions: true,
 }

@@ -8,7 +8,9 @@ import { cellSchema } from '../scenario/schema.ts'
 import { e820TypeName } from '../memory/e820.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { Range } from '../memory/range.ts'
-import type { Lineage } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { V6 } from '../tdx/series/v6.ts'
 import { LEAF } from '../tdx/leaves.ts'
 
 /** A case from what would stand in a scenario file. */
@@ -29,13 +31,12 @@ const mem = ({ start, end }: Range): string =>
   `[mem 0x${start.toString(16)}-0x${(end - 1).toString(16)}]`
 
 /** A kernel, as far as a judge looks at it. */
-export type TestKernel = JudgedKernel & { readonly lineage: Lineage }
+export type TestKernel = JudgedKernel & { readonly series: Series }
 
-const PREFIX = { upstream: 'virt/tdx: ', v6: 'tdx: ' } as const
-const ENABLED = {
-  upstream: 'BIOS enabled: private KeyID range [32, 64)',
+const ENABLED: Readonly<Record<string, string>> = {
+  'mainline-6.8': 'BIOS enabled: private KeyID range [32, 64)',
   v6: 'TDX enabled by BIOS. TDX private KeyID range: [32, 64)',
-} as const
+}
 
 const regionLines = ({ regions }: Layout): string[] => [
   ...regions.map(
@@ -46,12 +47,12 @@ const regionLines = ({ regions }: Layout): string[] => [
 
 /** What comes after the KeyIDs. */
 const tdxLines = (
-  { lineage, printsRegions }: TestKernel,
+  { series, printsRegions }: TestKernel,
   { platform }: CaseBody,
   { layout, outcome }: Prediction,
 ): string[] => {
   const regions = printsRegions ? regionLines(layout) : []
-  if (lineage === 'upstream')
+  if (series.name === MAINLINE_6_8.name)
     return [
       ...regions,
       `${layout.pamtKib} KB allocated for PAMT`,
@@ -96,8 +97,8 @@ const perfectConsole = (
   const { layout, outcome } = prediction
   const tried =
     outcome?.outcome === 'initialized' ||
-    (outcome?.outcome === 'failed' && kernel.lineage === 'v6')
-  const enable = kernel.lineage === 'v6' ? 'none' : 0
+    (outcome?.outcome === 'failed' && kernel.series.name === V6.name)
+  const enable = kernel.series.name === V6.name ? 'none' : 0
   return [
     'Linux version 6.12.0-test',
     `Command line: ${body.words.join(' ')}`,
@@ -116,9 +117,9 @@ const perfectConsole = (
     ...(tried
       ? [
           ...[
-            ENABLED[kernel.lineage],
+            ENABLED[kernel.series.name]!,
             ...tdxLines(kernel, body, prediction),
-          ].map(text => PREFIX[kernel.lineage] + text),
+          ].map(text => kernel.series.marks.logPrefix + text),
           `tdxrig: trigger: cpus=2 tdx_cpu_enable=${enable} tdx_enable=${outcome.errno ?? 0}`,
           ...stepLines(body, prediction),
         ]
@@ -169,7 +170,7 @@ const ERROR = 0xc000090000000000n
 
 /** The SEAMCALLs of a kernel, up to the one that fails. */
 const perfectTrace = (
-  { lineage }: TestKernel,
+  { series }: TestKernel,
   { platform }: CaseBody,
   { layout, outcome }: Prediction,
 ): BootRecord['seamcalls'] => {
@@ -185,7 +186,7 @@ const perfectTrace = (
   const all = [
     call(LEAF.SYS_INIT),
     ...platform.packageOf.map((_, cpu) => call(LEAF.SYS_LP_INIT, cpu)),
-    call(lineage === 'v6' ? LEAF.SYS_INFO : LEAF.SYS_RD),
+    call(series.name === V6.name ? LEAF.SYS_INFO : LEAF.SYS_RD),
     call(LEAF.SYS_CONFIG),
     ...[...new Set(platform.packageOf)].map(own =>
       call(LEAF.SYS_KEY_CONFIG, firstOf(own)),
@@ -214,7 +215,7 @@ const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
   leaf === LEAF.SYS_CONFIG
 
 const UPSTREAM: TestKernel = {
-  lineage: 'upstream',
+  series: MAINLINE_6_8,
   printsRegions: false,
   failsRegions: false,
 }

@@ -12,7 +12,7 @@ export interface QemuExit {
 const STDERR_KEPT = 16 * 1024
 
 /**
- * A QEMU process. The kernel kills it when this process dies, whatever kills
+ * A QEMU process. The kernel kills it when this process fatal, whatever kills
  * this process (prctl PR_SET_PDEATHSIG, set by setpriv).
  */
 export class QemuProcess {

@@ -1,5 +1,5 @@
 /** A layout that its kernel does not survive. */
-export interface Death {
+export interface FatalLayout {
   /** Memory without a node, fake nodes without distances, no low memory. */
   readonly of: 'node' | 'distances' | 'trampoline'
   /** In a sentence that goes on from "the kernel dies". */

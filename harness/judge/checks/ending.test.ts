@@ -1,7 +1,7 @@
 import t from 'tap'
-import { KERNEL, NODES, judged, replace } from '../testing/judged.ts'
-import { bodyOf, perfectRecord } from '../testing/records.ts'
-import { judge } from './judge.ts'
+import { KERNEL, NODES, judged, replace } from '../../testing/judged.ts'
+import { bodyOf, perfectRecord } from '../../testing/records.ts'
+import { judge } from '../judge.ts'
 
 t.test('a boot without a result fails, with the evidence', async t => {
   const silent = judged(NODES, {

@@ -7,7 +7,7 @@ import { shortFolder } from '../testing/cli.ts'
 import { applyPatch } from './apply.ts'
 import { BuildLog } from './make.ts'
 import { readRecipe } from './recipe.ts'
-import { readSeries } from './series.ts'
+import { readPatches } from './mailed-patches.ts'
 import { sourceKey, unpackSource } from './source.ts'
 
 const git = (folder: string, ...args: string[]): string =>
@@ -80,7 +80,7 @@ t.test('a series from an mbox is in the order of its numbers', async t => {
   const path = join(folder, 'series.mbox')
   for (const encoding of [[], ['--attach']]) {
     writeFileSync(path, mailbox(tree, ...encoding))
-    const patches = await readSeries(path)
+    const patches = await readPatches(path)
     t.same(
       patches.map(({ name }) => name),
       [2, 9, 16].map(
@@ -105,7 +105,7 @@ t.test('archives zip, robots talk, and numbers are written oddly', async t => {
   writeFileSync(join(folder, 'thread'), odd)
   for (const name of ['t.mbox.gz', 'thread'])
     t.same(
-      (await readSeries(join(folder, name))).map(patch => patch.name),
+      (await readPatches(join(folder, name))).map(patch => patch.name),
       [2, 9, 16].map(
         (n, i) => `[PATCH ${i + 1}/3 v6] x86/virt/tdx: change ${n}`,
       ),
@@ -128,7 +128,7 @@ t.test('a series that is not complete is refused', async t => {
       /there are 2 patches 1 of 3: '\[PATCH v6 1\/3\].*keep one version/,
     ],
     [
-      'a stranger',
+      'a unknown',
       whole.replace('[PATCH v6 3/3]', '[PATCH]'),
       /'\[PATCH\] x86.*' has no number/,
     ],
@@ -140,9 +140,9 @@ t.test('a series that is not complete is refused', async t => {
   ]
   for (const [name, mbox, message] of cases) {
     writeFileSync(path, mbox)
-    await t.rejects(readSeries(path), { code: 'PATCH_SERIES', message }, name)
+    await t.rejects(readPatches(path), { code: 'PATCH_SERIES', message }, name)
   }
-  await t.rejects(readSeries(join(folder, 'none.mbox')), { code: 'ENOENT' })
+  await t.rejects(readPatches(join(folder, 'none.mbox')), { code: 'ENOENT' })
 })
 
 t.test('a patch that does not apply is shown with its hunk', async t => {
@@ -191,17 +191,17 @@ t.test('patches are taken byte by byte, and must be patches', async t => {
       'latin1',
     ),
   )
-  const [patch] = await readSeries(path)
+  const [patch] = await readPatches(path)
   await applyPatch(patch!, tree, quiet(folder))
   t.match(readFileSync(join(tree, 'a.c'), 'latin1'), /^caf\xe9$/m)
   writeFileSync(path, '')
-  await t.rejects(readSeries(path), { message: /found no diff in it/ })
+  await t.rejects(readPatches(path), { message: /found no diff in it/ })
   execFileSync('mkfifo', [join(folder, 'fifo')])
-  await t.rejects(readSeries(join(folder, 'fifo')), {
+  await t.rejects(readPatches(join(folder, 'fifo')), {
     message: /found something else/,
   })
   writeFileSync(path, Buffer.from('1f8b08000000', 'hex'))
-  await t.rejects(readSeries(path), { message: /expected a gzipped mbox/ })
+  await t.rejects(readPatches(path), { message: /expected a gzipped mbox/ })
 })
 
 const CONFIG = `config: { base: allnoconfig, fragments: [f] }\n`

@@ -1,6 +1,6 @@
-import type { StepReport } from '../console/facts.ts'
-import { ERRNO } from '../tdx/host.ts'
-import type { Check, Context, JudgedCase, Reason } from './context.ts'
+import type { StepReport } from '../../console/facts.ts'
+import { ERRNO } from '../../tdx/errno.ts'
+import type { Check, Context, JudgedCase, Reason } from '../context.ts'
 
 /** What came of the steps: DIMMs that were plugged and put online. */
 

@@ -9,7 +9,8 @@ import {
   totalSize,
   union,
 } from '../memory/range.ts'
-import { ERRNO, type HostKernel } from '../tdx/host.ts'
+import { ERRNO } from '../tdx/errno.ts'
+import type { Series } from '../tdx/series/index.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import {
   MAX_KEYIDS,
@@ -20,13 +21,13 @@ import {
 } from '../tdx/platform.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { status } from '../tdx/status.ts'
-import { earlyOutcome } from './early.ts'
+import { earlyOutcome } from './predict-early-ending.ts'
 import {
   type OutcomeInput,
   type Ending,
   type PredictedOutcome,
   triggerAt,
-} from './predicted.ts'
+} from './predicted-ending.ts'
 import { fewerCpus } from './fewer-cpus.ts'
 
 /** Below this a boot runs out of memory before it comes to TDX. */
@@ -39,7 +40,7 @@ const TOO_LITTLE = 128 * MIB
 export const predictOutcome = (
   item: OutcomeInput,
   layout: Layout,
-  host: HostKernel,
+  host: Series,
   failsRegions: boolean,
 ): Ending => {
   if (layout.invalidMap)
@@ -52,8 +53,8 @@ export const predictOutcome = (
       outcome: undefined,
       open: 'a kernel needs more memory than this to boot',
     }
-  if (layout.dies !== undefined)
-    return { outcome: undefined, open: `the kernel dies: ${layout.dies.why}` }
+  if (layout.fatal !== undefined)
+    return { outcome: undefined, open: `the kernel dies: ${layout.fatal.why}` }
   const early = earlyOutcome(item, layout, host, failsRegions)
   if (early) return { outcome: early, open: undefined }
   const failures = [
@@ -74,7 +75,7 @@ const SUCCESS: PredictedOutcome = {
 }
 
 /** @param failures in the order in which the kernel meets them */
-const endingOf = (failures: readonly Failure[], host: HostKernel): Ending => {
+const endingOf = (failures: readonly Failure[], host: Series): Ending => {
   const certain = failures.findIndex(item => !('open' in item))
   const possible = certain < 0 ? failures : failures.slice(0, certain + 1)
   const [first] = possible
@@ -105,7 +106,7 @@ const endingOf = (failures: readonly Failure[], host: HostKernel): Ending => {
 /** -ENODEV and what is found before the first SEAMCALL are never masked. */
 const errnoOf = (
   { stage, errno }: { stage: Stage; errno: number | null },
-  { maskedErrno }: HostKernel,
+  { maskedErrno }: Series,
 ): number | null =>
   maskedErrno === undefined || errno === ERRNO.ENODEV || stage === 'checks'
     ? errno
@@ -130,7 +131,7 @@ const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 const faultFailures = (
   { platform }: OutcomeInput,
-  { leaves, retriesEntropy }: HostKernel,
+  { leaves, retriesEntropy }: Series,
 ): Failure[] =>
   platform.faults.flatMap((fault): Failure[] => {
     const stage = STAGE_OF_LEAF.get(LEAF[fault.leaf])
@@ -149,7 +150,7 @@ const faultFailures = (
 
 const platformFailures = (
   { platform, words }: OutcomeInput,
-  { leaves, needsAllCpus }: HostKernel,
+  { leaves, needsAllCpus }: Series,
 ): Failure[] => {
   const failures: Failure[] = []
   if (!platform.module)
@@ -222,7 +223,7 @@ const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
  */
 const hotAddedFailures = (
   { steps }: OutcomeInput,
-  { listBuilt }: HostKernel,
+  { listBuilt }: Series,
 ): Failure[] =>
   listBuilt === 'at boot' &&
   steps.slice(0, triggerAt(steps)).some(({ kind }) => kind === 'online')
@@ -241,7 +242,7 @@ const hotAddedFailures = (
 const convertibleFailures = (
   { platform }: OutcomeInput,
   layout: Layout,
-  { checksCmrs }: HostKernel,
+  { checksCmrs }: Series,
 ): Failure[] => {
   const cmrs = checksCmrs ? platform.cmrs : union(platform.cmrs)
   const outside = layout.regions.find(

@@ -1,12 +1,12 @@
-import { formatRange } from '../memory/range.ts'
-import type { BootRecord } from '../machine/machine.ts'
-import { hex } from '../base/units.ts'
-import { leafName } from '../tdx/leaves.ts'
-import { statusName } from '../tdx/status.ts'
-import type { Expectation } from '../scenario/expectation.ts'
-import type { Check, Context, Reason } from './context.ts'
+import { formatRange } from '../../memory/range.ts'
+import type { BootRecord } from '../../machine/machine.ts'
+import { hex } from '../../base/units.ts'
+import { leafName } from '../../tdx/leaves.ts'
+import { statusName } from '../../tdx/status.ts'
+import type { Expectation } from '../../scenario/expectation.ts'
+import type { Check, Context, Reason } from '../context.ts'
 import { waitsForDimm } from './steps.ts'
-import { type Observed, describe, isAt, observe } from './observed.ts'
+import { type Observed, describe, isAt, observe } from '../observed-ending.ts'
 
 /** How the boot ended, and what became of TDX. */
 

@@ -1,6 +1,6 @@
-import { memoryParameters } from '../memory/cmdline.ts'
-import { anyLeafName, isRuntimeLeaf } from '../tdx/decode.ts'
-import type { Known, Subject } from './advice-subject.ts'
+import { memoryParameters } from '../../memory/cmdline.ts'
+import { anyLeafName, isRuntimeLeaf } from '../../tdx/decode.ts'
+import type { Known, Subject } from './subject.ts'
 
 /** What is worth a word whatever became of TDX. */
 

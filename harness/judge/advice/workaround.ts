@@ -1,10 +1,10 @@
-import { PAGE_SIZE, formatSize, hex } from '../base/units.ts'
-import type { Facts } from '../console/facts.ts'
-import { kernelWords } from '../memory/cmdline.ts'
-import { headroomOf } from '../memory/headroom.ts'
-import { type Range, sizeOf, totalSize } from '../memory/range.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { type LogPrediction, predictFromLog } from './log-prediction.ts'
+import { PAGE_SIZE, formatSize, hex } from '../../base/units.ts'
+import type { Facts } from '../../console/facts.ts'
+import { kernelWords } from '../../memory/cmdline.ts'
+import { headroomOf } from '../../memory/headroom.ts'
+import { type Range, sizeOf, totalSize } from '../../memory/range.ts'
+import { MODULE_LIMITS } from '../../tdx/platform.ts'
+import { type LogPrediction, predictFromLog } from '../log-prediction.ts'
 
 /** Memory that is given up, and the parameters that do it. */
 export interface GivenUp {

@@ -1,12 +1,12 @@
-import { hex } from '../base/units.ts'
-import { mergeNodes } from '../memory/memblock.ts'
-import { formatNodeRange } from '../memory/range.ts'
-import { reservedSpans } from '../tdx/tdmr-info.ts'
-import type { Span, TdmrInfo } from '../tdx/tdmr-info.ts'
-import { privateKeyids } from '../tdx/platform.ts'
-import type { TdmrPrediction } from '../memory/predict.ts'
-import type { Check, Reason } from './context.ts'
-import { type Difference, differing, firstDifference } from './differences.ts'
+import { hex } from '../../base/units.ts'
+import { mergeNodes } from '../../memory/memblock.ts'
+import { formatNodeRange } from '../../memory/range.ts'
+import { reservedSpans } from '../../tdx/tdmr-info.ts'
+import type { Span, TdmrInfo } from '../../tdx/tdmr-info.ts'
+import { privateKeyids } from '../../tdx/platform.ts'
+import type { TdmrPrediction } from '../../memory/predict.ts'
+import type { Check, Reason } from '../context.ts'
+import { type Difference, differing, firstDifference } from '../differences.ts'
 
 /** What the kernel built: regions, TDMRs and PAMTs, against the prediction. */
 

@@ -1,12 +1,12 @@
 import type { Outcome, Stage } from '../console/outcome.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
 import type { Layout } from '../memory/predict.ts'
-import type { HostKernel } from '../tdx/host.ts'
+import type { Series } from '../tdx/series/index.ts'
 import {
   type OutcomeInput,
   type PredictedOutcome,
   triggerAt,
-} from './predicted.ts'
+} from './predicted-ending.ts'
 
 const early = (
   outcome: Outcome,
@@ -18,7 +18,7 @@ const early = (
 export const earlyOutcome = (
   { platform, words, steps }: OutcomeInput,
   { regions }: Layout,
-  { needsX2apic, listBuilt }: HostKernel,
+  { needsX2apic, listBuilt }: Series,
   failsRegions: boolean,
 ): PredictedOutcome | undefined => {
   const { tdx } = platform.keyids

@@ -1,12 +1,12 @@
-import { formatSize, hex } from '../base/units.ts'
-import { formatRange } from '../memory/range.ts'
-import { LEAF } from '../tdx/leaves.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { outsideCmrs } from './advice-cmrs.ts'
-import { decodeStatus } from '../tdx/decode.ts'
-import type { StatusName } from '../tdx/status.ts'
-import { lineageOf } from './log-prediction.ts'
-import type { Known, Subject } from './advice-subject.ts'
+import { formatSize, hex } from '../../base/units.ts'
+import { formatRange } from '../../memory/range.ts'
+import { LEAF } from '../../tdx/leaves.ts'
+import { MODULE_LIMITS } from '../../tdx/platform.ts'
+import { outsideCmrs } from './cmrs.ts'
+import { decodeStatus } from '../../tdx/decode.ts'
+import type { StatusName } from '../../tdx/status.ts'
+import { recognised } from '../log-prediction.ts'
+import type { Known, Subject } from './subject.ts'
 
 const failedAt = (
   { facts }: Subject,
@@ -267,9 +267,9 @@ export const FAILURES: readonly Known[] = [
     applies: ({ facts }) => facts.tdx.outcome === 'failed',
     cause: 'the log does not say which step failed',
     advice: ({ facts }) => [
-      lineageOf(facts) === 'v6'
-        ? 'kernels of the v6 series do not report the SEAMCALL that failed: a newer kernel on this machine does'
-        : 'look at the lines before the failure in the whole log (dmesg, or journalctl -k -b): a failed SEAMCALL is reported with its status',
+      recognised(facts).series.reportsSeamcalls
+        ? 'look at the lines before the failure in the whole log (dmesg, or journalctl -k -b): a failed SEAMCALL is reported with its status'
+        : 'kernels of this series do not report the SEAMCALL that failed: a newer kernel on this machine does',
     ],
   },
 ]

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { LEAF } from '../tdx/leaves.ts'
-import { KERNEL, NODES, V6, judgedOn, replace } from '../testing/judged.ts'
+import { LEAF } from '../../tdx/leaves.ts'
+import { KERNEL, NODES, V6, judgedOn, replace } from '../../testing/judged.ts'
 
 const UPSTREAM = { ...KERNEL, printsRegions: true }
 
@@ -11,7 +11,7 @@ t.test(
       t.same(
         judgedOn(kernel, NODES),
         { verdict: 'pass', text: '' },
-        kernel.lineage,
+        kernel.series,
       )
     const none = judgedOn(UPSTREAM, NODES, {}, lines =>
       lines.filter(line => !line.includes('TDX memory region')),

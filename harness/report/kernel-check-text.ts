@@ -1,5 +1,7 @@
 import type { Site, SiteForm } from '../emulate/sites.ts'
-import type { Survey } from '../emulate/survey.ts'
+import type { InterposedCode } from '../emulate/kernel-sites.ts'
+import type { KernelTraits } from '../kernel/kernel-traits.ts'
+import { whyUnknown } from '../tdx/series/recognise.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import type { Options } from '../kernel/config.ts'
 import { hex } from '../base/units.ts'
@@ -9,7 +11,8 @@ export interface CheckedKernel {
   readonly built: BuiltKernel
   /** Undefined when there is no .config. */
   readonly options: Options | undefined
-  readonly survey: Survey
+  readonly traits: KernelTraits
+  readonly code: InterposedCode
 }
 
 /** One thing the rig looks for. */
@@ -30,28 +33,29 @@ const finding = (
 export const findings = ({
   built,
   options,
-  survey,
+  traits,
+  code,
 }: CheckedKernel): Finding[] => [
-  finding('kernel', 'good', survey.release ?? 'a release it does not name'),
-  finding('symbols', 'good', `${survey.symbols} in the vmlinux`),
-  hostSupport(options, survey),
-  series(survey),
-  ...sites(survey),
-  x2apic(survey),
-  survey.hasMemlist
+  finding('kernel', 'good', traits.release ?? 'a release it does not name'),
+  finding('symbols', 'good', `${traits.symbols} in the vmlinux`),
+  hostSupport(options, code),
+  series(traits),
+  ...sites(code),
+  x2apic(code),
+  traits.hasMemlist
     ? finding('region list', 'good', 'read from memory (tdx_memlist)')
     : finding('region list', 'limited', 'there is no symbol tdx_memlist'),
-  survey.printsRegions
+  traits.printsRegions
     ? finding('printed regions', 'good', 'TDX memory region: [mem ...] node N')
     : finding('printed regions', 'limited', 'none: not patched to print them'),
-  start(built, survey),
-  trigger(built, survey),
+  start(built, traits),
+  trigger(built, traits),
   ...(options ? [speaks(options), dimms(options)] : []),
 ]
 
 const hostSupport = (
   options: Options | undefined,
-  { missing }: Survey,
+  { missing }: InterposedCode,
 ): Finding => {
   const what = 'TDX host support'
   const value = options?.get('INTEL_TDX_HOST') ?? 'n'
@@ -76,18 +80,13 @@ const hostSupport = (
   )
 }
 
-const SERIES = {
-  v6: 'v6: the list is built at boot',
-  upstream: 'upstream, 6.8 to 6.15: the list is built at initialisation',
-} as const
-
-const series = ({ lineage }: Survey): Finding =>
-  lineage
-    ? finding('series', 'good', SERIES[lineage])
+const series = ({ series: known, release }: KernelTraits): Finding =>
+  known
+    ? finding('series', 'good', known.summary)
     : finding(
         'series',
         'limited',
-        'none the model knows: how TDX ends is not predicted',
+        `${whyUnknown(release)}: how TDX ends is not predicted`,
       )
 
 const FORMS: Readonly<Record<SiteForm, string>> = {
@@ -99,9 +98,9 @@ const FORMS: Readonly<Record<SiteForm, string>> = {
 const place = ({ symbol, address, form }: Site): string =>
   `${symbol} at ${hex(address)}${FORMS[form]}`
 
-const sites = (survey: Survey): Finding[] => {
+const sites = ({ sites: all }: InterposedCode): Finding[] => {
   const of = (kind: Site['kind']): Site[] =>
-    survey.sites.filter(site => site.kind === kind)
+    all.filter(site => site.kind === kind)
   const row = (what: string, kind: Site['kind']): Finding => {
     const found = of(kind)
     return found.length > 0
@@ -111,7 +110,7 @@ const sites = (survey: Survey): Finding[] => {
   return [row('SEAMCALL', 'seamcall'), row('MSR 0x87', 'keyid-msr')]
 }
 
-const x2apic = ({ sites: all, x2apicBit }: Survey): Finding => {
+const x2apic = ({ sites: all, x2apicBit }: InterposedCode): Finding => {
   if (!all.some(({ kind }) => kind === 'apic-base-msr'))
     return finding('x2APIC', 'good', 'TDX does not ask for it')
   return x2apicBit
@@ -123,7 +122,7 @@ const x2apic = ({ sites: all, x2apicBit }: Survey): Finding => {
       )
 }
 
-const start = ({ bzImage }: BuiltKernel, { pvh }: Survey): Finding => {
+const start = ({ bzImage }: BuiltKernel, { pvh }: KernelTraits): Finding => {
   if (pvh) return finding('start', 'good', 'vmlinux, through PVH')
   return bzImage === undefined
     ? finding('start', 'bad', 'no CONFIG_PVH, and no bzImage')
@@ -132,7 +131,7 @@ const start = ({ bzImage }: BuiltKernel, { pvh }: Survey): Finding => {
 
 const trigger = (
   { trigger: module, noTrigger }: BuiltKernel,
-  { trigger: kind }: Survey,
+  { trigger: kind }: KernelTraits,
 ): Finding => {
   if (kind === 'at boot')
     return finding('trigger', 'limited', 'the kernel initialises TDX itself')

@@ -1,5 +1,5 @@
-import { formatRange } from '../memory/range.ts'
-import type { Subject } from './advice-subject.ts'
+import { formatRange } from '../../memory/range.ts'
+import type { Subject } from './subject.ts'
 
 /** What helps where memory is in no CMR. */
 export const outsideCmrs = (subject: Subject): string[] => {

@@ -1,13 +1,13 @@
-import type { BootRecord } from '../machine/machine.ts'
+import type { BootRecord } from '../../machine/machine.ts'
 import {
   type NodeRange,
   formatNodeRange,
   formatRange,
-} from '../memory/range.ts'
-import { LEAF } from '../tdx/leaves.ts'
-import type { Check, Reason } from './context.ts'
-import { differing, firstDifference } from './differences.ts'
-import { panicked } from './observed.ts'
+} from '../../memory/range.ts'
+import { LEAF } from '../../tdx/leaves.ts'
+import type { Check, Reason } from '../context.ts'
+import { differing, firstDifference } from '../differences.ts'
+import { panicked } from '../observed-ending.ts'
 
 /** The witnesses of the region list, against the prediction. */
 
@@ -152,7 +152,7 @@ export const checkCmrs: Check = ({ item, record, kernel }) => {
     ({ leaf, status }) => leaf === LEAF.SYS_INFO && status === 0n,
   )
   if (cmrs === null)
-    return kernel.lineage === 'v6' && read
+    return kernel.series?.printsCmrs && read
       ? [fail('cmrs', 'the kernel read the CMRs, and printed none')]
       : []
   // The module refuses a table that is not in order before a kernel sees it.

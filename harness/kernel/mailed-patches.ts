@@ -23,7 +23,7 @@ export interface Patch {
  *
  * @throws UsageError when the series in an mbox is not complete
  */
-export const readSeries = async (path: string): Promise<Patch[]> => {
+export const readPatches = async (path: string): Promise<Patch[]> => {
   const info = await stat(path)
   if (!info.isFile())
     throw new UsageError(
@@ -154,10 +154,10 @@ const ordered = (path: string, mails: readonly Mail[]): Patch[] => {
     number: numberOf(subject)?.[0],
   }))
   if (total === 0) return named
-  const stranger = named.find(({ number }) => number === undefined)
-  if (stranger)
+  const unknown = named.find(({ number }) => number === undefined)
+  if (unknown)
     throw wrong(
-      `'${stranger.name}' has no number, the others are a series of ${total}: take it out, or give it as a file of its own`,
+      `'${unknown.name}' has no number, the others are a series of ${total}: take it out, or give it as a file of its own`,
     )
   return Array.from({ length: total }, (_, i) => {
     const found = named.filter(({ number }) => number === i + 1)

@@ -1,10 +1,10 @@
-import { type E820Entry, e820TypeName } from '../memory/e820.ts'
-import { splitWords } from '../memory/cmdline.ts'
-import { formatNodeRange, formatRange } from '../memory/range.ts'
-import { NUMA_OFF } from '../memory/numa.ts'
-import type { Check, Reason } from './context.ts'
-import { differing, firstDifference } from './differences.ts'
-import { panicked } from './observed.ts'
+import { type E820Entry, e820TypeName } from '../../memory/e820.ts'
+import { splitWords } from '../../memory/cmdline.ts'
+import { formatNodeRange, formatRange } from '../../memory/range.ts'
+import { NUMA_OFF } from '../../memory/numa.ts'
+import type { Check, Reason } from '../context.ts'
+import { differing, firstDifference } from '../differences.ts'
+import { panicked } from '../observed-ending.ts'
 
 /**
  * Proof that what was asked took effect. Where it is missing the boot says

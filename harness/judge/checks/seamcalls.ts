@@ -1,10 +1,9 @@
-import { hex } from '../base/units.ts'
-import type { SeamcallTrace } from '../emulate/emulation.ts'
-import { HOST_KERNELS } from '../tdx/host.ts'
-import { LEAF, leafName } from '../tdx/leaves.ts'
-import { status } from '../tdx/status.ts'
-import type { Check, Reason } from './context.ts'
-import { fewerCpus } from './fewer-cpus.ts'
+import { hex } from '../../base/units.ts'
+import type { SeamcallTrace } from '../../emulate/emulation.ts'
+import { LEAF, leafName } from '../../tdx/leaves.ts'
+import { status } from '../../tdx/status.ts'
+import type { Check, Reason } from '../context.ts'
+import { fewerCpus } from '../fewer-cpus.ts'
 
 /** What the kernel asked of the module, against what it says about it. */
 
@@ -26,8 +25,7 @@ export const checkSeamcalls: Check = ({ record, kernel }) => {
         call => call.leaf === leaf && call.status === status,
       ),
   )
-  const reports =
-    kernel.lineage && HOST_KERNELS[kernel.lineage].reportsSeamcalls
+  const reports = kernel.series?.reportsSeamcalls
   const hidden = record.seamcalls.filter(
     ({ leaf, status }) =>
       reports &&

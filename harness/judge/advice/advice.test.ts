@@ -1,6 +1,6 @@
 import t from 'tap'
-import { KEYIDS, factsOf, line } from '../testing/consoles.ts'
-import { type Explanation, explain } from './explain.ts'
+import { KEYIDS, factsOf, line } from '../../testing/consoles.ts'
+import { type Explanation, explain } from '../explain.ts'
 
 const explained = (...texts: string[]): Explanation =>
   explain(factsOf(texts.map(text => line(text)).join('')))

@@ -1,6 +1,6 @@
 import { distance } from 'fastest-levenshtein'
-import type { Known, Subject } from './advice-subject.ts'
-import { kernelVersion } from './log-prediction.ts'
+import type { Known, Subject } from './subject.ts'
+import { linuxVersion } from '../../tdx/series/recognise.ts'
 
 /** What is known of boots on which TDX was not tried, or nothing was said. */
 
@@ -51,7 +51,7 @@ const parameterAdvice = (subject: Subject): string[] => {
   const { facts, words } = subject
   const wrong = mistyped(subject)
   // Since 7.0 nobody has to ask KVM for it.
-  const asks = (kernelVersion(facts.kernel) ?? 0) < 7_000
+  const asks = (linuxVersion(facts.kernel) ?? 0) < 7_000
   if (facts.cmdline === null || !asks) return wrong
   // The last one counts.
   const tdx = words.findLast(word => nameOf(word) === 'kvm_intel.tdx')
@@ -78,7 +78,7 @@ const NEAR_THE_END = 4
 
 /** Mainline had nobody who asks before 6.16. */
 const callerAdvice = ({ facts }: Subject): string[] => {
-  const version = kernelVersion(facts.kernel)
+  const version = linuxVersion(facts.kernel)
   return version !== undefined &&
     version < 6_016 &&
     /^\d+\.\d+\.\d+(?:\+|-rc\d+)?$/.test(facts.kernel ?? '')

@@ -1,6 +1,6 @@
-import type { FailedSeamcall, Facts } from '../console/facts.ts'
-import type { StatusName } from '../tdx/status.ts'
-import type { LogPrediction } from './log-prediction.ts'
+import type { FailedSeamcall, Facts } from '../../console/facts.ts'
+import type { StatusName } from '../../tdx/status.ts'
+import type { LogPrediction } from '../log-prediction.ts'
 import type { GivenUp } from './workaround.ts'
 
 /** What advice is given on. */

@@ -1,7 +1,7 @@
 import t from 'tap'
-import type { BootRecord } from '../machine/machine.ts'
-import { LEAF } from '../tdx/leaves.ts'
-import { NODES, judged, replace } from '../testing/judged.ts'
+import type { BootRecord } from '../../machine/machine.ts'
+import { LEAF } from '../../tdx/leaves.ts'
+import { NODES, judged, replace } from '../../testing/judged.ts'
 
 type Calls = BootRecord['seamcalls']
 

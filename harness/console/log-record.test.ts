@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { holds } from '../testing/property.ts'
 import { LineSplitter } from './lines.ts'
-import { type Record, parseRecord, parseRecords } from './record.ts'
+import { type Record, parseRecord, parseRecords } from './log-record.ts'
 
 const recordsOf = (raw: string): Record[] => {
   const records: Record[] = []

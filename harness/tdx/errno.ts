@@ -1,0 +1,9 @@
+/** errno values of the kernel (include/uapi/asm-generic/errno-base.h). */
+export const ERRNO = {
+  EPERM: -1,
+  EIO: -5,
+  EFAULT: -14,
+  ENODEV: -19,
+  EINVAL: -22,
+  ENOSPC: -28,
+} as const

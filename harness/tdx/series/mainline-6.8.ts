@@ -1,0 +1,48 @@
+import { MEMORY_RULES } from '../../memory/rules.ts'
+import type { Series } from './series.ts'
+
+/**
+ * Linux 6.8 to 6.15 (arch/x86/virt/vmx/tdx/tdx.c): functions for KVM, which
+ * nobody in the tree calls. 6.16 and later read metadata that the module model
+ * does not have.
+ */
+export const MAINLINE_6_8 = {
+  name: 'mainline-6.8',
+  title: 'Linux 6.8 to 6.15',
+  summary: 'Linux 6.8 to 6.15: the list is built at initialisation',
+  versions: { first: 6_008, end: 6_016 },
+  marks: {
+    // Both in these words since 6.8; the series before printed fewer digits.
+    imageTexts: [
+      'BIOS enabled: private KeyID range',
+      'SEAMCALL (0x%016llx) failed: 0x%016llx',
+    ],
+    logPrefix: 'virt/tdx: ',
+  },
+  trigger: 'tdx_cpu_enable, tdx_enable',
+  shippedKernel: { name: 'upstream-6.12', failsRegions: false },
+  memoryRules: MEMORY_RULES['6.12'],
+  listBuilt: 'at initialisation',
+  leavesBeforeList: new Set(['SYS_INIT', 'SYS_LP_INIT', 'SYS_LP_SHUTDOWN']),
+  leaves: new Set([
+    'SYS_INIT',
+    'SYS_LP_INIT',
+    'SYS_RD',
+    'SYS_CONFIG',
+    'SYS_KEY_CONFIG',
+    'SYS_TDMR_INIT',
+  ]),
+  needsX2apic: false,
+  retriesEntropy: true,
+  reportsSeamcalls: true,
+  printsCmrs: false,
+  refusesHotAddedMemory: true,
+  checksCmrs: false,
+  needsAllCpus: false,
+  maskedErrno: undefined,
+  knownDefects: [
+    'memory without a node',
+    'a real node without a fake one',
+    'too many nodes, real and fake',
+  ],
+} as const satisfies Series

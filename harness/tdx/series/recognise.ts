@@ -1,0 +1,89 @@
+import { ALL_SERIES, NEWEST_SERIES, type Series } from './index.ts'
+import type { TriggerKind } from './series.ts'
+
+/**
+ * A version of Linux as one number: `6.11.0-rc1` becomes 6011.
+ *
+ * @returns undefined for what is no version
+ */
+export const linuxVersion = (
+  release: string | null | undefined,
+): number | undefined => {
+  const [, major, minor] = /^(\d{1,3})\.(\d{1,3})/.exec(release ?? '') ?? []
+  return major === undefined ? undefined : Number(major) * 1000 + Number(minor)
+}
+
+/** What of an image tells its series. */
+export interface ImageMarks {
+  readonly release: string | undefined
+  readonly trigger: TriggerKind
+  /** Which of {@link IMAGE_TEXTS} stand in it. */
+  readonly texts: ReadonlySet<string>
+}
+
+/** Every text an image is searched for. */
+export const IMAGE_TEXTS: readonly string[] = ALL_SERIES.flatMap(
+  ({ marks }) => marks.imageTexts,
+)
+
+/** The series of a kernel image; undefined for one the model does not know. */
+export const seriesOfImage = ({
+  release,
+  trigger,
+  texts,
+}: ImageMarks): Series | undefined =>
+  ALL_SERIES.find(
+    series =>
+      series.trigger === trigger &&
+      series.marks.imageTexts.every(text => texts.has(text)) &&
+      (linuxVersion(release) ?? 0) < series.versions.end,
+  )
+
+/** What of a log tells the series of the kernel that wrote it. */
+export interface LogMarks {
+  /** As the log names it; null: it does not. */
+  readonly release: string | null
+  /** A message about TDX, with its prefix; null: there is none. */
+  readonly message: string | null
+}
+
+/** The series a log is judged by. */
+export interface RecognisedLog {
+  readonly series: Series
+  /** Why the kernel is of another series than this; undefined: it is of it. */
+  readonly doubt: string | undefined
+}
+
+/**
+ * The series of a log. A kernel of a series the model does not know is judged
+ * by the nearest one, and {@link RecognisedLog.doubt} says so.
+ */
+export const seriesOfLog = ({ release, message }: LogMarks): RecognisedLog => {
+  const version = linuxVersion(release)
+  const within = ({ versions }: Series): boolean =>
+    version === undefined ||
+    (version >= versions.first && version < versions.end)
+  const exact = ALL_SERIES.find(
+    series =>
+      within(series) && message?.startsWith(series.marks.logPrefix) === true,
+  )
+  if (exact) return { series: exact, doubt: undefined }
+  const series = NEWEST_SERIES
+  return {
+    series,
+    doubt: within(series) ? undefined : whyUnknown(release ?? ''),
+  }
+}
+
+const known = ALL_SERIES.map(({ title }) => title).join(', ')
+
+/** `Linux 7.3.4 is newer than every series the model knows (...)`. */
+export const whyUnknown = (release: string | undefined): string => {
+  const version = linuxVersion(release)
+  if (version === undefined)
+    return `this kernel is of no series the model knows (${known})`
+  const newest = Math.max(...ALL_SERIES.map(({ versions }) => versions.end))
+  return version >= newest
+    ? `Linux ${release ?? ''} is newer than every series the model knows (${known})`
+    : `Linux ${release ?? ''} is of no series the model knows (${known})`
+}

@@ -1,0 +1,80 @@
+import type { MemoryRules } from '../../memory/rules.ts'
+import type { LeafName } from '../leaves.ts'
+
+/** Who initialises the TDX module on a kernel, and through which functions. */
+export type TriggerKind =
+  /** A module of ours: tdx_cpu_enable() on each CPU, then tdx_enable(). */
+  | 'tdx_cpu_enable, tdx_enable'
+  /** A module of ours: tdx_enable() alone, which goes to all CPUs itself. */
+  | 'tdx_enable'
+  /** The kernel itself, while it boots. */
+  | 'at boot'
+  /** Nothing that a module could call. */
+  | 'none'
+
+/** Defects of kernels that random layouts meet; fuzz/known-issues.ts has them. */
+export type DefectName =
+  | 'memory without a node'
+  | 'a real node without a fake one'
+  | 'too many nodes, real and fake'
+  | 'CPUs on nodes that are not the fake ones'
+
+/**
+ * A series of kernels that drives the TDX module in one way. Everything that
+ * is particular to a series stands in its file in this folder; a new series is
+ * one more file, and one more row in index.ts.
+ */
+export interface Series {
+  /** As scenarios (`expect.on`), recipes and JSON documents spell it. */
+  readonly name: string
+  /** For people, in the middle of a sentence: `Linux 6.8 to 6.15`. */
+  readonly title: string
+  /** What sets it apart, for `kernel check`. */
+  readonly summary: string
+  /**
+   * Versions of Linux it is in, half-open, as `major * 1000 + minor`; see
+   * {@link linuxVersion} in recognise.ts.
+   */
+  readonly versions: { readonly first: number; readonly end: number }
+  /** How it is recognised. */
+  readonly marks: {
+    /** Format strings that together no other series has in its image. */
+    readonly imageTexts: readonly string[]
+    /** What pr_fmt() puts before its messages. */
+    readonly logPrefix: string
+  }
+  /** Who initialises TDX. */
+  readonly trigger: TriggerKind
+  /** The shipped kernel that does what this series does. */
+  readonly shippedKernel: {
+    readonly name: string
+    /** It takes tdx_fail_region=, of our own patches. */
+    readonly failsRegions: boolean
+  }
+  /** Rules of memory set-up of the shipped kernel. */
+  readonly memoryRules: MemoryRules
+  /** When the list of TDX memory regions is built. */
+  readonly listBuilt: 'at boot' | 'at initialisation'
+  /** Leaves that may be called before the list exists. */
+  readonly leavesBeforeList: ReadonlySet<LeafName>
+  /** Leaves the initialisation calls. */
+  readonly leaves: ReadonlySet<LeafName>
+  /** Without x2APIC it disables TDX. */
+  readonly needsX2apic: boolean
+  /** It calls again when the module is short of entropy. */
+  readonly retriesEntropy: boolean
+  /** It prints a line for a SEAMCALL that failed. */
+  readonly reportsSeamcalls: boolean
+  /** It prints the convertible memory regions that it read. */
+  readonly printsCmrs: boolean
+  /** Its memory notifier refuses memory that is not in the list. */
+  readonly refusesHotAddedMemory: boolean
+  /** It checks itself that each region lies in one CMR; touching ones are two. */
+  readonly checksCmrs: boolean
+  /** It refuses to begin while a CPU is offline. */
+  readonly needsAllCpus: boolean
+  /** What the initialisation makes of an errno inside; undefined: it stays. */
+  readonly maskedErrno: number | undefined
+  /** Defects of its kernels that are known, and that nobody has mended. */
+  readonly knownDefects: readonly DefectName[]
+}

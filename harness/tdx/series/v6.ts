@@ -1,0 +1,48 @@
+import { MEMORY_RULES } from '../../memory/rules.ts'
+import { ERRNO } from '../errno.ts'
+import type { Series } from './series.ts'
+
+/**
+ * v6 of the patch series, October 2022, which our patches bring to 6.1
+ * (kernel-configs/v6-6.1).
+ */
+export const V6 = {
+  name: 'v6',
+  title: 'the v6 series',
+  summary: 'v6: the list is built at boot',
+  versions: { first: 0, end: 6_008 },
+  marks: {
+    // Two blanks; and a list at boot that can fail.
+    imageTexts: [
+      'Failed to initialize TDX module.  Shut it down.',
+      'Build TDX-usable memory regions failed. Disable TDX.',
+    ],
+    logPrefix: 'tdx: ',
+  },
+  trigger: 'tdx_enable',
+  shippedKernel: { name: 'v6-6.1', failsRegions: true },
+  memoryRules: MEMORY_RULES['6.1'],
+  listBuilt: 'at boot',
+  leavesBeforeList: new Set(['SYS_INIT', 'SYS_LP_INIT', 'SYS_LP_SHUTDOWN']),
+  leaves: new Set([
+    'SYS_INIT',
+    'SYS_LP_INIT',
+    'SYS_INFO',
+    'SYS_CONFIG',
+    'SYS_KEY_CONFIG',
+    'SYS_TDMR_INIT',
+    'SYS_LP_SHUTDOWN',
+  ]),
+  needsX2apic: true,
+  retriesEntropy: false,
+  reportsSeamcalls: false,
+  printsCmrs: true,
+  refusesHotAddedMemory: false,
+  checksCmrs: true,
+  needsAllCpus: true,
+  maskedErrno: ERRNO.EFAULT,
+  knownDefects: [
+    'memory without a node',
+    'CPUs on nodes that are not the fake ones',
+  ],
+} as const satisfies Series
