@@ -1,14 +1,13 @@
-import type {
-  Facts,
-  Located,
-  MachineFacts,
-  StepReport,
-  TriggerResult,
-} from './facts.ts'
+import {
+  type GuestFacts,
+  GuestReader,
+  REPORT_PREFIX,
+} from '../guest/protocol.ts'
+import type { Facts, Located, MachineFacts } from './facts.ts'
 import { MemoryReader } from './memory-reader.ts'
 import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
 import { Openings, type Rule, takeBy } from './openings.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 import { TdxReader } from './tdx-reader.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
@@ -21,15 +20,12 @@ export class BootReader {
   readonly #tdx = new TdxReader()
   readonly #memory = new MemoryReader()
   readonly #incidents: Incident[] = []
-  readonly #initErrors: string[] = []
-  readonly #steps: StepReport[] = []
+  readonly #guest = new GuestReader()
   readonly #acpiTables = new Map<string, number>()
   #kernel: { version: string; line: number } | null = null
   #cmdline: { text: string; line: number } | null = null
   #cpu: MachineFacts['cpu'] = null
   #cpus: MachineFacts['cpus'] = null
-  #trigger: TriggerResult | null = null
-  #stepsDone = false
   #panicked = false
   #dropped = 0
   #records = 0
@@ -38,11 +34,11 @@ export class BootReader {
 
   /** Nothing that counts can come any more: all steps are done, or a panic. */
   get settled(): boolean {
-    return this.#stepsDone || this.#panicked
+    return this.#guest.facts.done || this.#panicked
   }
 
-  get steps(): readonly StepReport[] {
-    return this.#steps
+  get guest(): GuestFacts {
+    return this.#guest.facts
   }
 
   facts(): Facts {
@@ -62,11 +58,8 @@ export class BootReader {
         signature,
         line,
       })),
-      tdx: this.#tdx.facts(this.#trigger),
-      trigger: this.#trigger,
-      steps: this.#steps,
-      stepsDone: this.#stepsDone,
-      initErrors: this.#initErrors,
+      tdx: this.#tdx.facts(this.#guest.facts.trigger),
+      guest: this.#guest.facts,
       incidents: this.#incidents,
       dropped: this.#dropped,
       firstLine: this.#firstLine,
@@ -75,7 +68,7 @@ export class BootReader {
     }
   }
 
-  read(record: Record): void {
+  read(record: LogRecord): void {
     if (this.#firstLine === 0) this.#firstLine = record.line
     this.#lastLine = record.line
     // What processes write is not the kernel's word.
@@ -104,7 +97,7 @@ export class BootReader {
     ...['Command line:', 'Kernel command line:'].map(opening => ({
       opening,
       pattern: new RegExp(`^${opening}(?: (.*))?$`, 's'),
-      take: ([, text]: Groups, { line }: Record) =>
+      take: ([, text]: Groups, { line }: LogRecord) =>
         (this.#cmdline ??= { text: text ?? '', line }),
     })),
     {
@@ -140,31 +133,8 @@ export class BootReader {
       take: ([, count]) => (this.#dropped += Number(count)),
     },
     {
-      opening: 'tdxrig: trigger: ',
-      pattern:
-        /cpus=(\d+) tdx_cpu_enable=(-?\d+|none)(?: failed_cpu=(\d+))? tdx_enable=(-?\d+|none)$/,
-      take: match => (this.#trigger = triggerOf(match)),
-    },
-    {
-      opening: 'tdxrig: step ',
-      pattern:
-        /step (\d+) (plug|plugged|online)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
-      take: match => {
-        const step = stepOf(match)
-        if (step && this.#steps.length < LIMIT) this.#steps.push(step)
-      },
-    },
-    {
-      opening: 'tdxrig: steps done',
-      pattern: /done$/,
-      take: () => (this.#stepsDone = true),
-    },
-    {
-      opening: 'tdxrig: init: ',
-      pattern: /init: (.+)$/s,
-      take: ([, text]) => {
-        if (this.#initErrors.length < LIMIT) this.#initErrors.push(text!)
-      },
+      opening: REPORT_PREFIX,
+      take: (_, { text }) => this.#guest.read(text),
     },
   ])
 }
@@ -185,35 +155,3 @@ const cpuOf = (
   stepping: parseInt(stepping!, 16),
   line,
 })
-
-const triggerOf = ([
-  ,
-  cpus,
-  cpuEnable,
-  failedCpu,
-  enable,
-]: Groups): TriggerResult => ({
-  cpus: Number(cpus),
-  cpuEnable: cpuEnable === 'none' ? null : Number(cpuEnable),
-  failedCpu: failedCpu === undefined ? null : Number(failedCpu),
-  enable: enable === 'none' ? null : Number(enable),
-})
-
-/** Undefined for a line that is not whole. */
-const stepOf = ([, number, kind, blocks, refused, errno]: Groups):
-  StepReport | undefined => {
-  const step = Number(number)
-  if (kind === 'plug' && blocks === undefined) return { step, kind }
-  if (blocks === undefined) return undefined
-  if (kind === 'plugged' && refused === undefined)
-    return { step, kind, blocks: Number(blocks) }
-  return kind === 'online' && refused !== undefined
-    ? {
-        step,
-        kind,
-        blocks: Number(blocks),
-        refused: Number(refused),
-        errno: Number(errno),
-      }
-    : undefined
-}

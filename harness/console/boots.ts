@@ -1,5 +1,5 @@
 import { Openings } from './openings.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 
 /** Records of a boot that are remembered, to know them again. */
 const REMEMBERED = 8192
@@ -52,12 +52,12 @@ const NOTABLE = new Openings<Notable>([
   })),
 ])
 
-const notable = ({ text }: Record): Notable['says'] | undefined => {
+const notable = ({ text }: LogRecord): Notable['says'] | undefined => {
   const row = NOTABLE.of(text)
   return row?.pattern.test(text) ? row.says : undefined
 }
 
-const isSaid = (record: Record): boolean =>
+const isSaid = (record: LogRecord): boolean =>
   record.time !== null && record.time > 0
 
 /**
@@ -67,22 +67,22 @@ const isSaid = (record: Record): boolean =>
  */
 export class BootSplitter {
   readonly #begin: () => void
-  readonly #give: (record: Record) => void
+  readonly #give: (record: LogRecord) => void
   /** Stamped records of this boot, and what was said once. */
   #seen = new Set<string>()
   #remembered = 0
-  #once = new Map<Notable['says'], Record>()
+  #once = new Map<Notable['says'], LogRecord>()
   #version: string | null = null
   /** Something of this boot had a stamp or a date before it. */
   #prefixed = false
-  #last: Record | null = null
+  #last: LogRecord | null = null
   /** Two consoles are written to one log: each line is there twice. */
   #doubled = false
   #consoleLine = -Infinity
   /** This boot has records. */
   #some = false
   /** From a kernel's beginning on, until it is known whether it is new. */
-  #waiting: Record[] | null = null
+  #waiting: LogRecord[] | null = null
   /** Stamps of records that wait and were said before. */
   #recognised = new Set<number | null>()
   /** Stamps of this boot. */
@@ -96,12 +96,12 @@ export class BootSplitter {
    * @param begin is told when another boot begins
    * @param give is given the records of the boot that is under way
    */
-  constructor(begin: () => void, give: (record: Record) => void) {
+  constructor(begin: () => void, give: (record: LogRecord) => void) {
     this.#begin = begin
     this.#give = give
   }
 
-  push(record: Record): void {
+  push(record: LogRecord): void {
     if (record.user) {
       this.#give(record)
       return
@@ -120,7 +120,7 @@ export class BootSplitter {
     this.#settle(first !== undefined && first.text === this.#version)
   }
 
-  #isDouble(record: Record): boolean {
+  #isDouble(record: LogRecord): boolean {
     const last = this.#last
     this.#last = record
     if (last?.time !== record.time || last.text !== record.text) return false
@@ -133,7 +133,7 @@ export class BootSplitter {
     if (this.#some) this.#next()
   }
 
-  #beginning(record: Record): void {
+  #beginning(record: LogRecord): void {
     // /proc/version, which reports show above the log, or below it.
     if (this.#prefixed !== record.prefixed) this.#take(record, undefined)
     else if (record.time !== null) {
@@ -149,11 +149,11 @@ export class BootSplitter {
   }
 
   /** There was a kernel before: it began, or it was well under way. */
-  #began({ time }: Record): boolean {
+  #began({ time }: LogRecord): boolean {
     return this.#version !== null || (this.#remembered > 0 && time === 0)
   }
 
-  #wait(waiting: Record[], record: Record): void {
+  #wait(waiting: LogRecord[], record: LogRecord): void {
     waiting.push(record)
     if (this.#saysOther(record)) this.#settle(false)
     else if (record.time !== null) this.#recognise(record)
@@ -161,7 +161,7 @@ export class BootSplitter {
   }
 
   /** Whether it is a replay shows with every record that has a stamp. */
-  #recognise(record: Record): void {
+  #recognise(record: LogRecord): void {
     const known = this.#seen.has(keyOf(record))
     // What came before was an excerpt: all of it must come again.
     const excerpt = this.#version === null
@@ -174,7 +174,7 @@ export class BootSplitter {
   }
 
   /** It names another kernel or another command line than this boot. */
-  #saysOther(record: Record): boolean {
+  #saysOther(record: LogRecord): boolean {
     const says = notable(record)
     if (says === 'begin') return record.text !== this.#version
     const before = says && this.#once.get(says)
@@ -190,7 +190,7 @@ export class BootSplitter {
     for (const record of waiting) this.#take(record, notable(record))
   }
 
-  #take(record: Record, says: Notable['says'] | undefined): void {
+  #take(record: LogRecord, says: Notable['says'] | undefined): void {
     const { time } = record
     if (time !== null && this.#isAgain(record, time)) return
     if (says) this.#note(says, record)
@@ -201,7 +201,7 @@ export class BootSplitter {
   }
 
   /** It was said before, and other things since: a replay, or an excerpt. */
-  #isAgain(record: Record, time: number): boolean {
+  #isAgain(record: LogRecord, time: number): boolean {
     this.#behind =
       time < this.#latest || (this.#behind && time === this.#latest)
     if (this.#behind && this.#seen.has(keyOf(record))) return true
@@ -213,7 +213,7 @@ export class BootSplitter {
     return false
   }
 
-  #note(says: Notable['says'], record: Record): void {
+  #note(says: Notable['says'], record: LogRecord): void {
     if (says === 'console') this.#consoleLine = record.line
     else if (says === 'begin') this.#version ??= record.text
     else {
@@ -241,9 +241,9 @@ export class BootSplitter {
   }
 }
 
-const keyOf = ({ time, text }: Record): string => `${time ?? ''} ${text}`
+const keyOf = ({ time, text }: LogRecord): string => `${time ?? ''} ${text}`
 
 /** One that is only cut short is the same. */
-const isOther = (a: Record, b: Record): boolean =>
+const isOther = (a: LogRecord, b: LogRecord): boolean =>
   !(a.text.startsWith(b.text) || b.text.startsWith(a.text)) ||
   (isSaid(a) && isSaid(b) && a.time !== b.time)

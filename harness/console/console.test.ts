@@ -118,11 +118,11 @@ t.test('what init says about the steps of a boot', async t => {
       line('tdxrig: step 2 online: blocks=8 refused=') +
       line('tdxrig: steps done'),
   )
-  t.same(facts.steps, [
+  t.same(facts.guest.steps, [
     { step: 0, kind: 'plug' },
     { step: 1, kind: 'online', blocks: 8, refused: 2, errno: -1 },
   ])
-  t.ok(facts.stepsDone)
+  t.ok(facts.guest.done)
 })
 
 t.test('any console, in any chunks: the same facts, never a throw', async t => {

@@ -1,3 +1,4 @@
+import type { GuestFacts } from '../guest/protocol.ts'
 import type { E820Entry } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
 import type { Register } from './message.ts'
@@ -71,35 +72,6 @@ export interface FailedSeamcall {
   readonly registers: Readonly<Partial<Record<Register, bigint>>>
 }
 
-/** The one line our trigger module prints. */
-export interface TriggerResult {
-  readonly cpus: number
-  /**
-   * Return value of the first tdx_cpu_enable() that failed, or 0; null when
-   * the kernel has no such function.
-   */
-  readonly cpuEnable: number | null
-  readonly failedCpu: number | null
-  /** Return value of tdx_enable(); null when it was not called. */
-  readonly enable: number | null
-}
-
-/** What the rig's init says about a step it went through. */
-export type StepReport =
-  /** It waits for a DIMM to be plugged. */
-  | { readonly step: number; readonly kind: 'plug' }
-  /** How many memory blocks the kernel made of the DIMM. */
-  | { readonly step: number; readonly kind: 'plugged'; readonly blocks: number }
-  | {
-      readonly step: number
-      readonly kind: 'online'
-      /** Memory blocks that were tried, and that the kernel refused. */
-      readonly blocks: number
-      readonly refused: number
-      /** Of the last refusal; 0 when there was none. */
-      readonly errno: number
-    }
-
 /** Which TDX module the kernel met. */
 export interface ModuleVersion {
   readonly major: number
@@ -170,13 +142,8 @@ export interface Facts extends MemoryFacts, MachineFacts {
     readonly cmdline: number | null
   }
   readonly tdx: TdxFacts
-  readonly trigger: TriggerResult | null
-  /** Steps of the boot that init has reported on, in order. */
-  readonly steps: readonly StepReport[]
-  /** init went through all steps. */
-  readonly stepsDone: boolean
-  /** Complaints of the rig's own init. */
-  readonly initErrors: readonly string[]
+  /** Of init and the trigger module; all absent on other consoles. */
+  readonly guest: GuestFacts
   readonly incidents: readonly Incident[]
   /** printk messages the console lost, as far as the kernel counted them. */
   readonly dropped: number

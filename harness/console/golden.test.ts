@@ -18,7 +18,7 @@ const header = ({
   kernel,
   cmdline,
   tdx,
-  trigger,
+  guest: { trigger, steps, done },
   userMap,
   srat,
   nodeRanges,
@@ -26,8 +26,6 @@ const header = ({
   cpu,
   cpus,
   acpiTables,
-  steps,
-  stepsDone,
   incidents,
 }: Facts): string =>
   [
@@ -64,7 +62,7 @@ const header = ({
     ...srat.map(entry => ['SRAT', formatNodeRange(entry)]),
     ...nodeRanges.map(range => ['RANGE', formatNodeRange(range)]),
     ...steps.map(step => ['STEP', Object.values(step).join(' ')]),
-    ['STEPS-DONE', stepsDone],
+    ['STEPS-DONE', done],
     ...incidents.map(({ kind, line }) => ['INCIDENT', `${kind} ${line}`]),
   ]
     .map(([name, value]) => `${name}: ${value ?? 'none'}\n`)

@@ -2,10 +2,10 @@ import fc from 'fast-check'
 import t from 'tap'
 import { holds } from '../testing/property.ts'
 import { LineSplitter } from './lines.ts'
-import { type Record, parseRecord, parseRecords } from './log-record.ts'
+import { type LogRecord, parseRecord, parseRecords } from './log-record.ts'
 
-const recordsOf = (raw: string): Record[] => {
-  const records: Record[] = []
+const recordsOf = (raw: string): LogRecord[] => {
+  const records: LogRecord[] = []
   const lines = new LineSplitter()
   const take = (line: string, signs: number): void => {
     records.push(...parseRecords(line, signs, 3))

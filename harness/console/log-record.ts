@@ -1,7 +1,7 @@
 import { LineSplitter, SIGNS, type TakeLine, utf8 } from './lines.ts'
 
 /** One printk record as it appears on a console. */
-export interface Record {
+export interface LogRecord {
   /** 1-based line number in the console. */
   readonly line: number
   /** Seconds since the kernel's clock started; null when not printed. */
@@ -166,12 +166,12 @@ const journalAt = (
  */
 export const parseRecords: (
   ...line: [...Parameters<TakeLine>, number]
-) => Record[] = (raw, signs, line) => {
+) => LogRecord[] = (raw, signs, line) => {
   let rest =
     (signs & SIGNS.control) !== 0
       ? raw.replace(ESCAPES, '').replace(CONTROLS, '')
       : raw
-  const records: Record[] = []
+  const records: LogRecord[] = []
   for (;;) {
     const { end, time, prefixed, user } = prefixOf(rest)
     const text = end === 0 ? rest : rest.slice(end)
@@ -190,8 +190,8 @@ export const parseRecords: (
 }
 
 /** The first record of a text: all there is on most lines. */
-export const parseRecord = (text: string, line: number): Record => {
-  let record: Record | undefined
+export const parseRecord = (text: string, line: number): LogRecord => {
+  let record: LogRecord | undefined
   const lines = new LineSplitter()
   const take: TakeLine = (raw, signs) => {
     record ??= parseRecords(raw, signs, line)[0]

@@ -3,7 +3,7 @@ import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
 import type { Located, MemoryFacts, SratCpuFact, SratFact } from './facts.ts'
 import { Openings, type Rule, takeBy } from './openings.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const LIMIT = 4096
@@ -14,16 +14,16 @@ const MEM = String.raw`\[mem (0x[0-9a-f]{1,16})-(0x[0-9a-f]{1,16})\]`
 const SIZE = String.raw`(?: +\d+(?:\.\d)? +[KMGT]?B(?= ))?`
 
 type Groups = readonly (string | undefined)[]
-type Map = Located<E820Entry>[]
+type E820Map = Located<E820Entry>[]
 
 /** Reads the lines about memory, of which there is a handful of kinds. */
 export class MemoryReader {
-  readonly #firmwareMap: Map = []
+  readonly #firmwareMap: E820Map = []
   readonly #srat: Located<SratFact>[] = []
   readonly #sratCpus: Located<SratCpuFact>[] = []
   readonly #nodeRanges: Located<NodeRange>[] = []
-  #extendedMap: Map | null = null
-  #userMap: Map | null = null
+  #extendedMap: E820Map | null = null
+  #userMap: E820Map | null = null
   #numaFallback: string | null = null
   #mapBegan = false
   #mapEnded = false
@@ -33,7 +33,7 @@ export class MemoryReader {
   readonly #entries = new Set<string>()
 
   /** @returns whether the line was about memory */
-  read(record: Record): boolean {
+  read(record: LogRecord): boolean {
     if (takeBy(this.#rules, record)) return true
     this.#mapEnded ||= this.#firmwareMap.length > 0
     this.#nodesEnded ||= this.#nodeRanges.length > 0
@@ -78,7 +78,7 @@ export class MemoryReader {
       pattern: new RegExp(
         `Node (\\d+) PXM (\\d+) ${MEM}( hotplug)?(?: non-volatile)?$`,
       ),
-      take: (match: Groups, { line }: Record) => {
+      take: (match: Groups, { line }: LogRecord) => {
         const [, node, domain, start, end, hotplug] = match
         const range = this.#rangeOf(start, end, this.#srat)
         if (range)
@@ -94,7 +94,7 @@ export class MemoryReader {
     ...['SRAT: PXM ', 'ACPI: SRAT: PXM '].map(opening => ({
       opening,
       pattern: /PXM (\d+) -> APIC (0x[0-9a-f]{1,8}) -> Node (\d+)$/,
-      take: ([, domain, apic, node]: Groups, { line }: Record) => {
+      take: ([, domain, apic, node]: Groups, { line }: LogRecord) => {
         if (this.#sratCpus.length < LIMIT)
           this.#sratCpus.push({
             domain: Number(domain),
@@ -119,7 +119,7 @@ export class MemoryReader {
     })),
   ])
 
-  #mapRules(opening: string, map: () => Map): Rule[] {
+  #mapRules(opening: string, map: () => E820Map): Rule[] {
     return [
       {
         opening,
@@ -140,7 +140,7 @@ export class MemoryReader {
   }
 
   #entry(
-    map: Map,
+    map: E820Map,
     range: Range | undefined,
     name: string,
     line: number,

@@ -1,6 +1,6 @@
 import { own } from './lines.ts'
 import { Openings } from './openings.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 
 /** Something the kernel complains about by itself. */
 export interface Incident {
@@ -58,7 +58,7 @@ const SIGNS = new Openings<Sign>([
 ])
 
 /** @returns what a record reports, if it reports trouble */
-export const detectIncident = (record: Record): Incident | undefined => {
+export const detectIncident = (record: LogRecord): Incident | undefined => {
   const { line, text } = record
   // early_panic() leaves its text on the line without a line feed.
   if (text.includes(PANIC))
@@ -73,5 +73,5 @@ export const detectIncident = (record: Record): Incident | undefined => {
 }
 
 /** The last words of panic() (kernel/panic.c). */
-export const isPanicEnd = ({ text }: Record): boolean =>
+export const isPanicEnd = ({ text }: LogRecord): boolean =>
   text.startsWith(LAST_WORDS)

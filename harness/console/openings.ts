@@ -1,5 +1,5 @@
 import { own } from './lines.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 
 /** A kind of line: how it begins, how it goes on, and what it says. */
 export interface Rule {
@@ -7,7 +7,7 @@ export interface Rule {
   readonly opening: string
   /** The whole text; left out where the opening says it all. */
   readonly pattern?: RegExp
-  readonly take: (match: RegExpExecArray, record: Record) => void
+  readonly take: (match: RegExpExecArray, record: LogRecord) => void
 }
 
 const ASCII = 128
@@ -43,7 +43,7 @@ const NONE: readonly never[] = []
 const ANYTHING = /^/
 
 /** @returns whether a rule took the record; the first that matches does */
-export const takeBy = (rules: Openings<Rule>, record: Record): boolean => {
+export const takeBy = (rules: Openings<Rule>, record: LogRecord): boolean => {
   for (const { opening, pattern = ANYTHING, take } of rules.for(record.text)) {
     if (!record.text.startsWith(opening)) continue
     if (!pattern.test(record.text)) continue

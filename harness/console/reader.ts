@@ -1,5 +1,6 @@
 import { BootReader } from './boot-reader.ts'
-import type { Facts, StepReport } from './facts.ts'
+import type { GuestFacts } from '../guest/protocol.ts'
+import type { Facts } from './facts.ts'
 import { LineSplitter, type TakeLine } from './lines.ts'
 import { parseRecords } from './log-record.ts'
 import { BootSplitter } from './boots.ts'
@@ -38,9 +39,9 @@ export class ConsoleReader {
     return this.#boots.at(-1)!.settled
   }
 
-  /** Steps that init has reported on so far. */
-  get steps(): readonly StepReport[] {
-    return this.#boots.at(-1)!.steps
+  /** What init and the trigger module have reported so far. */
+  get guest(): GuestFacts {
+    return this.#boots.at(-1)!.guest
   }
 
   /** The last lines of the console so far, without time stamps. */

@@ -174,7 +174,7 @@ t.test('the v6 series, which says less', async t => {
   ]
   for (const [name, console, tdx] of cases)
     t.match(factsOf(console).tdx, tdx, name)
-  t.equal(factsOf(enabled + ret(-14)).trigger?.cpuEnable, null)
+  t.equal(factsOf(enabled + ret(-14)).guest.trigger?.cpuEnable, null)
 })
 
 t.test('a later attempt, a guest, and numbers that cannot be', async t => {

@@ -1,17 +1,13 @@
 import { KIB, PAGE_SIZE, PHYSICAL_LIMIT } from '../base/units.ts'
 import { type KnownMessage, TDX_PREFIX, lookUp } from './catalogue.ts'
 import { type Argument, REGISTERS } from './message.ts'
-import type {
-  FailedSeamcall,
-  ModuleVersion,
-  TdxFacts,
-  TriggerResult,
-} from './facts.ts'
+import type { TriggerResult } from '../guest/protocol.ts'
+import type { FailedSeamcall, ModuleVersion, TdxFacts } from './facts.ts'
 import { type Outcome, STAGE_OF_LEAF, type Stage } from './outcome.ts'
 import { leafByName } from '../tdx/decode.ts'
 import type { Range } from '../memory/range.ts'
 import { own } from './lines.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const KEPT = 100
@@ -44,7 +40,7 @@ export class TdxReader {
   }
 
   /** Takes a record; those that are not about TDX are ignored. */
-  read(record: Record): void {
+  read(record: LogRecord): void {
     const known = lookUp(record.text)
     if (!known && !TDX_PREFIX.test(record.text)) return
     const text = own(record.text)
@@ -72,7 +68,7 @@ export class TdxReader {
       : facts
   }
 
-  #readKnown({ message, values }: KnownMessage, record: Record): void {
+  #readKnown({ message, values }: KnownMessage, record: LogRecord): void {
     this.#keepLine(record, true)
     const value: Value = name => values[message.arguments?.indexOf(name) ?? -1]
     if (message.prefixes.some(prefix => TDX_PREFIX.test(prefix)))
@@ -94,21 +90,21 @@ export class TdxReader {
   }
 
   /** A kernel we do not know said something: that is more than nothing. */
-  #readUnknown(record: Record): void {
+  #readUnknown(record: LogRecord): void {
     this.#keepLine(record, false)
     if (this.#facts.unknown.length < KEPT)
       this.#update({ unknown: [...this.#facts.unknown, record.text] })
     this.#conclude('unfinished', null, record)
   }
 
-  #keepLine({ line, text }: Record, known: boolean): void {
+  #keepLine({ line, text }: LogRecord, known: boolean): void {
     const { lines } = this.#facts
     if (lines.length < KEPT_LINES)
       this.#update({ lines: [...lines, { line, text, known }] })
   }
 
   /** Leaves of TDs, and calls once the module runs, do not fail it. */
-  #seamcallFailed({ leaf }: FailedSeamcall, record: Record): void {
+  #seamcallFailed({ leaf }: FailedSeamcall, record: LogRecord): void {
     const stage = STAGE_OF_LEAF.get(leaf)
     if (stage && this.#facts.outcome !== 'initialized')
       this.#conclude('failed', stage, record)
@@ -118,7 +114,7 @@ export class TdxReader {
   #conclude(
     outcome: Outcome,
     stage: Stage | null,
-    record: Record,
+    record: LogRecord,
     errno?: string,
   ): void {
     const { outcome: before, stage: place, message } = this.#facts
@@ -148,7 +144,7 @@ export class TdxReader {
     else this.#decide('failed', this.#silentStage(), record)
   }
 
-  #decide(outcome: Outcome, stage: Stage | null, record: Record): void {
+  #decide(outcome: Outcome, stage: Stage | null, record: LogRecord): void {
     const { at, message, ...before } = this.#facts
     // The line that says it first is the one to look at.
     const again = outcome === before.outcome && stage === before.stage

@@ -1,10 +1,10 @@
 import { lookUp } from './catalogue.ts'
 import { Openings } from './openings.ts'
-import type { Record } from './log-record.ts'
+import type { LogRecord } from './log-record.ts'
 
 /** A record with the length of the line it stood on. */
 interface Piece {
-  readonly record: Record
+  readonly record: LogRecord
   /** Characters of the raw line. */
   readonly width: number
   /** The raw line ended with a blank: the break took its place. */
@@ -68,14 +68,14 @@ const beginsAnew = (text: string): boolean =>
  */
 export class Unwrapper {
   #held: Piece[] = []
-  readonly #give: (record: Record) => void
+  readonly #give: (record: LogRecord) => void
 
-  constructor(give: (record: Record) => void) {
+  constructor(give: (record: LogRecord) => void) {
     this.#give = give
   }
 
   /** @param raw the line the record is the last one of */
-  push(record: Record, raw: string): void {
+  push(record: LogRecord, raw: string): void {
     if (this.#held.length > 0 && this.#joined(record, raw)) return
     const { text } = record
     if (isCmdline(record, raw.length) || mayGoOn(text))
@@ -95,7 +95,7 @@ export class Unwrapper {
   }
 
   /** @returns whether the record went to those that are held */
-  #joined(record: Record, raw: string): boolean {
+  #joined(record: LogRecord, raw: string): boolean {
     const { record: first } = this.#held[0]!
     if (record.prefixed || record.text === '' || beginsAnew(record.text)) {
       this.flush()
@@ -128,7 +128,7 @@ export class Unwrapper {
   }
 }
 
-const pieceOf = (record: Record, raw: string): Piece => ({
+const pieceOf = (record: LogRecord, raw: string): Piece => ({
   record,
   width: raw.length,
   blank: /[ \t]\r?$/.test(raw),
@@ -138,7 +138,7 @@ const isBroken = (width: number): boolean =>
   width >= WRAPPED.from && width <= WRAPPED.to
 
 /** Only behind a stamp: what follows without one is no line of its own. */
-const isCmdline = ({ prefixed, text }: Record, width: number): boolean =>
+const isCmdline = ({ prefixed, text }: LogRecord, width: number): boolean =>
   prefixed && isBroken(width) && CMDLINE.test(text)
 
 /** Terminals break words where they end; mail programs take the blank. */

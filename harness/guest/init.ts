@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { InfraError } from '../base/errors.ts'
 import { cacheRoot, isThere, projectRoot } from '../base/paths.ts'
-import { toolchain } from '../kernel/cache.ts'
+import { toolchain } from '../base/toolchain.ts'
 
 /** A static program without a C library: it runs on any kernel. */
 const FLAGS = [

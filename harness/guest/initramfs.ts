@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { type CpioEntry, MODE, writeCpio } from './cpio.ts'
+import { FILES, type GuestStep, stepLine } from './protocol.ts'
 
 /** Programs of an initramfs: paths on the host. */
 export interface Programs {
@@ -12,27 +13,36 @@ export interface Programs {
  * The initramfs of a boot: our init, the trigger module it loads, and the
  * device nodes it and the kernel open.
  *
- * @param steps what init goes through, a line each (images/init/init.c);
- *   undefined for the trigger alone
+ * @param steps what init goes through; undefined for the trigger alone
  */
 export const buildInitramfs = async (
   { init, trigger }: Programs,
-  steps?: readonly string[],
+  steps?: readonly GuestStep[],
 ): Promise<Uint8Array> =>
   writeCpio([
     { name: 'dev', mode: MODE.DIRECTORY | 0o755 },
     device('dev/console', 5, 1),
     device('dev/kmsg', 1, 11),
-    device('dev/ttyS1', 4, 65),
+    device(nameOf(FILES.answers), 4, 65),
     { name: 'sys', mode: MODE.DIRECTORY | 0o755 },
-    { name: 'init', mode: MODE.FILE | 0o755, data: await readFile(init) },
+    {
+      name: nameOf(FILES.init),
+      mode: MODE.FILE | 0o755,
+      data: await readFile(init),
+    },
     ...(trigger === undefined
       ? []
-      : [file('tdxrig_trigger.ko', await readFile(trigger))]),
+      : [file(nameOf(FILES.trigger), await readFile(trigger))]),
     ...(steps === undefined
       ? []
-      : [file('steps', Buffer.from(steps.map(step => `${step}\n`).join('')))]),
+      : [file(nameOf(FILES.steps), stepsFile(steps))]),
   ])
+
+/** Archives have no leading slash. */
+const nameOf = (path: string): string => path.slice(1)
+
+const stepsFile = (steps: readonly GuestStep[]): Uint8Array =>
+  Buffer.from(steps.map(step => `${stepLine(step)}\n`).join(''))
 
 const device = (name: string, major: number, minor: number): CpioEntry => ({
   name,

@@ -11,10 +11,11 @@ import { dirname, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { sweep, withLock } from '../base/lock.ts'
 import { isThere } from '../base/paths.ts'
-import { type CacheEntry, buildTrigger } from './trigger-module.ts'
+import { buildTrigger } from './trigger-module.ts'
 import {
   ARTEFACT,
   type BuiltKernel,
+  type CacheEntry,
   TDX_SOURCES,
   cachedKernel,
   kernelDirectory,

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { basename, join, relative } from 'node:path'
-import { execa } from 'execa'
-import { InfraError } from '../base/errors.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
-import { cacheRoot, findProgram, isThere, projectRoot } from '../base/paths.ts'
+import { cacheRoot, isThere, projectRoot } from '../base/paths.ts'
+import { toolchain } from '../base/toolchain.ts'
+import type { BuildLog } from './make.ts'
 import type { SourceRecipe } from './recipe.ts'
 import { sourceKey } from './source.ts'
 
@@ -26,6 +26,18 @@ export interface BuiltKernel {
   readonly noTrigger: string | undefined
   /** Folder with the sources of the kernel's TDX host support. */
   readonly tdxSources: string | undefined
+}
+
+/** How a kernel gets into the cache. */
+export interface CacheEntry {
+  readonly name: string
+  readonly key: string
+  /** Undefined: it must be built. */
+  readonly find: () => Promise<BuiltKernel | undefined>
+  /** What is there after it was built. */
+  readonly load: () => Promise<BuiltKernel | undefined>
+  /** Puts everything into `result`; `work` is a folder to build in. */
+  readonly fill: (result: string, work: string, log: BuildLog) => Promise<void>
 }
 
 const kernelsRoot = (): string => join(cacheRoot(), 'kernels')
@@ -111,7 +123,7 @@ export const cachedKernel = async (
   }
 }
 
-/** Sources of ours that are built against a kernel. */
+/** Our own sources that are built against a kernel. */
 const OWN_SOURCES = ['images/trigger/Kbuild', 'images/trigger/tdxrig_trigger.c']
 
 /** What enters every build: our sources, and the tools. */
@@ -154,24 +166,3 @@ export const folderKey = async (files: readonly string[]): Promise<string> =>
       ]),
     ),
   })
-
-/**
- * Versions of compiler and linker, as they print them. Asked anew by each run:
- * what is called gcc may be a wrapper that never changes.
- */
-export const toolchain = (): Promise<string[]> => (known ??= askToolchain())
-let known: Promise<string[]> | undefined
-
-const askToolchain = (): Promise<string[]> =>
-  Promise.all(
-    ['gcc', 'ld'].map(async tool => {
-      const path = await findProgram(tool)
-      if (path === undefined)
-        throw new InfraError(
-          'NO_TOOLCHAIN',
-          `expected ${tool} in PATH, found none: run ./scripts/setup`,
-        )
-      const { stdout } = await execa(path, ['--version'])
-      return stdout.split('\n')[0]!
-    }),
-  )

@@ -2,20 +2,7 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError } from '../base/errors.ts'
 import { isThere, projectRoot } from '../base/paths.ts'
-import type { BuiltKernel } from './cache.ts'
 import type { BuildLog } from './make.ts'
-
-/** How a kernel gets into the cache. */
-export interface CacheEntry {
-  readonly name: string
-  readonly key: string
-  /** Undefined: it must be built. */
-  readonly find: () => Promise<BuiltKernel | undefined>
-  /** What is there after it was built. */
-  readonly load: () => Promise<BuiltKernel | undefined>
-  /** Puts everything into `result`; `work` is a folder to build in. */
-  readonly fill: (result: string, work: string, log: BuildLog) => Promise<void>
-}
 
 /** Built from `images/trigger`: the same source works against any tree. */
 const MODULE = 'tdxrig_trigger.ko'

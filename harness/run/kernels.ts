@@ -8,7 +8,7 @@ import {
   kernelTraits,
   verifySeries,
 } from '../kernel/kernel-traits.ts'
-import { hex } from '../base/units.ts'
+import type { GuestStep } from '../guest/protocol.ts'
 import { buildInit } from '../guest/init.ts'
 import { type Programs, buildInitramfs } from '../guest/initramfs.ts'
 import { buildKernel } from '../kernel/build.ts'
@@ -121,13 +121,9 @@ export const initramfsFor = async (
 ): Promise<string> => {
   if (steps.length === 1 && steps[0]?.kind === 'trigger') return initramfs
   const path = join(directory, 'initramfs')
-  await writeFile(path, await buildInitramfs(programs, steps.map(stepLine)))
+  await writeFile(path, await buildInitramfs(programs, steps.map(guestStep)))
   return path
 }
 
-/** A step in the words of images/init/init.c. */
-const stepLine = (step: Step): string => {
-  if (step.kind === 'trigger') return step.kind
-  const { start, end } = step.dimm.range
-  return `${step.kind} ${hex(start)} ${hex(end)}`
-}
+const guestStep = (step: Step): GuestStep =>
+  step.kind === 'trigger' ? step : { kind: step.kind, range: step.dimm.range }

@@ -41,7 +41,7 @@ const checkSteps = (
   // A trigger the kernel does not load is its fault; for all other steps the
   // machine or the rig lacks something.
   const [refused, lacking] = [true, false].map(trigger =>
-    facts.initErrors.filter(text => text.includes('trigger') === trigger),
+    facts.guest.complaints.filter(text => text.includes('trigger') === trigger),
   ) as [string[], string[]]
   if (refused.length > 0)
     return [fail('end', `the trigger did not run: ${refused.join('; ')}`)]
@@ -53,7 +53,8 @@ const checkSteps = (
         message: `a step could not be done: ${lacking.join('; ')}`,
       },
     ]
-  return facts.trigger === null && steps.some(({ kind }) => kind === 'trigger')
+  return facts.guest.trigger === null &&
+    steps.some(({ kind }) => kind === 'trigger')
     ? [fail('end', 'the trigger ran, and said nothing')]
     : []
 }
@@ -96,8 +97,8 @@ const describeEnd = (record: BootRecord): string => {
       }; ${said}${lastSeamcall(record)}${whereStuck(record)}`
     case 'exited':
     case 'settled':
-      return record.facts.initErrors.length > 0
-        ? `a step failed: ${record.facts.initErrors.join('; ')}`
+      return record.facts.guest.complaints.length > 0
+        ? `a step failed: ${record.facts.guest.complaints.join('; ')}`
         : `the guest powered off before all steps were done; ${said}`
   }
 }

@@ -119,7 +119,8 @@ const missing = (
 
 /** What the trigger got back agrees with what the kernel printed. */
 export const checkTrigger: Check = ({ item, record }) => {
-  const { trigger, tdx } = record.facts
+  const { tdx } = record.facts
+  const { trigger } = record.facts.guest
   if (!trigger) return []
   const success = (trigger.cpuEnable ?? 0) === 0 && trigger.enable === 0
   const reasons: Reason[] = []

@@ -1,4 +1,4 @@
-import type { StepReport } from '../../console/facts.ts'
+import type { StepReport } from '../../guest/protocol.ts'
 import { ERRNO } from '../../tdx/errno.ts'
 import type { Check, Context, JudgedCase, Reason } from '../context.ts'
 
@@ -10,7 +10,7 @@ const reportOf = (
   step: number,
   kind: StepReport['kind'],
 ): StepReport | undefined =>
-  record.facts.steps.find(
+  record.facts.guest.steps.find(
     report => report.step === step && report.kind === kind,
   )
 

@@ -58,7 +58,9 @@ export class Boot {
       start,
       () => {
         this.#touch()
-        this.#plugger.update(this.console.reader.steps).catch(this.#broken)
+        this.#plugger
+          .update(this.console.reader.guest.steps)
+          .catch(this.#broken)
         if (this.console.reader.settled) this.#end({ kind: 'settled' })
       },
       error => {

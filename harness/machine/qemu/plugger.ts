@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { StepReport } from '../../console/facts.ts'
+import { ANSWER, type StepReport } from '../../guest/protocol.ts'
 import type { Dimm, Step } from '../../scenario/steps.ts'
 import type { PlugResult } from '../machine.ts'
 import type { QmpClient } from './qmp.ts'
@@ -67,7 +67,7 @@ export class Plugger {
     })
     const { data } = await noticed
     this.#results.push({ name, status: statusOf(data) })
-    ;(await this.#answers)?.write('\n')
+    ;(await this.#answers)?.write(ANSWER)
   }
 }
 

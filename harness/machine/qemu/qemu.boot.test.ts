@@ -110,7 +110,7 @@ t.test('a guest that powers off without a word of the trigger', async t => {
   const off = `${SYSCALL}void _start(void) { for (;;) call(169, 0xfee1dead, 672274793, 0x4321fedc); }\n`
   const record = await bootWithInit(t, off)
   t.equal(record.end, 'exited')
-  t.equal(record.facts.trigger, null)
+  t.equal(record.facts.guest.trigger, null)
 })
 
 t.test('a guest that panics ends at once, with the panic', async t => {
