@@ -1,4 +1,6 @@
+import { inspect } from 'node:util'
 import * as z from 'zod'
+import { visible } from './text.ts'
 import {
   type Complaint,
   type DataPath,
@@ -8,6 +10,55 @@ import {
 
 /** Maps a path of the checked data to the path of its value, or its key. */
 export type PathMap = (path: DataPath, about: 'value' | 'key') => DataPath
+
+/**
+ * What is expected and what was found, for checks that have no text of their
+ * own: given to a schema's parse as `{ error }`.
+ */
+export const issueText = (issue: z.core.$ZodRawIssue): string | undefined => {
+  const expected = expectedText(issue)
+  return expected && `expected ${expected}, found ${foundText(issue.input)}`
+}
+
+const expectedText = (issue: z.core.$ZodRawIssue): string | undefined => {
+  if (issue.code === 'too_small')
+    return `at least ${issue.minimum}${unitOf(issue.origin)}`
+  if (issue.code === 'too_big')
+    return `at most ${issue.maximum}${unitOf(issue.origin)}`
+  if (issue.code === 'invalid_value')
+    return `one of ${issue.values.map(String).join(', ')}`
+  if (issue.code === 'invalid_type')
+    return TYPE_NAMES[issue.expected] ?? issue.expected
+  return undefined
+}
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  number: 'a number',
+  string: 'a text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'keys with values',
+}
+
+const UNITS: Readonly<Record<string, string>> = {
+  array: ' entries',
+  string: ' characters',
+}
+
+const unitOf = (origin: string): string => UNITS[origin] ?? ''
+
+const MAX_FOUND = 60
+
+const foundText = (value: unknown): string => {
+  if (value === undefined) return 'nothing'
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'keys with values'
+  const text = typeof value === 'string' ? `'${value}'` : inspect(value)
+  return visible(
+    text.length > MAX_FOUND ? `${text.slice(0, MAX_FOUND)}...` : text,
+  )
+}
 
 /** A check that failed, and how to get from data to file. */
 export interface Failed {

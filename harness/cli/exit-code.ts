@@ -1,24 +1,16 @@
-import { join, relative } from 'node:path'
-import { projectRoot } from '../base/paths.ts'
-import type { ResultDocument } from '../report/schema.ts'
+import type { Verdict } from '../judge/context.ts'
+import { countVerdicts } from '../report/document.ts'
 import { INTERRUPTED } from './interrupt.ts'
 
-/** Our script, from the current folder. */
-export const programName = (): string => {
-  const path = join(projectRoot(), 'scripts', 'tdxrig')
-  const near = relative(process.cwd(), path)
-  return near.startsWith('..') ? path : `./${near}`
-}
-
 /** What became of the cases, as an exit code. */
-export const exitCode = ({
-  interrupted,
-  summary,
-  cases,
-}: ResultDocument): number => {
+export const exitCode = (
+  verdicts: readonly Verdict[],
+  interrupted: boolean,
+): number => {
   if (interrupted) return INTERRUPTED
-  if (summary.fail + summary.invalid > 0) return 1
+  const counts = countVerdicts(verdicts)
+  if (counts.fail + counts.invalid > 0) return 1
   // Nothing was booted: that is no success.
-  if (summary.skip > 0 && summary.skip === cases.length) return 2
-  return summary.error > 0 ? 3 : 0
+  if (counts.skip > 0 && counts.skip === verdicts.length) return 2
+  return counts.error > 0 ? 3 : 0
 }

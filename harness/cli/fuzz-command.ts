@@ -25,7 +25,8 @@ import type { AccelChoice } from '../run/accelerator.ts'
 import { Workspace } from '../run/workspace.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
-import { askedKernels, openRig, recipesOf } from './rig.ts'
+import type { Board } from '../board/index.ts'
+import { askedKernels, boardHere, openRig, recipesOf } from './rig.ts'
 
 export interface FuzzFlags {
   readonly seed?: number
@@ -53,7 +54,8 @@ const DEFAULT_COUNT = { boots: 200, model: 20_000 }
 /** `tdxrig fuzz`: random layouts, model against kernel. @returns exit code */
 export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
   checkModelOnly(flags)
-  if (flags.print !== undefined) return printOne(flags.seed, flags.print)
+  if (flags.print !== undefined)
+    return printOne(flags.seed, flags.print, await boardHere())
   const { signal } = onInterrupt()
   const seed = flags.seed ?? randomInt(2 ** 31)
   const out = resolve(flags.out ?? join('results', `fuzz-${seed}`))
@@ -73,10 +75,14 @@ export const fuzzCommand = async (flags: FuzzFlags): Promise<number> => {
 }
 
 /** A layout as a scenario, for `run` and `predict`. */
-const printOne = (seed: number | undefined, number: number): number => {
+const printOne = (
+  seed: number | undefined,
+  number: number,
+  board: Board,
+): number => {
   if (seed === undefined)
     throw new UsageError('NO_SEED', '--print needs --seed: which layouts?')
-  process.stdout.write(stringify(randomScenario(seed, number).input))
+  process.stdout.write(stringify(randomScenario({ seed, number, board }).input))
   return 0
 }
 
@@ -93,7 +99,7 @@ const checkModelOnly = (flags: FuzzFlags): void => {
   if (ignored.length > 0)
     throw new UsageError(
       'MODEL_ONLY',
-      `--model-only boots nothing: it does not go together with ${ignored.join(', ')}`,
+      `--model-only boots nothing: it cannot be combined with ${ignored.join(', ')}`,
     )
 }
 
@@ -126,15 +132,16 @@ const boundsOf = (
 
 const modelOnly = async (task: Task): Promise<number> => {
   const { seed, count, until, out, begin, signal } = task
-  const report = await checkModel(seed, count, until, signal)
+  const board = await boardHere()
+  const report = await checkModel({ seed, count, until, board, signal })
   const files = await Promise.all(
     report.found.map(found =>
-      keep(out, found.number, violatingScenario(seed, found)),
+      keep(out, found.number, { yaml: violatingScenario(seed, found) }),
     ),
   )
   process.stdout.write(
     interruptedText(signal) +
-      modelText(seed, report, files, performance.now() - begin),
+      modelText({ seed, report, files, ms: performance.now() - begin }),
   )
   return report.found.length > 0 ? 1 : 0
 }
@@ -147,14 +154,17 @@ const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
   const progress = await progressFor(0)
   await using workspace = Workspace.create()
   try {
-    const rig = await openRig(
-      await recipesOf(asked.length > 0 ? asked : await recipeNames(), built),
+    const rig = await openRig({
+      recipes: await recipesOf(
+        asked.length > 0 ? asked : await recipeNames(),
+        built,
+      ),
       qemu,
-      flags.accel,
+      accel: flags.accel,
       workspace,
       progress,
       signal,
-    )
+    })
     checkTriggers(rig.kernels)
     const files = new Map<Disagreement, string>()
     const report = await runCampaign({
@@ -163,6 +173,7 @@ const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
       until,
       signal,
       workspace,
+      board: qemu.board,
       ...rig,
       enough: ENOUGH,
       shrinkBudget: SHRINK_BUDGET,
@@ -172,13 +183,14 @@ const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
       },
       onFound: async found => {
         const yaml = foundScenario(seed, found)
-        files.set(found, await keep(out, found.number, yaml, found.console))
+        const { console } = found
+        files.set(found, await keep(out, found.number, { yaml, console }))
       },
     })
     progress.close()
     process.stdout.write(
       interruptedText(signal) +
-        fuzzText(seed, report, files, performance.now() - begin),
+        fuzzText({ seed, report, files, ms: performance.now() - begin }),
     )
     return exitCode(report)
   } catch (error) {
@@ -220,8 +232,7 @@ const exitCode = ({ disagreements, errors }: CampaignReport): number => {
 const keep = async (
   out: string,
   number: number,
-  yaml: string,
-  console?: Uint8Array,
+  { yaml, console }: { readonly yaml: string; readonly console?: Uint8Array },
 ): Promise<string> => {
   await ensureFolder(out)
   const path = join(out, `number-${number}.yaml`)

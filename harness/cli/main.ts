@@ -12,6 +12,7 @@ import {
   positive,
   size,
 } from './options.ts'
+import { REPORTERS } from './run-flags.ts'
 import { VERSION } from './version.ts'
 
 /** The only place that exits or prints errors for people. */
@@ -57,6 +58,10 @@ const program = (): Command => {
     )
     .option('--json <file>', 'write the result document to this file as well')
     .option(
+      '--resume <folder>',
+      'go on with the run in this folder, which was interrupted',
+    )
+    .option(
       '--bundle <folder>',
       'write an archive of each case that does not pass there',
     )
@@ -66,7 +71,7 @@ const program = (): Command => {
     )
     .addOption(
       new Option('--reporter <name>', 'what is printed')
-        .choices(['pretty', 'tap'])
+        .choices(REPORTERS)
         .default('pretty'),
     )
     .addOption(accelOption())

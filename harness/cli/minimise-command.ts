@@ -3,10 +3,11 @@ import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import { folderRecipes, loadRecipe, recipeNames } from '../kernel/recipe.ts'
+import type { Board } from '../board/index.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
-import { shellQuote } from '../report/document.ts'
+import { shellLine } from '../report/shell.ts'
 import { outcomeText } from '../report/prediction-text.ts'
-import { scenarioOf } from '../reproduce/bootable.ts'
+import { bootableScenario } from '../reproduce/bootable.ts'
 import { optionsOf } from '../judge/prediction.ts'
 import {
   type Target,
@@ -19,10 +20,11 @@ import { scenarioFile } from '../scenario/scenario-file.ts'
 import { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
-import type { CellInput } from '../scenario/schema.ts'
+import { type CellInput, MAX_NAME } from '../scenario/schema.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
-import { askedKernels, openRig, recipesOf } from './rig.ts'
+import { programName } from './program-name.ts'
+import { askedKernels, boardHere, openRig, recipesOf } from './rig.ts'
 import type { RunFlags } from './run-flags.ts'
 import { checkScenario, writeScenario } from './scenario-out.ts'
 
@@ -42,31 +44,32 @@ export const minimiseCommand = async (
   flags: MinimiseFlags,
 ): Promise<number> => {
   const { signal } = onInterrupt()
-  const item = await theCase(path, flags)
+  const board = await boardHere()
+  const item = await theCase(path, flags, board)
   const input = reducible(item.input)
-  if (!scenarioOf(input))
+  if (!bootableScenario(input, board))
     throw new UsageError(
       'MINIMISE',
-      `${item.id} is a machine no kernel can live on: there is nothing to keep while it gets smaller`,
+      `${item.id} is a machine that no kernel boots on: there is nothing to keep while it gets smaller`,
     )
   const out = flags.out ?? `${basename(path, extname(path))}-minimal.yaml`
   await checkScenario(out, undefined, flags.out !== undefined)
   const smallest = flags.modelOnly
-    ? await onModel(item, input, signal)
-    : await withBoots(item, input, flags, signal)
+    ? await onModel({ item, input, signal })
+    : await withBoots({ item, input, signal }, flags)
   if (signal.aborted) return INTERRUPTED
   // A kernel of somebody's own is named by its folder, and by nothing else.
   const folder = flags.kernelBuild?.[0]
   await writeScenario(out, fileOf(item, smallest, folder), true)
-  const again = [
-    'tdxrig',
+  const again = shellLine([
+    programName(),
     'run',
-    shellQuote(out),
+    out,
     ...(folder === undefined
       ? ['--kernel', item.kernel]
-      : ['--kernel-build', shellQuote(folder)]),
-  ].join(' ')
-  process.stdout.write(summary(item, input, smallest, again))
+      : ['--kernel-build', folder]),
+  ])
+  process.stdout.write(summary({ item, before: input, smallest, again }))
   return 0
 }
 
@@ -74,11 +77,13 @@ export const minimiseCommand = async (
 const theCase = async (
   path: string,
   { kernel = [], kernelBuild = [], filter }: MinimiseFlags,
+  board: Board,
 ): Promise<Case> => {
   const asked = await askedKernels(kernel, folderRecipes(kernelBuild))
   const all = await loadCases([path], {
     kernels: await recipeNames(),
     onlyKernels: asked.length > 0 ? asked : undefined,
+    board,
   })
   const cases = filter
     ? all.filter(({ id }) => filter.some(text => id.includes(text)))
@@ -98,53 +103,59 @@ const theCase = async (
   return first
 }
 
-const onModel = async (
-  { kernel }: Case,
-  input: CellInput,
-  signal: AbortSignal,
-): Promise<Smallest> => {
+/** A cell that is to be made smaller. */
+interface Task {
+  readonly item: Case
+  readonly input: CellInput
+  readonly signal: AbortSignal
+}
+
+const onModel = async ({
+  item: { kernel, machine },
+  input,
+  signal,
+}: Task): Promise<Smallest> => {
   const { series } = await loadRecipe(kernel)
   if (!series)
     throw new UsageError(
       'MODEL_ONLY',
       `the recipe of ${kernel} states no series: run without --model-only, which looks at the image`,
     )
-  const options = optionsOf(series)
-  const target = endingByModel(input, options)
+  const subject = { board: machine.board, kernel: optionsOf(series) }
+  const target = endingByModel(input, subject)
   if (!target)
     throw new UsageError(
       'OPEN',
       `the model leaves open how this ends on ${kernel}: leave --model-only away, and it is booted`,
     )
   return {
-    input: await minimiseOnModel(input, target, options, signal),
+    input: await minimiseOnModel({ input, target, subject, signal }),
     target,
     how: 'by the model alone, nothing was booted',
   }
 }
 
 const withBoots = async (
-  item: Case,
-  input: CellInput,
+  { item, input, signal }: Task,
   flags: MinimiseFlags,
-  signal: AbortSignal,
 ): Promise<Smallest> => {
   const built = folderRecipes(flags.kernelBuild ?? [])
   const qemu = await findQemu()
   const progress = await progressFor(0)
   await using workspace = Workspace.create()
   try {
-    const { machine, kernels } = await openRig(
-      await recipesOf([item.kernel], built),
+    const { machine, kernels } = await openRig({
+      recipes: await recipesOf([item.kernel], built),
       qemu,
-      flags.accel,
+      accel: flags.accel,
       workspace,
       progress,
       signal,
-    )
+    })
     const kernel = kernels.get(item.kernel)!
     const bench = new Bench({
       machine,
+      board: qemu.board,
       kernel,
       workspace,
       signal,
@@ -173,7 +184,7 @@ const fileOf = (
 ): string =>
   scenarioFile({
     ...input,
-    name: `${item.name}, made as small as it gets`.slice(0, 120),
+    name: `${item.name}, made as small as it gets`.slice(0, MAX_NAME),
     why: `the least with which ${item.id} still ends ${outcomeText(target.outcome, target.stage, null)}`,
     kernels: folder === undefined ? [item.kernel] : undefined,
     expect: expectationOf(target),
@@ -189,12 +200,20 @@ const expectationOf = ({
   ...(typeof errno === 'number' && { errno }),
 })
 
-const summary = (
-  item: Case,
-  before: CellInput,
-  { input, target, how }: Smallest,
-  again: string,
-): string =>
+interface Summary {
+  readonly item: Case
+  readonly before: CellInput
+  readonly smallest: Smallest
+  /** The shell line that runs what is left. */
+  readonly again: string
+}
+
+const summary = ({
+  item,
+  before,
+  smallest: { input, target, how },
+  again,
+}: Summary): string =>
   [
     `${visible(item.id)} ends ${outcomeText(target.outcome, target.stage, null)}; it still does with`,
     ...PARTS.flatMap(([what, count]) => {

@@ -10,6 +10,7 @@ import {
 import { logText, predictionText } from '../report/prediction-text.ts'
 import { ALL_SERIES } from '../tdx/series/index.ts'
 import { loadCases } from '../scenario/load.ts'
+import { boardHere } from './rig.ts'
 import { type Log, bootName, isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */
@@ -38,7 +39,11 @@ const predictScenarios = async (
   files: readonly string[],
 ): Promise<CellPrediction[]> => {
   const kernels = await recipeNames()
-  const cases = await loadCases(files, { kernels, onlyKernels: undefined })
+  const cases = await loadCases(files, {
+    kernels,
+    onlyKernels: undefined,
+    board: await boardHere(),
+  })
   // One prediction for each cell and series, whatever the kernels are called.
   const cells = new Map(
     cases.map(item => [item.id.replace(/@[^@]*$/, ''), item]),

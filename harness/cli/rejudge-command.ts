@@ -1,13 +1,15 @@
 import colors from 'picocolors'
 import { UsageError } from '../base/errors.ts'
 import { checkOutputFile, writeWhole } from '../base/output.ts'
-import { resultDocument } from '../report/document.ts'
-import { prettyCase, prettySummary } from '../report/pretty.ts'
-import type { CaseResult } from '../report/schema.ts'
-import { tapHeader, tapPoint } from '../report/tap.ts'
-import { rejudge } from '../run/rejudge.ts'
+import { type JudgedOutcome, verdictOf } from '../judge/case-outcome.ts'
+import { caseDocument, resultDocument } from '../report/document.ts'
+import { prettyReporter } from '../report/pretty.ts'
+import { type Reproduce, tellAll } from '../report/reporter.ts'
+import { tapReporter } from '../report/tap.ts'
+import { rejudge, rerunLine } from '../run/rejudge.ts'
+import { exitCode } from './exit-code.ts'
+import { programName } from './program-name.ts'
 import type { RunFlags } from './run-flags.ts'
-import { exitCode, programName } from './exit-code.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */
@@ -18,6 +20,7 @@ const BOOTING = [
   'jobs',
   'out',
   'bundle',
+  'resume',
 ] as const
 
 /** `tdxrig run --rejudge`: archives of failed cases, judged again offline. */
@@ -29,44 +32,62 @@ export const rejudgeBundles = async (
   if (ignored.length > 0)
     throw new UsageError(
       'REJUDGE',
-      `--rejudge boots nothing: it does not go together with ${ignored.map(name => `--${name.replace('B', '-b')}`).join(', ')}`,
+      `--rejudge boots nothing: it cannot be combined with ${ignored.map(name => `--${name.replace('B', '-b')}`).join(', ')}`,
     )
   if (paths.length === 0)
     throw new UsageError('REJUDGE', '--rejudge: expected archives of --bundle')
   if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
-  const started = new Date()
+  const started = new Date().toISOString()
   const begin = performance.now()
-  const again = { program: programName(), flags: [] }
-  const results: CaseResult[] = []
-  const kernels = new Map<string, string>()
   // All are read before anything is said: one may be no bundle.
-  for (const path of paths) {
-    const { item, result, key } = await rejudge(path, again)
-    results.push(result)
-    kernels.set(item.kernel, key)
-  }
-  const document = resultDocument(
-    {
-      rig: { version: VERSION, machine: 'judged again, nothing was booted' },
-      started: started.toISOString(),
-      interrupted: false,
-      durationMs: performance.now() - begin,
-      kernels: [...kernels].map(([name, key]) => ({ name, key })),
+  const outcomes: JudgedOutcome[] = []
+  for (const path of paths) outcomes.push(await rejudge(path))
+  const reproduce: Reproduce = ({ item }) =>
+    rerunLine(
+      paths[outcomes.findIndex(outcome => outcome.item.id === item.id)]!,
+      programName(),
+      item,
+    )
+  const [first] = outcomes
+  const head = {
+    rig: {
+      version: VERSION,
+      machine: 'judged again, nothing was booted',
+      board: first!.item.machine.board.id,
     },
-    results,
-  )
-  if (flags.json !== undefined)
-    await writeWhole(flags.json, `${JSON.stringify(document, null, 2)}\n`)
-  process.stdout.write(
+    started,
+    kernels: kernelsOf(outcomes),
+    cases: outcomes.length,
+  }
+  const write = (text: string): void => {
+    process.stdout.write(text)
+  }
+  const reporter = tellAll([
     flags.reporter === 'tap'
-      ? tapHeader(results.length) +
-          results.map((result, i) => tapPoint(result, i + 1)).join('')
-      : [
-          ...results.map(result => prettyCase(result, '.', colors)),
-          '',
-          prettySummary(document, colors),
-          '',
-        ].join('\n'),
-  )
-  return exitCode(document)
+      ? tapReporter(write, reproduce)
+      : prettyReporter(write, { colors, folder: '.', reproduce }),
+  ])
+  const verdicts = outcomes.map(verdictOf)
+  await reporter.start(head)
+  for (const outcome of outcomes) await reporter.case(outcome)
+  const end = {
+    durationMs: performance.now() - begin,
+    interrupted: false,
+    verdicts,
+  }
+  await reporter.end(end)
+  if (flags.json !== undefined) {
+    const cases = outcomes.map(outcome => caseDocument(outcome, reproduce))
+    const document = resultDocument(head, end, cases)
+    await writeWhole(flags.json, `${JSON.stringify(document, null, 2)}\n`)
+  }
+  return exitCode(verdicts, false)
 }
+
+const kernelsOf = (
+  outcomes: readonly JudgedOutcome[],
+): { name: string; key: string }[] => [
+  ...new Map(
+    outcomes.map(({ kernel: { name, key } }) => [key, { name, key }]),
+  ).values(),
+]

@@ -4,12 +4,15 @@ import { visible } from '../base/text.ts'
 import { GIB, alignDown } from '../base/units.ts'
 import { kernelWords } from '../memory/cmdline.ts'
 import { outcomeText } from '../report/prediction-text.ts'
-import type { CaseResult } from '../report/schema.ts'
+import type { CaseOutcome } from '../judge/case-outcome.ts'
+import { observeEnding } from '../judge/observed-ending.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type Replay, replay } from '../reproduce/replay.ts'
 import { scenarioFile } from '../scenario/scenario-file.ts'
 import { chosenBoot, readLog } from './log-file.ts'
 import type { RunFlags } from './run-flags.ts'
+import { INTERRUPTED } from './interrupt.ts'
+import { boardHere } from './rig.ts'
 import { writeScenario } from './scenario-out.ts'
 
 export interface ReplayFlags extends Pick<
@@ -47,7 +50,11 @@ export const replayCommand = async (
           ...facts,
           cmdline: [...kernelWords(facts.cmdline ?? ''), ...tried].join(' '),
         },
-    { memory: flags.memory ?? bearable(), trial: tried.length > 0 },
+    {
+      memory: flags.memory ?? bearable(),
+      board: await boardHere(),
+      trial: tried.length > 0,
+    },
   )
   const text = scenarioFile(made.input, commentsOn(made))
   if (flags.out === '-') {
@@ -58,7 +65,7 @@ export const replayCommand = async (
   await writeScenario(target, text, flags.out !== undefined)
   process.stdout.write(
     [
-      `${target}: ${visible(made.input.name)}`,
+      `${target}: ${visible(made.input.name ?? target)}`,
       ...made.approximations.map(note => `  ${visible(note)}`),
       '',
     ].join('\n'),
@@ -103,48 +110,57 @@ const runReplay = async (
   { kernel, kernelBuild, accel, with: tried }: ReplayFlags,
 ): Promise<number> => {
   const { runAndReport } = await import('./run-command.ts')
-  const { code, document } = await runAndReport([target], {
+  const { code, outcomes } = await runAndReport([target], {
     reporter: 'pretty',
     accel,
     ...(kernel && { kernel }),
     ...(kernelBuild && { kernelBuild }),
   })
-  if (!document || document.interrupted) return code
+  if (code === INTERRUPTED) return code
+  const endings = outcomes.map(endingOf)
   if (tried) {
     process.stdout.write(
-      document.cases.map(result => trial(result, said, tried)).join(''),
+      endings.map(ending => trial(ending, said, tried)).join(''),
     )
     return code
   }
-  const different = document.cases.filter(result => !isSame(result, said))
-  process.stdout.write(
-    document.cases.map(result => comparison(result, said)).join(''),
-  )
-  return code === 0 && different.length > 0 ? 1 : code
+  process.stdout.write(endings.map(ending => comparison(ending, said)).join(''))
+  const different = endings.some(ending => !isSame(ending, said))
+  return code === 0 && different ? 1 : code
 }
 
-const endOf = ({ tdx }: CaseResult): string =>
-  tdx ? outcomeText(tdx.outcome, tdx.stage, tdx.errno) : 'no word'
+/** How TDX ended here; undefined where nothing was booted. */
+type Here = NonNullable<Replay['said']> | undefined
+
+const endingOf = (outcome: CaseOutcome): Here => {
+  if (outcome.kind !== 'judged') return undefined
+  const { record, facts } = outcome.evidence
+  return observeEnding(facts, record)
+}
+
+const endingText = (ending: Here): string =>
+  ending
+    ? outcomeText(ending.outcome, ending.stage, ending.errno)
+    : 'not observed'
 
 const trial = (
-  result: CaseResult,
+  here: Here,
   said: Replay['said'],
   tried: readonly string[],
 ): string =>
-  `with ${visible(tried.join(' '))}: ${endOf(result)}${said ? `; in the log: ${outcomeText(said.outcome, said.stage, said.errno)}` : ''}\n`
+  `with ${visible(tried.join(' '))}: ${endingText(here)}${said ? `; in the log: ${endingText(said)}` : ''}\n`
 
-const isSame = ({ tdx }: CaseResult, said: Replay['said']): boolean =>
+const isSame = (here: Here, said: Replay['said']): boolean =>
   said === undefined ||
-  (tdx !== null &&
-    tdx.outcome === said.outcome &&
-    (said.stage === null || tdx.stage === said.stage) &&
-    (said.errno === null || tdx.errno === said.errno))
+  (here !== undefined &&
+    here.outcome === said.outcome &&
+    (said.stage === null || here.stage === said.stage) &&
+    (said.errno === null || here.errno === said.errno))
 
-const comparison = (result: CaseResult, said: Replay['said']): string => {
-  const here = endOf(result)
-  if (!said) return `${here}; the log does not say how it ended there\n`
-  const there = outcomeText(said.outcome, said.stage, said.errno)
-  return isSame(result, said)
-    ? `the same as in the log: ${there}\n`
-    : `not the same: ${here} here, ${there} in the log\n`
+const comparison = (here: Here, said: Replay['said']): string => {
+  if (!said)
+    return `${endingText(here)}; the log does not say how it ended there\n`
+  return isSame(here, said)
+    ? `the same as in the log: ${endingText(said)}\n`
+    : `not the same: ${endingText(here)} here, ${endingText(said)} in the log\n`
 }

@@ -1,11 +1,12 @@
 import { UsageError } from '../base/errors.ts'
+import { type Board, DEFAULT_BOARD } from '../board/index.ts'
 import {
   type FolderRecipe,
   type Recipe,
   loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
-import type { Qemu } from '../machine/qemu/probe.ts'
+import { type Qemu, findQemu } from '../machine/qemu/probe.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
 import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
@@ -18,35 +19,55 @@ export interface Rig {
   readonly kernels: ReadonlyMap<string, PreparedKernel>
 }
 
+export interface RigOptions {
+  readonly recipes: readonly Recipe[]
+  readonly qemu: Qemu
+  readonly accel: AccelChoice
+  readonly workspace: Workspace
+  readonly progress: Pick<Progress, 'building' | 'step'>
+  readonly signal: AbortSignal
+}
+
 /** Builds the kernels, and finds out how guests are run. */
-export const openRig = async (
-  recipes: readonly Recipe[],
-  qemu: Qemu,
-  accel: AccelChoice,
-  workspace: Workspace,
-  progress: Pick<Progress, 'building' | 'step'>,
-  signal: AbortSignal,
-): Promise<Rig> => {
-  const kernels = await prepareKernels(
-    recipes,
+export const openRig = async ({
+  recipes,
+  qemu,
+  accel,
+  workspace,
+  progress,
+  signal,
+}: RigOptions): Promise<Rig> => {
+  const kernels = await prepareKernels(recipes, {
     workspace,
-    progress.building,
+    onBuild: progress.building,
     signal,
-  )
+  })
   const prover = [...kernels.values()].find(
     ({ programs }) => programs.trigger !== undefined,
   )
-  const choice = await chooseAccelerator(
-    accel,
+  const choice = await chooseAccelerator(accel, {
     qemu,
-    prover,
+    board: qemu.board,
+    kernel: prover,
     workspace,
-    progress.step,
+    onStep: progress.step,
     signal,
-  )
+  })
   return {
     machine: new QemuMachine({ binary: qemu.binary, ...choice }),
     kernels,
+  }
+}
+
+/**
+ * The board of commands that boot nothing: that of the QEMU that is installed,
+ * so that they say what a boot here would show.
+ */
+export const boardHere = async (): Promise<Board> => {
+  try {
+    return (await findQemu()).board
+  } catch {
+    return DEFAULT_BOARD
   }
 }
 

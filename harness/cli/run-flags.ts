@@ -1,5 +1,8 @@
 import type { AccelChoice } from '../run/accelerator.ts'
 
+/** What `--reporter` prints on stdout. */
+export const REPORTERS = ['pretty', 'tap'] as const
+
 /** Options of `tdxrig run`. */
 export interface RunFlags {
   readonly kernel?: readonly string[]
@@ -8,10 +11,12 @@ export interface RunFlags {
   readonly jobs?: number
   readonly out?: string
   readonly json?: string
+  /** The folder of a run that was interrupted. */
+  readonly resume?: string
   /** A folder for archives of what does not pass. */
   readonly bundle?: string
   /** The paths are such archives, and nothing is booted. */
   readonly rejudge?: boolean
-  readonly reporter: 'pretty' | 'tap'
+  readonly reporter: (typeof REPORTERS)[number]
   readonly accel: AccelChoice
 }

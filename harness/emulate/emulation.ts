@@ -1,11 +1,12 @@
 import type { NodeRange } from '../memory/range.ts'
-import { LEAF } from '../tdx/leaves.ts'
+import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { TdxModule } from '../tdx/module.ts'
-import type { Fault, Platform } from '../tdx/platform.ts'
+import type { Fault } from '../tdx/fault.ts'
+import type { Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
-import { type GivenMap, giveMap } from './inject-e820.ts'
+import { type GivenMap, injectE820 } from './inject-e820.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import { readMemlist, readString } from './memlist.ts'
 import { Msrs } from './msr.ts'
@@ -26,6 +27,8 @@ export interface EmulationOptions {
   readonly guest: Debugger
   readonly kernel: KernelSites
   readonly platform: Platform
+  /** Leaves that kernels of its series call before they need the list. */
+  readonly leavesBeforeList: ReadonlySet<LeafName>
   /**
    * Touch the kernel at start_kernel() and not before: KVM cannot write
    * breakpoints into code that is not mapped yet, and a bzImage is not even
@@ -47,6 +50,8 @@ export class Emulation {
   readonly #options: EmulationOptions
   readonly #module: TdxModule
   readonly #msrs: Msrs
+  /** Numbers of leaves that may be called before there is a list. */
+  readonly #beforeList: ReadonlySet<number>
   readonly #trace: SeamcallTrace[] = []
   #regions: readonly NodeRange[] | undefined
   #regionsAtBoot: readonly NodeRange[] | undefined
@@ -61,6 +66,9 @@ export class Emulation {
       write: (address, bytes) => guest.writePhysical(address, bytes),
     })
     this.#msrs = new Msrs(guest, kernel, platform)
+    this.#beforeList = new Set(
+      [...options.leavesBeforeList].map(name => LEAF[name]),
+    )
   }
 
   get trace(): readonly SeamcallTrace[] {
@@ -108,7 +116,7 @@ export class Emulation {
       }
       await guest.remove(kernel.startKernel)
       if (map && kernel.bootParams !== undefined)
-        await giveMap(guest, stop.cpu, kernel.bootParams, map)
+        await injectE820(guest, stop.cpu, kernel.bootParams, map)
     }
     for (const { address, bytes } of kernel.patches)
       await guest.writePhysical(address, bytes)
@@ -221,16 +229,10 @@ export class Emulation {
   async #lookAtRegions(cpu: number, leaf: number): Promise<void> {
     const { guest, kernel } = this.#options
     if (this.#regions?.length || kernel.memlist === undefined) return
-    if (BEFORE_THE_LIST.has(leaf)) return
+    if (this.#beforeList.has(leaf)) return
     this.#regions = await readMemlist(guest, cpu, kernel.memlist)
   }
 }
-
-const BEFORE_THE_LIST: ReadonlySet<number> = new Set([
-  LEAF.SYS_INIT,
-  LEAF.SYS_LP_INIT,
-  LEAF.SYS_LP_SHUTDOWN,
-])
 
 const isSeamcall = ({ kind }: Site): boolean => kind === 'seamcall'
 const isMsrRead = (site: Site): boolean => !isSeamcall(site)

@@ -1,5 +1,5 @@
 import { type E820Entry, ZEROPAGE_ENTRIES } from '../memory/e820.ts'
-import { BOOT_ENTRY, SETUP_HEADER } from '../memory/firmware-map.ts'
+import { BOOT_ENTRY, SETUP_HEADER } from '../board/setup-data.ts'
 import type { Range } from '../memory/range.ts'
 import type { Debugger } from './debugger.ts'
 
@@ -25,7 +25,7 @@ const SETUP_E820_EXT = 1
  *
  * @param bootParams virtual address of `boot_params`
  */
-export const giveMap = async (
+export const injectE820 = async (
   guest: Debugger,
   cpu: number,
   bootParams: bigint,

@@ -2,17 +2,19 @@ import { readFile } from 'node:fs/promises'
 import PQueue from 'p-queue'
 import { predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
-import type { CaseResult } from '../report/schema.ts'
+import type {
+  CaseOutcome,
+  JudgedOutcome,
+  UnjudgedOutcome,
+} from '../judge/case-outcome.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
 import type { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import {
-  type BootableScenario,
-  isBootable,
-  scenarioOf,
-} from '../reproduce/bootable.ts'
+import type { Board } from '../board/index.ts'
+import { bootableScenario } from '../reproduce/bootable.ts'
+import { type BuiltScenario, caseOf } from '../scenario/build.ts'
 import { randomScenario } from './generate.ts'
 import { type KnownIssue, explanation } from './known-issues.ts'
 import { Random } from './random.ts'
@@ -27,7 +29,7 @@ export interface Disagreement {
   readonly found: CellInput
   readonly smallest: CellInput
   /** Of the smallest. */
-  readonly result: CaseResult
+  readonly outcome: JudgedOutcome
   readonly console: Uint8Array
   /** What was wrong with the boot as it was found. */
   readonly signature: string
@@ -42,6 +44,7 @@ export interface CampaignOptions {
   /** performance.now() after which nothing new is begun. */
   readonly until: number
   readonly machine: Machine
+  readonly board: Board
   readonly kernels: ReadonlyMap<string, PreparedKernel>
   readonly workspace: Workspace
   readonly jobs: number
@@ -68,10 +71,10 @@ export interface CampaignReport {
   readonly known: Map<KnownIssue, number[]>
   readonly disagreements: Disagreement[]
   /** Boots the rig or the machine failed at. */
-  readonly errors: CaseResult[]
+  readonly errors: UnjudgedOutcome[]
 }
 
-/** Boots random layouts and holds each against the model. */
+/** Boots random layouts and compares each with the model. */
 export const runCampaign = async (
   options: CampaignOptions,
 ): Promise<CampaignReport> => {
@@ -83,7 +86,7 @@ export const runCampaign = async (
 /** One random boot. */
 interface Attempt {
   readonly number: number
-  readonly scenario: BootableScenario
+  readonly scenario: BuiltScenario
   readonly item: Case
 }
 
@@ -134,18 +137,18 @@ class Campaign {
   }
 
   #attempt(number: number): Attempt {
-    const { seed, kernels } = this.#options
+    const { seed, kernels, board } = this.#options
     const names = [...kernels.keys()].sort()
     // A stream of its own: the scenario does not depend on which kernels exist.
     const kernel = new Random(seed, -1 - number).pick(names)
-    const scenario = randomScenario(seed, number)
-    return { number, scenario, item: caseOf(scenario, number, kernel) }
+    const scenario = randomScenario({ seed, number, board })
+    return { number, scenario, item: numbered(scenario, number, kernel) }
   }
 
   /** @param use looks at the results while their consoles are there */
   async #boot(
     cases: readonly Case[],
-    use: (results: readonly CaseResult[]) => Promise<void>,
+    use: (outcomes: readonly CaseOutcome[]) => Promise<void>,
   ): Promise<void> {
     const { workspace, signal } = this.#options
     await using part = await workspace.part(`part-${this.#parts++}`)
@@ -164,7 +167,7 @@ class Campaign {
   #bootOne(
     item: Case,
     workspace: Pick<Workspace, 'directory'>,
-  ): Promise<CaseResult[]> {
+  ): Promise<CaseOutcome[]> {
     const { machine, kernels, signal, predict } = this.#options
     return runCases({
       cases: [item],
@@ -173,27 +176,22 @@ class Campaign {
       signal,
       workspace,
       jobs: 1,
-      again: { program: 'tdxrig', flags: [] },
-      store: {
-        keepConsole: (_, record) => Promise.resolve(record.consolePath),
-      },
-      events: { onStart: () => undefined, onResult: () => undefined },
       ...(predict && { predict }),
     })
   }
 
-  async #take(attempt: Attempt, result: CaseResult): Promise<void> {
+  async #take(attempt: Attempt, outcome: CaseOutcome): Promise<void> {
     const { report } = this
-    if (result.verdict === 'pass') {
+    if (outcome.kind !== 'judged') {
+      report.errors.push(outcome)
+      return
+    }
+    if (outcome.judgement.verdict === 'pass') {
       report.agreed++
-      if (isWeak(result)) report.weak++
+      if (isWeak(outcome)) report.weak++
       return
     }
-    if (result.verdict === 'error' || result.verdict === 'skip') {
-      report.errors.push(result)
-      return
-    }
-    const issues = this.#explain(attempt.scenario, attempt.item.kernel, result)
+    const issues = this.#explain(outcome)
     if (issues.length > 0) {
       for (const issue of issues)
         report.known.set(issue, [
@@ -202,34 +200,30 @@ class Campaign {
         ])
       return
     }
-    const signature = signatureOf(result)
+    const signature = signatureOf(outcome)
     const before = this.#seen.get(signature) ?? 0
     this.#seen.set(signature, before + 1)
-    if (before === 0) await this.#investigate(attempt, result)
+    if (before === 0) await this.#investigate(attempt, outcome)
   }
 
-  #explain(
-    { body }: BootableScenario,
-    name: string,
-    result: CaseResult,
-  ): KnownIssue[] {
-    const { series, kernelRange } = this.#options.kernels.get(name)!
-    const { layout } = predictCase(body, { series, kernelImage: kernelRange })
-    return explanation(result, series, { words: body.words, layout })
+  #explain({ item, judgement }: JudgedOutcome): KnownIssue[] {
+    const kernel = this.#options.kernels.get(item.kernel)!
+    const { layout } = predictCase(item, kernel)
+    return explanation(judgement, kernel.series, { words: item.words, layout })
   }
 
   /** Makes it smaller for as long as it stays the same disagreement. */
   async #investigate(
     { number, scenario, item }: Attempt,
-    result: CaseResult,
+    whole: JudgedOutcome,
   ): Promise<void> {
-    const { jobs, signal, until, shrinkBudget, onFound } = this.#options
-    let found = { result, console: await consoleOf(result) }
+    const { jobs, signal, until, board, shrinkBudget, onFound } = this.#options
+    let found = { outcome: whole, console: await consoleOf(whole) }
     const smallest = await shrink(scenario.input, {
-      valid: isBootable,
+      valid: candidate => bootableScenario(candidate, board) !== undefined,
       failing: async candidates => {
         if (signal.aborted || performance.now() >= until) return undefined
-        const failing = await this.#failing(candidates, item.kernel, result)
+        const failing = await this.#failing(candidates, item.kernel, whole)
         found = failing?.found ?? found
         return failing?.index
       },
@@ -242,7 +236,7 @@ class Campaign {
       found: scenario.input,
       smallest,
       ...found,
-      signature: signatureOf(result),
+      signature: signatureOf(whole),
       again: 0,
     }
     this.report.disagreements.push(disagreement)
@@ -253,43 +247,40 @@ class Campaign {
   async #failing(
     candidates: readonly CellInput[],
     kernel: string,
-    whole: CaseResult,
+    whole: JudgedOutcome,
   ): Promise<{ index: number; found: Found } | undefined> {
-    const boots = candidates.map((candidate, index) => {
-      const made = scenarioOf(candidate)!
-      return { made, index, item: caseOf(made, index, kernel) }
-    })
-    let failing: { index: number; found: Found } | undefined
-    await this.#boot(
-      boots.map(({ item }) => item),
-      async results => {
-        for (const { made, index, item } of boots) {
-          const result = results.find(({ id }) => id === item.id)
-          if (!result || !isSameDefect(result, whole)) continue
-          if (this.#explain(made, kernel, result).length > 0) continue
-          const found = { result, console: await consoleOf(result) }
-          failing = { index, found }
-          return
-        }
-      },
+    const { board } = this.#options
+    const cases = candidates.map((candidate, index) =>
+      numbered(bootableScenario(candidate, board)!, index, kernel),
     )
+    let failing: { index: number; found: Found } | undefined
+    await this.#boot(cases, async outcomes => {
+      for (const [index, { id }] of cases.entries()) {
+        const outcome = outcomes.find(({ item }) => item.id === id)
+        if (outcome?.kind !== 'judged') continue
+        if (!isSameDefect(outcome, whole)) continue
+        if (this.#explain(outcome).length > 0) continue
+        const found = { outcome, console: await consoleOf(outcome) }
+        failing = { index, found }
+        return
+      }
+    })
     return failing
   }
 }
 
-type Found = Pick<Disagreement, 'result' | 'console'>
+type Found = Pick<Disagreement, 'outcome' | 'console'>
 
-const caseOf = (
-  { input, body }: BootableScenario,
+const numbered = (
+  scenario: BuiltScenario,
   number: number,
   kernel: string,
-): Case => ({
-  input,
-  id: `fuzz/${number}@${kernel}`,
-  scenario: 'fuzz',
-  kernel,
-  ...body,
-})
+): Case =>
+  caseOf(scenario, {
+    id: `fuzz/${number}@${kernel}`,
+    scenario: 'fuzz',
+    kernel,
+  })
 
-const consoleOf = async (result: CaseResult): Promise<Uint8Array> =>
-  result.console === null ? new Uint8Array() : readFile(result.console)
+const consoleOf = async ({ console }: JudgedOutcome): Promise<Uint8Array> =>
+  console === null ? new Uint8Array() : readFile(console)

@@ -1,3 +1,4 @@
+import { messagesOf } from '../judge/case-outcome.ts'
 import { scenarioFile } from '../scenario/scenario-file.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import type { Disagreement } from './campaign.ts'
@@ -8,27 +9,29 @@ import type { Violation } from './model-only.ts'
 /** The scenario of a disagreement between model and kernel. */
 export const foundScenario = (
   seed: number,
-  { number, kernel, smallest, result }: Disagreement,
+  { number, kernel, smallest, outcome }: Disagreement,
 ): string =>
-  fileOf(
-    { ...smallest, kernels: [kernel] },
+  fileOf({
+    input: { ...smallest, kernels: [kernel] },
     seed,
     number,
-    result.reasons.map(({ message }) => message),
-  )
+    messages: messagesOf(outcome),
+  })
 
 /** The scenario of a layout that breaks an invariant. */
 export const violatingScenario = (
   seed: number,
   { number, smallest, violations }: Violation,
-): string => fileOf(smallest, seed, number, violations)
+): string => fileOf({ input: smallest, seed, number, messages: violations })
 
-const fileOf = (
-  input: CellInput,
-  seed: number,
-  number: number,
-  messages: readonly string[],
-): string =>
+interface Found {
+  readonly input: CellInput
+  readonly seed: number
+  readonly number: number
+  readonly messages: readonly string[]
+}
+
+const fileOf = ({ input, seed, number, messages }: Found): string =>
   scenarioFile({
     ...input,
     why: `found by tdxrig fuzz --seed ${seed} as number ${number}: ${messages.join('; ')}`,

@@ -1,14 +1,13 @@
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { DEFAULT_BOARD } from '../board/index.ts'
+import { messagesOf } from '../judge/case-outcome.ts'
 import type * as Model from '../judge/prediction.ts'
-import { loadRecipe } from '../kernel/recipe.ts'
-import { findQemu } from '../machine/qemu/probe.ts'
-import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
-import { prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
 import { runCli, shortFolder } from '../testing/cli.ts'
 import { BUGS, withBug } from '../testing/planted-bugs.ts'
+import { realKernels, realMachine } from '../testing/real-boots.ts'
 import { type CampaignReport, runCampaign } from './campaign.ts'
 
 const MOST_BOOTS = 50
@@ -16,14 +15,8 @@ const MOST_BOOTS = 50
 t.test('a bug in the model is found within 50 boots', async t => {
   await using workspace = Workspace.create()
   const { signal } = new AbortController()
-  const kernels = await prepareKernels(
-    await Promise.all(['upstream-6.12', 'v6-6.1'].map(loadRecipe)),
-    workspace,
-    () => undefined,
-    signal,
-  )
-  const { binary } = await findQemu()
-  const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  const kernels = await realKernels(['upstream-6.12', 'v6-6.1'], workspace)
+  const machine = await realMachine()
   const campaign = (
     count: number,
     predict?: typeof Model.predictCase,
@@ -36,6 +29,7 @@ t.test('a bug in the model is found within 50 boots', async t => {
       enough: 1,
       shrinkBudget: 24,
       machine,
+      board: DEFAULT_BOARD,
       kernels,
       workspace,
       signal,
@@ -54,7 +48,7 @@ t.test('a bug in the model is found within 50 boots', async t => {
       const { booted, disagreements } = await campaign(MOST_BOOTS, predictCase)
       const [found] = disagreements
       t.ok(found, `found in ${booted} boots`)
-      t.match(found?.result.reasons[0]?.message, /differs|pages|region/)
+      t.match(found && messagesOf(found.outcome)[0], /differs|pages|region/)
       const [before, after] = [found?.found, found?.smallest].map(
         input => JSON.stringify(input).length,
       )
@@ -115,7 +109,7 @@ t.test('tdxrig fuzz', async t => {
     [['--out', '/proc/x'], /cannot write to --out/],
     [['extra'], /too many arguments/],
     [['--print', '3'], /--print needs --seed/],
-    [['--model-only', '--jobs', '2'], /does not go together with --jobs/],
+    [['--model-only', '--jobs', '2'], /cannot be combined with --jobs/],
   ] as const) {
     const { code, stderr } = await run(...args)
     t.equal(code, 2, args.join(' '))

@@ -1,12 +1,16 @@
 import t from 'tap'
 import { parse } from 'yaml'
 import { MIB } from '../base/units.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
 import { layoutOn } from '../judge/prediction.ts'
 import type { Layout } from '../memory/predict.ts'
 import { MEMORY_RULES } from '../memory/rules.ts'
-import { cellSchema } from '../scenario/schema.ts'
+import { type CellInput, cellSchema } from '../scenario/schema.ts'
 import { foundScenario, violatingScenario } from './found.ts'
-import { scenarioOf } from '../reproduce/bootable.ts'
+import { messagesOf } from '../judge/case-outcome.ts'
+import { NODES, judgedOutcome } from '../testing/judged.ts'
+import { bodyOf, namedCase } from '../testing/records.ts'
+import type { Disagreement } from './campaign.ts'
 import { randomScenario } from './generate.ts'
 import { violations } from './invariants.ts'
 import { KNOWN_ISSUES, explanation } from './known-issues.ts'
@@ -19,13 +23,16 @@ import { V6 } from '../tdx/series/v6.ts'
 const RULES = MEMORY_RULES['6.12']
 const FOREVER = new AbortController().signal
 
+const layout = (seed: number, number: number): CellInput =>
+  randomScenario({ seed, number, board: DEFAULT_BOARD }).input
+
 t.test('a seed makes the same layouts, another seed makes others', async t => {
   const made = (seed: number) =>
-    [0, 1, 2, 3].map(number => randomScenario(seed, number).input)
+    [0, 1, 2, 3].map(number => layout(seed, number))
   t.same(made(7), made(7))
   t.notSame(made(7), made(8))
-  const twice = randomScenario(7, 2)
-  t.same(twice.input, made(7)[2], 'whatever was made before')
+  const twice = layout(7, 2)
+  t.same(twice, made(7)[2], 'whatever was made before')
 })
 
 t.test('numbers stay within their bounds, and reach them', async t => {
@@ -36,10 +43,7 @@ t.test('numbers stay within their bounds, and reach them', async t => {
 })
 
 t.test('layouts of every kind come up', async t => {
-  const inputs = Array.from(
-    { length: 400 },
-    (_, number) => randomScenario(5, number).input,
-  )
+  const inputs = Array.from({ length: 400 }, (_, number) => layout(5, number))
   const kinds: [string, (input: (typeof inputs)[number]) => unknown][] = [
     ['nodes', ({ machine }) => machine.nodes],
     ['a map', ({ machine }) => machine.firmware?.e820],
@@ -64,30 +68,38 @@ t.test('layouts of every kind come up', async t => {
   ]
   for (const [kind, is] of kinds) t.ok(inputs.some(is), kind)
   const open = inputs.filter(input => {
-    const { body } = scenarioOf(input)!
-    return layoutOn(body, RULES, undefined).tdmrFailures.length > 0
+    return (
+      layoutOn(bodyOf(input), { rules: RULES, kernelImage: undefined })
+        .tdmrFailures.length > 0
+    )
   })
   t.ok(open.length > 5, 'and layouts at the limit of reserved areas')
 })
 
 t.test('the model keeps its invariants', async t => {
-  const report = await checkModel(11, 3000, Infinity, FOREVER)
+  const report = await checkModel({
+    seed: 11,
+    count: 3000,
+    until: Infinity,
+    board: DEFAULT_BOARD,
+    signal: FOREVER,
+  })
   t.same(report, { layouts: 3000, found: [] })
   t.match(
-    modelText(11, report, [], 1000),
+    modelText({ seed: 11, report, files: [], ms: 1000 }),
     /3000 random layouts .*all invariants/,
   )
 })
 
 t.test('each invariant can be broken', async t => {
-  const { body } = scenarioOf({
+  const body = bodyOf({
     name: 'n',
     why: 'w',
     machine: { nodes: [{ memory: '2G' }, { memory: '2G' }] },
     cmdline: { memmap: ['64M$5G'] },
-  })!
+  })
   const image = { start: 16 * MIB, end: 40 * MIB }
-  const layout = layoutOn(body, RULES, image)
+  const layout = layoutOn(body, { rules: RULES, kernelImage: image })
   t.same(violations(body, layout, image), [])
   const [first, second, ...rest] = layout.regions
   const broken: [Partial<Layout>, RegExp][] = [
@@ -132,13 +144,13 @@ t.test('each invariant can be broken', async t => {
 })
 
 t.test('known issues explain all of a boot, or nothing', async t => {
-  const { body } = scenarioOf({
+  const body = bodyOf({
     name: 'n',
     why: 'w',
     machine: { memory: '2G' },
     cmdline: { append: ['numa=fake=4'] },
-  })!
-  const layout = layoutOn(body, RULES, undefined)
+  })
+  const layout = layoutOn(body, { rules: RULES, kernelImage: undefined })
   const reason = (message: string) => ({
     kind: 'fail' as const,
     check: 'incident',
@@ -173,44 +185,73 @@ t.test('known issues explain all of a boot, or nothing', async t => {
 })
 
 t.test('what was found can be run again', async t => {
-  const { input } = randomScenario(1, 1)
-  const result = {
-    id: 'fuzz/1@k',
-    kernel: 'k',
-    verdict: 'fail',
-    reasons: [{ kind: 'fail', check: 'regions-memory', message: 'region 0' }],
-  }
-  const disagreement = {
-    number: 1,
-    kernel: 'k',
-    found: input,
-    smallest: input,
-    again: 2,
-    result: result as never,
-    console: new Uint8Array(),
-    signature: '',
-  }
-  const text = foundScenario(1, disagreement)
-  const parsed = cellSchema.parse(parse(text))
-  t.same(parsed.kernels, ['k'])
-  t.match(parsed.why, /fuzz --seed 1 as number 1: region 0/)
+  const parsed = cellSchema.parse(
+    parse(foundScenario(1, disagreement({ number: 1, again: 2 }))),
+  )
+  t.same(parsed.kernels, ['kernel'])
+  t.match(parsed.why, /fuzz --seed 1 as number 1: .*4 expected, 3 found/)
   t.match(
-    violatingScenario(2, { number: 3, smallest: input, violations: ['v'] }),
+    violatingScenario(2, {
+      number: 3,
+      smallest: layout(1, 1),
+      violations: ['v'],
+    }),
     /--seed 2 as number 3: v/,
   )
+})
+
+t.test('what a campaign prints', async t => {
+  const found = disagreement({ number: 1, again: 2 })
+  const [issue, other] = KNOWN_ISSUES
   const report = {
-    booted: 9,
+    booted: 11,
     agreed: 5,
     weak: 1,
-    errors: [],
-    disagreements: [disagreement],
-    known: new Map([[KNOWN_ISSUES[0]!, [7, 3]]]),
+    errors: [
+      {
+        kind: 'error' as const,
+        message: 'QEMU is gone',
+        item: namedCase({}, 'fuzz/9@kernel'),
+        kernel: found.outcome.kernel,
+        prediction: found.outcome.prediction,
+      },
+    ],
+    disagreements: [found],
+    // A boot that two issues explain is one boot.
+    known: new Map([
+      [issue!, [7, 3]],
+      [other!, [7]],
+    ]),
   }
-  const printed = fuzzText(1, report, new Map([[disagreement, 'a.yaml']]), 5000)
-  t.match(printed, /known \(numbers 3, 7\): memory without a node/)
-  t.match(printed, /DISAGREE number 1 on k, and 2 boots like it: a.yaml/)
-  t.match(
-    printed,
-    /5 agree with the model \(1 where it .*\), 1 explained .* 3 disagree/,
+  const files = new Map([[found, 'a.yaml']])
+  t.same(fuzzText({ seed: 1, report, files, ms: 5000 }).split('\n'), [
+    'DISAGREE number 1 on kernel, and 2 boots like it: a.yaml',
+    ...messagesOf(found.outcome).map(text => `    ${text}`),
+    'ERROR fuzz/9@kernel: QEMU is gone',
+    `known (numbers 3, 7): ${issue!.name}: ${issue!.why}`,
+    `known (number 7): ${other!.name}: ${other!.why}`,
+    '11 boots of random layouts in 5.0 s: 5 agree with the model (1 where it leaves something open), 2 explained by known issues, 3 disagree, 1 error (seed 1)',
+    '',
+  ])
+  const { booted, agreed, known, errors } = report
+  t.equal(
+    agreed + new Set([...known.values()].flat()).size + 3 + errors.length,
+    booted,
+    'the figures add up',
   )
+})
+
+/** A boot that lost a region. */
+const disagreement = (
+  numbers: Pick<Disagreement, 'number' | 'again'>,
+): Disagreement => ({
+  ...numbers,
+  kernel: 'kernel',
+  found: layout(1, 1),
+  smallest: layout(1, 1),
+  outcome: judgedOutcome(namedCase(NODES), {
+    change: ({ regions }) => ({ regions: regions!.slice(1) }),
+  }),
+  console: new Uint8Array(),
+  signature: '',
 })

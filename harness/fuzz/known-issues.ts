@@ -1,5 +1,5 @@
 import type { Layout } from '../memory/predict.ts'
-import type { CaseResult } from '../report/schema.ts'
+import type { Judgement } from '../judge/judge.ts'
 import type { Series } from '../tdx/series/index.ts'
 import type { DefectName } from '../tdx/series/series.ts'
 
@@ -69,8 +69,8 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
   },
 ]
 
-/** What is wrong with a boot only because its kernel died early. */
-const AFTER_DEATH: ReadonlySet<string> = new Set([
+/** What is wrong with a boot only because its kernel panicked early. */
+const FOLLOWS_A_PANIC: ReadonlySet<string> = new Set([
   'interposition',
   'incident',
   'end',
@@ -88,7 +88,7 @@ const AFTER_DEATH: ReadonlySet<string> = new Set([
  * @returns none when anything is left unexplained
  */
 export const explanation = (
-  { reasons }: Pick<CaseResult, 'reasons'>,
+  { reasons }: Pick<Judgement, 'reasons'>,
   series: Series | undefined,
   context: IssueContext,
 ): KnownIssue[] => {
@@ -101,7 +101,7 @@ export const explanation = (
   const explained = reasons.every(({ check, message }) =>
     met.some(
       ({ fatal, symptom }) =>
-        symptom.test(message) || (fatal && AFTER_DEATH.has(check)),
+        symptom.test(message) || (fatal && FOLLOWS_A_PANIC.has(check)),
     ),
   )
   return explained ? met : []

@@ -1,6 +1,6 @@
 import { GIB, KIB, MIB, PAGE_SIZE, alignDown, sizeText } from '../base/units.ts'
 import { E820, e820TypeName } from '../memory/e820.ts'
-import { firmwareTables, ramRanges } from '../memory/firmware-map.ts'
+import type { BoardModel } from '../board/board.ts'
 import { type Range, subtract } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import { addressIn, pieceIn } from './addresses.ts'
@@ -30,15 +30,21 @@ export interface RandomMachine {
   readonly ram: readonly Range[]
 }
 
-const describe = (size: number): { memory: string; ram: Range[] } => ({
+const describe = (
+  size: number,
+  model: BoardModel,
+): { memory: string; ram: Range[] } => ({
   memory: sizeText(size),
-  ram: ramRanges({ size, nodes: [], dimms: [] }),
+  ram: model.ramRanges({ size, nodes: [], dimms: [] }),
 })
 
 /** One machine in nodes of QEMU's, or in none. */
-export const nodesMachine = (random: Random): RandomMachine => {
+export const nodesMachine = (
+  random: Random,
+  model: BoardModel,
+): RandomMachine => {
   const size = sizeOf(random)
-  const { memory, ram } = describe(size)
+  const { memory, ram } = describe(size, model)
   const cpus = random.pick(CPUS)
   if (random.onceIn(5)) return { machine: { memory, cpus }, size, ram }
   const nodes = nodeSizes(random, size).map(bytes => ({
@@ -79,11 +85,19 @@ const HOLE_TYPES = [
 const HOLE_COUNTS = [0, 1, 2, 3, 5, 8, 13, 15, 16, 17, 18, 40, 140]
 
 /** A machine whose firmware has a map of its own. */
-export const mappedMachine = (random: Random): RandomMachine => {
-  const base = random.onceIn(3) ? sratMachine(random) : nodesMachine(random)
+export const mappedMachine = (
+  random: Random,
+  model: BoardModel,
+): RandomMachine => {
+  const base = random.onceIn(3)
+    ? sratMachine(random, model)
+    : nodesMachine(random, model)
   const { size } = base
   // More packages move the firmware's tables down, never by this much.
-  const tables = firmwareTables({ size, nodes: [], dimms: [] }, 1)
+  const tables = model.firmwareTables({
+    memory: { size, nodes: [], dimms: [] },
+    packages: 1,
+  })
   const below = { start: tables.start - 64 * KIB, end: tables.end }
   const ram = base.ram.flatMap(range => subtract(range, [below]))
   const above = ram.flatMap(range => subtract(range, [{ start: 0, end: MIB }]))
@@ -129,9 +143,12 @@ const domainOf = (random: Random): number =>
   random.onceIn(60) ? 256 : random.pick([0, 1, 2, 3, 3, 7, 40, 255])
 
 /** A machine with a SRAT of any shape. */
-export const sratMachine = (random: Random): RandomMachine => {
+export const sratMachine = (
+  random: Random,
+  model: BoardModel,
+): RandomMachine => {
   const size = sizeOf(random)
-  const { memory, ram } = describe(size)
+  const { memory, ram } = describe(size, model)
   const cpus = random.pick(CPUS)
   const owners = random.times(cpus, cpu => ({
     domain: domainOf(random),

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { DEFAULT_BOARD } from '../board/index.ts'
 import { BUGS, type PlantedBug, withBug } from '../testing/planted-bugs.ts'
 import type * as ModelOnly from './model-only.ts'
 
@@ -38,7 +39,13 @@ t.test('a bug in the model breaks an invariant', async t => {
         planted,
       )
       const { signal } = new AbortController()
-      const { found, layouts } = await checkModel(3, 400, Infinity, signal)
+      const { found, layouts } = await checkModel({
+        seed: 3,
+        count: 400,
+        until: Infinity,
+        board: DEFAULT_BOARD,
+        signal,
+      })
       t.ok(found.length > 0, `found in ${layouts} layouts`)
     })
   }

@@ -1,11 +1,9 @@
 import { layoutOn } from '../judge/prediction.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import { ALL_SERIES } from '../tdx/series/index.ts'
-import {
-  type BootableScenario,
-  isBootable,
-  scenarioOf,
-} from '../reproduce/bootable.ts'
+import type { Board } from '../board/index.ts'
+import { bootableScenario } from '../reproduce/bootable.ts'
+import type { BuiltScenario } from '../scenario/build.ts'
 import { randomScenario } from './generate.ts'
 import { violations } from './invariants.ts'
 import { shrink } from '../reproduce/shrink.ts'
@@ -32,39 +30,50 @@ const SHRINK_BUDGET = 500
 const KERNEL_IMAGE = { start: 16 << 20, end: 40 << 20 }
 
 /** What is wrong with the layouts of a scenario, with the rules of each kernel. */
-const violationsOf = ({ body }: BootableScenario): string[] =>
+const violationsOf = ({ body }: BuiltScenario): string[] =>
   ALL_SERIES.flatMap(({ name, memoryRules }) => {
-    const layout = layoutOn(body, memoryRules, KERNEL_IMAGE)
+    const layout = layoutOn(body, {
+      rules: memoryRules,
+      kernelImage: KERNEL_IMAGE,
+    })
     return violations(body, layout, KERNEL_IMAGE).map(
       text => `${name}: ${text}`,
     )
   })
 
-/**
- * Random layouts against the invariants, without booting.
- *
- * @param until performance.now() at which it ends
- */
-export const checkModel = async (
-  seed: number,
-  count: number,
-  until: number,
-  signal: AbortSignal,
-): Promise<ModelReport> => {
+/** Which layouts are looked at, and for how long. */
+export interface ModelCampaign {
+  readonly seed: number
+  readonly count: number
+  /** performance.now() at which it ends. */
+  readonly until: number
+  readonly board: Board
+  readonly signal: AbortSignal
+}
+
+/** Checks the invariants on random layouts, without booting. */
+export const checkModel = async ({
+  seed,
+  count,
+  until,
+  board,
+  signal,
+}: ModelCampaign): Promise<ModelReport> => {
   const report: ModelReport = { layouts: 0, found: [] }
   for (let number = 0; number < count; number++) {
     if (performance.now() >= until || report.found.length >= ENOUGH) break
     // Signals are seen between two turns of the event loop only.
     if (number % 256 === 0) await new Promise(setImmediate)
     if (signal.aborted) break
-    const scenario = randomScenario(seed, number)
+    const scenario = randomScenario({ seed, number, board })
     report.layouts++
     if (violationsOf(scenario).length === 0) continue
     const smallest = await shrink(scenario.input, {
-      valid: isBootable,
+      valid: candidate => bootableScenario(candidate, board) !== undefined,
       failing: candidates => {
         const index = candidates.findIndex(
-          candidate => violationsOf(scenarioOf(candidate)!).length > 0,
+          candidate =>
+            violationsOf(bootableScenario(candidate, board)!).length > 0,
         )
         return Promise.resolve(index < 0 ? undefined : index)
       },
@@ -74,7 +83,7 @@ export const checkModel = async (
     report.found.push({
       number,
       smallest,
-      violations: violationsOf(scenarioOf(smallest)!),
+      violations: violationsOf(bootableScenario(smallest, board)!),
     })
   }
   return report

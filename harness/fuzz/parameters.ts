@@ -1,4 +1,5 @@
 import { GIB, KIB, MIB, PAGE_SIZE, sizeText } from '../base/units.ts'
+import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import { type Range, sizeOf } from '../memory/range.ts'
 import { pieceIn } from './addresses.ts'
 import type { Random } from './random.ts'
@@ -99,7 +100,7 @@ const LARGE = 64 * GIB
 const limit = (random: Random, ram: readonly Range[]): string => {
   const { end } = ram.at(-1)!
   const cut = random.pick([PAGE_SIZE, MIB, 100 * MIB, 1 << 10])
-  return sizeText(Math.max(512 * MIB, end - cut))
+  return sizeText(Math.max(MINIMUM_MEMORY.machine, end - cut))
 }
 
 export const randomParameters = (

@@ -1,6 +1,6 @@
 import { E820, type E820Entry } from '../memory/e820.ts'
 import type { MapOperation } from '../memory/memmap.ts'
-import { q35Srat } from '../memory/firmware-map.ts'
+import { modelOf } from '../board/board.ts'
 import type { Range } from '../memory/range.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
 
@@ -17,11 +17,15 @@ export interface Affinity extends Range {
 
 /** Nodes are numbered as their domains are met, CPUs first. */
 export const affinityOf = ({
+  board,
   memory,
   nodeCpus,
   firmware,
-}: Pick<MachineSpec, 'memory' | 'nodeCpus' | 'firmware'>): Affinity[] => {
-  const srat = firmware.srat ?? q35Srat(memory, nodeCpus)
+}: Pick<
+  MachineSpec,
+  'board' | 'memory' | 'nodeCpus' | 'firmware'
+>): Affinity[] => {
+  const srat = firmware.srat ?? modelOf(board).srat(memory, nodeCpus)
   if (!srat) return []
   const order = [
     ...new Set([...srat.cpus, ...srat.memory].map(({ domain }) => domain)),

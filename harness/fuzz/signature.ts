@@ -1,28 +1,36 @@
-import type { CaseResult } from '../report/schema.ts'
+import type { JudgedOutcome } from '../judge/case-outcome.ts'
 
 /** What of a result tells one defect from another. */
 
-/** The kernel's own node ranges, or an outcome the model has no word for. */
-export const isWeak = ({ regions, predicted }: CaseResult): boolean =>
-  regions.basis === 'console' || predicted?.outcome == null
+/** The kernel's own node ranges, or an outcome the model leaves open. */
+export const isWeak = ({
+  judgement: { basis, prediction },
+}: Pick<JudgedOutcome, 'judgement'>): boolean =>
+  basis === 'console' || prediction.outcome === undefined
 
-const checksOf = ({ reasons }: CaseResult): string[] => [
+const checksOf = ({
+  judgement: { reasons },
+}: Pick<JudgedOutcome, 'judgement'>): string[] => [
   ...new Set(reasons.map(({ check }) => check)),
 ]
 
 /** What is wrong, without the figures: the same defect gives the same text. */
-export const signatureOf = (result: CaseResult): string =>
-  [result.kernel, result.verdict, ...checksOf(result)].join(' ')
+export const signatureOf = (
+  outcome: Pick<JudgedOutcome, 'judgement' | 'kernel'>,
+): string =>
+  [outcome.kernel.name, outcome.judgement.verdict, ...checksOf(outcome)].join(
+    ' ',
+  )
 
 /** Something smaller may show less of a defect, and nothing else. */
 export const isSameDefect = (
-  smaller: CaseResult,
-  whole: CaseResult,
+  smaller: Pick<JudgedOutcome, 'judgement'>,
+  whole: Pick<JudgedOutcome, 'judgement'>,
 ): boolean => {
   const checks = checksOf(whole)
   const left = checksOf(smaller)
   return (
-    smaller.verdict === whole.verdict &&
+    smaller.judgement.verdict === whole.judgement.verdict &&
     left[0] === checks[0] &&
     left.every(check => checks.includes(check))
   )

@@ -1,4 +1,5 @@
 import { visible } from '../base/text.ts'
+import { messagesOf } from '../judge/case-outcome.ts'
 import type { CampaignReport, Disagreement } from './campaign.ts'
 import type { ModelReport } from './model-only.ts'
 
@@ -14,23 +15,24 @@ const elapsed = (ms: number): string => {
 const plural = (count: number, noun: string): string =>
   `${count} ${noun}${count === 1 ? '' : 's'}`
 
-/** @param files the scenarios that were kept */
-export const fuzzText = (
-  seed: number,
-  report: CampaignReport,
-  files: ReadonlyMap<Disagreement, string>,
-  ms: number,
-): string => {
+interface Campaigned {
+  readonly seed: number
+  readonly report: CampaignReport
+  /** The scenarios that were kept. */
+  readonly files: ReadonlyMap<Disagreement, string>
+  readonly ms: number
+}
+
+export const fuzzText = ({ seed, report, files, ms }: Campaigned): string => {
   const { booted, agreed, weak, known, disagreements, errors } = report
-  const explained = booted - agreed - errors.length - countOf(disagreements)
+  const explained = new Set([...known.values()].flat()).size
   return [
     ...disagreements.flatMap(found => [
       `DISAGREE number ${found.number} on ${found.kernel}${found.again > 0 ? `, and ${plural(found.again, 'boot')} like it` : ''}: ${files.get(found) ?? ''}`,
-      ...found.result.reasons.map(({ message }) => `    ${visible(message)}`),
+      ...messagesOf(found.outcome).map(text => `    ${visible(text)}`),
     ]),
     ...errors.map(
-      ({ id, reasons }) =>
-        `ERROR ${id}: ${visible(reasons.map(({ message }) => message).join('; '))}`,
+      ({ item, message }) => `ERROR ${item.id}: ${visible(message)}`,
     ),
     ...[...known].map(
       ([{ name, why }, numbers]) =>
@@ -44,12 +46,19 @@ export const fuzzText = (
 const countOf = (disagreements: CampaignReport['disagreements']): number =>
   disagreements.reduce((sum, { again }) => sum + 1 + again, 0)
 
-export const modelText = (
-  seed: number,
-  { layouts, found }: ModelReport,
-  files: readonly string[],
-  ms: number,
-): string =>
+interface Checked {
+  readonly seed: number
+  readonly report: ModelReport
+  readonly files: readonly string[]
+  readonly ms: number
+}
+
+export const modelText = ({
+  seed,
+  report: { layouts, found },
+  files,
+  ms,
+}: Checked): string =>
   [
     ...found.flatMap(({ number, violations }, i) => [
       `VIOLATED by number ${number}: ${files[i] ?? ''}`,

@@ -1,4 +1,6 @@
-import type { BootRecord, BootableKernel } from '../machine/machine.ts'
+import type { Facts } from '../console/facts.ts'
+import type { BootableKernel } from '../machine/machine.ts'
+import type { BootRecord, Testimony, WitnessName } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Expectation } from '../scenario/expectation.ts'
 import type { Layout } from '../memory/predict.ts'
@@ -38,8 +40,17 @@ export type JudgedKernel = Pick<
   'series' | 'printsRegions' | 'failsRegions'
 >
 
+/** A boot, and what its console says. */
+export interface Evidence {
+  readonly record: BootRecord
+  /** Of an empty console where there is none. */
+  readonly facts: Facts
+  /** The last lines of the console, without time stamps. */
+  readonly tail: readonly string[]
+}
+
 /** All there is to judge a boot by. */
-export interface Context {
+export interface Context extends Evidence {
   readonly item: JudgedCase
   readonly kernel: JudgedKernel
   /** What the case must show on this kernel. */
@@ -48,7 +59,33 @@ export interface Context {
   /** The predicted layout; from the console where the model does not follow. */
   readonly layout: Layout
   readonly basis: Basis
-  readonly record: BootRecord
 }
 
-export type Check = (context: Context) => Reason[]
+/** What a check looks at, and which witnesses it needs for that. */
+export interface Check {
+  readonly name: string
+  readonly needs: readonly WitnessName[]
+  /** @returns null where a witness it needs is absent */
+  readonly look: (context: Context) => Reason[] | null
+}
+
+type Seen<Name extends WitnessName> = Pick<Testimony, Name>
+
+/**
+ * A check that is only asked when all the witnesses it needs are there. It may
+ * also return null itself: nobody saw what it looks for.
+ */
+export const check = <Name extends WitnessName>(
+  name: string,
+  needs: readonly Name[],
+  look: (context: Context, seen: Seen<Name>) => Reason[] | null,
+): Check => ({
+  name,
+  needs,
+  look: context => {
+    const { witnesses } = context.record
+    return needs.every(witness => witnesses[witness] !== null)
+      ? look(context, witnesses as Seen<Name>)
+      : null
+  },
+})

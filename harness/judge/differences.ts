@@ -7,16 +7,23 @@ export interface Difference {
   readonly found: string
 }
 
-/**
- * @param what one element, for the message: `region`
- * @param format how an element is shown; equal text is equal
- */
-export const firstDifference = <T>(
-  what: string,
-  expected: readonly T[],
-  found: readonly T[],
-  format: (element: T) => string,
-): Difference | undefined => {
+/** Two lists, and how to speak of them. */
+interface Compared<T> {
+  /** One element, for the message: `region`. */
+  readonly what: string
+  readonly expected: readonly T[]
+  readonly found: readonly T[]
+  /** How an element is shown; equal text is equal. */
+  readonly format: (element: T) => string
+}
+
+/** Undefined when the lists are the same. */
+export const firstDifference = <T>({
+  what,
+  expected,
+  found,
+  format,
+}: Compared<T>): Difference | undefined => {
   const length = Math.max(expected.length, found.length)
   for (let i = 0; i < length; i++) {
     const left = textAt(expected, i, format)
@@ -41,11 +48,16 @@ const textAt = <T>(
   format: (element: T) => string,
 ): string => (index < list.length ? format(list[index]!) : 'none')
 
+/** What a difference is a reason of. */
+interface Differing {
+  readonly kind: Reason['kind']
+  readonly check: string
+  readonly what: string
+}
+
 /** A difference as a reason, or nothing when there is none. */
 export const differing = (
-  kind: Reason['kind'],
-  check: string,
-  what: string,
+  { kind, check, what }: Differing,
   difference: Difference | undefined,
 ): Reason[] =>
   difference

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { BootRecord } from '../machine/machine.ts'
+import type { Seen } from '../testing/records.ts'
 import { NODES, judged, replace } from '../testing/judged.ts'
 
 t.test('a boot that is as predicted passes', async t => {
@@ -63,20 +63,16 @@ t.test(
   'a kernel that builds something else fails, with the first difference',
   async t => {
     const regions =
-      (
-        edit: (
-          list: NonNullable<BootRecord['regions']>,
-        ) => BootRecord['regions'],
-      ) =>
-      (record: BootRecord) => ({ regions: edit(record.regions!) })
+      (edit: (list: NonNullable<Seen['regions']>) => Seen['regions']) =>
+      (record: Seen) => ({ regions: edit(record.regions!) })
     const tdmrs =
-      (edit: (list: NonNullable<BootRecord['tdmrs']>) => BootRecord['tdmrs']) =>
-      (record: BootRecord) => ({ tdmrs: edit(record.tdmrs!) })
+      (edit: (list: NonNullable<Seen['tdmrs']>) => Seen['tdmrs']) =>
+      (record: Seen) => ({ tdmrs: edit(record.tdmrs!) })
     const cases: [
       name: string,
-      change:
-        Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>),
+      change: Partial<Seen> | ((record: Seen) => Partial<Seen>),
       reason: RegExp,
+      editConsole?: (lines: string[]) => string[],
     ][] = [
       [
         'first MiB kept',
@@ -98,11 +94,7 @@ t.test(
         { regions: [] },
         /^regions-memory: .*tdx_memlist in the kernel's memory is empty/m,
       ],
-      [
-        'no TDMRs',
-        { tdmrs: undefined },
-        /^tdmrs: .*never called TDH.SYS.CONFIG/m,
-      ],
+      ['no TDMRs', { tdmrs: null }, /^tdmrs: .*never called TDH.SYS.CONFIG/m],
       [
         'TDMR too small',
         tdmrs(([first, ...rest]) => [
@@ -121,22 +113,16 @@ t.test(
       ],
       [
         'a status the module never gave',
-        record => ({
-          facts: {
-            ...record.facts,
-            tdx: {
-              ...record.facts.tdx,
-              failedSeamcalls: [
-                { leaf: 33, status: 1n, line: 5, registers: {} },
-              ],
-            },
-          },
-        }),
-        /^seamcalls: .*TDH.SYS.INIT failed with 0x1 \(console line 5\)/m,
+        {},
+        /^seamcalls: .*TDH.SYS.INIT failed with 0x1 \(console line \d+\)/m,
+        lines => [
+          ...lines,
+          'virt/tdx: SEAMCALL (0x0000000000000021) failed: 0x0000000000000001',
+        ],
       ],
     ]
-    for (const [name, change, reason] of cases) {
-      const { verdict, text } = judged(NODES, change)
+    for (const [name, change, reason, editConsole] of cases) {
+      const { verdict, text } = judged(NODES, change, editConsole)
       t.equal(verdict, 'fail', name)
       t.match(text, reason, name)
     }

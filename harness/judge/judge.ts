@@ -1,18 +1,17 @@
-import type { BootRecord } from '../machine/machine.ts'
+import type { WitnessName } from '../machine/record.ts'
+import { witnessesOf } from '../machine/record.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { expectationOn } from '../scenario/case.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import type {
-  Basis,
-  Check,
-  Context,
-  JudgedCase,
-  JudgedKernel,
-  Reason,
-  Verdict,
-} from './context.ts'
+import { checkEnd, checkOutcome, checkSteps } from './checks/ending.ts'
+import {
+  checkKeyids,
+  checkNodeRanges,
+  checkPamt,
+  checkTdmrs,
+} from './checks/layout.ts'
 import {
   checkCmdline,
   checkExtendedMap,
@@ -22,13 +21,6 @@ import {
   checkSrat,
   checkUserMap,
 } from './checks/proof.ts'
-import { checkEnd, checkOutcome } from './checks/ending.ts'
-import {
-  checkKeyids,
-  checkNodeRanges,
-  checkPamt,
-  checkTdmrs,
-} from './checks/layout.ts'
 import {
   checkCmrs,
   checkExpectedRegions,
@@ -36,14 +28,30 @@ import {
   checkPrintedRegions,
   checkWitness,
 } from './checks/regions.ts'
-import { checkOnline, checkPlugged } from './checks/steps.ts'
-import { type Prediction, predictFrom } from './prediction.ts'
 import {
   checkSeamcalls,
   checkSequence,
   checkShutdown,
   checkTrigger,
 } from './checks/seamcalls.ts'
+import { checkOnline, checkPlugged } from './checks/steps.ts'
+import type {
+  Basis,
+  Check,
+  Context,
+  Evidence,
+  JudgedCase,
+  JudgedKernel,
+  Reason,
+  Verdict,
+} from './context.ts'
+import { type Prediction, predictFrom } from './prediction.ts'
+
+/** A check that could not be made, and the witnesses it lacked. */
+export interface Unobserved {
+  readonly check: string
+  readonly missing: readonly WitnessName[]
+}
 
 /** The outcome of a case, with all that speaks against it. */
 export interface Judgement {
@@ -51,6 +59,10 @@ export interface Judgement {
   readonly reasons: readonly Reason[]
   readonly basis: Basis
   readonly prediction: Prediction
+  /** Who saw the boot. */
+  readonly witnesses: readonly WitnessName[]
+  /** What was not observed: it speaks neither for the kernel nor against it. */
+  readonly unobserved: readonly Unobserved[]
 }
 
 /** In the order in which a person wants to read what is wrong. */
@@ -64,6 +76,7 @@ const CHECKS: readonly Check[] = [
   checkSrat,
   checkPlugged,
   checkEnd,
+  checkSteps,
   checkOutcome,
   checkNodeRanges,
   checkMemoryRegions,
@@ -90,25 +103,47 @@ const PANIC_CHECKS: readonly Check[] = [
 ]
 
 /** A kernel that never spoke leaves nothing to compare: only its end counts. */
-const checksFor = ({ expect, record }: Context): readonly Check[] => {
-  if (record.facts.kernel === null) return [checkEnd]
+const checksFor = ({ expect, facts, record }: Context): readonly Check[] => {
+  if (record.witnesses.console && facts.kernel === null) return [checkEnd]
   return expect.panic === undefined ? CHECKS : PANIC_CHECKS
 }
 
-/** Holds what a boot left behind against expectation and prediction. */
-export const judge = (
-  item: JudgedCase,
-  kernel: JudgedKernel,
-  prediction: Prediction,
-  record: BootRecord,
-): Judgement => {
-  const context = contextOf(item, kernel, prediction, record)
-  const reasons = checksFor(context).flatMap(check => check(context))
+/** What is judged, and by what. */
+export interface Trial {
+  readonly item: JudgedCase
+  readonly kernel: JudgedKernel
+  readonly prediction: Prediction
+  readonly evidence: Evidence
+}
+
+/** Compares what a boot left behind with expectation and prediction. */
+export const judge = (trial: Trial): Judgement => {
+  const context = contextOf(trial)
+  const reasons: Reason[] = []
+  const unobserved: Unobserved[] = []
+  const { witnesses } = context.record
+  for (const { name, needs, look } of checksFor(context)) {
+    const found = look(context)
+    if (found) reasons.push(...found)
+    else
+      unobserved.push({
+        check: name,
+        missing: needs.filter(witness => witnesses[witness] === null),
+      })
+  }
+  if (unobserved.some(({ check }) => check === checkEnd.name))
+    reasons.push({
+      kind: 'invalid',
+      check: 'witnesses',
+      message: 'the console was not observed: how TDX ended is not known',
+    })
   return {
     verdict: verdictOf(reasons),
     reasons,
     basis: context.basis,
     prediction: context.prediction,
+    witnesses: witnessesOf(context.record),
+    unobserved,
   }
 }
 
@@ -126,22 +161,17 @@ const verdictOf = (reasons: readonly Reason[]): Verdict => {
  * Where the model does not follow a parameter, the kernel's own node ranges
  * take the place of the predicted ones.
  */
-const contextOf = (
-  item: JudgedCase,
-  kernel: JudgedKernel,
-  prediction: Prediction,
-  record: BootRecord,
-): Context => {
+const contextOf = ({ item, kernel, prediction, evidence }: Trial): Context => {
   const { layout } = prediction
   const common = {
+    ...evidence,
     item,
     kernel,
-    record,
     expect: expectationOn(item, kernel.series),
   }
   if (layout.unpredictable.length === 0)
     return { ...common, prediction, layout, basis: 'machine' }
-  const memblock = mergeNodes(record.facts.nodeRanges)
+  const memblock = mergeNodes(evidence.facts.nodeRanges)
   const seen = predictFrom(
     item,
     {
@@ -152,10 +182,5 @@ const contextOf = (
     },
     kernel,
   )
-  return {
-    ...common,
-    prediction: seen,
-    layout: seen.layout,
-    basis: 'console',
-  }
+  return { ...common, prediction: seen, layout: seen.layout, basis: 'console' }
 }

@@ -27,7 +27,7 @@ import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import type { Basis } from './context.ts'
 import { cutNote, mapOf } from './log-map.ts'
 import { firstDifference } from './differences.ts'
-import { predictOutcome } from './predict-ending.ts'
+import { predictEnding } from './predict-ending.ts'
 import type { Ending } from './predicted-ending.ts'
 
 /** What a kernel must have built on the machine that wrote a log. */
@@ -46,30 +46,30 @@ const USUAL_KEYIDS = { mktme: 31, tdx: 32 }
 
 /**
  * The prediction for a kernel's log: its map, its command line and its SRAT,
- * held against its own node ranges.
+ * compared with its own node ranges.
  *
  * @param facts of a log that has the firmware's memory map
  */
 export const predictFromLog = (facts: Facts): LogPrediction => {
   const words = splitWords(facts.cmdline ?? '')
   const { predicted, note: mapNote } = fromMap(facts, words)
-  const { layout, basis, note } = heldAgainst(predicted, facts, words)
+  const { layout, basis, note } = comparedWith(predicted, facts, words)
   const platform = platformOf(facts)
   return {
     words,
     keyids: platform.keyids,
     layout,
     basis,
-    ...predictOutcome(
-      {
+    ...predictEnding({
+      item: {
         platform,
         words,
         steps: [{ kind: 'trigger' }],
       },
       layout,
-      recognised(facts).series,
-      false,
-    ),
+      series: recognised(facts).series,
+      failsRegions: false,
+    }),
     notes: [...mapNote, ...note, ...notesOn(facts, words)],
   }
 }
@@ -86,12 +86,12 @@ const fromMap = (
     e820: readonly E820Entry[],
     cmdline: readonly string[],
   ): Layout =>
-    predictLayout(
-      { e820, srat: sratOf(facts) },
-      cmdline.join(' '),
-      MODULE_LIMITS,
-      rulesOf(facts),
-    )
+    predictLayout({
+      firmware: { e820, srat: sratOf(facts) },
+      cmdline: cmdline.join(' '),
+      limits: MODULE_LIMITS,
+      rules: rulesOf(facts),
+    })
   const firmwareMap = mapOf(facts)
   const predicted = predict(firmwareMap, words)
   const { userMap } = facts
@@ -102,12 +102,12 @@ const fromMap = (
         ? ['the log has no user-defined map to compare with']
         : [],
     }
-  const difference = firstDifference(
-    'entry',
-    predicted.userMap ?? [],
-    userMap,
-    formatEntry,
-  )
+  const difference = firstDifference({
+    what: 'entry',
+    expected: predicted.userMap ?? [],
+    found: userMap,
+    format: formatEntry,
+  })
   if (!difference) return { predicted, note: [] }
   const others = words.filter(word => !/^"?mem(?:map)?=/.test(word))
   return {
@@ -161,7 +161,7 @@ const sratOf = ({ srat, numaFallback }: Facts): SratReading | undefined =>
       }
 
 /** The kernel's own node ranges decide, where they are in the log. */
-const heldAgainst = (
+const comparedWith = (
   predicted: Layout,
   { nodeRanges, tdx, whole }: Facts,
   words: readonly string[],
@@ -177,12 +177,12 @@ const heldAgainst = (
       ],
     }
   const memblock = mergeNodes(nodeRanges)
-  const difference = firstDifference(
-    'range',
-    predicted.memblock,
-    memblock,
-    formatNodeRange,
-  )
+  const difference = firstDifference({
+    what: 'range',
+    expected: predicted.memblock,
+    found: memblock,
+    format: formatNodeRange,
+  })
   if (!difference)
     return {
       layout: survivor,

@@ -1,16 +1,20 @@
+import type { Facts } from '../console/facts.ts'
 import {
   type Outcome,
   STAGES,
   STAGE_OF_LEAF,
   type Stage,
 } from '../console/outcome.ts'
-import type { BootRecord } from '../machine/machine.ts'
+import type { BootRecord, ModuleWitness } from '../machine/record.ts'
 import { LEAF } from '../tdx/leaves.ts'
 
 /** How TDX ended, from all that was seen. */
-export interface Observed {
+export interface ObservedEnding {
   readonly outcome: Outcome
+  /** Null: there is none, or it was not observed; see {@link errnoSeen}. */
   readonly errno: number | null
+  /** Somebody who would have seen an errno was there. */
+  readonly errnoSeen: boolean
   /** Null when nothing says it, or several are {@link possible}. */
   readonly stage: Stage | null
   /** Where it may have failed, when that is not one stage. */
@@ -21,47 +25,69 @@ export interface Observed {
 const BETWEEN: readonly Stage[] = ['tdmrs', 'pamt', 'reserved-areas']
 
 /**
- * The console's word, and where a kernel does not say at what it failed, the
- * SEAMCALLs: the first that failed, or what comes after the last.
+ * What the console says, and where a kernel does not say at what it failed,
+ * what the SEAMCALLs say: the first that failed, or what comes after the last.
+ * Without a module model to see them, any stage is possible.
  */
-export const observe = ({
-  facts: { tdx },
-  seamcalls,
-}: Pick<BootRecord, 'facts' | 'seamcalls'>): Observed => {
+export const observeEnding = (
+  { tdx }: Pick<Facts, 'tdx'>,
+  { witnesses }: Pick<BootRecord, 'witnesses'>,
+): ObservedEnding => {
   const { outcome, errno, stage } = tdx
-  const known = (at: Stage | null): Observed => ({
-    outcome,
-    errno,
-    possible: [],
-    stage: at,
-  })
-  if (outcome !== 'failed' || stage !== null) return known(stage)
+  const ending = { outcome, errno, stage, possible: [] }
+  // Only the caller of the initialisation is always told an errno.
+  const errnoSeen =
+    outcome !== 'failed' || errno !== null || witnesses.steps !== null
+  if (outcome !== 'failed' || stage !== null) return { ...ending, errnoSeen }
+  return {
+    ...ending,
+    errnoSeen,
+    ...(witnesses.module
+      ? stageFromSeamcalls(witnesses.module)
+      : { possible: STAGES }),
+  }
+}
+
+const stageFromSeamcalls = ({
+  seamcalls,
+}: ModuleWitness): Pick<ObservedEnding, 'stage' | 'possible'> => {
   const tried = seamcalls.filter(({ leaf }) => leaf !== LEAF.SYS_LP_SHUTDOWN)
   const failed = tried.find(({ status }) => status !== 0n)
-  if (failed) return known(STAGE_OF_LEAF.get(failed.leaf) ?? null)
+  if (failed)
+    return { stage: STAGE_OF_LEAF.get(failed.leaf) ?? null, possible: [] }
   const last = tried.at(-1)
-  return last && STAGE_OF_LEAF.get(last.leaf) === 'sys-info'
-    ? { ...known(null), possible: BETWEEN }
-    : known(null)
+  const between = last && STAGE_OF_LEAF.get(last.leaf) === 'sys-info'
+  return { stage: null, possible: between ? BETWEEN : [] }
 }
 
 /** What was seen does not contradict that it failed at this stage. */
-export const isAt = ({ stage, possible }: Observed, at: Stage): boolean =>
-  stage === at || possible.includes(at)
+export const isAt = (
+  { stage, possible }: Pick<ObservedEnding, 'stage' | 'possible'>,
+  at: Stage,
+): boolean => stage === at || possible.includes(at)
+
+/** What was seen does not contradict this errno. */
+export const hasErrno = (
+  { errno, errnoSeen }: Pick<ObservedEnding, 'errno' | 'errnoSeen'>,
+  expected: number | null,
+): boolean => !errnoSeen || errno === expected
 
 /** `failed at pamt|reserved-areas (-14)`, for messages. */
-export const describe = ({
+export const describeEnding = ({
   outcome,
   stage,
   errno,
   possible = [],
-}: Pick<Observed, 'outcome' | 'stage' | 'errno'> &
-  Partial<Pick<Observed, 'possible'>>): string => {
+}: Pick<ObservedEnding, 'outcome' | 'stage' | 'errno'> &
+  Partial<Pick<ObservedEnding, 'possible'>>): string => {
   const at = stage && stage !== 'done' ? [stage] : possible
-  const stages = STAGES.filter(known => at.includes(known)).join('|')
+  const stages =
+    at.length === STAGES.length
+      ? 'a stage that was not observed'
+      : STAGES.filter(known => at.includes(known)).join('|')
   return `${outcome}${stages ? ` at ${stages}` : ''}${errno === null ? '' : ` (${errno})`}`
 }
 
 /** The kernel died: what it did not come to is no finding of its own. */
-export const panicked = ({ facts }: Pick<BootRecord, 'facts'>): boolean =>
-  facts.incidents.some(({ kind }) => kind === 'panic')
+export const panicked = ({ incidents }: Pick<Facts, 'incidents'>): boolean =>
+  incidents.some(({ kind }) => kind === 'panic')

@@ -1,9 +1,7 @@
 import type { Outcome, Stage } from '../console/outcome.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
-import type { Layout } from '../memory/predict.ts'
-import type { Series } from '../tdx/series/index.ts'
 import {
-  type OutcomeInput,
+  type EndingInput,
   type PredictedOutcome,
   triggerAt,
 } from './predicted-ending.ts'
@@ -15,12 +13,12 @@ const early = (
 ): PredictedOutcome => ({ outcome, stage, errno: null, why })
 
 /** What tdx_init() decides at boot, before anything is tried. */
-export const earlyOutcome = (
-  { platform, words, steps }: OutcomeInput,
-  { regions }: Layout,
-  { needsX2apic, listBuilt }: Series,
-  failsRegions: boolean,
-): PredictedOutcome | undefined => {
+export const predictEarlyEnding = ({
+  item: { platform, words, steps },
+  layout: { regions },
+  series: { needsX2apic, listBuilt },
+  failsRegions,
+}: EndingInput): PredictedOutcome | undefined => {
   const { tdx } = platform.keyids
   if (tdx === 0)
     return early(

@@ -1,14 +1,8 @@
-import { MIB } from '../base/units.ts'
 import type { Stage } from '../console/outcome.ts'
 import { STAGES, STAGE_OF_LEAF } from '../console/outcome.ts'
+import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import type { Layout } from '../memory/predict.ts'
-import {
-  type Range,
-  contains,
-  formatNodeRange,
-  totalSize,
-  union,
-} from '../memory/range.ts'
+import { contains, formatNodeRange, totalSize, union } from '../memory/range.ts'
 import { ERRNO } from '../tdx/errno.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { LEAF } from '../tdx/leaves.ts'
@@ -21,41 +15,44 @@ import {
 } from '../tdx/platform.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { status } from '../tdx/status.ts'
-import { earlyOutcome } from './predict-early-ending.ts'
+import { predictEarlyEnding } from './predict-early-ending.ts'
 import {
   type OutcomeInput,
   type Ending,
+  type EndingInput,
   type PredictedOutcome,
   triggerAt,
 } from './predicted-ending.ts'
 import { fewerCpus } from './fewer-cpus.ts'
 
-/** Below this a boot runs out of memory before it comes to TDX. */
-const TOO_LITTLE = 128 * MIB
-
 /**
  * The first step of the initialisation that must fail, in the order of the
  * kernel's code (init_tdx_module() and what comes before it), or its success.
  */
-export const predictOutcome = (
-  item: OutcomeInput,
-  layout: Layout,
-  host: Series,
-  failsRegions: boolean,
-): Ending => {
+export const predictEnding = ({
+  item,
+  layout,
+  series: host,
+  failsRegions,
+}: EndingInput): Ending => {
   if (layout.invalidMap)
     return {
       outcome: undefined,
       open: 'the kernel panics: Invalid user supplied memory map',
     }
-  if (totalSize(layout.regions) < TOO_LITTLE)
+  if (totalSize(layout.regions) < MINIMUM_MEMORY.regions)
     return {
       outcome: undefined,
       open: 'a kernel needs more memory than this to boot',
     }
   if (layout.fatal !== undefined)
     return { outcome: undefined, open: `the kernel dies: ${layout.fatal.why}` }
-  const early = earlyOutcome(item, layout, host, failsRegions)
+  const early = predictEarlyEnding({
+    item,
+    layout,
+    series: host,
+    failsRegions,
+  })
   if (early) return { outcome: early, open: undefined }
   const failures = [
     ...hotAddedFailures(item, host),
@@ -118,12 +115,11 @@ type Failure =
 
 const order = (stage: Stage): number => STAGES.indexOf(stage)
 
-const failure = (
-  stage: Stage,
-  errno: number | null,
-  why: string,
-  range?: Range,
-): Failure => ({ stage, errno, why, range })
+const failure = (stage: Stage, errno: number | null, why: string): Failure => ({
+  stage,
+  errno,
+  why,
+})
 
 /** RDRAND_RETRY_LOOPS: sc_retry() tries this often when entropy is short. */
 const ENTROPY_TRIES = 10
@@ -207,14 +203,15 @@ const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
   failures.map(item =>
     item.kind === 'open'
       ? { stage: item.stage, open: item.reason }
-      : failure(
-          item.stage,
-          ERRNO.ENOSPC,
-          item.stage === 'tdmrs'
-            ? `more than ${MODULE_LIMITS.maxTdmrs} TDMRs are needed`
-            : `a TDMR needs more than ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
-          item.tdmr,
-        ),
+      : {
+          stage: item.stage,
+          errno: ERRNO.ENOSPC,
+          why:
+            item.stage === 'tdmrs'
+              ? `more than ${MODULE_LIMITS.maxTdmrs} TDMRs are needed`
+              : `a TDMR needs more than ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
+          range: item.tdmr,
+        },
   )
 
 /**
@@ -251,6 +248,6 @@ const convertibleFailures = (
   if (!outside) return []
   const why = `region ${formatNodeRange(outside)} is not in one CMR`
   return checksCmrs
-    ? [failure('sys-info', ERRNO.EINVAL, why, outside)]
+    ? [{ stage: 'sys-info', errno: ERRNO.EINVAL, why, range: outside }]
     : [failure('sys-config', ERRNO.EIO, why)]
 }

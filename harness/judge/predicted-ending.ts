@@ -1,7 +1,9 @@
 import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Layout } from '../memory/predict.ts'
 import type { Range } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Step } from '../scenario/steps.ts'
+import type { Series } from '../tdx/series/index.ts'
 
 /** How TDX must end on a boot. */
 export interface PredictedOutcome {
@@ -31,6 +33,15 @@ export type CaseInput = Pick<Case, 'machine' | 'platform' | 'words' | 'steps'>
 
 /** What of it counts beside the layout. */
 export type OutcomeInput = Omit<CaseInput, 'machine'>
+
+/** Everything that decides how TDX ends. */
+export interface EndingInput {
+  readonly item: OutcomeInput
+  readonly layout: Layout
+  readonly series: Series
+  /** The kernel takes tdx_fail_region=. */
+  readonly failsRegions: boolean
+}
 
 /** Position of the trigger among the steps; -1 when there is none. */
 export const triggerAt = (steps: readonly Step[]): number =>

@@ -11,7 +11,7 @@ import { machineFirmware } from '../scenario/machine-spec.ts'
 import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
 import { whyUnknown } from '../tdx/series/recognise.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { predictOutcome } from './predict-ending.ts'
+import { predictEnding } from './predict-ending.ts'
 import {
   type CaseInput,
   type Ending,
@@ -53,29 +53,33 @@ export const optionsOf = (series: Series): PredictionOptions => ({
   failsRegions: series.shippedKernel.failsRegions,
 })
 
+/** What a layout depends on beside machine and command line. */
+interface LayoutOptions {
+  readonly rules: MemoryRules
+  readonly kernelImage?: Range | undefined
+}
+
 /** The layout of boot memory. */
 export const layoutOn = (
   { machine, words }: Pick<CaseInput, 'machine' | 'words'>,
-  rules: MemoryRules,
-  kernelImage: Range | undefined,
+  { rules, kernelImage }: LayoutOptions,
 ): Layout =>
-  predictLayout(
-    { ...machineFirmware(machine), kernelImage },
-    words.join(' '),
-    MODULE_LIMITS,
+  predictLayout({
+    firmware: { ...machineFirmware(machine), kernelImage },
+    cmdline: words.join(' '),
+    limits: MODULE_LIMITS,
     rules,
-  )
+  })
 
 /** Predicts layout and outcome from the asked machine and cmdline alone. */
 export const predictCase = (
   item: CaseInput,
   options: PredictionOptions,
 ): Prediction => {
-  const layout = layoutOn(
-    item,
-    (options.series ?? NEWEST_SERIES).memoryRules,
-    options.kernelImage,
-  )
+  const layout = layoutOn(item, {
+    rules: (options.series ?? NEWEST_SERIES).memoryRules,
+    kernelImage: options.kernelImage,
+  })
   return predictFrom(item, layout, options)
 }
 
@@ -98,13 +102,13 @@ export const predictFrom = (
       open: whyUnknown(release),
     }
   const layout = withHotAdded(item, boot, series)
-  const ending = predictOutcome(item, layout, series, failsRegions)
+  const ending = predictEnding({ item, layout, series, failsRegions })
   const { outcome } = ending
   return {
     layout,
     ...ending,
     regionsAtBoot: listAtBoot(boot, series, outcome),
-    online: predictOnline(item, layout, series, outcome),
+    online: predictOnline({ item, layout, series, outcome }),
   }
 }
 
@@ -139,16 +143,24 @@ const listAtBoot = (
     ? regions
     : []
 
+/** What decides whether memory can be put online. */
+interface OnlineInput {
+  readonly item: CaseInput
+  readonly layout: Layout
+  readonly series: Series
+  readonly outcome: PredictedOutcome | undefined
+}
+
 /**
  * tdx_memory_notifier() refuses memory outside of the list, once there is one
  * (arch/x86/virt/vmx/tdx/tdx.c); after a failure the list is empty again.
  */
-const predictOnline = (
-  { steps }: CaseInput,
-  { regions }: Layout,
-  { refusesHotAddedMemory }: Series,
-  outcome: PredictedOutcome | undefined,
-): PredictedOnline[] => {
+const predictOnline = ({
+  item: { steps },
+  layout: { regions },
+  series: { refusesHotAddedMemory },
+  outcome,
+}: OnlineInput): PredictedOnline[] => {
   const trigger = triggerAt(steps)
   return steps.flatMap((step, i) => {
     if (step.kind !== 'online') return []

@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
 import { RigError, UsageError, messageOf } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
-import { complaintsOf } from '../base/schema-issues.ts'
+import { complaintsOf, issueText } from '../base/schema-issues.ts'
 import {
   type DataPath,
   YamlFile,
@@ -145,7 +145,7 @@ export const readRecipe = async (
 ): Promise<Recipe> => {
   const file = await YamlFile.read(path)
   if (Array.isArray(file)) throw complaintsError(file)
-  const parsed = recipeSchema.safeParse(file.data)
+  const parsed = recipeSchema.safeParse(file.data, { error: issueText })
   if (!parsed.success)
     throw complaintsError(
       complaintsOf({

@@ -1,13 +1,10 @@
-import type { Facts } from '../console/facts.ts'
-import type { SeamcallTrace } from '../emulate/emulation.ts'
 import type { KernelSites } from '../emulate/kernel-sites.ts'
 import type { KernelImage } from '../kernel/elf.ts'
-import type { NodeRange } from '../memory/range.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
 import type { Step } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
-import type { Fault, Platform } from '../tdx/platform.ts'
-import type { TdmrInfo } from '../tdx/tdmr-info.ts'
+import type { Platform } from '../tdx/platform.ts'
+import type { BootRecord, WitnessName } from './record.ts'
 
 /** A kernel that can be booted, with what was looked up in it once. */
 export interface BootableKernel {
@@ -40,80 +37,20 @@ export interface BootPlan {
   readonly directory: string
 }
 
-/** What the guest's ACPI code said about a DIMM that was plugged. */
-export interface PlugResult {
-  readonly name: string
-  /** _OST status code: 0 when the kernel added the memory (ACPI 6.3.5). */
-  readonly status: number
-}
-
-/** Why a boot was over. */
-export type EndReason =
-  /** The trigger reported, or the kernel panicked: nothing more can come. */
-  | 'settled'
-  /** The guest powered off or the machine stopped by itself. */
-  | 'exited'
-  | 'reset'
-  /** No sign of life for the whole silence deadline. */
-  | 'silence'
-  | 'deadline'
-
-/** Where a vCPU was when a boot hung. */
-export interface StuckCpu {
-  readonly cpu: number
-  readonly rip: bigint
-  readonly symbol: string | undefined
-}
-
-/** What a boot left behind. */
-export interface BootRecord {
-  readonly end: EndReason
-  readonly facts: Facts
-  /** The command line as it was asked for. */
-  readonly cmdline: string
-  /**
-   * `saved_command_line` read from the kernel's memory; undefined when the
-   * kernel did not get that far.
-   */
-  readonly effectiveCmdline: string | undefined
-  /** How often the kernel read MSR 0x87 and was answered by us. */
-  readonly keyidReads: number
-  readonly seamcalls: readonly SeamcallTrace[]
-  /** Faults of the platform that no SEAMCALL met. */
-  readonly unmetFaults: readonly Fault[]
-  /** The region list read from the kernel's memory; undefined if never seen. */
-  readonly regions: readonly NodeRange[] | undefined
-  /** The same list right after the early initcalls. */
-  readonly regionsAtBoot: readonly NodeRange[] | undefined
-  /** DIMMs that were plugged, and what the kernel said to each. */
-  readonly plugged: readonly PlugResult[]
-  /** The TDMRs given to TDH.SYS.CONFIG; undefined if it was not called. */
-  readonly tdmrs: readonly TdmrInfo[] | undefined
-  readonly stuck: readonly StuckCpu[]
-  readonly timing: {
-    /** Milliseconds from the start of the machine to its end. */
-    readonly total: number
-    /** To the first byte of the console; null when there was none. */
-    readonly firstByte: number | null
-  }
-  /** Raw console bytes. */
-  readonly consolePath: string
-  /** `milliseconds offset length` of each chunk of the console. */
-  readonly timesPath: string
-  /** The program and its arguments, to start the same machine by hand. */
-  readonly argv: readonly string[]
-  /** Last lines of the console, for reports. */
-  readonly tail: readonly string[]
-}
-
-/** Something that boots a kernel: an emulator, a host, a saved console. */
+/**
+ * Something that boots a kernel: an emulator, a host, a saved boot. Every kind
+ * passes the same contract (harness/testing/machine-contract.ts).
+ */
 export interface Machine {
   /** What was chosen and why, for people. */
   readonly description: string
+  /** What it will witness of a boot. */
+  readonly witnesses: ReadonlySet<WitnessName>
   /**
    * Boots until the result is settled.
    *
    * @throws InfraError when the machine itself fails
+   * @throws the reason of the signal, when that came first
    */
   boot(plan: BootPlan, signal: AbortSignal): Promise<BootRecord>
 }

@@ -20,35 +20,36 @@ export interface FakeNodes {
   readonly standsFor: ReadonlySet<number>
 }
 
-/** What the sizes of fake nodes follow. */
-export interface FakeMemory {
+/** What fake nodes are made of. */
+export interface FakeInput {
+  /** The value behind `numa=fake=`; undefined: there is none. */
+  readonly text: string | undefined
+  /** Cleaned-up blocks of the physical nodes. */
+  readonly physical: readonly NodeRange[]
+  /** Nodes the firmware named, with CPUs or with memory. */
+  readonly parsed: readonly number[]
   readonly memory: readonly Range[]
   readonly endOfMap: number
 }
 
 const NONE: FakeNodes = { blocks: undefined, standsFor: new Set() }
 
-/**
- * numa_emulation().
- *
- * @param text the value behind `numa=fake=`
- * @param physical cleaned-up blocks of the physical nodes
- * @param parsed nodes the firmware named, with CPUs or with memory
- */
-export const fakeNodes = (
-  text: string | undefined,
-  physical: readonly NodeRange[],
-  parsed: readonly number[],
-  { memory, endOfMap }: FakeMemory,
-): FakeNodes => {
+/** numa_emulation(). */
+export const fakeNodes = ({
+  text,
+  physical,
+  parsed,
+  memory,
+  endOfMap,
+}: FakeInput): FakeNodes => {
   if (text === undefined) return NONE
   const nodes = [...parsed].sort((a, b) => a - b)
   const splitter = new Splitter(physical, memory)
   const done = text.includes('U')
     ? splitEach(splitter, nodes, countOf(text))
     : /[MG]/.test(text)
-      ? splitBySize(splitter, nodes, sizeOf(text), endOfMap)
-      : splitByCount(splitter, nodes, countOf(text), endOfMap)
+      ? splitBySize({ splitter, nodes, endOfMap }, sizeOf(text))
+      : splitByCount({ splitter, nodes, endOfMap }, countOf(text))
   if (!done) return NONE
   const { made, standsFor } = splitter
   return { blocks: made, standsFor: new Set(standsFor.values()) }
@@ -58,6 +59,15 @@ const countOf = (text: string): number =>
   Number(BigInt.asIntN(32, parseUnsigned(text)?.value ?? 0n))
 
 const sizeOf = (text: string): number => Number(memparse(text)?.value ?? 0n)
+
+/** Memory from `start` on, of some size. */
+interface PieceOfMemory {
+  readonly start: number
+  /** The first end to be tried. */
+  readonly first: number
+  readonly size: number
+  readonly limit: number
+}
 
 /** What is left of the physical blocks, and the fake ones cut from them. */
 class Splitter {
@@ -93,7 +103,7 @@ class Splitter {
   }
 
   /** Where `size` bytes of memory from `start` on end, in steps (both loops). */
-  endOf(start: number, first: number, size: number, limit: number): number {
+  endOf({ start, first, size, limit }: PieceOfMemory): number {
     let end = first
     while (end - start - this.hole(start, end) < size) {
       end += MIN_SIZE
@@ -129,6 +139,13 @@ class Splitter {
   }
 }
 
+/** Nodes that are being split. */
+interface Splitting {
+  readonly splitter: Splitter
+  readonly nodes: readonly number[]
+  readonly endOfMap: number
+}
+
 /** Takes turns over the nodes until none has memory left. */
 const interleave = (
   splitter: Splitter,
@@ -149,10 +166,8 @@ const interleave = (
 
 /** split_nodes_interleave(): `numa=fake=<N>`. */
 const splitByCount = (
-  splitter: Splitter,
-  nodes: readonly number[],
+  { splitter, nodes, endOfMap }: Splitting,
   asked: number,
-  endOfMap: number,
 ): boolean => {
   if (asked <= 0) return false
   const count = Math.min(asked, MAX_NODES)
@@ -165,7 +180,7 @@ const splitByCount = (
   return interleave(splitter, nodes, block => {
     const { start, end: limit } = block
     const first = start + size + (nid < big ? MIN_SIZE : 0)
-    let end = splitter.upToDma32(splitter.endOf(start, first, size, limit))
+    let end = splitter.upToDma32(splitter.endOf({ start, first, size, limit }))
     if (splitter.restIsSmall(end, limit, size)) end = limit
     return splitter.cut(nid++ % count, block, Math.min(end, limit) - start)
   })
@@ -180,10 +195,8 @@ const fakeSize = (asked: number, least: number): number =>
 
 /** split_nodes_size_interleave(): `numa=fake=<size>`. */
 const splitBySize = (
-  splitter: Splitter,
-  nodes: readonly number[],
+  { splitter, nodes, endOfMap }: Splitting,
   asked: number,
-  endOfMap: number,
 ): boolean => {
   if (asked === 0) return false
   const total = endOfMap - splitter.hole(0, endOfMap)
@@ -192,7 +205,7 @@ const splitBySize = (
   return interleave(splitter, nodes, block => {
     const { start, end: limit } = block
     let end = splitter.upToDma32(
-      splitter.endOf(start, start + size, size, limit),
+      splitter.endOf({ start, first: start + size, size, limit }),
     )
     if (splitter.restIsSmall(end, limit, size)) end = limit
     return splitter.cut(nid++ % MAX_NODES, block, Math.min(end, limit) - start)

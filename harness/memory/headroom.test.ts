@@ -13,12 +13,12 @@ t.test('how much is used of what there is', async t => {
     { start: 4 * GIB, end: 12 * GIB, type: 1 },
   ]
   const layout = (cmdline: string, map = e820) =>
-    predictLayout(
-      { e820: map, srat: undefined },
+    predictLayout({
+      firmware: { e820: map, srat: undefined },
       cmdline,
-      LIMITS,
-      MEMORY_RULES['6.12'],
-    )
+      limits: LIMITS,
+      rules: MEMORY_RULES['6.12'],
+    })
   const plain = headroomOf(layout(''), LIMITS)
   t.same(plain.tdmrs, { used: 2, max: 64 })
   t.same(plain.reservedAreas, {

@@ -2,19 +2,33 @@ import fc from 'fast-check'
 import t from 'tap'
 import { holds } from '../testing/property.ts'
 import { GIB, MIB } from '../base/units.ts'
-import { q35FirmwareMap, q35Srat } from './firmware-map.ts'
-import { predictLayout } from './predict.ts'
+import { modelOf } from '../board/board.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
+import { type Firmware, type Layout, predictLayout } from './predict.ts'
 import { MEMORY_RULES } from './rules.ts'
 import { readSrat } from './srat.ts'
 
 const LIMITS = { maxTdmrs: 64, maxReservedPerTdmr: 16, pamtEntrySize: 16 }
 const RULES = MEMORY_RULES['6.12']
 
+const model = modelOf(DEFAULT_BOARD)
+
+const layoutWith = (input: Firmware, cmdline: string): Layout =>
+  predictLayout({
+    firmware: input,
+    cmdline,
+    limits: LIMITS,
+    rules: RULES,
+  })
+
 const firmware = (size: number, nodes: number[] = []) => ({
-  e820: q35FirmwareMap({ size, nodes, dimms: [] }, 1),
+  e820: model.firmwareMap({
+    memory: { size, nodes, dimms: [] },
+    packages: 1,
+  }),
   srat:
     nodes.length > 0
-      ? readSrat(q35Srat({ size, nodes, dimms: [] }, [])!)
+      ? readSrat(model.srat({ size, nodes, dimms: [] }, [])!)
       : undefined,
 })
 
@@ -22,8 +36,7 @@ t.test('TDMRs fit, do not fit, or it is open', async t => {
   const holes = (count: number, first: number) =>
     Array.from({ length: count }, (_, i) => `4K$${first + 16 * i}M`).join(',')
   const failures = (size: number, memmap: string) =>
-    predictLayout(firmware(size, [size]), `memmap=${memmap}`, LIMITS, RULES)
-      .tdmrFailures
+    layoutWith(firmware(size, [size]), `memmap=${memmap}`).tdmrFailures
   t.same(failures(6 * GIB, `2M$1023M,${holes(14, 1040)}`), [])
   t.match(failures(6 * GIB, `2M$1023M,${holes(15, 1040)}`), [
     {
@@ -44,7 +57,7 @@ t.test('TDMRs fit, do not fit, or it is open', async t => {
   )
   const pieces = `memmap=exactmap,640K@0,64M@16M,${holes(17, 1040).replaceAll('4K$', '8M@')}`
   t.match(
-    predictLayout(firmware(2 * GIB), pieces, LIMITS, RULES).tdmrFailures,
+    layoutWith(firmware(2 * GIB), pieces).tdmrFailures,
     [
       { kind: 'open', stage: 'pamt' },
       { kind: 'exhausted', stage: 'reserved-areas' },
@@ -56,7 +69,7 @@ t.test('TDMRs fit, do not fit, or it is open', async t => {
 t.test('the kernel takes the memory of its own image back', async t => {
   const image = { start: 16 * MIB, end: 0x1a15400 }
   const input = { ...firmware(2 * GIB), kernelImage: image }
-  const layout = predictLayout(input, 'memmap=64M$8M', LIMITS, RULES)
+  const layout = layoutWith(input, 'memmap=64M$8M')
   t.same(
     layout.regions.map(({ start, end }) => [start, end]),
     [
@@ -66,26 +79,16 @@ t.test('the kernel takes the memory of its own image back', async t => {
     ],
   )
   t.same(layout.unpredictable, [])
-  const unknown = predictLayout(
-    firmware(2 * GIB),
-    'memmap=64M$8M',
-    LIMITS,
-    RULES,
-  )
+  const unknown = layoutWith(firmware(2 * GIB), 'memmap=64M$8M')
   t.match(unknown.unpredictable, [/where the kernel image may lie/])
 })
 
 t.test(
   'a user map of one entry is a panic; unknown parameters are named',
   async t => {
-    const single = predictLayout(
-      firmware(2 * GIB),
-      'memmap=exactmap,2G@0',
-      LIMITS,
-      RULES,
-    )
+    const single = layoutWith(firmware(2 * GIB), 'memmap=exactmap,2G@0')
     t.equal(single.invalidMap, true)
-    const off = predictLayout(firmware(2 * GIB), 'acpi=off', LIMITS, RULES)
+    const off = layoutWith(firmware(2 * GIB), 'acpi=off')
     t.same(off.unpredictable, ['acpi'])
     t.equal(off.userMap, undefined)
   },
@@ -107,7 +110,7 @@ t.test(
         const words = list.map(
           ([pages, start, kind]) => `memmap=${pages * 4}K${kind}${start * 4}K`,
         )
-        const layout = predictLayout(base, words.join(' '), LIMITS, RULES)
+        const layout = layoutWith(base, words.join(' '))
         const taken = list.map(([pages, start]) => ({
           start: start * 4096,
           end: (start + pages) * 4096,

@@ -52,20 +52,19 @@ export const assignNodes = (
   const blocks = rejected ?? cleanupMeminfo(input.srat!.blocks, input, rules)
   if (typeof blocks === 'string')
     return singleNode(
-      input,
-      rules,
+      { input, rules },
       blocks,
       input.ignored !== 'off' || !rules.keepsRealNodes,
     )
   const parsed = [...input.srat!.nodes.values()]
-  const fake = emulated(input, blocks, parsed, rules)
+  const fake = emulated({ input, rules }, blocks, parsed)
   const nodes = fake.blocks ?? blocks
   const ranges = wholePages(splitByNode(input, nodes, rules))
   const lost = totalSize(ranges.filter(({ node }) => node === rules.noNode))
   if (lost > rules.maxUncovered) {
     const why = `SRAT leaves ${formatSize(lost)} without a node`
     // numa_emulation() has moved emu_cmdline to its end by then, or died.
-    const single = singleNode(input, rules, why, false)
+    const single = singleNode({ input, rules }, why, false)
     return { ...single, fatal: fake.fatal ?? single.fatal }
   }
   return {
@@ -98,17 +97,22 @@ const whyNoSrat = ({ ignored, srat }: NumaInput): string | undefined => {
   return srat.rejected
 }
 
+/** Nodes are assigned by these. */
+interface Assigning {
+  readonly input: NumaInput
+  readonly rules: MemoryRules
+}
+
 /** dummy_numa_init(): one node, which numa=fake= may split. */
 const singleNode = (
-  input: NumaInput,
-  rules: MemoryRules,
+  { input, rules }: Assigning,
   fallback: string,
   mayFake: boolean,
 ): NodeAssignment => {
   const whole = [{ start: 0, end: input.endOfMap, node: 0 }]
   const dummy = cleanupMeminfo(whole, input, rules)
   const blocks = typeof dummy === 'string' ? whole : dummy
-  const fake = mayFake ? emulated(input, blocks, [0], rules) : NO_FAKES
+  const fake = mayFake ? emulated({ input, rules }, blocks, [0]) : NO_FAKES
   const ranges = wholePages(splitByNode(input, fake.blocks ?? blocks, rules))
   return {
     ranges,
@@ -134,12 +138,17 @@ const NO_FAKES: Emulation = { blocks: undefined, fatal: undefined }
  * from phys_dist, which is NULL.
  */
 const emulated = (
-  input: NumaInput,
+  { input, rules }: Assigning,
   physical: readonly NodeRange[],
   parsed: readonly number[],
-  rules: MemoryRules,
 ): Emulation => {
-  const { blocks, standsFor } = fakeNodes(input.fake, physical, parsed, input)
+  const { blocks, standsFor } = fakeNodes({
+    text: input.fake,
+    physical,
+    parsed,
+    memory: input.memory,
+    endOfMap: input.endOfMap,
+  })
   const cleaned = blocks && cleanupMeminfo(blocks, input, rules)
   if (!blocks || !cleaned || typeof cleaned === 'string') return NO_FAKES
   const made = { blocks: cleaned, fatal: undefined }

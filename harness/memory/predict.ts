@@ -73,13 +73,23 @@ export interface Layout {
   readonly unpredictable: readonly string[]
 }
 
+/** Everything a layout follows from. */
+export interface LayoutInput {
+  readonly firmware: Firmware
+  readonly cmdline: string
+  /** Of the TDX module. */
+  readonly limits: TdmrLimits
+  /** Of the kernel. */
+  readonly rules: MemoryRules
+}
+
 /** Predicts the layout from what a machine has and what it is asked to do. */
-export const predictLayout = (
-  firmware: Firmware,
-  cmdline: string,
-  limits: TdmrLimits,
-  rules: MemoryRules,
-): Layout => {
+export const predictLayout = ({
+  firmware,
+  cmdline,
+  limits,
+  rules,
+}: LayoutInput): Layout => {
   const parameters = memoryParameters(cmdline)
   const { sratIgnored, fake } = parameters
   const { srat } = firmware

@@ -159,12 +159,13 @@ t.test('fake nodes cover their physical nodes, and nothing else', async t => {
           at += size * MIB
           return { start, end: at, node }
         })
-        const { blocks: made } = fakeNodes(
+        const { blocks: made } = fakeNodes({
           text,
           physical,
-          physical.map(({ node }) => node),
-          { memory: [{ start: MIB, end: at }], endOfMap: at },
-        )
+          parsed: physical.map(({ node }) => node),
+          memory: [{ start: MIB, end: at }],
+          endOfMap: at,
+        })
         if (!made) return true
         const sorted = [...made].sort((a, b) => a.start - b.start)
         return (

@@ -1,107 +1,119 @@
+import * as z from 'zod'
 import { formatSize, hex } from '../base/units.ts'
-import type { Verdict } from '../judge/context.ts'
-import { VERDICTS } from '../judge/context.ts'
-import type { Judgement } from '../judge/judge.ts'
-import { observe } from '../judge/observed-ending.ts'
+import type {
+  CaseOutcome,
+  JudgedOutcome,
+  UnjudgedOutcome,
+} from '../judge/case-outcome.ts'
 import { onlineResults } from '../judge/checks/steps.ts'
+import type { Verdict } from '../judge/context.ts'
+import { observeEnding } from '../judge/observed-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
-import type { BootRecord } from '../machine/machine.ts'
 import { e820TypeName } from '../memory/e820.ts'
 import { type NodeRange, type Range, formatNodeRange } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Step } from '../scenario/steps.ts'
+import { faultSchema } from '../tdx/fault.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
 import { type Span, type TdmrInfo, reservedSpans } from '../tdx/tdmr-info.ts'
+import type { Reproduce, RunEnd, RunHead } from './reporter.ts'
 import type { CaseResult, ResultDocument } from './schema.ts'
 
-/** How to run a case again. */
-export interface Again {
-  /** tdxrig, as it is called from the current folder. */
-  readonly program: string
-  /** Options, with the kernel's. */
-  readonly flags: readonly string[]
-}
-
-/** What is known of a case before it is booted. */
-const common = (
-  item: Case,
-  prediction: Prediction,
-  again: Again,
-): Omit<CaseResult, 'verdict' | 'reasons'> => ({
-  id: item.id,
-  scenario: item.scenario,
-  name: item.name,
-  kernel: item.kernel,
-  machine: machineOf(item),
-  words: [...item.words],
-  platform: platformOf(item),
-  steps: item.steps.map(stepText),
-  tdx: null,
-  predicted: predictedOf(prediction),
-  regions: {
-    basis: 'machine',
-    predicted: prediction.layout.regions.map(rangeText),
-    printed: null,
-    memory: null,
-    atBoot: null,
-  },
-  online: [],
-  tdmrs: null,
-  seamcalls: [],
-  incidents: [],
-  end: null,
-  stuck: [],
-  timing: { totalMs: 0, firstByteMs: null },
-  cmdline: null,
-  argv: [],
-  console: null,
-  reproduce: reproduce(item, again),
+/** What came of a case, as JSON. */
+export const caseDocument = (
+  outcome: CaseOutcome,
+  reproduce: Reproduce,
+): CaseResult => ({
+  ...asked(outcome),
+  ...(outcome.kind === 'judged' ? judged(outcome) : unjudged(outcome)),
+  reproduce: reproduce(outcome),
 })
 
-/** The result of a case that was booted and judged. */
-export const judgedCase = (
-  item: Case,
-  judgement: Judgement,
-  record: BootRecord,
-  consolePath: string,
-  again: Again,
-): CaseResult => {
-  const { facts } = record
-  const { tdx } = facts
-  const base = common(item, judgement.prediction, again)
+type Asked = Pick<
+  CaseResult,
+  | 'id'
+  | 'scenario'
+  | 'name'
+  | 'kernel'
+  | 'machine'
+  | 'words'
+  | 'platform'
+  | 'steps'
+  | 'predicted'
+>
+
+/** What is known of a case before it is booted. */
+const asked = (outcome: CaseOutcome): Asked => {
+  const { item } = outcome
+  const prediction =
+    outcome.kind === 'judged'
+      ? outcome.judgement.prediction
+      : outcome.prediction
   return {
-    ...base,
+    id: item.id,
+    scenario: item.scenario,
+    name: item.name,
+    kernel: item.kernel,
+    machine: machineOf(item),
+    words: [...item.words],
+    platform: platformOf(item),
+    steps: item.steps.map(stepText),
+    predicted: predictedOf(prediction),
+  }
+}
+
+type Came = Omit<CaseResult, keyof Asked | 'reproduce'>
+
+const judged = ({
+  item,
+  judgement,
+  evidence,
+  console,
+}: JudgedOutcome): Came => {
+  const { record, facts } = evidence
+  const { memory, module } = record.witnesses
+  const { tdx } = facts
+  const { outcome, stage, errno } = observeEnding(facts, record)
+  return {
     verdict: judgement.verdict,
     reasons: [...judgement.reasons],
+    witnesses: [...judgement.witnesses],
+    unobserved: judgement.unobserved.map(({ check, missing }) => ({
+      check,
+      missing: [...missing],
+    })),
     tdx: {
-      ...outcomeOf(record),
+      outcome,
+      stage,
+      errno,
       keyids: tdx.keyids && [...tdx.keyids],
       pamtKiB: tdx.pamtKib,
       message: tdx.message,
     },
     regions: {
-      ...base.regions,
       basis: judgement.basis,
+      predicted: judgement.prediction.layout.regions.map(rangeText),
       printed: tdx.regions?.map(rangeText) ?? null,
-      memory: record.regions?.map(rangeText) ?? null,
-      atBoot: record.regionsAtBoot?.map(rangeText) ?? null,
+      memory: memory?.regions?.map(rangeText) ?? null,
+      atBoot: memory?.regionsAtBoot?.map(rangeText) ?? null,
     },
-    online: onlineResults(item, record),
-    tdmrs: record.tdmrs?.map(tdmrText) ?? null,
-    seamcalls: record.seamcalls.map(({ leaf, status, cpu }) => ({
-      leaf,
-      name: leafName(leaf),
-      status: status === null ? null : hex(status),
-      statusName: status === null ? null : (statusName(status) ?? null),
-      cpu,
-    })),
+    online: record.witnesses.steps ? onlineResults({ item, facts }) : [],
+    tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
+    seamcalls:
+      module?.seamcalls.map(({ leaf, status, cpu }) => ({
+        leaf,
+        name: leafName(leaf),
+        status: status === null ? null : hex(status),
+        statusName: status === null ? null : (statusName(status) ?? null),
+        cpu,
+      })) ?? null,
     incidents: facts.incidents.map(incident => ({ ...incident })),
     end: record.end,
     stuck: record.stuck.map(({ cpu, rip, symbol }) => ({
       cpu,
       rip: hex(rip),
-      symbol: symbol ?? null,
+      symbol,
     })),
     timing: {
       totalMs: round(record.timing.total),
@@ -111,65 +123,62 @@ export const judgedCase = (
           : round(record.timing.firstByte),
     },
     cmdline: {
-      asked: record.cmdline,
-      effective: record.effectiveCmdline ?? facts.cmdline,
+      asked: record.start.cmdline,
+      effective: memory?.cmdline ?? facts.cmdline,
     },
-    argv: [...record.argv],
-    console: consolePath,
+    argv: [...record.start.argv],
+    console,
   }
 }
 
-const outcomeOf = (
-  record: BootRecord,
-): Pick<NonNullable<CaseResult['tdx']>, 'outcome' | 'stage' | 'errno'> => {
-  const { outcome, stage, errno } = observe(record)
-  return { outcome, stage, errno }
-}
-
-/**
- * The result of a case that gave none: the rig or the machine failed
- * (`error`), or it cannot be booted on its kernel (`skip`).
- */
-export const unjudgedCase = (
-  item: Case,
-  prediction: Prediction,
-  again: Again,
-  verdict: 'error' | 'skip',
-  message: string,
-): CaseResult => ({
-  ...common(item, prediction, again),
-  verdict,
-  reasons: [
-    {
-      kind: verdict,
-      check: verdict === 'error' ? 'machine' : 'kernel',
-      message,
-    },
-  ],
+const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
+  verdict: kind,
+  reasons: [{ kind, check: kind === 'error' ? 'machine' : 'kernel', message }],
+  witnesses: [],
+  unobserved: [],
+  tdx: null,
+  regions: {
+    basis: 'machine',
+    predicted: prediction.layout.regions.map(rangeText),
+    printed: null,
+    memory: null,
+    atBoot: null,
+  },
+  online: [],
+  tdmrs: null,
+  seamcalls: null,
+  incidents: [],
+  end: null,
+  stuck: [],
+  timing: { totalMs: 0, firstByteMs: null },
+  cmdline: null,
+  argv: [],
+  console: null,
 })
 
 /** The document of a run. */
 export const resultDocument = (
-  head: Pick<
-    ResultDocument,
-    'rig' | 'started' | 'durationMs' | 'interrupted' | 'kernels'
-  >,
+  { rig, started, kernels }: Omit<RunHead, 'cases'>,
+  { durationMs, interrupted }: Omit<RunEnd, 'verdicts'>,
   cases: readonly CaseResult[],
 ): ResultDocument => ({
-  schema: 'tdxrig.result/1',
-  ...head,
-  durationMs: round(head.durationMs),
-  summary: summarize(cases),
+  schema: 'tdxrig.result/2',
+  rig,
+  started,
+  kernels: kernels.map(({ name, key }) => ({ name, key })),
+  durationMs: round(durationMs),
+  interrupted,
+  summary: countVerdicts(cases.map(({ verdict }) => verdict)),
   cases: [...cases],
 })
 
-const summarize = (cases: readonly CaseResult[]): Record<Verdict, number> =>
-  Object.fromEntries(
-    VERDICTS.map(verdict => [
-      verdict,
-      cases.filter(result => result.verdict === verdict).length,
-    ]),
-  ) as Record<Verdict, number>
+export const countVerdicts = (
+  verdicts: readonly Verdict[],
+): Record<Verdict, number> => {
+  const counts = { pass: 0, fail: 0, invalid: 0, error: 0, skip: 0 }
+  for (const verdict of verdicts) counts[verdict]++
+  return counts
+}
 
 const round = (milliseconds: number): number =>
   Math.round(milliseconds * 10) / 10
@@ -198,6 +207,7 @@ const tdmrText = (
 })
 
 const machineOf = ({ machine }: Case): CaseResult['machine'] => ({
+  board: machine.board.id,
   cpus: machine.cpus,
   cpuModel: machine.cpuModel,
   packages: machine.packages,
@@ -241,12 +251,7 @@ const platformOf = ({ platform }: Case): CaseResult['platform'] => ({
   keyids: { ...platform.keyids },
   cmrs: platform.cmrs.map(spanOf),
   lps: platform.lps,
-  faults: platform.faults.map(({ leaf, status, cpu, times }) => ({
-    leaf: leaf.replaceAll('_', '.'),
-    status: hex(status),
-    cpu: cpu ?? null,
-    times: Number.isFinite(times) ? times : null,
-  })),
+  faults: platform.faults.map(fault => z.encode(faultSchema, fault)),
 })
 
 /** `plug spare [0x180000000, 0x1c0000000) node 0`. */
@@ -271,10 +276,3 @@ const predictedOf = ({
   pamtKiB: layout.pamtKib,
   numaFallback: layout.numaFallback ?? null,
 })
-
-/** A word for a POSIX shell. */
-export const shellQuote = (word: string): string =>
-  /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-
-const reproduce = ({ scenario, id }: Case, { program, flags }: Again): string =>
-  [program, 'run', scenario, '--filter', id, ...flags].map(shellQuote).join(' ')

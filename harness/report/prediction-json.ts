@@ -55,6 +55,7 @@ const caseJson = (
 ): unknown => ({
   id: item.id,
   series: series.name,
+  board: item.machine.board.id,
   scenario: item.scenario,
   words: item.words,
   ...endingJson(prediction),

@@ -1,12 +1,22 @@
 import type { Colors } from 'picocolors/types.js'
 import { visible } from '../base/text.ts'
-import type { CaseResult, ResultDocument } from './schema.ts'
+import {
+  type CaseOutcome,
+  type JudgedOutcome,
+  messagesOf,
+  verdictOf,
+} from '../judge/case-outcome.ts'
+import { onlineResults } from '../judge/checks/steps.ts'
+import type { Verdict } from '../judge/context.ts'
+import { observeEnding } from '../judge/observed-ending.ts'
+import { WITNESS_NAMES } from '../machine/record.ts'
+import { countVerdicts } from './document.ts'
+import { outcomeText } from './prediction-text.ts'
+import type { Reporter, Reproduce, RunEnd, RunHead } from './reporter.ts'
 
 /** Text for people: one line a case, reasons below, a summary at the end. */
 
-const MARK: Readonly<
-  Record<CaseResult['verdict'], (colors: Colors) => string>
-> = {
+const MARK: Readonly<Record<Verdict, (colors: Colors) => string>> = {
   pass: c => c.green('pass   '),
   fail: c => c.red('FAIL   '),
   invalid: c => c.yellow('INVALID'),
@@ -17,42 +27,56 @@ const MARK: Readonly<
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
 /** What became of TDX, shortly. */
-const outcome = (result: CaseResult): string => {
-  const { tdx, regions, online, predicted, machine } = result
-  if (!tdx) return ''
-  const count = regions.memory?.length ?? regions.printed?.length
-  const errno = tdx.errno === null ? '' : ` (${tdx.errno})`
-  const stage = tdx.stage && tdx.stage !== 'done' ? ` at ${tdx.stage}` : ''
-  const list =
-    count === undefined ? '' : `, ${count} region${count === 1 ? '' : 's'}`
-  const dimms = online.map(({ dimm, result }) => `, ${dimm} ${result}`).join('')
-  // A table of the scenario's own that came to nothing is worth a word.
-  const unused =
-    machine.firmware.srat && predicted?.numaFallback ? ', SRAT not used' : ''
-  return `${tdx.outcome}${stage}${errno}${list}${unused}${dimms}`
+const shortly = ({ item, judgement, evidence }: JudgedOutcome): string => {
+  const { record, facts } = evidence
+  const { memory, steps } = record.witnesses
+  const { outcome, stage, errno } = observeEnding(facts, record)
+  const count = (memory?.regions ?? facts.tdx.regions)?.length
+  const { numaFallback } = judgement.prediction.layout
+  const seen = judgement.witnesses.length
+  return [
+    outcomeText(outcome, stage, errno),
+    ...(count === undefined
+      ? []
+      : [`${count} region${count === 1 ? '' : 's'}`]),
+    // A table of the scenario's own that came to nothing is worth a word.
+    ...(item.machine.firmware.srat && numaFallback !== undefined
+      ? ['SRAT not used']
+      : []),
+    ...(steps ? onlineResults({ item, facts }) : []).map(
+      ({ dimm, result }) => `${dimm} ${result}`,
+    ),
+    ...(seen < WITNESS_NAMES.length
+      ? [`${seen} of ${WITNESS_NAMES.length} witnesses`]
+      : []),
+    seconds(record.timing.total),
+  ].join(', ')
 }
 
-/** @param folder where the result document lies, for paths that can be opened */
+export interface PrettyOptions {
+  readonly colors: Colors
+  /** Where the result document lies, for paths that can be opened. */
+  readonly folder: string
+  readonly reproduce: Reproduce
+}
+
 export const prettyCase = (
-  result: CaseResult,
-  folder: string,
-  colors: Colors,
+  outcome: CaseOutcome,
+  { colors, folder, reproduce }: PrettyOptions,
 ): string => {
-  const head = `${MARK[result.verdict](colors)} ${visible(result.id)}`
-  const tail = colors.dim(
-    [outcome(result), seconds(result.timing.totalMs)]
-      .filter(Boolean)
-      .join(', '),
-  )
-  if (result.verdict === 'pass') return `${head}  ${tail}`
-  if (result.verdict === 'skip')
-    return `${head}  ${colors.dim(visible(result.reasons.map(({ message }) => message).join('; ')))}`
+  const verdict = verdictOf(outcome)
+  const head = `${MARK[verdict](colors)} ${visible(outcome.item.id)}`
+  if (verdict === 'skip')
+    return `${head}  ${colors.dim(visible(messagesOf(outcome).join('; ')))}`
+  const judged = outcome.kind === 'judged'
+  const tail = colors.dim(judged ? shortly(outcome) : seconds(0))
+  if (verdict === 'pass') return `${head}  ${tail}`
   const details = [
-    ...result.reasons.map(({ message }) => message),
-    ...(result.console === null
-      ? []
-      : [`console: ${folder}/${result.console}`]),
-    `again: ${result.reproduce}`,
+    ...messagesOf(outcome),
+    ...(judged && outcome.console !== null
+      ? [`console: ${folder}/${outcome.console}`]
+      : []),
+    `again: ${reproduce(outcome)}`,
   ]
   return [
     `${head}  ${tail}`,
@@ -61,26 +85,46 @@ export const prettyCase = (
 }
 
 export const prettySummary = (
-  document: ResultDocument,
+  { rig }: Pick<RunHead, 'rig'>,
+  { verdicts, durationMs, interrupted }: RunEnd,
   colors: Colors,
 ): string => {
-  const { summary, cases, durationMs } = document
-  const words = Object.entries(summary)
+  const counts = countVerdicts(verdicts)
+  const words = Object.entries(counts)
     .filter(
       ([verdict, count]) =>
         count > 0 || verdict === 'pass' || verdict === 'fail',
     )
     .map(([verdict, count]) => `${count} ${verdict}`)
     .join(', ')
-  const rate = cases.length / (durationMs / 60_000)
-  const ok =
-    summary.pass + summary.skip === cases.length && !document.interrupted
-  const text = `${cases.length} case${cases.length === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)`
+  const cases = verdicts.length
+  const rate = cases / (durationMs / 60_000)
+  const ok = counts.pass + counts.skip === cases && !interrupted
+  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)`
   return [
-    ...(document.interrupted
+    ...(interrupted
       ? [colors.yellow('interrupted: only the cases above were finished')]
       : []),
     ok ? colors.green(text) : colors.red(text),
-    colors.dim(document.rig.machine),
+    colors.dim(rig.machine),
   ].join('\n')
+}
+
+/** @param write prints what it is given */
+export const prettyReporter = (
+  write: (text: string) => void,
+  options: PrettyOptions,
+): Reporter => {
+  let head: RunHead | undefined
+  return {
+    start: started => {
+      head = started
+    },
+    case: outcome => {
+      write(`${prettyCase(outcome, options)}\n`)
+    },
+    end: end => {
+      if (head) write(`\n${prettySummary(head, end, options.colors)}\n`)
+    },
+  }
 }

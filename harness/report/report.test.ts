@@ -2,64 +2,72 @@ import fc from 'fast-check'
 import colors from 'picocolors'
 import t from 'tap'
 import { Parser, type Result } from 'tap-parser'
-import { judge } from '../judge/judge.ts'
-import type { Case } from '../scenario/case.ts'
-import { holds } from '../testing/property.ts'
-import { bodyOf, perfectRecord } from '../testing/records.ts'
 import {
-  unjudgedCase,
-  judgedCase,
-  resultDocument,
-  shellQuote,
-} from './document.ts'
-import { KERNEL } from '../testing/judged.ts'
+  type CaseOutcome,
+  type UnjudgedOutcome,
+  verdictOf,
+} from '../judge/case-outcome.ts'
+import { judgedOutcome } from '../testing/judged.ts'
+import { holds } from '../testing/property.ts'
+import { namedCase } from '../testing/records.ts'
+import { caseDocument, resultDocument } from './document.ts'
 import { prettyCase, prettySummary } from './pretty.ts'
-import { type CaseResult, caseSchema, documentSchema } from './schema.ts'
-import { tapHeader, tapPoint } from './tap.ts'
+import {
+  type Reporter,
+  type RunEnd,
+  type RunHead,
+  tellAll,
+} from './reporter.ts'
+import { documentSchema } from './schema.ts'
+import { reproduceWith, shellQuote } from './shell.ts'
+import { tapReporter } from './tap.ts'
 
-const item: Case = {
-  input: { name: 'n', why: 'w', machine: { memory: '4G' } },
-  id: 'group/name[x=1]@kernel',
-  scenario: 'scenarios/group/name.yaml',
-  kernel: 'kernel',
-  ...bodyOf({ machine: { nodes: [{ memory: '2560M' }, { memory: '1536M' }] } }),
-}
-const { prediction, record } = perfectRecord(item)
-const AGAIN = {
-  program: './scripts/tdxrig',
-  flags: ['--kernel', 'kernel', '--accel', 'tcg'],
-}
-const passed = judgedCase(
-  item,
-  judge(item, KERNEL, prediction, record),
-  record,
-  'cases/x/console.log',
-  AGAIN,
+const item = namedCase(
+  { machine: { nodes: [{ memory: '2560M' }, { memory: '1536M' }] } },
+  'group/name[x=1]@kernel',
 )
-const broken = unjudgedCase(item, prediction, AGAIN, 'error', 'QEMU is gone')
-const failing: CaseResult = {
-  ...passed,
-  verdict: 'fail',
-  reasons: [
-    { kind: 'fail', check: 'regions-memory', message: 'region 1 differs' },
-  ],
+const reproduce = reproduceWith('./scripts/tdxrig', ['--accel', 'tcg'])
+const passed = judgedOutcome(item)
+const failing = judgedOutcome(item, {
+  change: ({ regions }) => ({ regions: regions!.slice(0, -1) }),
+})
+const unjudged = (
+  kind: UnjudgedOutcome['kind'],
+  message: string,
+): UnjudgedOutcome => {
+  const { kernel, prediction } = passed
+  return { kind, message, item, kernel, prediction }
+}
+const broken = unjudged('error', 'QEMU is gone')
+const skipped = unjudged('skip', 'no trigger # here')
+
+const HEAD: RunHead = {
+  rig: { version: '0.1.0', machine: 'QEMU', board: 'q35-10.0' },
+  started: '2026-01-01T00:00:00.000Z',
+  kernels: [],
+  cases: 4,
+}
+const endOf = (outcomes: readonly CaseOutcome[]): RunEnd => ({
+  durationMs: 60_000,
+  interrupted: false,
+  verdicts: outcomes.map(verdictOf),
+})
+
+/** What a reporter prints of a run. */
+const printed = async (
+  make: (write: (text: string) => void) => Reporter,
+  outcomes: readonly CaseOutcome[],
+): Promise<string> => {
+  let text = ''
+  const reporter = make(more => (text += more))
+  await reporter.start({ ...HEAD, cases: outcomes.length })
+  for (const outcome of outcomes) await reporter.case(outcome)
+  await reporter.end(endOf(outcomes))
+  return text
 }
 
-const documentOf = (cases: CaseResult[], interrupted = false) =>
-  resultDocument(
-    {
-      rig: { version: '0.1.0', machine: 'QEMU' },
-      started: '2026-01-01T00:00:00.000Z',
-      durationMs: 60_000,
-      interrupted,
-      kernels: [],
-    },
-    cases,
-  )
-
-const tapOf = (...cases: CaseResult[]): string =>
-  tapHeader(cases.length) +
-  cases.map((item, i) => tapPoint(item, i + 1)).join('')
+const tapOf = (...outcomes: CaseOutcome[]): Promise<string> =>
+  printed(write => tapReporter(write, reproduce), outcomes)
 
 const parse = (tap: string): { points: Result[]; ok: boolean } => {
   const points: Result[] = []
@@ -70,103 +78,155 @@ const parse = (tap: string): { points: Result[]; ok: boolean } => {
 }
 
 t.test('the document follows its own schema', async t => {
-  const document = documentOf([passed, broken, failing])
+  const outcomes = [passed, broken, failing, skipped]
+  const document = resultDocument(
+    HEAD,
+    endOf(outcomes),
+    outcomes.map(outcome => caseDocument(outcome, reproduce)),
+  )
   t.same(documentSchema.parse(JSON.parse(JSON.stringify(document))), document)
-  t.same(document.summary, { pass: 1, fail: 1, invalid: 0, error: 1, skip: 0 })
-  t.match(passed, {
+  t.same(document.summary, { pass: 1, fail: 1, invalid: 0, error: 1, skip: 1 })
+  const [first, error, second, skip] = document.cases
+  t.match(first, {
     verdict: 'pass',
+    machine: { board: 'q35-7.2' },
     tdx: { outcome: 'initialized', pamtKiB: 16428 },
     regions: {
       basis: 'machine',
       memory: [{ start: '0x100000', end: '0x7ffe0000', node: 0 }, {}, {}],
     },
     seamcalls: [{ name: 'TDH.SYS.INIT', status: '0x0', statusName: 'SUCCESS' }],
+    witnesses: ['console', 'memory', 'module', 'steps'],
+    unobserved: [],
     reproduce:
       "./scripts/tdxrig run scenarios/group/name.yaml --filter 'group/name[x=1]@kernel' --kernel kernel --accel tcg",
   })
-  t.equal(broken.tdx, null)
-  t.same(caseSchema.parse(broken).verdict, 'error')
+  t.match(second, {
+    verdict: 'fail',
+    reasons: [{ kind: 'fail', check: 'regions-memory', message: String }],
+  })
+  t.match(error, {
+    verdict: 'error',
+    tdx: null,
+    seamcalls: null,
+    reasons: [{ kind: 'error', check: 'machine', message: 'QEMU is gone' }],
+  })
+  t.match(skip, {
+    verdict: 'skip',
+    reasons: [{ kind: 'skip', check: 'kernel', message: 'no trigger # here' }],
+  })
+})
+
+t.test('what nobody saw is null, and named', async t => {
+  const document = caseDocument(
+    judgedOutcome(item, { without: ['memory', 'module'] }),
+    reproduce,
+  )
+  t.equal(document.verdict, 'pass')
+  t.equal(document.seamcalls, null)
+  t.equal(document.tdmrs, null)
+  t.equal(document.regions.memory, null)
+  t.same(document.witnesses, ['console', 'steps'])
+  t.match(document.unobserved, [{ check: String, missing: [String] }])
 })
 
 t.test('TAP: a strict parser takes it, with the diagnostics', async t => {
-  const { points, ok } = parse(tapOf(passed, failing, broken))
+  const { points, ok } = parse(await tapOf(passed, failing, broken, skipped))
   t.notOk(ok, 'two test points failed')
   t.same(
     points.map(({ ok }) => ok),
-    [true, false, false],
+    [true, false, false, true],
   )
   t.match(points[1]?.diag, {
     verdict: 'fail',
-    reasons: [{ check: 'regions-memory', message: 'region 1 differs' }],
+    reasons: [{ check: 'regions-memory', message: /3 expected, 2 found/ }],
   })
-  t.ok(parse(tapOf(passed)).ok)
-  const skipped = tapPoint(
-    {
-      ...passed,
-      verdict: 'skip',
-      reasons: [{ kind: 'error', check: 'host', message: 'no host # here' }],
-    },
-    1,
-  )
-  t.match(parse(`TAP version 14\n1..1\n${skipped}`).points, [
-    { ok: true, skip: 'no host # here' },
-  ])
+  t.equal(points[3]?.skip, 'no trigger # here')
+  t.ok(parse(await tapOf(passed)).ok)
 })
 
 t.test('TAP: no text of a console breaks it', async t => {
-  holds(
-    t,
-    'one failing point, whatever it says',
-    fc.property(
-      fc.oneof(
-        fc.string({ unit: 'binary' }),
-        fc.constantFrom(
-          '...',
-          '\n  ...\nok 2',
-          '---',
-          'x # SKIP y',
-          '\0\u001b[31m',
-          '1..5',
-        ),
+  const texts = fc.sample(
+    fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom(
+        '...',
+        '\n  ...\nok 2',
+        '---',
+        'x # SKIP y',
+        '\0\u001b[31m',
+        '1..5',
       ),
-      text => {
-        const hostile = {
-          ...failing,
-          id: text,
-          reasons: [{ ...failing.reasons[0]!, message: text }],
-        }
-        const { points } = parse(
-          `TAP version 14\n1..1\n${tapPoint(hostile, 1)}`,
-        )
-        return (
-          points.length === 1 &&
-          !points[0]!.ok &&
-          !points[0]!.skip &&
-          typeof points[0]!.diag === 'object'
-        )
-      },
     ),
     2_000,
+  )
+  const hostile = texts.map(text => ({
+    ...unjudged('error', text),
+    item: { ...item, id: text },
+  }))
+  const { points } = parse(await tapOf(...hostile))
+  t.equal(points.length, hostile.length, 'a point for each')
+  t.same(
+    points.filter(({ ok, skip, diag }) => ok || skip || !diag),
+    [],
+    'each failed, with a diagnostic',
   )
 })
 
 t.test('text for people', async t => {
-  const plain = colors.createColors(false)
+  const plain = {
+    colors: colors.createColors(false),
+    folder: 'out',
+    reproduce,
+  }
   t.match(
-    prettyCase(passed, 'out', plain),
+    prettyCase(passed, plain),
     /^pass {4}group\/name\[x=1\]@kernel {2}initialized, 3 regions, 0.60 s$/,
   )
   t.match(
-    prettyCase(failing, 'out', plain),
-    /^FAIL {4}.*\n {10}region 1 differs\n {10}console: out\/cases\/x\/console.log\n {10}again: /,
+    prettyCase(failing, plain),
+    /^FAIL {4}.*\n {10}.*3 expected, 2 found.*\n {10}console: out\/cases\/x\/console.log\n {10}again: /,
+  )
+  t.match(prettyCase(skipped, plain), /^skip {4}.*no trigger # here$/)
+  t.match(
+    prettyCase(judgedOutcome(item, { without: ['memory', 'module'] }), plain),
+    /^pass .*initialized, 2 of 4 witnesses, 0.60 s$/,
   )
   t.match(
-    prettySummary(documentOf([passed, failing, broken]), plain),
+    prettySummary(HEAD, endOf([passed, failing, broken]), plain.colors),
     '3 cases: 1 pass, 1 fail, 1 error in 60.00 s (3 a minute)',
   )
+})
+
+t.test('a reporter that fails does not silence the others', async t => {
+  const told: string[] = []
+  const full: Reporter = {
+    start: () => undefined,
+    case: () => Promise.reject(new Error('no space left')),
+    end: () => undefined,
+  }
+  const good: Reporter = {
+    start: () => void told.push('start'),
+    case: () => void told.push('case'),
+    end: () => void told.push('end'),
+  }
+  const all = tellAll([full, good])
+  await all.start(HEAD)
+  await all.case(passed)
+  await all.case(passed)
+  await t.rejects(async () => all.end(endOf([passed, passed])), /no space/)
+  t.same(told, ['start', 'case', 'case', 'end'])
 })
 
 t.test('shell words', async t => {
   t.equal(shellQuote('a/b.yaml'), 'a/b.yaml')
   t.equal(shellQuote("it's $x"), `'it'\\''s $x'`)
+  holds(
+    t,
+    'a word without quotes has nothing that a shell reads',
+    fc.property(
+      fc.string(),
+      text => shellQuote(text) !== text || /^[\w@%+=:,./-]+$/.test(text),
+    ),
+  )
 })

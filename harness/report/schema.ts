@@ -1,7 +1,9 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { VERDICTS } from '../judge/context.ts'
+import { END_REASONS, WITNESS_NAMES } from '../machine/record.ts'
 import { CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'
+import { faultSpelling } from '../tdx/fault.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 
 /**
@@ -56,6 +58,7 @@ export const caseSchema = z.strictObject({
   name: z.string(),
   kernel: z.string(),
   machine: z.strictObject({
+    board: z.string().describe('what the machine is built on'),
     cpus: z.int(),
     cpuModel: z.enum(CPU_MODEL_NAMES).describe('what TCG shows a kernel'),
     packages: z.int(),
@@ -73,19 +76,21 @@ export const caseSchema = z.strictObject({
       keyids: z.strictObject({ mktme: z.int(), tdx: z.int() }),
       cmrs: z.array(z.strictObject({ start: address, end: address })),
       lps: z.int().describe('logical processors the firmware counted'),
-      faults: z.array(
-        z.strictObject({
-          leaf: z.string(),
-          status: address,
-          cpu: z.int().nullable().describe('null: any'),
-          times: z.int().nullable().describe('null: always'),
-        }),
-      ),
+      faults: z.array(faultSpelling),
     })
     .describe('what was asked of the TDX module and the firmware'),
   steps: z.array(z.string()).describe('what happened once the kernel was up'),
   verdict: z.enum(VERDICTS),
   reasons: z.array(reason),
+  witnesses: z.array(z.enum(WITNESS_NAMES)).describe('who saw the boot'),
+  unobserved: z
+    .array(
+      z.strictObject({
+        check: z.string(),
+        missing: z.array(z.enum(WITNESS_NAMES)),
+      }),
+    )
+    .describe('checks that could not be made: they do not count'),
   tdx: z
     .strictObject({
       outcome: z.enum(OUTCOMES),
@@ -133,19 +138,22 @@ export const caseSchema = z.strictObject({
       }),
     )
     .nullable(),
-  seamcalls: z.array(
-    z.strictObject({
-      leaf: z.int(),
-      name: z.string(),
-      status: address.nullable().describe('null for VMfailInvalid'),
-      statusName: z.string().nullable(),
-      cpu: z.int(),
-    }),
-  ),
+  seamcalls: z
+    .array(
+      z.strictObject({
+        leaf: z.int(),
+        name: z.string(),
+        status: address.nullable().describe('null for VMfailInvalid'),
+        statusName: z.string().nullable(),
+        cpu: z.int(),
+      }),
+    )
+    .nullable()
+    .describe('null: the module was not observed'),
   incidents: z.array(
     z.strictObject({ kind: z.string(), line: z.int(), text: z.string() }),
   ),
-  end: z.enum(['settled', 'exited', 'reset', 'silence', 'deadline']).nullable(),
+  end: z.enum(END_REASONS).nullable(),
   stuck: z.array(
     z.strictObject({
       cpu: z.int(),
@@ -167,8 +175,12 @@ export const caseSchema = z.strictObject({
 
 export const documentSchema = z
   .strictObject({
-    schema: z.literal('tdxrig.result/1'),
-    rig: z.strictObject({ version: z.string(), machine: z.string() }),
+    schema: z.literal('tdxrig.result/2'),
+    rig: z.strictObject({
+      version: z.string(),
+      machine: z.string(),
+      board: z.string(),
+    }),
     started: z.iso.datetime(),
     durationMs: z.number(),
     interrupted: z.boolean(),

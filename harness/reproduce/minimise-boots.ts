@@ -1,15 +1,18 @@
 import { UsageError } from '../base/errors.ts'
-import type { PredictionOptions } from '../judge/prediction.ts'
+import type { CaseOutcome } from '../judge/case-outcome.ts'
+import { observeEnding } from '../judge/observed-ending.ts'
+import type { Board } from '../board/index.ts'
 import type { Machine } from '../machine/machine.ts'
-import type { CaseResult } from '../report/schema.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
 import type { Workspace } from '../run/workspace.ts'
+import { caseOf } from '../scenario/build.ts'
 import type { Case } from '../scenario/case.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { scenarioOf } from './bootable.ts'
+import { bootableScenario } from './bootable.ts'
 import {
   type BootAll,
+  type Subject,
   type Target,
   endingByModel,
   isSameTarget,
@@ -31,21 +34,22 @@ export const minimise = async (
   bench: Bench,
   limits: { readonly width: number; readonly budget: number },
 ): Promise<Smallest> => {
-  const [target] = await bench.bootAll([input])
+  const { subject, signal, bootAll } = bench
+  const [target] = await bootAll([input])
   if (!target)
     throw new UsageError(
       'NO_OUTCOME',
       'the kernel dies on this scenario, or its boot came to no end; what is kept while it gets smaller is how TDX ends: see what happens with tdxrig run',
     )
-  const modelled = endingByModel(input, bench.options)
+  const modelled = endingByModel(input, subject)
   if (modelled && isSameTarget(target, modelled)) {
-    const small = await minimiseOnModel(
+    const small = await minimiseOnModel({
       input,
-      modelled,
-      bench.options,
-      bench.signal,
-    )
-    const [ending] = await bench.bootAll([small])
+      target: modelled,
+      subject,
+      signal,
+    })
+    const [ending] = await bootAll([small])
     if (isSameTarget(target, ending))
       return {
         input: small,
@@ -53,68 +57,17 @@ export const minimise = async (
         how: `by the model, proven by ${bench.boots} boots`,
       }
   }
-  const small = await minimiseByBoots(input, target, bench.bootAll, limits)
+  const { board } = subject
   return {
-    input: small,
+    input: await minimiseByBoots({ input, target, board, bootAll, limits }),
     target,
     how: `by ${bench.boots} boots: the model does not say the same as the kernel`,
   }
 }
 
-/** Boots scenarios, and tells how TDX ended. */
-export class Bench {
-  boots = 0
-  readonly options: PredictionOptions
-  readonly signal: AbortSignal
-  readonly #tools: BenchTools
-
-  constructor(tools: BenchTools) {
-    const { kernel, signal } = tools
-    this.#tools = tools
-    this.signal = signal
-    this.options = {
-      series: kernel.series,
-      failsRegions: kernel.failsRegions,
-      kernelImage: kernel.kernelRange,
-    }
-  }
-
-  readonly bootAll: BootAll = async candidates => {
-    const { machine, kernel, workspace, onBoots, signal } = this.#tools
-    if (signal.aborted) return []
-    const cases = candidates.map((input, i) => caseOf(input, kernel.name, i))
-    await using part = await workspace.part(`boots-${this.boots}`)
-    this.boots += cases.length
-    onBoots(this.boots)
-    const results = await runCases({
-      cases,
-      machine,
-      signal,
-      workspace: part,
-      jobs: cases.length,
-      kernels: new Map([[kernel.name, kernel]]),
-      again: { program: 'tdxrig', flags: [] },
-      store: {
-        keepConsole: (_, record) => Promise.resolve(record.consolePath),
-      },
-      events: { onStart: () => undefined, onResult: () => undefined },
-    })
-    return cases.map(({ id }) => {
-      const result = results.find(one => one.id === id)
-      const tdx = result?.tdx
-      // Of a kernel that died nobody knows how TDX would have ended.
-      return tdx && !hasDied(result)
-        ? { outcome: tdx.outcome, stage: tdx.stage }
-        : undefined
-    })
-  }
-}
-
-const hasDied = ({ incidents }: CaseResult): boolean =>
-  incidents.some(({ kind }) => kind === 'panic' || kind === 'oops')
-
 export interface BenchTools {
   readonly machine: Machine
+  readonly board: Board
   readonly kernel: PreparedKernel
   readonly workspace: Workspace
   /** Told before each round, how many boots there were. */
@@ -122,10 +75,58 @@ export interface BenchTools {
   readonly signal: AbortSignal
 }
 
-const caseOf = (input: CellInput, kernel: string, number: number): Case => ({
-  input,
-  id: `minimise/${number}@${kernel}`,
-  scenario: 'minimise',
-  kernel,
-  ...scenarioOf(input)!.body,
-})
+/** Boots scenarios, and tells how TDX ended. */
+export class Bench {
+  boots = 0
+  readonly subject: Subject
+  readonly signal: AbortSignal
+  readonly #tools: BenchTools
+
+  constructor(tools: BenchTools) {
+    const { kernel, board, signal } = tools
+    this.#tools = tools
+    this.signal = signal
+    this.subject = { board, kernel }
+  }
+
+  readonly bootAll: BootAll = async candidates => {
+    const { machine, kernel, workspace, onBoots, signal } = this.#tools
+    if (signal.aborted) return []
+    const cases = candidates.map((input, i) => this.#caseOf(input, i))
+    await using part = await workspace.part(`boots-${this.boots}`)
+    this.boots += cases.length
+    onBoots(this.boots)
+    const outcomes = await runCases({
+      cases,
+      machine,
+      signal,
+      workspace: part,
+      jobs: cases.length,
+      kernels: new Map([[kernel.name, kernel]]),
+    })
+    return cases.map(({ id }) =>
+      targetOf(outcomes.find(({ item }) => item.id === id)),
+    )
+  }
+
+  #caseOf(input: CellInput, number: number): Case {
+    const { kernel, board } = this.#tools
+    return caseOf(bootableScenario(input, board)!, {
+      id: `minimise/${number}@${kernel.name}`,
+      scenario: 'minimise',
+      kernel: kernel.name,
+    })
+  }
+}
+
+/** Of a kernel that died it is not known how TDX would have ended. */
+const targetOf = (outcome: CaseOutcome | undefined): Target | undefined => {
+  if (outcome?.kind !== 'judged') return undefined
+  const { record, facts } = outcome.evidence
+  const died = facts.incidents.some(
+    ({ kind }) => kind === 'panic' || kind === 'oops',
+  )
+  if (died) return undefined
+  const { outcome: how, stage } = observeEnding(facts, record)
+  return { outcome: how, stage }
+}

@@ -1,6 +1,7 @@
 import t from 'tap'
-import { caseBody } from '../scenario/case.ts'
-import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
+import type { CellInput } from '../scenario/schema.ts'
+import { bodyOf } from '../testing/records.ts'
 import { predictCase } from '../judge/prediction.ts'
 import {
   endingByModel,
@@ -10,7 +11,7 @@ import {
 } from './minimise.ts'
 import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 
-const OPTIONS = { series: MAINLINE_6_8 }
+const SUBJECT = { board: DEFAULT_BOARD, kernel: { series: MAINLINE_6_8 } }
 const idle = new AbortController().signal
 
 /** 18 usable ranges below 2 GiB, and memory above that is of no account. */
@@ -37,18 +38,20 @@ const HOLES: CellInput = {
   expect: { tdx: 'failed', stage: 'reserved-areas', errno: -28 },
 }
 
-const layoutOf = (input: CellInput) => {
-  const built = caseBody(cellSchema.parse(input))
-  if ('problems' in built) throw new Error('not valid')
-  return predictCase(built.body, OPTIONS).layout
-}
+const layoutOf = (input: CellInput) =>
+  predictCase(bodyOf(input), SUBJECT.kernel).layout
 
 t.test('on the model: no hole more than it takes', async t => {
   const input = reducible(HOLES)
-  const target = endingByModel(input, OPTIONS)!
+  const target = endingByModel(input, SUBJECT)!
   t.match(target, { outcome: 'failed', stage: 'reserved-areas' })
-  const small = await minimiseOnModel(input, target, OPTIONS, idle)
-  t.match(endingByModel(small, OPTIONS), {
+  const small = await minimiseOnModel({
+    input,
+    target,
+    subject: SUBJECT,
+    signal: idle,
+  })
+  t.match(endingByModel(small, SUBJECT), {
     outcome: target.outcome,
     stage: target.stage,
   })
@@ -65,7 +68,7 @@ t.test('on the model: no hole more than it takes', async t => {
       ...small,
       machine: { ...small.machine, firmware: { e820 } },
     } as CellInput
-    t.not(endingByModel(less, OPTIONS)?.byHoles, true, `without ${entry.start}`)
+    t.not(endingByModel(less, SUBJECT)?.byHoles, true, `without ${entry.start}`)
   }
 })
 
@@ -76,10 +79,11 @@ t.test('by boots, as many as are allowed', async t => {
     ...HOLES,
     cmdline: { memmap: ['4K$1G', '4K$0x150000000'], append: ['a=1', 'b=2'] },
   })
-  const small = await minimiseByBoots(
+  const small = await minimiseByBoots({
     input,
     target,
-    candidates => {
+    board: DEFAULT_BOARD,
+    bootAll: candidates => {
       boots += candidates.length
       return Promise.resolve(
         candidates.map(({ cmdline }) =>
@@ -87,8 +91,8 @@ t.test('by boots, as many as are allowed', async t => {
         ),
       )
     },
-    { width: 2, budget: 60 },
-  )
+    limits: { width: 2, budget: 60 },
+  })
   t.ok(boots <= 60)
   t.same(small.cmdline?.append, ['b=2'])
 })
@@ -97,12 +101,12 @@ t.test('an interrupt stops the model', async t => {
   const controller = new AbortController()
   controller.abort()
   const input = reducible(HOLES)
-  const small = await minimiseOnModel(
+  const small = await minimiseOnModel({
     input,
-    endingByModel(input, OPTIONS)!,
-    OPTIONS,
-    controller.signal,
-  )
+    target: endingByModel(input, SUBJECT)!,
+    subject: SUBJECT,
+    signal: controller.signal,
+  })
   t.same(small, input)
 })
 

@@ -1,12 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { sizeText } from '../base/units.ts'
+import type { Board } from '../board/index.ts'
 import type { Outcome, Stage } from '../console/outcome.ts'
 import type { Prediction, PredictionOptions } from '../judge/prediction.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { e820TypeByName, e820TypeName } from '../memory/e820.ts'
 import { type CellInput, cellSchema } from '../scenario/schema.ts'
-import { isBootable, scenarioOf } from './bootable.ts'
+import { bootableScenario } from './bootable.ts'
 import { shrink } from './shrink.ts'
 
 /** What must stay while a scenario gets smaller. */
@@ -21,19 +22,25 @@ export const isSameTarget = (
 ): boolean => a !== undefined && a.outcome === b?.outcome && a.stage === b.stage
 
 /** How a scenario ends by the model, and of what. */
-export interface Ending extends Target {
+export interface ModelledEnding extends Target {
   readonly errno: number | null
   /** There are too many holes, whatever PAMTs come on top of them. */
   readonly byHoles: boolean
 }
 
+/** What is known of the machine and the kernel that a scenario runs on. */
+export interface Subject {
+  readonly board: Board
+  readonly kernel: PredictionOptions
+}
+
 /** How a scenario ends by the model; undefined where that is open. */
 export const endingByModel = (
   input: CellInput,
-  options: PredictionOptions,
-): Ending | undefined => {
-  const scenario = scenarioOf(input)
-  const prediction = scenario && predictCase(scenario.body, options)
+  { board, kernel }: Subject,
+): ModelledEnding | undefined => {
+  const scenario = bootableScenario(input, board)
+  const prediction = scenario && predictCase(scenario.body, kernel)
   return (
     prediction?.outcome && {
       ...prediction.outcome,
@@ -48,25 +55,33 @@ const tooManyHoles = ({ layout, outcome }: Prediction): boolean =>
     ({ holes }) => holes.length > MODULE_LIMITS.maxReservedPerTdmr,
   )
 
-/** More candidates than it takes; a defect of ours must not hang. */
+/** More candidates than it takes; a defect of the rig must not hang. */
 const MODEL_BUDGET = 50_000
 /** So many are tried before signals are looked at. */
 const AT_ONCE = 50
 
+/** A scenario to be made smaller, and what must stay. */
+interface Minimising<Kept> {
+  readonly input: CellInput
+  readonly target: Kept
+  readonly subject: Subject
+  readonly signal: AbortSignal
+}
+
 /** The smallest scenario that ends alike by the model, and of the same. */
-export const minimiseOnModel = (
-  input: CellInput,
-  target: Ending,
-  options: PredictionOptions,
-  signal: AbortSignal,
-): Promise<CellInput> =>
+export const minimiseOnModel = ({
+  input,
+  target,
+  subject,
+  signal,
+}: Minimising<ModelledEnding>): Promise<CellInput> =>
   shrink(input, {
-    valid: isBootable,
+    valid: candidate => isBootable(candidate, subject.board),
     failing: async candidates => {
       await setImmediate()
       if (signal.aborted) return undefined
       const index = candidates.findIndex(candidate => {
-        const ending = endingByModel(candidate, options)
+        const ending = endingByModel(candidate, subject)
         return (
           isSameTarget(target, ending) && ending?.byHoles === target.byHoles
         )
@@ -77,20 +92,33 @@ export const minimiseOnModel = (
     budget: MODEL_BUDGET,
   })
 
+const isBootable = (input: CellInput, board: Board): boolean =>
+  bootableScenario(input, board) !== undefined
+
 /** How boots of scenarios ended, in their order. */
 export type BootAll = (
   candidates: readonly CellInput[],
 ) => Promise<readonly (Target | undefined)[]>
 
+export interface BootMinimising {
+  readonly input: CellInput
+  readonly target: Target
+  readonly board: Board
+  readonly bootAll: BootAll
+  /** How many boot at a time, and how many in all. */
+  readonly limits: { readonly width: number; readonly budget: number }
+}
+
 /** The smallest scenario whose boots end alike. */
-export const minimiseByBoots = (
-  input: CellInput,
-  target: Target,
-  bootAll: BootAll,
-  limits: { readonly width: number; readonly budget: number },
-): Promise<CellInput> =>
+export const minimiseByBoots = ({
+  input,
+  target,
+  board,
+  bootAll,
+  limits,
+}: BootMinimising): Promise<CellInput> =>
   shrink(input, {
-    valid: isBootable,
+    valid: candidate => isBootable(candidate, board),
     failing: async candidates => {
       const endings = await bootAll(candidates)
       const index = endings.findIndex(ending => isSameTarget(target, ending))

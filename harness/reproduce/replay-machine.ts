@@ -7,7 +7,7 @@ import {
   isUsable,
   usable,
 } from '../memory/e820.ts'
-import { firmwareTables, ramRanges } from '../memory/firmware-map.ts'
+import { type Board, modelOf } from '../board/board.ts'
 import {
   type NodeRange,
   type Range,
@@ -16,28 +16,34 @@ import {
   overlaps,
   subtract,
 } from '../memory/range.ts'
-import { memoryFor } from '../scenario/firmware.ts'
 import { CPU_MODELS, CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'
 import type { CellInput } from '../scenario/schema.ts'
 import type { Scale } from './scale.ts'
 
 type Machine = CellInput['machine']
 
-/** What a machine of ours has of another, and what is not as it was there. */
+/** What a machine here has of another, and what is not as it was there. */
 export interface ReplayedMachine {
   readonly machine: Machine
   readonly approximations: readonly string[]
 }
 
+/** The memory map of a log, and what it becomes here. */
+export interface ReplayedMap {
+  readonly map: readonly E820Entry[]
+  readonly scale: Scale
+  readonly board: Board
+}
+
 /** The machine of a log, with its map, its nodes and its CPU. */
 export const replayMachine = (
   facts: Facts,
-  map: readonly E820Entry[],
-  scale: Scale,
+  { map, scale, board }: ReplayedMap,
 ): ReplayedMachine => {
   const approximations: string[] = []
   const e820 = mapFor(
     map.map(entry => placed(entry, scale)),
+    board,
     approximations,
   )
   const srat = sratFor(facts, scale, approximations)
@@ -72,21 +78,29 @@ const MOST_PACKAGES = 8
 /** The map, without usable memory where the machine has none. */
 const mapFor = (
   map: readonly E820Entry[],
+  board: Board,
   approximations: string[],
 ): E820Entry[] => {
-  const memory = { size: memoryFor(map), nodes: [], dimms: [] }
-  const ram = ramRanges(memory)
+  const model = modelOf(board)
+  const memory = { size: model.memoryFor(map), nodes: [], dimms: [] }
+  const ram = model.ramRanges(memory)
   const backed = usable(map)
     .flatMap(range => subtract(range, ram))
     .reduce(
       (entries, range) =>
-        without(entries, range, 'QEMU has no RAM there', approximations),
+        without(
+          entries,
+          { range, why: 'this machine has no RAM there' },
+          approximations,
+        ),
       [...map],
     )
   return without(
     backed,
-    firmwareTables(memory, MOST_PACKAGES),
-    "the ACPI tables of the guest's BIOS are there",
+    {
+      range: model.firmwareTables({ memory, packages: MOST_PACKAGES }),
+      why: "the ACPI tables of the guest's BIOS are there",
+    },
     approximations,
   )
 }
@@ -94,8 +108,7 @@ const mapFor = (
 /** What was usable in the range becomes reserved. */
 const without = (
   map: readonly E820Entry[],
-  range: Range,
-  why: string,
+  { range, why }: { readonly range: Range; readonly why: string },
   approximations: string[],
 ): E820Entry[] => {
   const usable = map.filter(entry => isUsable(entry) && overlaps(entry, range))

@@ -1,10 +1,12 @@
+import * as z from 'zod'
 import { sizeText } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { decisiveSeamcall } from '../judge/advice/advice.ts'
 import { keyidsOf } from '../judge/log-prediction.ts'
 import type { Range } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { LEAF } from '../tdx/leaves.ts'
+import { faultSchema } from '../tdx/fault.ts'
+import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { MAX_CMRS } from '../tdx/platform.ts'
 import { status } from '../tdx/status.ts'
 import { placed } from './replay-machine.ts'
@@ -63,10 +65,12 @@ export const candidates = (
             tdx: {
               ...base,
               faults: [
-                {
-                  leaf: leaf.replaceAll('_', '.'),
-                  status: `0x${call.status.toString(16)}`,
-                },
+                z.encode(faultSchema, {
+                  leaf: leaf as LeafName,
+                  status: call.status,
+                  cpu: undefined,
+                  times: Infinity,
+                }),
               ],
             },
           },

@@ -2,11 +2,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { GIB, MIB } from '../base/units.ts'
 import { predictCase } from '../judge/prediction.ts'
-import { type CaseBody, caseBody } from '../scenario/case.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
+import type { CaseBody } from '../scenario/case.ts'
 import { scenarioFile } from '../scenario/scenario-file.ts'
-import { cellSchema } from '../scenario/schema.ts'
 import { KEYIDS, factsOf, line } from '../testing/consoles.ts'
 import { holds } from '../testing/property.ts'
+import { bodyOf as bodyOfCell } from '../testing/records.ts'
 import { type Replay, replay } from './replay.ts'
 import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 
@@ -15,13 +16,9 @@ const LARGE = { memory: 512 * GIB }
 const logOf = (...texts: string[]): string =>
   texts.map(text => line(text)).join('')
 const replayed = (log: string, memory = LARGE.memory): Replay =>
-  replay(factsOf(log), { memory })
+  replay(factsOf(log), { memory, board: DEFAULT_BOARD })
 
-const bodyOf = ({ input }: Replay): CaseBody => {
-  const built = caseBody(cellSchema.parse(input))
-  if ('problems' in built) throw new Error(built.problems[0]?.message)
-  return built.body
-}
+const bodyOf = ({ input }: Replay): CaseBody => bodyOfCell(input)
 
 const HEAD = [
   'Linux version 6.8.0-1004-intel (x)',

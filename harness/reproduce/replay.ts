@@ -1,5 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import { GIB, alignUp, formatSize } from '../base/units.ts'
+import type { Board } from '../board/index.ts'
 import type { Facts } from '../console/facts.ts'
 import { mapOf } from '../judge/log-map.ts'
 import { recognised } from '../judge/log-prediction.ts'
@@ -7,9 +8,9 @@ import type { PredictedOutcome } from '../judge/predicted-ending.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { type E820Entry, isUsable } from '../memory/e820.ts'
 import { formatRange } from '../memory/range.ts'
-import { caseBody } from '../scenario/case.ts'
+import { buildScenario, isRefused, problemTexts } from '../scenario/build.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
-import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { type CellInput, MAX_NAME } from '../scenario/schema.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { bordersOf, replayCmdline } from './replay-cmdline.ts'
 import {
@@ -24,7 +25,7 @@ import { type Scale, leastRoom, scaleTo } from './scale.ts'
 /** A scenario made of a log. */
 export interface Replay {
   readonly input: CellInput
-  /** In what it is not the machine of the log. */
+  /** Differences from the machine of the log. */
   readonly approximations: readonly string[]
   /** How TDX ended in the log; undefined where it says nothing. */
   readonly said: Said
@@ -33,24 +34,26 @@ export interface Replay {
 export interface ReplayOptions {
   /** Bytes of memory the machine may have. */
   readonly memory: number
+  /** What it is built on. */
+  readonly board: Board
   /** It is not meant to end as the log did. */
   readonly trial?: boolean
 }
 
 /**
- * The scenario with which a machine of ours boots what the log's machine did.
+ * The scenario with which a machine here boots what the log's machine did.
  *
  * @throws UsageError when the log shows nothing to make it of, or the machine
  *   cannot be made as small as it must be
  */
 export const replay = (
   facts: Facts,
-  { memory, trial = false }: ReplayOptions,
+  { memory, board, trial = false }: ReplayOptions,
 ): Replay => {
   const notes: string[] = []
   const map = mapFor(facts, notes)
-  const scale = scaleFor(facts, map, memory, notes)
-  const { machine, approximations } = machineFor(facts, map, scale)
+  const scale = scaleFor({ facts, map, memory }, notes)
+  const { machine, approximations } = machineFor(facts, { map, scale, board })
   const { cmdline, approximations: words } = replayCmdline(
     facts.cmdline ?? '',
     scale,
@@ -73,10 +76,8 @@ export const replay = (
   const [first, ...others] = candidates(facts, scale, notes)
   const input = choose(
     [{ ...common, ...first }, ...others.map(part => ({ ...common, ...part }))],
-    facts,
-    said,
+    { series: recognised(facts).series, said, board, trial },
     notes,
-    trial,
   )
   return { input, approximations: notes, said }
 }
@@ -84,7 +85,7 @@ export const replay = (
 const naming = ({ kernel, tdx }: Facts): Pick<CellInput, 'name' | 'why'> => ({
   name: `replay of a log of ${kernel === null ? 'a kernel' : `Linux ${kernel}`}`.slice(
     0,
-    120,
+    MAX_NAME,
   ),
   why: tdx.message ?? 'the log says nothing about TDX',
 })
@@ -128,24 +129,32 @@ const mapFor = (facts: Facts, notes: string[]): E820Entry[] | undefined => {
   return undefined
 }
 
+/** The memory map of a log; undefined: it shows no memory. */
+interface ScaledMap {
+  readonly map: readonly E820Entry[] | undefined
+  readonly scale: Scale
+  readonly board: Board
+}
+
 const machineFor = (
   facts: Facts,
-  map: readonly E820Entry[] | undefined,
-  scale: Scale,
+  { map, scale, board }: ScaledMap,
 ): ReplayedMachine =>
   map
-    ? replayMachine(facts, map, scale)
+    ? replayMachine(facts, { map, scale, board })
     : { machine: { memory: '4G' }, approximations: [] }
 
 /** QEMU's memory below 4 GiB, when there is some above. */
 const LOW = 2 * GIB
 
-const scaleFor = (
-  facts: Facts,
-  map: readonly E820Entry[] | undefined,
-  memory: number,
-  notes: string[],
-): Scale => {
+interface Scaling {
+  readonly facts: Facts
+  readonly map: readonly E820Entry[] | undefined
+  /** Bytes of memory there may be. */
+  readonly memory: number
+}
+
+const scaleFor = ({ facts, map, memory }: Scaling, notes: string[]): Scale => {
   const cmdline = bordersOf(facts.cmdline ?? '')
   const end = Math.max(
     4 * GIB,
@@ -173,23 +182,30 @@ const scaleFor = (
   return scale
 }
 
+/** What a replay is meant to end like. */
+interface Aim {
+  readonly series: Series
+  readonly said: Said
+  readonly board: Board
+  /** It is not meant to end as the log did. */
+  readonly trial: boolean
+}
+
 /** The first candidate that ends as the log did by the model, or the first. */
 const choose = (
   [first, ...others]: readonly [CellInput, ...CellInput[]],
-  facts: Facts,
-  said: Said,
+  aim: Aim,
   notes: string[],
-  trial: boolean,
 ): CellInput => {
-  const { series } = recognised(facts)
-  const plain = predicted(first, series)
+  const { said, trial } = aim
+  const plain = predicted(first, aim)
   if ('problems' in plain)
     throw new UsageError(
       'REPLAY',
       `the log makes no machine that can be built here: ${plain.problems.join('; ')}`,
     )
   const same = [first, ...others].flatMap(input => {
-    const found = predicted(input, series)
+    const found = predicted(input, aim)
     return 'outcome' in found && said && isSaid(found.outcome, said)
       ? [{ input, outcome: found.outcome }]
       : []
@@ -237,22 +253,9 @@ type Predicted =
   | { readonly outcome: PredictedOutcome | undefined }
   | { readonly problems: readonly string[] }
 
-const predicted = (input: CellInput, series: Series): Predicted => {
-  const parsed = cellSchema.safeParse(input)
-  const place = (path: readonly PropertyKey[]): string =>
-    path.map(String).join('.')
-  if (!parsed.success)
-    return {
-      problems: parsed.error.issues.map(
-        ({ path, message }) => `${place(path)}: ${message}`,
-      ),
-    }
-  const built = caseBody(parsed.data)
-  return 'problems' in built
-    ? {
-        problems: built.problems.map(
-          ({ at, message }) => `${place(at)}: ${message}`,
-        ),
-      }
+const predicted = (input: CellInput, { series, board }: Aim): Predicted => {
+  const built = buildScenario(input, board)
+  return isRefused(built)
+    ? { problems: problemTexts(built) }
     : { outcome: predictCase(built.body, { series }).outcome }
 }

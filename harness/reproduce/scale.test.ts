@@ -49,15 +49,15 @@ const LOW: Range[] = [
 ]
 
 const layoutOf = (ranges: readonly Range[]) =>
-  predictLayout(
-    {
+  predictLayout({
+    firmware: {
       e820: [...LOW, ...ranges].map(range => ({ ...range, type: E820.RAM })),
       srat: undefined,
     },
-    '',
-    MODULE_LIMITS,
-    MEMORY_RULES['6.12'],
-  )
+    cmdline: '',
+    limits: MODULE_LIMITS,
+    rules: MEMORY_RULES['6.12'],
+  })
 
 t.test('TDMRs and holes are as many, and of the same shape', async t => {
   holds(

@@ -1,13 +1,15 @@
 import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { InfraError, messageOf } from '../base/errors.ts'
+import { InfraError, RigError, messageOf, systemCode } from '../base/errors.ts'
 import { cacheRoot } from '../base/paths.ts'
-import { MIB } from '../base/units.ts'
+import { sizeText } from '../base/units.ts'
+import type { Board } from '../board/index.ts'
 import type { Accel } from '../machine/qemu/argv.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
-import { caseBody } from '../scenario/case.ts'
-import { cellSchema } from '../scenario/schema.ts'
+import { MINIMUM_MEMORY } from '../memory/minimum.ts'
+import { buildScenario, isRefused } from '../scenario/build.ts'
+import { evidenceOf } from './evidence.ts'
 import type { PreparedKernel } from './kernels.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -20,6 +22,17 @@ export interface Accelerator {
 /** KVM is proven in any case; `auto` takes TCG when it does not work. */
 export type AccelChoice = Accel | 'auto'
 
+/** What a proof of KVM needs. */
+export interface ProofOptions {
+  readonly qemu: Qemu
+  readonly board: Board
+  /** One that can initialise TDX; without it nothing can be proven. */
+  readonly kernel: PreparedKernel | undefined
+  readonly workspace: Pick<Workspace, 'directory'>
+  readonly onStep: (text: string) => void
+  readonly signal: AbortSignal
+}
+
 /** A kernel that KVM really runs needs a second. */
 const PROOF_DEADLINE = 10_000
 const KVM = '/dev/kvm'
@@ -29,19 +42,13 @@ const KVM = '/dev/kvm'
  * proves nothing: on some hosts it creates machines that never run Linux. So
  * the proof is the work itself, a small machine that initialises TDX; its
  * answer is kept until the host boots again.
- *
- * @param kernel one that can initialise TDX; without it nothing can be proven
  */
 export const chooseAccelerator = async (
   choice: AccelChoice,
-  qemu: Qemu,
-  kernel: PreparedKernel | undefined,
-  workspace: Workspace,
-  onStep: (text: string) => void,
-  signal: AbortSignal,
+  options: ProofOptions,
 ): Promise<Accelerator> => {
   if (choice === 'tcg') return { accel: 'tcg', reason: 'as asked for' }
-  const answer = await kvmOrTcg(qemu, kernel, workspace, onStep, signal)
+  const answer = await kvmOrTcg(options)
   if (choice === 'kvm' && answer.accel !== 'kvm')
     throw new InfraError(
       'NO_KVM',
@@ -50,13 +57,8 @@ export const chooseAccelerator = async (
   return answer
 }
 
-const kvmOrTcg = async (
-  qemu: Qemu,
-  kernel: PreparedKernel | undefined,
-  workspace: Workspace,
-  onStep: (text: string) => void,
-  signal: AbortSignal,
-): Promise<Accelerator> => {
+const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
+  const { qemu, kernel, onStep, signal } = options
   try {
     await access(KVM, constants.R_OK | constants.W_OK)
   } catch {
@@ -69,33 +71,52 @@ const kvmOrTcg = async (
   onStep(
     `find out whether KVM runs guests here, for ${PROOF_DEADLINE / 1000} s at most`,
   )
-  const answer = await prove(qemu, kernel, workspace, signal)
-  // What was interrupted proves nothing.
-  signal.throwIfAborted()
-  await remember(qemu, answer)
-  return answer
+  try {
+    const answer = await proveKvm({ ...options, kernel })
+    // What was interrupted proves nothing.
+    signal.throwIfAborted()
+    await remember(qemu, answer)
+    return answer
+  } catch (error) {
+    const ours = error instanceof RigError || systemCode(error) !== undefined
+    if (signal.aborted || !ours) throw error
+    // It says nothing about KVM: this run uses TCG, and the next one asks again.
+    return {
+      accel: 'tcg',
+      reason: `KVM could not be tried: ${messageOf(error)}`,
+    }
+  }
 }
 
-const prove = async (
-  { binary }: Qemu,
-  kernel: PreparedKernel,
-  workspace: Workspace,
-  signal: AbortSignal,
-): Promise<Accelerator> => {
+/** Codes of errors by which QEMU itself says that it cannot use KVM. */
+const KVM_REFUSED: ReadonlySet<string> = new Set(['QEMU_FAILED', 'GDB_REFUSED'])
+
+/**
+ * Boots a small machine under KVM.
+ *
+ * @throws whatever is no answer of KVM, such as a full disk
+ */
+export const proveKvm = async ({
+  qemu,
+  board,
+  kernel,
+  workspace,
+  signal,
+}: ProofOptions & {
+  readonly kernel: PreparedKernel
+}): Promise<Accelerator> => {
   const machine = new QemuMachine({
-    binary,
+    binary: qemu.binary,
     accel: 'kvm',
     reason: 'proof',
     deadlines: { silence: PROOF_DEADLINE, total: PROOF_DEADLINE },
     diagnose: false,
   })
-  const cell = cellSchema.parse({
-    name: 'proof',
-    why: 'proof',
-    machine: { memory: 512 * MIB, cpus: 1 },
-  })
-  const proof = caseBody(cell)
-  if ('problems' in proof) throw new TypeError('the proof is no valid case')
+  const proof = buildScenario(
+    { machine: { memory: sizeText(MINIMUM_MEMORY.machine), cpus: 1 } },
+    board,
+  )
+  if (isRefused(proof)) throw new TypeError('the proof is no valid case')
   try {
     const record = await machine.boot(
       {
@@ -106,14 +127,14 @@ const prove = async (
       },
       signal,
     )
-    return record.facts.tdx.outcome === 'initialized'
+    const { facts } = await evidenceOf(record)
+    return facts.tdx.outcome === 'initialized'
       ? { accel: 'kvm', reason: 'a small machine initialised TDX under KVM' }
-      : {
-          accel: 'tcg',
-          reason: `${KVM} opens, but runs no guest`,
-        }
+      : { accel: 'tcg', reason: `${KVM} opens, but runs no guest` }
   } catch (error) {
-    return { accel: 'tcg', reason: `KVM does not work: ${messageOf(error)}` }
+    if (error instanceof InfraError && KVM_REFUSED.has(error.code))
+      return { accel: 'tcg', reason: `KVM does not work: ${error.message}` }
+    throw error
   }
 }
 

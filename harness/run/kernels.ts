@@ -27,21 +27,27 @@ export type OnBuild = (kernel: string, progress: BuildProgress) => void
 /** A kernel ready to boot, with where it comes from. */
 export interface PreparedKernel extends BootableKernel {
   readonly built: BuiltKernel
+  /** Hash of everything that entered its build. */
+  readonly key: string
   readonly programs: Programs
   /** Initramfs of boots whose only step is the trigger. */
   readonly initramfs: string
-  /** The folder of `--kernel-build`; undefined for a recipe of ours. */
+  /** The folder of `--kernel-build`; undefined for a recipe. */
   readonly folder: string | undefined
   /** Physical memory the image occupies. */
-  readonly kernelRange: Range | undefined
+  readonly kernelImage: Range | undefined
+}
+
+export interface PrepareOptions {
+  readonly workspace: Workspace
+  readonly onBuild: OnBuild
+  readonly signal: AbortSignal
 }
 
 /** Builds what is not in the cache and looks up what the emulation needs. */
 export const prepareKernels = async (
   recipes: readonly Recipe[],
-  workspace: Workspace,
-  onBuild: OnBuild,
-  signal: AbortSignal,
+  { workspace, onBuild, signal }: PrepareOptions,
 ): Promise<Map<string, PreparedKernel>> => {
   const kernels = new Map<string, PreparedKernel>()
   const init = await buildInit(signal)
@@ -54,11 +60,8 @@ export const prepareKernels = async (
         onBuild(name, progress)
       },
     })
-    const folder = recipe.kind === 'folder' ? recipe.folder : undefined
-    kernels.set(name, {
-      ...(await prepare(recipe, built, init, workspace)),
-      folder,
-    })
+    const initramfs = join(workspace.path, `${name}.initramfs`)
+    kernels.set(name, await prepare(recipe, built, { init, initramfs }))
   }
   return kernels
 }
@@ -66,14 +69,12 @@ export const prepareKernels = async (
 const prepare = async (
   recipe: Recipe,
   built: BuiltKernel,
-  init: string,
-  workspace: Workspace,
-): Promise<Omit<PreparedKernel, 'folder'>> => {
+  { init, initramfs }: { readonly init: string; readonly initramfs: string },
+): Promise<PreparedKernel> => {
   const image = await KernelImage.open(built.vmlinux)
   const traits = await kernelTraits(image)
   verifySeries(recipe, traits)
   const programs = { init, trigger: built.trigger }
-  const initramfs = join(workspace.path, `${built.name}.initramfs`)
   await writeFile(initramfs, await buildInitramfs(programs))
   return {
     name: built.name,
@@ -85,9 +86,11 @@ const prepare = async (
     programs,
     initramfs,
     built,
+    key: built.key,
+    folder: recipe.kind === 'folder' ? recipe.folder : undefined,
     sites: await locate(image),
     bootFile: await bootFile(built, image, traits),
-    kernelRange: image.physicalRange,
+    kernelImage: image.physicalRange,
   }
 }
 

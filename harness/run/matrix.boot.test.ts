@@ -118,19 +118,19 @@ t.test('the shipped matrix passes', async t => {
         ),
         16,
       )
-    t.match(byId('limits/memory-outside').seamcalls.at(-1), {
+    t.match(byId('limits/memory-outside').seamcalls!.at(-1), {
       name: 'TDH.SYS.CONFIG',
       status: '0xc0000a0200000001',
       statusName: 'TDMR_OUTSIDE_CMRS',
     })
-    t.equal(byId('limits/module-not-loaded').seamcalls[0]?.status, null)
-    t.match(byId('limits/module-1.0').seamcalls.at(-1), {
+    t.equal(byId('limits/module-not-loaded').seamcalls![0]?.status, null)
+    t.match(byId('limits/module-1.0').seamcalls!.at(-1), {
       name: 'TDH.SYS.RD',
       status: '0xc000050500000000',
     })
     t.match(byId('plain/no-srat').regions.memory, [{ node: 0 }, { node: 0 }])
     for (const kernel of KERNELS) {
-      const server = byId('large/two-sockets', kernel).seamcalls
+      const server = byId('large/two-sockets', kernel).seamcalls!
       const cpus = (leaf: string) =>
         server.filter(({ name }) => name === leaf).map(({ cpu }) => cpu)
       const packages = cpus('TDH.SYS.KEY.CONFIG').map(cpu => cpu >> 3)
@@ -155,7 +155,7 @@ t.test('the shipped matrix passes', async t => {
     )
     t.same(
       byId('plain/four-nodes')
-        .seamcalls.filter(({ name }) => name === 'TDH.SYS.KEY.CONFIG')
+        .seamcalls!.filter(({ name }) => name === 'TDH.SYS.KEY.CONFIG')
         .map(({ cpu }) => cpu),
       [0, 1, 2, 3],
     )
@@ -188,7 +188,7 @@ t.test('the shipped matrix passes', async t => {
       start: '0x180000000',
     })
     t.match(
-      on(early, 'upstream-6.12').seamcalls.at(-1)?.statusName,
+      on(early, 'upstream-6.12').seamcalls!.at(-1)?.statusName,
       'TDMR_OUTSIDE_CMRS',
     )
     t.equal(on(early, 'v6-6.1').tdx?.outcome, 'initialized')
@@ -214,7 +214,7 @@ const checkInitialized = (t: Test, result: CaseResult): void => {
     `${id}: regions after the early initcalls`,
   )
   t.ok(tdmrs!.length > 0)
-  const names = seamcalls.map(({ name }) => name)
+  const names = seamcalls!.map(({ name }) => name)
   const count = (wanted: string): number =>
     names.filter(name => name === wanted).length
   t.equal(names[0], 'TDH.SYS.INIT')

@@ -1,16 +1,14 @@
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { projectRoot } from '../base/paths.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
+import { type CaseOutcome, verdictOf } from '../judge/case-outcome.ts'
 import { type SourceRecipe, loadRecipe } from '../kernel/recipe.ts'
 import type { Patch } from '../kernel/mailed-patches.ts'
-import { findQemu } from '../machine/qemu/probe.ts'
-import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
-import type { CaseResult } from '../report/schema.ts'
 import { loadCases } from '../scenario/load.ts'
-import { shortFolder } from '../testing/cli.ts'
+import { realMachine } from '../testing/real-boots.ts'
 import { prepareKernels } from './kernels.ts'
 import { runCases } from './run.ts'
-import { ResultStore } from './store.ts'
 import { Workspace } from './workspace.ts'
 
 /**
@@ -132,43 +130,41 @@ const MUTANTS: readonly Mutant[] = [
   },
 ]
 
-const bootMutant = async (
-  t: Test,
-  { name, base, mutate, scenario }: Mutant,
-): Promise<CaseResult[]> => {
+const bootMutant = async ({
+  name,
+  base,
+  mutate,
+  scenario,
+}: Mutant): Promise<CaseOutcome[]> => {
   const recipe = await loadRecipe(base)
   if (recipe.kind !== 'source') throw new Error(`${base} has no source`)
   const cases = await loadCases([join(projectRoot(), 'scenarios', scenario)], {
     kernels: [name],
     onlyKernels: [name],
+    board: DEFAULT_BOARD,
   })
   const { signal } = new AbortController()
   await using workspace = Workspace.create()
-  const { binary } = await findQemu()
   return await runCases({
     cases,
     workspace,
     signal,
     jobs: 2,
-    again: { program: 'tdxrig', flags: [] },
-    machine: new QemuMachine({ binary, accel: 'tcg', reason: 'a test' }),
+    machine: await realMachine(),
     kernels: await prepareKernels(
       [{ ...recipe, name, patches: mutate(recipe) }],
-      workspace,
-      () => undefined,
-      signal,
+      { workspace, onBuild: () => undefined, signal },
     ),
-    store: await ResultStore.create(shortFolder(t), new Date(0)),
-    events: { onStart: () => undefined, onResult: () => undefined },
   })
 }
 
 for (const mutant of MUTANTS)
   t.test(`${mutant.name} is caught by ${mutant.scenario}`, async t => {
-    const results = await bootMutant(t, mutant)
+    const results = await bootMutant(mutant)
     t.ok(results.length > 0)
-    for (const { verdict, reasons } of results) {
-      t.equal(verdict, 'fail')
+    for (const outcome of results) {
+      t.equal(verdictOf(outcome), 'fail')
+      const reasons = outcome.kind === 'judged' ? outcome.judgement.reasons : []
       t.match(
         reasons.find(({ check }) => check === mutant.reason.check),
         mutant.reason,

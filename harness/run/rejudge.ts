@@ -5,25 +5,36 @@ import * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
 import { type Bytes, unpacked } from '../base/packed.ts'
 import { MIB } from '../base/units.ts'
+import { boardNamed } from '../board/index.ts'
 import { ConsoleReader } from '../console/reader.ts'
+import type { JudgedOutcome } from '../judge/case-outcome.ts'
 import { judge } from '../judge/judge.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { readRecord } from '../machine/replay/record-file.ts'
-import { type Again, judgedCase, shellQuote } from '../report/document.ts'
-import type { CaseResult } from '../report/schema.ts'
-import { type Case, caseBody } from '../scenario/case.ts'
-import { type CellInput, cellSchema } from '../scenario/schema.ts'
+import { shellLine } from '../report/shell.ts'
+import {
+  buildScenario,
+  caseOf,
+  isRefused,
+  problemTexts,
+} from '../scenario/build.ts'
+import type { Case } from '../scenario/case.ts'
 import { SERIES_NAMES, seriesNamed } from '../tdx/series/index.ts'
-import { BUNDLED } from './bundle.ts'
+import { BUNDLED, BUNDLE_SCHEMA } from './bundle-files.ts'
+import { evidenceFrom } from './evidence.ts'
 import { folderName } from './store.ts'
 
-/** More than any case or record of ours; a console may be of any size. */
+/** More than any case or record; a console may be of any size. */
 const MAX_JSON = 64 * MIB
 
 const bundleSchema = z.object({
-  schema: z.literal('tdxrig.bundle/1'),
+  schema: z.literal(BUNDLE_SCHEMA, {
+    error: ({ input }) =>
+      `expected '${BUNDLE_SCHEMA}', found '${String(input)}': it was written by another version of tdxrig`,
+  }),
   id: z.string(),
   scenario: z.string(),
+  board: z.string(),
   input: z.unknown(),
   kernel: z.object({
     name: z.string(),
@@ -32,6 +43,10 @@ const bundleSchema = z.object({
       .enum(SERIES_NAMES)
       .nullable()
       .transform(name => (name === null ? undefined : seriesNamed(name))),
+    release: z
+      .string()
+      .nullable()
+      .transform(release => release ?? undefined),
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),
     range: z
@@ -50,96 +65,87 @@ interface Content {
   readonly console: ConsoleReader | undefined
 }
 
-/** A case that was judged again. */
-export interface Rejudged {
-  readonly item: Case
-  readonly result: CaseResult
-  /** Of the kernel it was booted with. */
-  readonly key: string
-}
-
 /**
  * Judges a bundled case again: its console is read anew, the prediction is
  * made anew, and nothing is booted.
  *
  * @throws UsageError for what is no bundle
  */
-export const rejudge = async (
-  path: string,
-  again: Again,
-): Promise<Rejudged> => {
+export const rejudge = async (path: string): Promise<JudgedOutcome> => {
   const { texts, console } = await readBundle(path)
-  const parsed = parse(path, texts, BUNDLED.case, data =>
-    bundleSchema.parse(data),
-  )
+  const content = { path, texts }
+  const parsed = parse(content, BUNDLED.case, data => bundleSchema.parse(data))
   const { kernel } = parsed
-  const item = caseOf(path, parsed)
-  if (!console)
+  const item = bundledCase(path, parsed)
+  if (!texts.has(BUNDLED.record))
     throw new UsageError(
       'NO_BOOT',
       `${path}: nothing was booted to an end, so there is nothing to judge: see ${BUNDLED.result} in it`,
     )
-  const record = parse(path, texts, BUNDLED.record, data =>
-    readRecord(data, {
-      facts: console.facts(),
-      tail: console.tail,
-      path: BUNDLED.console,
-    }),
+  const record = parse(content, BUNDLED.record, data =>
+    readRecord(data, console ? BUNDLED.console : null),
   )
   const prediction = predictCase(item, {
-    series: kernel.series,
-    failsRegions: kernel.failsRegions,
+    ...kernel,
     kernelImage: kernel.range,
   })
-  const judgement = judge(item, kernel, prediction, record)
+  const evidence = evidenceFrom(record, console ?? endedReader())
   return {
+    kind: 'judged',
     item,
-    key: kernel.key,
-    result: {
-      ...judgedCase(
-        item,
-        judgement,
-        record,
-        `${path}:${BUNDLED.console}`,
-        again,
-      ),
-      reproduce: [
-        'tar',
-        'xzf',
-        shellQuote(path),
-        '&&',
-        again.program,
-        'run',
-        shellQuote(join(folderName(item.id), BUNDLED.scenario)),
-      ].join(' '),
-    },
+    kernel: { name: kernel.name, key: kernel.key, folder: undefined },
+    prediction,
+    judgement: judge({ item, kernel, prediction, evidence }),
+    evidence,
+    console: console ? `${path}:${BUNDLED.console}` : null,
   }
 }
 
-const caseOf = (path: string, bundle: z.output<typeof bundleSchema>): Case => {
+/** The shell line that unpacks a bundle, and runs the case in it again. */
+export const rerunLine = (
+  path: string,
+  program: string,
+  { id }: Pick<Case, 'id'>,
+): string =>
+  `${shellLine(['tar', 'xzf', path])} && ${shellLine([
+    program,
+    'run',
+    join(folderName(id), BUNDLED.scenario),
+  ])}`
+
+const endedReader = (): ConsoleReader => {
+  const reader = new ConsoleReader()
+  reader.end()
+  return reader
+}
+
+const bundledCase = (
+  path: string,
+  bundle: z.output<typeof bundleSchema>,
+): Case => {
   const wrong = (problems: readonly string[]): UsageError =>
     new UsageError(
       'BUNDLE',
       `${path}: the case in it cannot be built: ${fewOf(problems)}`,
     )
-  const cell = cellSchema.safeParse(bundle.input)
-  if (!cell.success)
-    throw wrong(cell.error.issues.map(({ message }) => message))
-  const built = caseBody(cell.data)
-  if ('problems' in built)
-    throw wrong(built.problems.map(({ message }) => message))
-  return {
-    input: bundle.input as CellInput,
+  const board = boardNamed(bundle.board)
+  if (!board) throw wrong([`there is no board '${bundle.board}'`])
+  const built = buildScenario(bundle.input, board)
+  if (isRefused(built)) throw wrong(problemTexts(built))
+  return caseOf(built, {
     id: bundle.id,
     scenario: bundle.scenario,
     kernel: bundle.kernel.name,
-    ...built.body,
-  }
+  })
+}
+
+interface Texts {
+  readonly path: string
+  readonly texts: Content['texts']
 }
 
 const parse = <T>(
-  path: string,
-  texts: Content['texts'],
+  { path, texts }: Texts,
   file: string,
   read: (data: unknown) => T,
 ): T => {

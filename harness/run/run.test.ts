@@ -12,10 +12,12 @@ import { join } from 'node:path'
 import t from 'tap'
 import { sweep, withLock } from '../base/lock.ts'
 import { memoized } from '../base/memo.ts'
-import type { Case } from '../scenario/case.ts'
 import { InfraError } from '../base/errors.ts'
 import type { Machine } from '../machine/machine.ts'
-import { bodyOf, perfectRecord } from '../testing/records.ts'
+import { verdictOf } from '../judge/case-outcome.ts'
+import { WITNESS_NAMES } from '../machine/record.ts'
+import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { bodyOf, namedCase, perfectBoot, recordOf } from '../testing/records.ts'
 import { eventually } from '../testing/cli.ts'
 import type { PreparedKernel } from './kernels.ts'
 import { runCases } from './run.ts'
@@ -41,15 +43,23 @@ t.test('the result store', async t => {
   t.equal(readlinkSync('results/latest'), '1970-01-01T00-00-00-000Z')
   writeFileSync('console.log', 'hello')
   writeFileSync('console.times', '1 0 5')
-  const { record } = perfectRecord(bodyOf({}))
+  const record = recordOf(perfectBoot(bodyOf({})).seen)
   const id = 'a/b[memmap=64M$1G]@k'
+  const console = { path: 'console.log', timesPath: 'console.times' }
   const path = await store.keepConsole(id, {
     ...record,
-    consolePath: 'console.log',
-    timesPath: 'console.times',
+    witnesses: { ...record.witnesses, console },
   })
   t.equal(path, join('cases', folderName(id), 'console.log'))
-  t.equal(readFileSync(join(store.path, path), 'utf8'), 'hello')
+  t.equal(readFileSync(join(store.path, path!), 'utf8'), 'hello')
+  t.equal(
+    await store.keepConsole(id, {
+      ...record,
+      witnesses: { ...record.witnesses, console: null },
+    }),
+    null,
+    'a machine without a console',
+  )
   t.not(folderName('a/b'), folderName('a_b'), 'ids stay apart')
   t.notMatch(folderName('../../x'), /^\.|\//)
   mkdirSync('d')
@@ -63,21 +73,17 @@ t.test('the result store', async t => {
 
 t.test(
   'cases run in order of results, a machine that fails is an error',
+  // One at a time, and the first would wait for ever.
+  { timeout: 10_000 },
   async t => {
-    t.testdir({})
-    const cases = ['one', 'two', 'three'].map((id): Case => ({
-      input: { name: 'n', why: 'w', machine: { memory: '4G' } },
-      id,
-      scenario: 's.yaml',
-      kernel: 'k',
-      ...bodyOf({}),
-    }))
+    const cases = ['one', 'two', 'three'].map(id => namedCase({}, id, 'k'))
     let running = 0
     let most = 0
     let meet: () => void = () => undefined
     const met = new Promise<void>(resolve => (meet = resolve))
     const machine: Machine = {
       description: 'a stand-in',
+      witnesses: new Set(WITNESS_NAMES),
       boot: async () => {
         most = Math.max(most, ++running)
         // The first waits for the second: one at a time would end here.
@@ -93,23 +99,27 @@ t.test(
       machine,
       workspace,
       jobs: 2,
-      again: { program: 'tdxrig', flags: [] },
       kernels: new Map([
-        ['k', { programs: { trigger: '/none' } } as PreparedKernel],
+        [
+          'k',
+          {
+            name: 'k',
+            series: MAINLINE_6_8,
+            programs: { trigger: '/none' },
+          } as unknown as PreparedKernel,
+        ],
       ]),
-      store: await ResultStore.create(t.testdirName, new Date(0)),
       signal: new AbortController().signal,
-      events: { onStart: () => undefined, onResult: () => undefined },
     })
     t.same(
-      results.map(({ id, verdict }) => [id, verdict]),
+      results.map(outcome => [outcome.item.id, verdictOf(outcome)]),
       [
         ['one', 'error'],
         ['two', 'error'],
         ['three', 'error'],
       ],
     )
-    t.match(results[0]?.reasons, [{ message: 'no machine today' }])
+    t.match(results[0], { message: 'no machine today' })
     t.equal(most, 2, 'two at a time')
   },
 )

@@ -1,20 +1,23 @@
 import PQueue from 'p-queue'
 import { RigError, messageOf, systemCode } from '../base/errors.ts'
+import {
+  type CaseOutcome,
+  type JudgedOutcome,
+  verdictOf,
+} from '../judge/case-outcome.ts'
 import { judge } from '../judge/judge.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
-import type { BootRecord, Machine } from '../machine/machine.ts'
-import { type Again, judgedCase, unjudgedCase } from '../report/document.ts'
-import type { CaseResult } from '../report/schema.ts'
+import type { Machine } from '../machine/machine.ts'
+import type { BootRecord } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
-import type { Failure } from './bundle.ts'
+import { evidenceOf } from './evidence.ts'
 import { type PreparedKernel, initramfsFor } from './kernels.ts'
-import type { ResultStore } from './store.ts'
 import type { Workspace } from './workspace.ts'
 
-/** What a run tells while it runs. */
-export interface RunEvents {
-  readonly onStart: (item: Case) => void
-  readonly onResult: (item: Case, result: CaseResult) => void
+/** A case on its kernel. */
+export interface Failure {
+  readonly outcome: CaseOutcome
+  readonly kernel: PreparedKernel
 }
 
 export interface RunOptions {
@@ -22,12 +25,19 @@ export interface RunOptions {
   readonly machine: Machine
   readonly kernels: ReadonlyMap<string, PreparedKernel>
   readonly workspace: Pick<Workspace, 'directory'>
-  readonly store: Pick<ResultStore, 'keepConsole'>
   readonly jobs: number
-  /** How a case is run again, without the kernel's options. */
-  readonly again: Again
   readonly signal: AbortSignal
-  readonly events: RunEvents
+  /**
+   * Keeps the console of a boot. @returns its path, as reports show it; null:
+   * there is none. Default: it stays in the workspace.
+   */
+  readonly keepConsole?: (
+    id: string,
+    record: BootRecord,
+  ) => Promise<string | null>
+  readonly onStart?: (item: Case) => void
+  /** Told of each case as it is finished. */
+  readonly onOutcome?: (outcome: CaseOutcome) => void | Promise<void>
   /** Told of every case that was tried and did not pass; must not throw. */
   readonly onFailure?: (failure: Failure) => Promise<void>
   /** The model; tests put another in its place. */
@@ -38,117 +48,102 @@ export interface RunOptions {
  * Boots and judges cases, `jobs` at a time. A case that fails never stops the
  * others.
  *
- * @returns the results in the order of the cases; when the signal came, those
- *   that were finished
+ * @returns what came of them, in the order of the cases; when the signal came,
+ *   of those that were finished
  */
-export const runCases = async (options: RunOptions): Promise<CaseResult[]> => {
-  const { cases, jobs, signal, events } = options
+export const runCases = async (options: RunOptions): Promise<CaseOutcome[]> => {
+  const { cases, jobs, signal, onStart, onOutcome } = options
   const queue = new PQueue({ concurrency: jobs })
-  const results = await Promise.all(
+  const outcomes = await Promise.all(
     cases.map((item, index) =>
       queue.add(async () => {
         if (signal.aborted) return undefined
-        events.onStart(item)
-        const result = await runCase(item, index, options)
-        if (result) events.onResult(item, result)
-        return result
+        onStart?.(item)
+        const outcome = await runCase(item, index, options)
+        if (outcome) await onOutcome?.(outcome)
+        return outcome
       }),
     ),
   )
-  return results.filter(result => result !== undefined)
+  return outcomes.filter(outcome => outcome !== undefined)
 }
 
 const runCase = async (
   item: Case,
   index: number,
   options: RunOptions,
-): Promise<CaseResult | undefined> => {
+): Promise<CaseOutcome | undefined> => {
   const kernel = options.kernels.get(item.kernel)
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
   const { predict = predictCase } = options
-  const prediction = predict(item, {
-    series: kernel.series,
-    failsRegions: kernel.failsRegions,
-    kernelImage: kernel.kernelRange,
-  })
-  const again = {
-    ...options.again,
-    flags: [...kernelFlags(kernel), ...options.again.flags],
-  }
+  const prediction = predict(item, kernel)
+  const { name, key, folder } = kernel
+  const tried = { item, kernel: { name, key, folder }, prediction }
   if (!kernel.programs.trigger && needsTrigger(item))
-    return unjudgedCase(
-      item,
-      prediction,
-      again,
-      'skip',
-      `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
-    )
-  const { result, record } = await bootAndJudge(
-    item,
-    kernel,
-    prediction,
-    index,
-    again,
-    options,
-  ).catch((error: unknown) => ({
-    result: failedCase(item, prediction, again, error),
-    record: undefined,
-  }))
-  if (options.signal.aborted && !record) return undefined
-  if (result.verdict !== 'pass')
-    await options.onFailure?.({ item, kernel, result, record })
-  return result
+    return {
+      ...tried,
+      kind: 'skip',
+      message: `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
+    }
+  let outcome: CaseOutcome
+  try {
+    outcome = await bootAndJudge({ item, kernel, prediction, index }, options)
+  } catch (error) {
+    if (options.signal.aborted) return undefined
+    outcome = { ...tried, kind: 'error', message: errorText(error) }
+  }
+  if (verdictOf(outcome) !== 'pass')
+    await options.onFailure?.({ outcome, kernel })
+  return outcome
 }
 
-/** One case must not end the others, not even by a defect of ours. */
-const failedCase = (
-  item: Case,
-  prediction: Prediction,
-  again: Again,
-  error: unknown,
-): CaseResult => {
-  const ours = error instanceof RigError || systemCode(error) !== undefined
-  const text = ours
-    ? messageOf(error)
-    : `a defect of tdxrig itself: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-  return unjudgedCase(item, prediction, again, 'error', text)
+/** One case must not end the others, not even by a defect of the rig. */
+const errorText = (error: unknown): string => {
+  if (error instanceof RigError || systemCode(error) !== undefined)
+    return messageOf(error)
+  const trace = error instanceof Error ? error.stack : undefined
+  return `a defect of tdxrig itself: ${trace ?? messageOf(error)}`
 }
 
 const needsTrigger = ({ steps }: Case): boolean =>
   steps.some(({ kind }) => kind === 'trigger')
 
-/** How the command line names a kernel. */
-const kernelFlags = ({ name, folder }: PreparedKernel): string[] =>
-  folder === undefined ? ['--kernel', name] : ['--kernel-build', folder]
+interface Attempt {
+  readonly item: Case
+  readonly kernel: PreparedKernel
+  readonly prediction: Prediction
+  readonly index: number
+}
 
 const bootAndJudge = async (
-  item: Case,
-  kernel: PreparedKernel,
-  prediction: Prediction,
-  index: number,
-  again: Again,
-  { machine, workspace, store, signal }: RunOptions,
-): Promise<{ result: CaseResult; record: BootRecord }> => {
+  { item, kernel, prediction, index }: Attempt,
+  { machine, workspace, keepConsole = leave, signal }: RunOptions,
+): Promise<JudgedOutcome> => {
   const directory = await workspace.directory(String(index))
-  const { machine: spec, platform, words, steps } = item
   const record = await machine.boot(
     {
       kernel,
-      platform,
-      words,
-      steps,
+      machine: item.machine,
+      platform: item.platform,
+      words: item.words,
+      steps: item.steps,
+      initramfs: await initramfsFor(kernel, item.steps, directory),
       directory,
-      machine: spec,
-      initramfs: await initramfsFor(kernel, steps, directory),
     },
     signal,
   )
-  const result = judgedCase(
+  const evidence = await evidenceOf(record)
+  const { name, key, folder } = kernel
+  return {
+    kind: 'judged',
     item,
-    judge(item, kernel, prediction, record),
-    record,
-    await store.keepConsole(item.id, record),
-    again,
-  )
-  return { result, record }
+    kernel: { name, key, folder },
+    prediction,
+    judgement: judge({ item, kernel, prediction, evidence }),
+    evidence,
+    console: await keepConsole(item.id, record),
+  }
 }
+
+const leave = (_: string, { witnesses }: BootRecord): Promise<string | null> =>
+  Promise.resolve(witnesses.console?.path ?? null)

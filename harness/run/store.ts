@@ -1,16 +1,10 @@
 import { createHash } from 'node:crypto'
 import { copyFile, rename, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import {
-  checkOutputFolder,
-  ensureFolder,
-  whole,
-  writeWhole,
-} from '../base/output.ts'
-import type { BootRecord } from '../machine/machine.ts'
-import type { ResultDocument } from '../report/schema.ts'
+import { checkOutputFolder, ensureFolder, whole } from '../base/output.ts'
+import type { BootRecord } from '../machine/record.ts'
 
-/** The folder of a run: result.json and a folder for each case. */
+/** The folder of a run: result.json, journal.jsonl and a folder a case. */
 export class ResultStore {
   readonly path: string
 
@@ -37,20 +31,24 @@ export class ResultStore {
     return join(this.path, 'result.json')
   }
 
-  /** Moves the console of a boot here. @returns its path in the document */
-  async keepConsole(id: string, record: BootRecord): Promise<string> {
-    const directory = join(this.path, 'cases', folderName(id))
-    await ensureFolder(directory)
-    const target = join(directory, basename(record.consolePath))
-    await whole(target, path => copyFile(record.consolePath, path))
-    await whole(join(directory, basename(record.timesPath)), path =>
-      copyFile(record.timesPath, path),
-    )
-    return relative(this.path, target)
+  get journal(): string {
+    return join(this.path, 'journal.jsonl')
   }
 
-  async writeDocument(document: ResultDocument): Promise<void> {
-    await writeWhole(this.document, `${JSON.stringify(document, null, 2)}\n`)
+  /** Copies the console of a boot here. @returns its path in the document */
+  async keepConsole(
+    id: string,
+    { witnesses }: BootRecord,
+  ): Promise<string | null> {
+    if (!witnesses.console) return null
+    const { path, timesPath } = witnesses.console
+    const directory = join(this.path, 'cases', folderName(id))
+    await ensureFolder(directory)
+    for (const file of [path, ...(timesPath === null ? [] : [timesPath])])
+      await whole(join(directory, basename(file)), target =>
+        copyFile(file, target),
+      )
+    return relative(this.path, join(directory, basename(path)))
   }
 }
 

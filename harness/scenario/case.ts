@@ -3,7 +3,7 @@ import {
   parseCmdline,
   splitWords,
 } from '../memory/cmdline.ts'
-import { ramRanges } from '../memory/firmware-map.ts'
+import { type Board, modelOf } from '../board/board.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type Range, intersect } from '../memory/range.ts'
 import { visible } from '../base/text.ts'
@@ -19,6 +19,7 @@ import {
 } from './expectation.ts'
 import { type MachineSpec, machineSpec, machineSrat } from './machine-spec.ts'
 import type { Problem } from './problem.ts'
+import { RESERVED_NAMES } from './rig-words.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
 import type { Cell, CellInput } from './schema.ts'
 
@@ -31,6 +32,7 @@ export interface Case {
   /** The scenario file. */
   readonly scenario: string
   readonly name: string
+  /** Empty where the scenario does not say. */
   readonly why: string
   readonly kernel: string
   readonly machine: MachineSpec
@@ -50,65 +52,113 @@ export const expectationOn = (
   series: Series | undefined,
 ): Expectation => (series && expectOn[series.name as SeriesName]) ?? expect
 
-/** A cell without its name and kernel. */
-export type CaseBody = Omit<Case, 'input' | 'id' | 'scenario' | 'kernel'>
+/** What is booted and expected of a cell, whatever it is called. */
+export interface CaseBody extends Omit<
+  Case,
+  'name' | 'input' | 'id' | 'scenario' | 'kernel'
+> {
+  readonly name: string | undefined
+}
 
 /** Sapphire Rapids has 46 bits left for addresses once TME took its share. */
 const PHYSICAL_BITS = 46
 
-/** Parameters that would take the console or the trigger from the rig. */
-const RESERVED = new Set([
-  'console',
-  'earlyprintk',
-  'quiet',
-  'loglevel',
-  'kaslr',
-  'nokaslr',
-  'rdinit',
-  'init',
-  'initrd',
-  'noinitrd',
-  'root',
-  'panic',
-  'oops',
-])
-
 /** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h), less the rig's words. */
 const MAX_WORDS_LENGTH = 2047 - 256
+
+/** A cell with the machine it asks for. */
+interface Looked {
+  readonly cell: Cell
+  readonly machine: ReturnType<typeof machineSpec>
+}
+
+/** Something that may be wrong with a cell. */
+interface CellCheck {
+  /** Keys of the cell it looks at: where one cannot be read, it is left out. */
+  readonly reads: readonly (keyof Cell)[]
+  readonly look: (looked: Looked) => readonly Problem[]
+}
+
+const CHECKS: readonly CellCheck[] = [
+  {
+    reads: ['machine', 'steps'],
+    look: ({ machine }) => ('problems' in machine ? machine.problems : []),
+  },
+  { reads: ['cmdline'], look: ({ cell }) => cmdlineProblems(cell) },
+  { reads: ['cmdline', 'steps'], look: ({ cell }) => hotplugProblems(cell) },
+  { reads: ['tdx'], look: ({ cell }) => cmrProblems(cell) },
+  {
+    reads: ['tdx', 'machine', 'steps'],
+    look: ({ cell }) => faultProblems(cell),
+  },
+  {
+    reads: ['machine', 'steps'],
+    look: ({ cell, machine }) =>
+      stepProblems(cell.steps, {
+        nodes: cell.machine.nodes?.length ?? 0,
+        end: 'spec' in machine ? endOfMemory(machine.spec) : 0,
+      }),
+  },
+  {
+    reads: ['expect', 'steps'],
+    look: ({ cell }) => [
+      ...expectProblems(cell, cell.expect, ['expect']),
+      ...Object.entries(cell.expect.on).flatMap(([series, expect]) =>
+        expectProblems(cell, expect, ['expect', 'on', series]),
+      ),
+    ],
+  },
+]
+
+const look = (cell: Cell, board: Board): Looked => ({
+  cell,
+  machine: machineSpec(cell.machine, dimmSizes(cell.steps), board),
+})
+
+/**
+ * What is wrong with a cell some keys of which could not be read.
+ *
+ * @param unreadable those keys: other values stand in their place
+ */
+export const cellProblems = (
+  cell: Cell,
+  board: Board,
+  unreadable: ReadonlySet<string>,
+): Problem[] => problemsOf(look(cell, board), unreadable)
+
+const problemsOf = (
+  looked: Looked,
+  unreadable: ReadonlySet<string> = new Set(),
+): Problem[] =>
+  CHECKS.filter(({ reads }) => !reads.some(key => unreadable.has(key))).flatMap(
+    check => check.look(looked),
+  )
+
+const endOfMemory = ({ board, memory }: MachineSpec): number =>
+  modelOf(board).ramRanges({ size: memory.size, nodes: [], dimms: [] }).at(-1)
+    ?.end ?? 0
 
 /** @returns what to boot and expect, or all that is wrong with the cell */
 export const caseBody = (
   cell: Cell,
+  board: Board,
 ): { readonly body: CaseBody } | { readonly problems: readonly Problem[] } => {
-  const machine = machineSpec(cell.machine, dimmSizes(cell.steps))
-  const problems = [
-    ...('problems' in machine ? machine.problems : []),
-    ...cmdlineProblems(cell),
-    ...hotplugProblems(cell),
-    ...cmrProblems(cell),
-    ...faultProblems(cell),
-    ...stepProblems(cell.steps, {
-      nodes: cell.machine.nodes?.length ?? 0,
-      size: 'spec' in machine ? machine.spec.memory.size : 0,
-    }),
-    ...expectProblems(cell, cell.expect, ['expect']),
-    ...Object.entries(cell.expect.on).flatMap(([series, expect]) =>
-      expectProblems(cell, expect, ['expect', 'on', series]),
-    ),
-  ]
+  const looked = look(cell, board)
+  const { machine } = looked
+  const problems = problemsOf(looked)
   if ('problems' in machine || problems.length > 0) return { problems }
   return {
     body: {
       name: cell.name,
-      why: cell.why,
+      why: cell.why ?? '',
       machine: machine.spec,
       platform: platformOf(cell, machine.spec),
       words: wordsOf(cell),
-      steps: resolveSteps(
-        cell.steps,
-        machine.spec.memory,
-        machineSrat(machine.spec),
-      ),
+      steps: resolveSteps(cell.steps, {
+        memory: machine.spec.memory,
+        srat: machineSrat(machine.spec),
+        model: modelOf(board),
+      }),
       expect: expectationOf(cell.expect),
       expectOn: Object.fromEntries(
         Object.entries(cell.expect.on).map(([series, expect]) => [
@@ -136,18 +186,14 @@ const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
     Math.floor((cpu * machine.packages) / machine.cpus),
   ),
   physicalBits: PHYSICAL_BITS,
-  faults: tdx.faults.map(fault => ({
-    ...fault,
-    cpu: fault.cpu,
-    times: fault.times ?? Infinity,
-  })),
+  faults: tdx.faults,
 })
 
 /** All RAM but the first 1 MiB, which no platform reports as convertible. */
-const convertibleMemory = ({ memory }: MachineSpec): Range[] =>
-  ramRanges(memory).flatMap(
-    range => intersect(range, { start: MIB, end: Infinity }) ?? [],
-  )
+const convertibleMemory = ({ board, memory }: MachineSpec): Range[] =>
+  modelOf(board)
+    .ramRanges(memory)
+    .flatMap(range => intersect(range, { start: MIB, end: Infinity }) ?? [])
 
 const cmrProblems = ({ tdx }: Cell): Problem[] =>
   tdx.cmrs === 'auto'
@@ -237,7 +283,7 @@ const appendProblem = (word: string): string | undefined => {
   if (splitWords(word).includes('--'))
     return "'--' would hide what follows from the kernel"
   const taken = parseCmdline(word).find(({ name }) =>
-    RESERVED.has(name.replaceAll('-', '_')),
+    RESERVED_NAMES.has(name.replaceAll('-', '_')),
   )
   if (taken)
     return `'${taken.name}' is set by the rig itself and cannot be changed`

@@ -238,16 +238,21 @@ t.test('every mistake is named with its place and what is allowed', async t => {
         .join(', ')} }\n`,
       [/43046721 combinations, 4096 are allowed/],
     ],
-    [`machine: { memory: 1G }\n`, [/'name' is missing/, /'why' is missing/]],
+    [
+      `machine: { memory: 1G, cpus: 0 }\nwhy: 7\ncmdline: { memmap: ['1X$2G'] }\nexpect: { tdx: maybe }\nmatrx: {}\n`,
+      [
+        /^1:30: .*expected .*found 0/,
+        /^2:6: expected the reason/,
+        /^3:21: .*'1X\$2G'/,
+        /^4:16: .*'maybe'/,
+        /^5:1: unknown key 'matrx'/,
+      ],
+    ],
     [`${HEAD}machine: { memory: 1G }\nmatrx: {}\n`, [/did you mean 'matrix'/]],
     [`${HEAD}x: ${'y'.repeat(2 ** 20)}\n`, [/1048576 are allowed/]],
     [
       `name: 1\nmachine: { memory: 1G }\nfoo: 2\n`,
-      [
-        /expected a short name/,
-        /expected the reason/,
-        /^3:1: unknown key 'foo'/,
-      ],
+      [/^1:7: expected a short name/, /^3:1: unknown key 'foo'/],
     ],
   ]
   for (const [text, messages] of cases) {

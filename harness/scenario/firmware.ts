@@ -1,13 +1,6 @@
 import * as z from 'zod'
 import { visible } from '../base/text.ts'
-import {
-  GIB,
-  KIB,
-  MIB,
-  PAGE_SIZE,
-  PHYSICAL_LIMIT,
-  alignUp,
-} from '../base/units.ts'
+import { GIB, PAGE_SIZE, PHYSICAL_LIMIT } from '../base/units.ts'
 import { parseRecord } from '../console/log-record.ts'
 import {
   E820_TYPE_NAMES,
@@ -17,11 +10,7 @@ import {
   sanitize,
   usable,
 } from '../memory/e820.ts'
-import {
-  type MachineMemory,
-  firmwareTables,
-  ramRanges,
-} from '../memory/firmware-map.ts'
+import type { BoardMachine, BoardModel } from '../board/board.ts'
 import { formatRange, intersect, overlaps, subtract } from '../memory/range.ts'
 import type { Srat, SratCpu, SratMemory } from '../memory/srat.ts'
 import type { Problem } from './problem.ts'
@@ -169,37 +158,20 @@ export const firmwareSpec = (asked: FirmwareInput = {}): FirmwareSpec => ({
   },
 })
 
-/** Room for the firmware's own tables above the last usable range. */
-const TABLES = 256 * KIB
-const SMALLEST = 512 * MIB
-
-/** Memory of the smallest machine that has RAM for every usable range. */
-export const memoryFor = (e820: readonly E820Entry[]): number => {
-  const ram = usable(sanitize(e820) ?? e820)
-  const endIn = (start: number, end: number): number =>
-    Math.max(0, ...ram.map(range => intersect(range, { start, end })?.end ?? 0))
-  const high = endIn(4 * GIB, Infinity)
-  return high > 0
-    ? alignUp(2 * GIB + high - 4 * GIB, MIB)
-    : Math.max(SMALLEST, alignUp(endIn(0, 4 * GIB) + TABLES, MIB))
-}
-
-/** Maps and tables that no machine of ours can have. */
+/** Maps and tables that no machine can have. */
 export const firmwareProblems = (
   asked: FirmwareInput,
-  machine: {
-    readonly memory: MachineMemory
-    readonly packages: number
-    readonly cpus: number
-  },
+  machine: BoardMachine & { readonly cpus: number },
+  model: BoardModel,
 ): Problem[] => [
-  ...(asked.e820 ? e820Problems(asked.e820, machine) : []),
+  ...(asked.e820 ? e820Problems(asked.e820, machine, model) : []),
   ...(asked.srat ? sratProblems(asked.srat, machine) : []),
 ]
 
 const e820Problems = (
   e820: readonly E820Entry[],
-  machine: { readonly memory: MachineMemory; readonly packages: number },
+  machine: BoardMachine,
+  model: BoardModel,
 ): Problem[] => {
   const at: Problem['at'] = ['machine', 'firmware', 'e820']
   const empty = e820.findIndex(({ start, end }) => start >= end)
@@ -212,8 +184,8 @@ const e820Problems = (
         message: `expected at least 2 entries, found ${e820.length}: kernels take a shorter table for none`,
       },
     ]
-  const ram = ramRanges(machine.memory)
-  const tables = firmwareTables(machine.memory, machine.packages)
+  const ram = model.ramRanges(machine.memory)
+  const tables = model.firmwareTables(machine)
   const map = sanitize(e820) ?? e820
   const [missing] = usable(map).flatMap(range => subtract(range, ram))
   const covered = usable(map).find(range => overlaps(range, tables))

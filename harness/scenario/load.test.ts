@@ -1,11 +1,16 @@
 import { join } from 'node:path'
 import t from 'tap'
+import { DEFAULT_BOARD } from '../board/index.ts'
 import { UsageError } from '../base/errors.ts'
 import { GIB, MIB } from '../base/units.ts'
 import { HEAD, loadText } from '../testing/scenarios.ts'
 import { loadCases } from './load.ts'
 
-const KERNELS = { kernels: ['one', 'two'], onlyKernels: undefined }
+const KERNELS = {
+  kernels: ['one', 'two'],
+  onlyKernels: undefined,
+  board: DEFAULT_BOARD,
+}
 
 t.test('defaults', async t => {
   const cases = await loadText(t, `${HEAD}machine: { memory: 4G }\n`)

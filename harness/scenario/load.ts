@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
-import { type PathMap, complaintsOf } from '../base/schema-issues.ts'
+import { type PathMap, complaintsOf, issueText } from '../base/schema-issues.ts'
 import {
   type Complaint,
   type DataPath,
@@ -9,14 +9,16 @@ import {
   complaintsError,
   nearest,
 } from '../base/yaml-file.ts'
-import { type Case, caseBody } from './case.ts'
+import type { Board } from '../board/board.ts'
+import { buildScenario, caseOf, isRefused } from './build.ts'
+import type { Case } from './case.ts'
 import {
   type Combination,
   assign,
   combinations,
   matrixProblems,
 } from './expand.ts'
-import { type CellInput, cellSchema, matrixSchema } from './schema.ts'
+import { cellSchema, matrixSchema } from './schema.ts'
 
 /** What a scenario may refer to. */
 export interface Surroundings {
@@ -24,6 +26,8 @@ export interface Surroundings {
   readonly kernels: readonly string[]
   /** Boot these instead of what the scenarios name. */
   readonly onlyKernels: readonly string[] | undefined
+  /** What the machines are built on. */
+  readonly board: Board
 }
 
 /**
@@ -95,7 +99,10 @@ const casesOf = (
   const { data } = file
   if (typeof data !== 'object' || data === null || Array.isArray(data))
     return [
-      file.complain([], 'expected a scenario: a map with name, why, machine'),
+      file.complain(
+        [],
+        'expected a scenario: a map that begins with, for example, machine: { memory: 4G }',
+      ),
     ]
   const { matrix, ...base } = data as Record<string, unknown>
   const cells = matrix === undefined ? [{ values: [] }] : cellsOf(file, matrix)
@@ -108,7 +115,7 @@ const cellsOf = (
   file: YamlFile,
   matrix: unknown,
 ): (Combination | Complaint)[] => {
-  const parsed = matrixSchema.safeParse(matrix)
+  const parsed = matrixSchema.safeParse(matrix, { error: issueText })
   if (!parsed.success)
     return complaintsOf({
       file,
@@ -132,7 +139,7 @@ const oneCell = (
   file: YamlFile,
   base: unknown,
   { values }: Combination,
-  { kernels, onlyKernels }: Surroundings,
+  { kernels, onlyKernels, board }: Surroundings,
 ): (Case | Complaint)[] => {
   let data = base
   for (const { key, value, at } of values) {
@@ -144,18 +151,9 @@ const oneCell = (
     }
   }
   const map: PathMap = (path, about) => placeInFile(path, about, values)
-  const parsed = cellSchema.safeParse(data)
-  if (!parsed.success)
-    return complaintsOf({
-      file,
-      schema: cellSchema,
-      error: parsed.error,
-      map,
-      data,
-      alsoAllowed: ['matrix'],
-    })
-  const built = caseBody(parsed.data)
-  const unknown = (parsed.data.kernels ?? []).flatMap((name, i) =>
+  const built = buildScenario(data, board)
+  const asked = isRefused(built) ? built.readable?.kernels : built.input.kernels
+  const unknown = (asked ?? []).flatMap((name, i) =>
     kernels.includes(name)
       ? []
       : [
@@ -165,23 +163,30 @@ const oneCell = (
           ),
         ],
   )
-  if ('problems' in built)
+  if (isRefused(built)) {
+    const { schemaError, problems } = built
     return [
+      ...(schemaError
+        ? complaintsOf({
+            file,
+            schema: cellSchema,
+            error: schemaError,
+            map,
+            data,
+            alsoAllowed: ['matrix'],
+          })
+        : []),
       ...unknown,
-      ...built.problems.map(({ at, message }) =>
+      ...problems.map(({ at, message }) =>
         file.complain(map(at, 'value'), message),
       ),
     ]
+  }
   if (unknown.length > 0) return unknown
   const id = scenarioId(file.path) + cellLabel(values)
-  return (onlyKernels ?? parsed.data.kernels ?? kernels).map(kernel => ({
-    // It was parsed above: this is what it was made of.
-    input: data as CellInput,
-    id: `${id}@${kernel}`,
-    scenario: file.path,
-    kernel,
-    ...built.body,
-  }))
+  return (onlyKernels ?? asked ?? kernels).map(kernel =>
+    caseOf(built, { id: `${id}@${kernel}`, scenario: file.path, kernel }),
+  )
 }
 
 const unknownKernel = (name: string, kernels: readonly string[]): string => {

@@ -1,10 +1,12 @@
 import { GIB, KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
 import {
+  type Board,
+  type BoardModel,
   type MachineMemory,
-  q35FirmwareMap,
-  q35Srat,
-  setupData,
-} from '../memory/firmware-map.ts'
+  modelOf,
+} from '../board/board.ts'
+import { setupData } from '../board/setup-data.ts'
+import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import type { Firmware } from '../memory/predict.ts'
 import { type Range, formatRange, overlaps } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
@@ -20,7 +22,6 @@ import {
   type FirmwareSpec,
   firmwareProblems,
   firmwareSpec,
-  memoryFor,
 } from './firmware.ts'
 import type { Problem } from './problem.ts'
 import type { Cell } from './schema.ts'
@@ -28,6 +29,7 @@ import type { DataPath } from '../base/yaml-file.ts'
 
 /** A machine that can be built. */
 export interface MachineSpec {
+  readonly board: Board
   readonly memory: MachineMemory
   readonly cpus: number
   readonly cpuModel: CpuModelName
@@ -39,34 +41,32 @@ export interface MachineSpec {
 
 /** The SRAT of a machine, as the kernel reads it. */
 export const machineSrat = ({
+  board,
   memory,
   nodeCpus,
   firmware,
-}: Pick<MachineSpec, 'memory' | 'nodeCpus' | 'firmware'>):
+}: Pick<MachineSpec, 'board' | 'memory' | 'nodeCpus' | 'firmware'>):
   SratReading | undefined => {
-  const srat = firmware.srat ?? q35Srat(memory, nodeCpus)
+  const srat = firmware.srat ?? modelOf(board).srat(memory, nodeCpus)
   return srat && readSrat(srat)
 }
 
 /** Where entries of the scenario's map beyond the 128th are handed over. */
-export const setupDataOf = ({
-  memory,
-  packages,
-  firmware,
-}: MachineSpec): Range | undefined =>
-  firmware.e820 && setupData(firmware.e820, memory, packages)
+export const setupDataOf = (machine: MachineSpec): Range | undefined => {
+  const { e820 } = machine.firmware
+  return e820 && setupData(e820, machine, modelOf(machine.board))
+}
 
 /** What the firmware and QEMU hand to a kernel on a machine. */
 export const machineFirmware = (machine: MachineSpec): Firmware => {
-  const { memory, packages, firmware } = machine
+  const { firmware } = machine
   return {
-    e820: firmware.e820 ?? q35FirmwareMap(memory, packages),
+    e820: firmware.e820 ?? modelOf(machine.board).firmwareMap(machine),
     srat: machineSrat(machine),
     setupData: setupDataOf(machine),
   }
 }
 
-const MIN_MEMORY = 512 * MIB
 /** struct page takes 1/64 of a guest's memory, and that much of the host's. */
 export const MAX_MEMORY = 512 * GIB
 
@@ -79,10 +79,12 @@ type Machine = Cell['machine']
 export const machineSpec = (
   asked: Machine,
   dimms: readonly number[],
+  board: Board,
 ):
   | { readonly spec: MachineSpec }
   | { readonly problems: readonly Problem[] } => {
-  const sized = withMemory(asked)
+  const model = modelOf(board)
+  const sized = withMemory(asked, model)
   const machine = dimms.length > 0 ? withNode(sized) : sized
   const sizes = machine.nodes?.map(node => node.memory) ?? []
   const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
@@ -98,16 +100,17 @@ export const machineSpec = (
     )
   const problems = [
     ...memoryProblems(sized, memory),
-    ...startProblems(machine, memory),
+    ...startProblems(machine, memory, model),
     ...cpuProblems(machine, nodeCpus),
     ...packageProblems(machine),
     ...sratExcludes(asked, dimms),
-    ...firmwareProblems(machine.firmware, { memory, packages, cpus }),
+    ...firmwareProblems(machine.firmware, { memory, packages, cpus }, model),
   ]
   return problems.length > 0
     ? { problems }
     : {
         spec: {
+          board,
           memory,
           cpus,
           packages,
@@ -128,9 +131,9 @@ const withNode = ({ memory, ...machine }: Machine): Machine =>
     : { ...machine, nodes: [{ memory }] }
 
 /** A map says how much memory it needs. */
-const withMemory = (machine: Machine): Machine =>
+const withMemory = (machine: Machine, model: BoardModel): Machine =>
   machine.firmware.e820 && !machine.nodes && machine.memory === undefined
-    ? { ...machine, memory: memoryFor(machine.firmware.e820) }
+    ? { ...machine, memory: model.memoryFor(machine.firmware.e820) }
     : machine
 
 const sratExcludes = (
@@ -171,11 +174,11 @@ const memoryProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
   if (!machine.nodes && machine.memory === undefined)
     return [problem([], "expected 'memory' (for example 4G) or 'nodes'")]
   const at: DataPath = machine.nodes ? ['nodes'] : ['memory']
-  if (memory.size < MIN_MEMORY)
+  if (memory.size < MINIMUM_MEMORY.machine)
     return [
       problem(
         at,
-        `expected at least 512M of memory in all, found ${formatSize(memory.size)}`,
+        `expected at least ${formatSize(MINIMUM_MEMORY.machine)} of memory in all, found ${formatSize(memory.size)}`,
       ),
     ]
   const all = memory.dimms.reduce((sum, size) => sum + size, memory.size)
@@ -224,9 +227,13 @@ const borderInLegacyHole = ({ nodes }: MachineMemory): number | undefined => {
 }
 
 /** `start` is a statement: the file's writer says where a border is. */
-const startProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
+const startProblems = (
+  machine: Machine,
+  memory: MachineMemory,
+  model: BoardModel,
+): Problem[] => {
   const problems: Problem[] = []
-  const placed = q35Srat(memory, [])?.memory ?? []
+  const placed = model.srat(memory, [])?.memory ?? []
   machine.nodes?.forEach((node, i) => {
     if (node.start === undefined) return
     const asked = { start: node.start, end: node.start + node.memory }

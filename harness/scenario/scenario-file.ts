@@ -1,6 +1,6 @@
 import { Document, isMap, isScalar, visit } from 'yaml'
 import { visible } from '../base/text.ts'
-import type { CellInput } from './schema.ts'
+import { type CellInput, cellSchema } from './schema.ts'
 
 /** Words on a line of a comment. */
 const WIDTH = 76
@@ -14,19 +14,9 @@ export const scenarioFile = (
   input: CellInput,
   comments: readonly string[] = [],
 ): string => {
-  const document = new Document(
-    {
-      name: input.name,
-      why: input.why,
-      ...(input.kernels && { kernels: input.kernels }),
-      machine: input.machine,
-      ...(input.tdx && hasAny(input.tdx) && { tdx: input.tdx }),
-      ...withoutEmpty(input.cmdline),
-      ...(input.steps && { steps: input.steps }),
-      ...(input.expect && { expect: input.expect }),
-    },
-    { aliasDuplicateObjects: false },
-  )
+  const document = new Document(ordered(withoutEmpty(input)), {
+    aliasDuplicateObjects: false,
+  })
   visit(document, {
     Pair: (_, { key, value }) => {
       if (!isScalar(key) || !isScalar(value)) return
@@ -53,17 +43,36 @@ const isAddress = (value: unknown): boolean =>
   /^0x[0-9a-f]+$/.test(value) &&
   Number.isSafeInteger(Number(value))
 
-const hasAny = (value: object): boolean =>
-  Object.values(value).some(one => one !== undefined)
-
-const withoutEmpty = (
-  cmdline: CellInput['cmdline'] = {},
-): { cmdline?: object } => {
-  const entries = Object.entries(cmdline).filter(
-    ([, value]) => value !== undefined && value.length > 0,
+/** Keys in the order of the schema; those it does not know come last. */
+const ordered = (input: object): object => {
+  const known = Object.keys(cellSchema.shape)
+  const keys = [...known, ...Object.keys(input).filter(k => !known.includes(k))]
+  const values = input as Readonly<Record<string, unknown>>
+  return Object.fromEntries(
+    keys.flatMap(key =>
+      values[key] === undefined ? [] : [[key, values[key]]],
+    ),
   )
-  return entries.length > 0 ? { cmdline: Object.fromEntries(entries) } : {}
 }
+
+/** Without what says nothing: keys without a value, and empty parts. */
+const withoutEmpty = (input: CellInput): object =>
+  Object.fromEntries(
+    Object.entries(input).flatMap(([key, value]): [string, unknown][] => {
+      if (!isPart(value)) return [[key, value]]
+      const kept = Object.entries(value).filter(
+        ([, one]) => one !== undefined && !isEmptyList(key, one),
+      )
+      return kept.length > 0 ? [[key, Object.fromEntries(kept)]] : []
+    }),
+  )
+
+const isPart = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** An empty list of parameters is the default, and others say something. */
+const isEmptyList = (part: string, value: unknown): boolean =>
+  part === 'cmdline' && Array.isArray(value) && value.length === 0
 
 /** Broken into lines, each with a blank before it. */
 const paragraph = (text: string): string[] => {

@@ -2,12 +2,12 @@ import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../console/outcome.ts'
 import { MAX_NODES } from '../memory/rules.ts'
 import { SERIES_NAMES } from '../tdx/series/index.ts'
-import { LEAF, type LeafName } from '../tdx/leaves.ts'
+import { faultSchema } from '../tdx/fault.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
 import { CPU_MODEL_NAMES } from './cpu-models.ts'
 import { stepsSchema } from './steps.ts'
-import { cpuListSchema, sizeSchema, statusSchema } from './values.ts'
+import { cpuListSchema, sizeSchema } from './values.ts'
 
 /** CONFIG_NR_CPUS of the shipped kernels. */
 const MAX_CPUS = 64
@@ -37,20 +37,6 @@ const machineSchema = z
 const rangeSchema = z.strictObject({
   start: sizeSchema('an address'),
   end: sizeSchema('an address'),
-})
-
-const LEAF_NAMES = Object.keys(LEAF).map(name => name.replaceAll('_', '.')) as [
-  string,
-  ...string[],
-]
-
-const faultSchema = z.strictObject({
-  leaf: z
-    .enum(LEAF_NAMES)
-    .transform(name => name.replaceAll('.', '_') as LeafName),
-  status: statusSchema,
-  cpu: z.int().min(0).optional(),
-  times: z.int().min(1).optional(),
 })
 
 const tdxSchema = z
@@ -137,10 +123,22 @@ const expectSchema = outcomeSchema.extend({
     .describe('What must come out instead on kernels of one series.'),
 })
 
+/** Characters of a scenario's name. */
+export const MAX_NAME = 120
+
 /** What describes one case; a matrix may change any value in it. */
 export const cellSchema = z.strictObject({
-  name: z.string({ error: 'expected a short name' }).min(1).max(120),
-  why: z.string({ error: 'expected the reason this is tested' }).min(1),
+  name: z
+    .string({ error: 'expected a short name' })
+    .min(1)
+    .max(MAX_NAME)
+    .optional()
+    .describe('A short name; default: the case itself.'),
+  why: z
+    .string({ error: 'expected the reason this is tested' })
+    .min(1)
+    .optional()
+    .describe('Why this is tested.'),
   kernels: z.array(z.string()).min(1).optional(),
   machine: machineSchema,
   tdx: tdxSchema.prefault({}),

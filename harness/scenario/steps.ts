@@ -1,10 +1,6 @@
 import * as z from 'zod'
 import { GIB, MIB, formatSize, hex } from '../base/units.ts'
-import {
-  type MachineMemory,
-  dimmRanges,
-  ramRanges,
-} from '../memory/firmware-map.ts'
+import type { BoardModel, MachineMemory } from '../board/board.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { SratReading } from '../memory/srat.ts'
 import type { Problem } from './problem.ts'
@@ -61,13 +57,19 @@ const plugs = (steps: StepsInput): z.output<typeof plugSchema>['plug'][] =>
     typeof step === 'object' && 'plug' in step ? [step.plug] : [],
   )
 
+/** What of a machine the steps depend on. */
+export interface SteppedMachine {
+  readonly memory: MachineMemory
+  readonly srat: SratReading | undefined
+  readonly model: BoardModel
+}
+
 /** Steps with their DIMMs at the addresses they will have. */
 export const resolveSteps = (
   steps: StepsInput,
-  memory: MachineMemory,
-  srat: SratReading | undefined,
+  { memory, srat, model }: SteppedMachine,
 ): Step[] => {
-  const ranges = dimmRanges(memory)
+  const ranges = model.dimmRanges(memory)
   const dimms = new Map(
     plugs(steps).map(({ name, node }, i): [string, Dimm] => [
       name,
@@ -93,13 +95,16 @@ const LARGE_BLOCKS = 64 * GIB
 /** More than anybody needs; each costs ACPI events. */
 const MAX_DIMMS = 16
 
-/** Steps that no machine can go through. */
+/**
+ * Steps that no machine can go through.
+ *
+ * @param machine how many nodes it has, and where its memory ends
+ */
 export const stepProblems = (
   steps: StepsInput,
-  { nodes, size }: { readonly nodes: number; readonly size: number },
+  { nodes, end }: { readonly nodes: number; readonly end: number },
 ): Problem[] => {
   const problems: Problem[] = []
-  const end = ramRanges({ size, nodes: [], dimms: [] }).at(-1)?.end ?? 0
   if (end >= LARGE_BLOCKS && plugs(steps).length > 0)
     problems.push({
       at: ['steps'],

@@ -48,18 +48,3 @@ export const parseCpuList = (text: string): number[] | undefined => {
   }
   return cpus
 }
-
-/** A 64-bit number: `0xc000090000000000`; becomes a bigint. */
-export const statusSchema = z
-  .string({
-    error: "expected a status such as '0xc000090000000000', in quotes",
-  })
-  .transform((value, context) => {
-    if (/^0x[0-9a-f]{1,16}$/i.test(value) && BigInt(value) !== 0n)
-      return BigInt(value)
-    context.addIssue({
-      code: 'custom',
-      message: `expected a status that is an error, such as '0xc000090000000000', found '${value}'`,
-    })
-    return z.NEVER
-  })

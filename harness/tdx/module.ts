@@ -1,8 +1,7 @@
-import { Faults } from './faults.ts'
+import { type Fault, Faults } from './fault.ts'
 import { GlobalMetadata, NO_FIELD } from './metadata.ts'
 import { LEAF, isVersioned } from './leaves.ts'
 import {
-  type Fault,
   MAX_CMRS,
   MAX_KEYIDS,
   MAX_PACKAGES,

@@ -1,18 +1,7 @@
 import type { Range } from '../memory/range.ts'
 import type { TdmrLimits } from '../memory/tdmr.ts'
-import type { LeafName } from './leaves.ts'
+import type { Fault } from './fault.ts'
 import type { ProfileName } from './profile.ts'
-
-/** A fault to be reported by the module instead of doing its work. */
-export interface Fault {
-  readonly leaf: LeafName
-  /** The completion status to return. */
-  readonly status: bigint
-  /** Only on this logical processor; undefined for any. */
-  readonly cpu: number | undefined
-  /** How many calls fail before the leaf works; Infinity for all. */
-  readonly times: number
-}
 
 /** What the firmware and the CPU have set up for TDX. */
 export interface Platform {

@@ -35,12 +35,16 @@ export const predictions = (): void => {
     const begin = performance.now()
     while (performance.now() - begin < 500)
       for (let i = 0; i < 100; i++, count++)
-        predictLayout(
-          { e820, srat, kernelImage: { start: 16 * MIB, end: 40 * MIB } },
-          `memmap=64M$${1024 + i}M`,
-          MODULE_LIMITS,
-          MEMORY_RULES['6.12'],
-        )
+        predictLayout({
+          firmware: {
+            e820,
+            srat,
+            kernelImage: { start: 16 * MIB, end: 40 * MIB },
+          },
+          cmdline: `memmap=64M$${1024 + i}M`,
+          limits: MODULE_LIMITS,
+          rules: MEMORY_RULES['6.12'],
+        })
     // The first round is the compiler's.
     if (round > 0) rates.push((count * 1000) / (performance.now() - begin))
   }

@@ -1,8 +1,17 @@
+import type { JudgedOutcome } from '../judge/case-outcome.ts'
+import type { Judgement } from '../judge/judge.ts'
 import { judge } from '../judge/judge.ts'
-import type { BootRecord } from '../machine/machine.ts'
-import { type TestKernel, bodyOf, perfectRecord } from './records.ts'
+import type { WitnessName } from '../machine/record.ts'
+import type { Case } from '../scenario/case.ts'
 import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 import { V6 as V6_SERIES } from '../tdx/series/v6.ts'
+import {
+  type Seen,
+  type TestKernel,
+  namedCase,
+  perfectBoot,
+  recordOf,
+} from './records.ts'
 
 /** Two nodes and a hole. */
 export const NODES = {
@@ -14,7 +23,6 @@ export const NODES = {
 export const KERNEL: TestKernel = {
   series: MAINLINE_6_8,
   printsRegions: false,
-
   failsRegions: false,
 }
 export const V6: TestKernel = {
@@ -23,8 +31,53 @@ export const V6: TestKernel = {
   failsRegions: true,
 }
 
-type Change =
-  Partial<BootRecord> | ((record: BootRecord) => Partial<BootRecord>)
+type Change = Partial<Seen> | ((seen: Seen) => Partial<Seen>)
+
+/** A boot that is judged, and how it differs from a perfect one. */
+export interface JudgedBoot {
+  readonly kernel?: TestKernel
+  readonly change?: Change
+  readonly editConsole?: (lines: string[]) => string[]
+  /** Witnesses that the machine does not have. */
+  readonly without?: readonly WitnessName[]
+}
+
+/** Judges a perfect boot after it was changed. */
+export const judgeBoot = (cell: object, boot: JudgedBoot = {}): Judgement =>
+  judgedOutcome(namedCase(cell), boot).judgement
+
+/** What comes of a case whose boot is perfect but for what was changed. */
+export const judgedOutcome = (
+  item: Case,
+  { kernel = KERNEL, change = {}, editConsole, without = [] }: JudgedBoot = {},
+): JudgedOutcome => {
+  const { prediction, seen, console } = perfectBoot(item, editConsole, kernel)
+  const record = recordOf({
+    ...seen,
+    ...(typeof change === 'function' ? change(seen) : change),
+  })
+  const witnesses = { ...record.witnesses }
+  for (const name of without) witnesses[name] = null
+  const evidence = { ...console, record: { ...record, witnesses } }
+  return {
+    kind: 'judged',
+    item,
+    kernel: { name: item.kernel, key: 'test', folder: undefined },
+    prediction,
+    judgement: judge({ item, kernel, prediction, evidence }),
+    evidence,
+    console: 'cases/x/console.log',
+  }
+}
+
+/** The verdict, and the reasons in a text. */
+export const judgedText = ({
+  verdict,
+  reasons,
+}: Judgement): { verdict: string; text: string } => ({
+  verdict,
+  text: reasons.map(({ check, message }) => `${check}: ${message}`).join('\n'),
+})
 
 /** Judges a perfect boot after it was changed; gives verdict and reasons. */
 export const judgedOn = (
@@ -32,21 +85,10 @@ export const judgedOn = (
   cell: object,
   change: Change = {},
   editConsole?: (lines: string[]) => string[],
-): { verdict: string; text: string } => {
-  const body = bodyOf(cell)
-  const { prediction, record } = perfectRecord(body, editConsole, kernel)
-  const changed = {
-    ...record,
-    ...(typeof change === 'function' ? change(record) : change),
-  }
-  const { verdict, reasons } = judge(body, kernel, prediction, changed)
-  return {
-    verdict,
-    text: reasons
-      .map(({ check, message }) => `${check}: ${message}`)
-      .join('\n'),
-  }
-}
+): { verdict: string; text: string } =>
+  judgedText(
+    judgeBoot(cell, { kernel, change, ...(editConsole && { editConsole }) }),
+  )
 
 /** The same on the series most tests are about. */
 export const judged = (

@@ -1,10 +1,23 @@
 import { STAGE_OF_LEAF } from '../console/outcome.ts'
 import { ConsoleReader } from '../console/reader.ts'
-import type { JudgedKernel } from '../judge/context.ts'
-import type { BootRecord } from '../machine/machine.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
+import type { Evidence, JudgedKernel } from '../judge/context.ts'
+import type {
+  BootRecord,
+  EndReason,
+  MemoryWitness,
+  ModuleWitness,
+  PlugResult,
+} from '../machine/record.ts'
 import { type Prediction, predictCase } from '../judge/prediction.ts'
-import { type CaseBody, caseBody } from '../scenario/case.ts'
-import { cellSchema } from '../scenario/schema.ts'
+import {
+  type BuiltScenario,
+  buildScenario,
+  caseOf,
+  isRefused,
+  problemTexts,
+} from '../scenario/build.ts'
+import type { Case, CaseBody } from '../scenario/case.ts'
 import { e820TypeName } from '../memory/e820.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { Range } from '../memory/range.ts'
@@ -13,19 +26,30 @@ import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 import { V6 } from '../tdx/series/v6.ts'
 import { LEAF } from '../tdx/leaves.ts'
 
-/** A case from what would stand in a scenario file. */
-export const bodyOf = (cell: object): CaseBody => {
-  const built = caseBody(
-    cellSchema.parse({
+const builtOf = (cell: object): BuiltScenario => {
+  const built = buildScenario(
+    {
       name: 'n',
       why: 'w',
       machine: { memory: '2G' },
       ...cell,
-    }),
+    },
+    DEFAULT_BOARD,
   )
-  if ('problems' in built) throw new Error(JSON.stringify(built.problems))
-  return built.body
+  if (isRefused(built)) throw new Error(problemTexts(built).join('; '))
+  return built
 }
+
+/** A case from what would stand in a scenario file. */
+export const bodyOf = (cell: object): CaseBody => builtOf(cell).body
+
+/** The same with a name. */
+export const namedCase = (
+  cell: object,
+  id = 'group/name@kernel',
+  kernel = 'kernel',
+): Case =>
+  caseOf(builtOf(cell), { id, scenario: 'scenarios/group/name.yaml', kernel })
 
 const mem = ({ start, end }: Range): string =>
   `[mem 0x${start.toString(16)}-0x${(end - 1).toString(16)}]`
@@ -130,7 +154,7 @@ const perfectConsole = (
 /** TDMRs as the model wants them, PAMTs in the middle of the last region. */
 const perfectTdmrs = ({
   layout,
-}: Prediction): NonNullable<BootRecord['tdmrs']> => {
+}: Prediction): NonNullable<ModuleWitness['tdmrs']> => {
   let next = BigInt(layout.regions.at(-1)!.start + 0x8000000)
   const pamts = layout.tdmrs.map(({ pamtSizes }) =>
     pamtSizes.map(bytes => {
@@ -173,7 +197,7 @@ const perfectTrace = (
   { series }: TestKernel,
   { platform }: CaseBody,
   { layout, outcome }: Prediction,
-): BootRecord['seamcalls'] => {
+): ModuleWitness['seamcalls'] => {
   const call = (leaf: number, cpu = 0, rcx = 0n) => ({
     leaf,
     cpu,
@@ -214,18 +238,61 @@ const perfectTrace = (
 const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
   leaf === LEAF.SYS_CONFIG
 
-const UPSTREAM: TestKernel = {
+const MAINLINE: TestKernel = {
   series: MAINLINE_6_8,
   printsRegions: false,
   failsRegions: false,
 }
 
-/** The record of a boot in which everything is as predicted. */
-export const perfectRecord = (
+/** What was seen of a boot, flat: tests change one thing of it. */
+export interface Seen {
+  readonly end: EndReason
+  readonly cmdline: string
+  readonly effectiveCmdline: string | null
+  readonly keyidReads: number
+  readonly regions: MemoryWitness['regions']
+  readonly regionsAtBoot: MemoryWitness['regionsAtBoot']
+  readonly seamcalls: ModuleWitness['seamcalls']
+  readonly tdmrs: ModuleWitness['tdmrs']
+  readonly unmetFaults: ModuleWitness['unmetFaults']
+  readonly plugged: readonly PlugResult[]
+  readonly stuck: BootRecord['stuck']
+  readonly timing: BootRecord['timing']
+}
+
+/** The record of a boot that all witnesses have seen. */
+export const recordOf = (seen: Seen): BootRecord => ({
+  end: seen.end,
+  stuck: seen.stuck,
+  timing: seen.timing,
+  start: { cmdline: seen.cmdline, argv: ['qemu-system-x86_64'] },
+  witnesses: {
+    console: { path: '/t/console.log', timesPath: '/t/console.times' },
+    memory: {
+      regions: seen.regions,
+      regionsAtBoot: seen.regionsAtBoot,
+      cmdline: seen.effectiveCmdline,
+    },
+    module: {
+      seamcalls: seen.seamcalls,
+      tdmrs: seen.tdmrs,
+      keyidReads: seen.keyidReads,
+      unmetFaults: seen.unmetFaults,
+    },
+    steps: { plugged: seen.plugged },
+  },
+})
+
+/** A boot in which everything is as predicted. */
+export const perfectBoot = (
   body: CaseBody,
   editConsole: (lines: string[]) => string[] = lines => lines,
-  kernel: TestKernel = UPSTREAM,
-): { prediction: Prediction; record: BootRecord } => {
+  kernel: TestKernel = MAINLINE,
+): {
+  prediction: Prediction
+  seen: Seen
+  console: Pick<Evidence, 'facts' | 'tail'>
+} => {
   const prediction = predictCase(body, kernel)
   const reader = new ConsoleReader()
   reader.push(
@@ -237,26 +304,24 @@ export const perfectRecord = (
   )
   reader.end()
   const seamcalls = perfectTrace(kernel, body, prediction)
-  const record: BootRecord = {
-    end: 'settled',
-    facts: reader.facts(),
-    cmdline: body.words.join(' '),
-    effectiveCmdline: undefined,
-    keyidReads: 1,
-    regionsAtBoot: prediction.regionsAtBoot,
-    plugged: body.steps.flatMap(step =>
-      step.kind === 'plug' ? [{ name: step.dimm.name, status: 0 }] : [],
-    ),
-    unmetFaults: [],
-    seamcalls,
-    regions: prediction.layout.regions,
-    tdmrs: seamcalls.some(isConfig) ? perfectTdmrs(prediction) : undefined,
-    stuck: [],
-    timing: { total: 600, firstByte: 70 },
-    consolePath: '/t/console.log',
-    timesPath: '/t/console.times',
-    argv: ['qemu-system-x86_64'],
-    tail: reader.tail,
+  return {
+    prediction,
+    console: { facts: reader.facts(), tail: reader.tail },
+    seen: {
+      end: 'settled',
+      cmdline: body.words.join(' '),
+      effectiveCmdline: null,
+      keyidReads: 1,
+      regions: prediction.layout.regions,
+      regionsAtBoot: prediction.regionsAtBoot ?? null,
+      seamcalls,
+      tdmrs: seamcalls.some(isConfig) ? perfectTdmrs(prediction) : null,
+      unmetFaults: [],
+      plugged: body.steps.flatMap(step =>
+        step.kind === 'plug' ? [{ name: step.dimm.name, status: 0 }] : [],
+      ),
+      stuck: [],
+      timing: { total: 600, firstByte: 70 },
+    },
   }
-  return { prediction, record }
 }

@@ -1,13 +1,18 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { UsageError } from '../base/errors.ts'
+import { DEFAULT_BOARD } from '../board/index.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
 
-/** Required keys of every scenario. */
+/** What most scenarios begin with. */
 export const HEAD = 'name: n\nwhy: w\n'
 
-const KERNELS = { kernels: ['one', 'two'], onlyKernels: undefined }
+const KERNELS = {
+  kernels: ['one', 'two'],
+  onlyKernels: undefined,
+  board: DEFAULT_BOARD,
+}
 
 /** The cases of a scenario file with this text, on kernels `one` and `two`. */
 export const loadText = async (t: Test, text: string): Promise<Case[]> => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { KERNEL, NODES, judged, replace } from '../../testing/judged.ts'
-import { bodyOf, perfectRecord } from '../../testing/records.ts'
+import { bodyOf, perfectBoot, recordOf } from '../../testing/records.ts'
 import { judge } from '../judge.ts'
 
 t.test('a boot without a result fails, with the evidence', async t => {
@@ -8,7 +8,7 @@ t.test('a boot without a result fails, with the evidence', async t => {
     end: 'silence',
     stuck: [
       { cpu: 0, rip: 0x10n, symbol: 'cpu_idle+0x3' },
-      { cpu: 1, rip: 0x20n, symbol: undefined },
+      { cpu: 1, rip: 0x20n, symbol: null },
     ],
   })
   t.equal(silent.verdict, 'fail')
@@ -24,7 +24,7 @@ t.test('a boot without a result fails, with the evidence', async t => {
     ]).text,
     /a step failed: cannot load \/x \(-8\)/,
   )
-  const nothing = judged(NODES, { end: 'silence', tail: [] }, () => [])
+  const nothing = judged(NODES, { end: 'silence' }, () => [])
   t.equal(nothing.verdict, 'fail')
   t.match(nothing.text, /the kernel printed nothing/)
   const panic = judged(
@@ -68,7 +68,7 @@ t.test("the scenario's own expectations", async t => {
   t.equal(judged({ ...cell, expect: { regions: [region] } }).verdict, 'pass')
   t.match(
     judged({ ...cell, expect: { regions: [{ ...region, node: 1 }] } }).text,
-    /^regions-expected: TDX memory regions, against the scenario: region 0 differs/,
+    /^regions-expected: TDX memory regions, compared with the scenario: region 0 differs/,
   )
   t.match(judged({ ...cell, expect: { pamtKiB: 5 } }).text, /expected 5 KiB/)
   t.match(
@@ -84,7 +84,7 @@ t.test(
       machine: { memory: '2G' },
       cmdline: { append: ['acpi=off'] },
     })
-    const { prediction, record } = perfectRecord(
+    const { prediction, seen, console } = perfectBoot(
       body,
       replace(
         / {2}node {3}0: \[mem 0x100000-.*\]/,
@@ -95,7 +95,12 @@ t.test(
       { start: 0x100000, end: 0x40000000, node: 0 },
       { start: 0x40000000, end: 0x7ffe0000, node: 1 },
     ]
-    const result = judge(body, KERNEL, prediction, { ...record, regions })
+    const result = judge({
+      item: body,
+      kernel: KERNEL,
+      prediction,
+      evidence: { ...console, record: recordOf({ ...seen, regions }) },
+    })
     t.equal(result.basis, 'console')
     t.same(result.prediction.layout.regions, regions)
     t.notOk(result.reasons.some(({ check }) => check === 'regions-memory'))

@@ -1,66 +1,78 @@
-import { formatRange } from '../../memory/range.ts'
-import type { BootRecord } from '../../machine/machine.ts'
 import { hex } from '../../base/units.ts'
+import type { Facts } from '../../console/facts.ts'
+import type { BootRecord } from '../../machine/record.ts'
+import { formatRange } from '../../memory/range.ts'
+import type { Expectation } from '../../scenario/expectation.ts'
 import { leafName } from '../../tdx/leaves.ts'
 import { statusName } from '../../tdx/status.ts'
-import type { Expectation } from '../../scenario/expectation.ts'
-import type { Check, Context, Reason } from '../context.ts'
+import { type Context, type Evidence, type Reason, check } from '../context.ts'
+import {
+  type ObservedEnding,
+  describeEnding,
+  hasErrno,
+  isAt,
+  observeEnding,
+} from '../observed-ending.ts'
 import { waitsForDimm } from './steps.ts'
-import { type Observed, describe, isAt, observe } from '../observed-ending.ts'
 
 /** How the boot ended, and what became of TDX. */
 
 const fail = (
-  check: string,
+  name: string,
   message: string,
   details: Partial<Reason> = {},
-): Reason => ({ kind: 'fail', check, message, ...details })
+): Reason => ({ kind: 'fail', check: name, message, ...details })
 
 /** The kernel came to a result by itself. */
-export const checkEnd: Check = ({ record, item, expect }) => {
-  if (record.facts.kernel === null && record.facts.incidents.length === 0)
-    return [fail('end', `the kernel printed nothing; ${describeEnd(record)}`)]
-  if (expect.panic !== undefined) return checkPanic(record, expect.panic)
-  const trouble = record.facts.incidents.map(({ kind, line, text }) =>
+export const checkEnd = check('end', ['console'], context => {
+  const { record, facts, expect } = context
+  if (facts.kernel === null && facts.incidents.length === 0)
+    return [fail('end', `the kernel printed nothing; ${describeEnd(context)}`)]
+  if (expect.panic !== undefined) return checkPanic(facts, expect.panic)
+  const trouble = facts.incidents.map(({ kind, line, text }) =>
     fail(
       'incident',
       `the kernel reports ${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} (console line ${line}): ${text}`,
     ),
   )
-  if (trouble.length > 0 || waitsForDimm({ item, record })) return trouble
-  return record.end === 'settled'
-    ? checkSteps(record, item)
-    : [fail('end', describeEnd(record))]
-}
+  if (trouble.length > 0 || record.end === 'settled' || waitsForDimm(context))
+    return trouble
+  return [fail('end', describeEnd(context))]
+})
 
 /** Every step was gone through, and the trigger said how it went. */
-const checkSteps = (
-  { facts }: BootRecord,
-  { steps }: Context['item'],
-): Reason[] => {
-  // A trigger the kernel does not load is its fault; for all other steps the
-  // machine or the rig lacks something.
-  const [refused, lacking] = [true, false].map(trigger =>
-    facts.guest.complaints.filter(text => text.includes('trigger') === trigger),
-  ) as [string[], string[]]
-  if (refused.length > 0)
-    return [fail('end', `the trigger did not run: ${refused.join('; ')}`)]
-  if (lacking.length > 0)
-    return [
-      {
-        kind: 'invalid',
-        check: 'steps',
-        message: `a step could not be done: ${lacking.join('; ')}`,
-      },
-    ]
-  return facts.guest.trigger === null &&
-    steps.some(({ kind }) => kind === 'trigger')
-    ? [fail('end', 'the trigger ran, and said nothing')]
-    : []
-}
+export const checkSteps = check(
+  'steps',
+  ['console', 'steps'],
+  ({ record, facts, expect, item }) => {
+    const { complaints, trigger } = facts.guest
+    const settled =
+      record.end === 'settled' &&
+      expect.panic === undefined &&
+      facts.incidents.length === 0
+    if (!settled) return []
+    // A trigger the kernel does not load is its fault; for all other steps the
+    // machine or the rig lacks something.
+    const refused = complaints.filter(text => text.includes('trigger'))
+    const lacking = complaints.filter(text => !text.includes('trigger'))
+    if (refused.length > 0)
+      return [fail('end', `the trigger did not run: ${refused.join('; ')}`)]
+    if (lacking.length > 0)
+      return [
+        {
+          kind: 'invalid',
+          check: 'steps',
+          message: `a step could not be done: ${lacking.join('; ')}`,
+        },
+      ]
+    return trigger === null && item.steps.some(({ kind }) => kind === 'trigger')
+      ? [fail('end', 'the trigger ran, and said nothing')]
+      : []
+  },
+)
 
-const checkPanic = ({ facts }: BootRecord, text: string): Reason[] => {
-  const panic = facts.incidents.find(({ kind }) => kind === 'panic')
+const checkPanic = ({ incidents }: Facts, text: string): Reason[] => {
+  const panic = incidents.find(({ kind }) => kind === 'panic')
   if (!panic)
     return [
       fail(
@@ -82,8 +94,8 @@ const checkPanic = ({ facts }: BootRecord, text: string): Reason[] => {
       ]
 }
 
-const describeEnd = (record: BootRecord): string => {
-  const last = record.tail.findLast(line => line !== '') ?? 'nothing'
+const describeEnd = ({ record, facts, tail }: Evidence): string => {
+  const last = tail.findLast(line => line !== '') ?? 'nothing'
   const said = `the last console line is '${last}'`
   switch (record.end) {
     case 'reset':
@@ -97,14 +109,14 @@ const describeEnd = (record: BootRecord): string => {
       }; ${said}${lastSeamcall(record)}${whereStuck(record)}`
     case 'exited':
     case 'settled':
-      return record.facts.guest.complaints.length > 0
-        ? `a step failed: ${record.facts.guest.complaints.join('; ')}`
+      return facts.guest.complaints.length > 0
+        ? `a step failed: ${facts.guest.complaints.join('; ')}`
         : `the guest powered off before all steps were done; ${said}`
   }
 }
 
-const lastSeamcall = ({ seamcalls }: BootRecord): string => {
-  const last = seamcalls.at(-1)
+const lastSeamcall = ({ witnesses }: BootRecord): string => {
+  const last = witnesses.module?.seamcalls.at(-1)
   return last
     ? `; the last SEAMCALL was ${leafName(last.leaf)} on CPU ${last.cpu}`
     : ''
@@ -116,23 +128,23 @@ const whereStuck = ({ stuck }: BootRecord): string =>
     : `; ${stuck.map(({ cpu, rip, symbol }) => `CPU ${cpu} at ${symbol ?? hex(rip)}`).join(', ')}`
 
 /** TDX ended as the scenario says and as the model predicts. */
-export const checkOutcome: Check = context => {
-  const { expect, record, prediction } = context
+export const checkOutcome = check('outcome', ['console'], context => {
+  const { expect, record, facts, prediction } = context
   if (expect.panic !== undefined || record.end !== 'settled') return []
-  const seen = observe(record)
+  const seen = observeEnding(facts, record)
   if (expect.outcome === 'predicted')
     return [...checkPrediction(context, seen), ...checkOpen(context, seen)]
   if (meets(expect, seen)) return checkPrediction(context, seen)
-  const found = describe(seen)
-  const expected = describe({
+  const found = describeEnding(seen)
+  const expected = describeEnding({
     outcome: expect.outcome,
     stage: expect.stage ?? null,
     errno: expect.errno ?? null,
   })
   const hint = prediction.outcome
-    ? `; the model predicts ${describe(prediction.outcome)}: ${prediction.outcome.why}`
+    ? `; the model predicts ${describeEnding(prediction.outcome)}: ${prediction.outcome.why}`
     : `; the model leaves it open: ${prediction.open ?? 'no reason'}`
-  const { message } = record.facts.tdx
+  const { message } = facts.tdx
   return [
     fail(
       'outcome',
@@ -140,11 +152,13 @@ export const checkOutcome: Check = context => {
       { expected, found },
     ),
   ]
-}
+})
 
 /** What the module answered, where the kernel may not say it. */
-const failedCall = ({ seamcalls }: BootRecord): string => {
-  const call = seamcalls.findLast(({ status }) => status !== 0n)
+const failedCall = ({ witnesses }: BootRecord): string => {
+  const call = witnesses.module?.seamcalls.findLast(
+    ({ status }) => status !== 0n,
+  )
   if (!call) return ''
   const { leaf, status } = call
   const answer =
@@ -154,14 +168,14 @@ const failedCall = ({ seamcalls }: BootRecord): string => {
 
 const meets = (
   { outcome, stage, errno }: Expectation,
-  seen: Observed,
+  seen: ObservedEnding,
 ): boolean =>
   seen.outcome === outcome &&
   (stage === undefined || isAt(seen, stage)) &&
-  (errno === undefined || seen.errno === errno)
+  (errno === undefined || hasErrno(seen, errno))
 
 /** What the model leaves open ends in one of the ways it knows. */
-const checkOpen = ({ prediction }: Context, seen: Observed): Reason[] => {
+const checkOpen = ({ prediction }: Context, seen: ObservedEnding): Reason[] => {
   const { open = '', possible } = prediction
   if (!possible) return []
   const { stages, initialized } = possible
@@ -174,26 +188,26 @@ const checkOpen = ({ prediction }: Context, seen: Observed): Reason[] => {
   return [
     fail(
       'prediction',
-      `TDX: the model predicts ${ways} (${open}), found ${describe(seen)}`,
+      `TDX: the model predicts ${ways} (${open}), found ${describeEnding(seen)}`,
     ),
   ]
 }
 
 const checkPrediction = (
-  { record, prediction }: Context,
-  seen: Observed,
+  { facts, prediction }: Context,
+  seen: ObservedEnding,
 ): Reason[] => {
   const { outcome: predicted } = prediction
   if (!predicted) return []
   const agrees =
     seen.outcome === predicted.outcome &&
-    seen.errno === predicted.errno &&
+    hasErrno(seen, predicted.errno) &&
     (predicted.stage === null
       ? seen.stage === null
       : isAt(seen, predicted.stage))
   if (!agrees) {
-    const expected = describe(predicted)
-    const found = describe(seen)
+    const expected = describeEnding(predicted)
+    const found = describeEnding(seen)
     return [
       fail(
         'prediction',
@@ -202,7 +216,7 @@ const checkPrediction = (
       ),
     ]
   }
-  const { failedRange } = record.facts.tdx
+  const { failedRange } = facts.tdx
   if (!predicted.range || !failedRange) return []
   const expected = formatRange(predicted.range)
   const found = formatRange(failedRange)

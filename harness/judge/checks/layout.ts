@@ -5,41 +5,48 @@ import { reservedSpans } from '../../tdx/tdmr-info.ts'
 import type { Span, TdmrInfo } from '../../tdx/tdmr-info.ts'
 import { privateKeyids } from '../../tdx/platform.ts'
 import type { TdmrPrediction } from '../../memory/predict.ts'
-import type { Check, Reason } from '../context.ts'
+import { type Reason, check } from '../context.ts'
 import { type Difference, differing, firstDifference } from '../differences.ts'
 
 /** What the kernel built: regions, TDMRs and PAMTs, against the prediction. */
 
 const fail = (
-  check: string,
+  name: string,
   what: string,
   difference: Difference | undefined,
-): Reason[] => differing('fail', check, what, difference)
+): Reason[] => differing({ kind: 'fail', check: name, what }, difference)
 
 /**
  * memblock.memory by node, as the kernel prints it for every boot. It keeps
  * hot-pluggable memory apart until memblock_free_all().
  */
-export const checkNodeRanges: Check = ({ layout, record, basis }) =>
-  basis === 'console' || record.end !== 'settled'
-    ? []
-    : fail(
-        'node-ranges',
-        'early memory node ranges',
-        firstDifference(
-          'range',
-          layout.memblock,
-          mergeNodes(record.facts.nodeRanges),
-          formatNodeRange,
+export const checkNodeRanges = check(
+  'node-ranges',
+  ['console'],
+  ({ layout, record, facts, basis }) =>
+    basis === 'console' || record.end !== 'settled'
+      ? []
+      : fail(
+          'node-ranges',
+          'early memory node ranges',
+          firstDifference({
+            what: 'range',
+            expected: layout.memblock,
+            found: mergeNodes(facts.nodeRanges),
+            format: formatNodeRange,
+          }),
         ),
-      )
+)
 
 const formatSpan = ({ base, size }: Span): string =>
   `[${hex(base)}, ${hex(base + size)})`
 
 /** What the kernel gave to TDH.SYS.CONFIG. */
-export const checkTdmrs: Check = ({ layout, record: { tdmrs, facts } }) => {
-  if (!tdmrs) {
+export const checkTdmrs = check(
+  'tdmrs',
+  ['console', 'module'],
+  ({ layout, facts }, { module: { tdmrs } }) => {
+    if (tdmrs) return compareTdmrs(layout.tdmrs, tdmrs)
     return facts.tdx.outcome === 'initialized'
       ? [
           {
@@ -50,34 +57,40 @@ export const checkTdmrs: Check = ({ layout, record: { tdmrs, facts } }) => {
           },
         ]
       : []
-  }
-  const shape = firstDifference(
-    'TDMR',
-    layout.tdmrs.map(({ start, end, pamtSizes }) =>
+  },
+)
+
+const compareTdmrs = (
+  predicted: readonly TdmrPrediction[],
+  tdmrs: readonly TdmrInfo[],
+): Reason[] => {
+  const shape = firstDifference({
+    what: 'TDMR',
+    expected: predicted.map(({ start, end, pamtSizes }) =>
       describeTdmr(
         { base: BigInt(start), size: BigInt(end - start) },
         pamtSizes.map(BigInt),
       ),
     ),
-    tdmrs.map(tdmr =>
+    found: tdmrs.map(tdmr =>
       describeTdmr(
         tdmr,
         tdmr.pamt.map(({ size }) => size),
       ),
     ),
-    text => text,
-  )
+    format: text => text,
+  })
   if (shape) return fail('tdmrs', 'TDMRs given to TDH.SYS.CONFIG', shape)
   return tdmrs.flatMap((tdmr, i) =>
     fail(
       'reserved-areas',
       `reserved areas of TDMR ${i}`,
-      firstDifference(
-        'area',
-        expectedAreas(tdmr, layout.tdmrs[i]!, tdmrs).map(formatSpan),
-        reservedSpans(tdmr).map(formatSpan),
-        text => text,
-      ),
+      firstDifference({
+        what: 'area',
+        expected: expectedAreas(tdmr, predicted[i]!, tdmrs),
+        found: reservedSpans(tdmr),
+        format: formatSpan,
+      }),
     ),
   )
 }
@@ -110,27 +123,31 @@ const expectedAreas = (
 }
 
 /** `%lu KB allocated for PAMT`. */
-export const checkPamt: Check = ({ expect, layout, record }) => {
-  const { pamtKib, outcome } = record.facts.tdx
-  if (pamtKib === null && outcome !== 'initialized') return []
-  const expected = `${expect.pamtKib ?? layout.pamtKib} KiB`
-  const found = pamtKib === null ? 'no size' : `${pamtKib} KiB`
-  return found === expected
-    ? []
-    : [
-        {
-          kind: 'fail',
-          check: 'pamt',
-          message: `PAMT size: expected ${expected}, the kernel printed ${found}`,
-          expected,
-          found,
-        },
-      ]
-}
+export const checkPamt = check(
+  'pamt',
+  ['console'],
+  ({ expect, layout, facts }) => {
+    const { pamtKib, outcome } = facts.tdx
+    if (pamtKib === null && outcome !== 'initialized') return []
+    const expected = `${expect.pamtKib ?? layout.pamtKib} KiB`
+    const found = pamtKib === null ? 'no size' : `${pamtKib} KiB`
+    return found === expected
+      ? []
+      : [
+          {
+            kind: 'fail',
+            check: 'pamt',
+            message: `PAMT size: expected ${expected}, the kernel printed ${found}`,
+            expected,
+            found,
+          },
+        ]
+  },
+)
 
 /** The KeyID range the kernel announced is the platform's. */
-export const checkKeyids: Check = ({ item, record }) => {
-  const { keyids, outcome } = record.facts.tdx
+export const checkKeyids = check('keyids', ['console'], ({ item, facts }) => {
+  const { keyids, outcome } = facts.tdx
   if (outcome === 'absent') return []
   const expected = `[${privateKeyids(item.platform).join(', ')})`
   const found = keyids ? `[${keyids.join(', ')})` : 'none'
@@ -145,4 +162,4 @@ export const checkKeyids: Check = ({ item, record }) => {
           found,
         },
       ]
-}
+})

@@ -48,8 +48,8 @@ t.test('the list right after boot', async t => {
   }))
   t.match(late.text, /^regions-boot: .*0 expected, 4 found/m)
   const unseen = judgedOn(KERNEL, NODES, {
-    regions: undefined,
-    regionsAtBoot: undefined,
+    regions: null,
+    regionsAtBoot: null,
   })
   t.equal(unseen.verdict, 'invalid')
   t.match(unseen.text, /^regions: nothing shows the region list/m)

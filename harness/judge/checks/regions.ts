@@ -1,172 +1,212 @@
-import type { BootRecord } from '../../machine/machine.ts'
 import {
   type NodeRange,
   formatNodeRange,
   formatRange,
 } from '../../memory/range.ts'
-import { LEAF } from '../../tdx/leaves.ts'
-import type { Check, Reason } from '../context.ts'
+import { LEAF, type LeafName } from '../../tdx/leaves.ts'
+import { NEWEST_SERIES } from '../../tdx/series/index.ts'
+import { type Context, type Reason, check } from '../context.ts'
 import { differing, firstDifference } from '../differences.ts'
 import { panicked } from '../observed-ending.ts'
 
-/** The witnesses of the region list, against the prediction. */
+/** The witnesses of the region list, compared with the prediction. */
 
 const compare = (
-  check: string,
+  name: string,
   what: string,
-  expected: readonly NodeRange[],
-  found: readonly NodeRange[],
+  {
+    expected,
+    found,
+  }: {
+    readonly expected: readonly NodeRange[]
+    readonly found: readonly NodeRange[]
+  },
 ): Reason[] =>
   differing(
-    'fail',
-    check,
-    what,
-    firstDifference('region', expected, found, formatNodeRange),
+    { kind: 'fail', check: name, what },
+    firstDifference({
+      what: 'region',
+      expected,
+      found,
+      format: formatNodeRange,
+    }),
   )
 
-const fail = (check: string, message: string): Reason => ({
+const fail = (name: string, message: string): Reason => ({
   kind: 'fail',
-  check,
+  check: name,
   message,
 })
 
-/** Leaves that are called before any kernel needs the list. */
-const WITHOUT_LIST: ReadonlySet<number> = new Set([
-  LEAF.SYS_INIT,
-  LEAF.SYS_LP_INIT,
-  LEAF.SYS_LP_SHUTDOWN,
-])
+const leafNames = new Map(
+  Object.entries(LEAF).map(([name, leaf]): [number, LeafName] => [
+    leaf,
+    name as LeafName,
+  ]),
+)
 
-/** The initialisation came to where the list is used. */
-const usedList = ({ seamcalls }: BootRecord): boolean =>
-  seamcalls.some(({ leaf }) => !WITHOUT_LIST.has(leaf))
+/**
+ * The initialisation came to where the list is used, as far as somebody saw
+ * it: the module, or else the kernel itself.
+ */
+const usedList = ({ record, facts, kernel }: Context): boolean => {
+  const { leavesBeforeList } = kernel.series ?? NEWEST_SERIES
+  const { module } = record.witnesses
+  return module
+    ? module.seamcalls.some(
+        ({ leaf }) => !leavesBeforeList.has(leafNames.get(leaf)!),
+      )
+    : facts.tdx.outcome === 'initialized' || facts.tdx.pamtKib !== null
+}
 
 /** The list in the kernel's memory, when it is used and right after boot. */
-export const checkMemoryRegions: Check = ({ layout, record, prediction }) => {
-  const { regions, regionsAtBoot } = record
-  return [
-    ...(regionsAtBoot && prediction.regionsAtBoot
-      ? compare(
-          'regions-boot',
-          "TDX memory regions in the kernel's memory after the early initcalls, against the prediction",
-          prediction.regionsAtBoot,
-          regionsAtBoot,
-        )
-      : []),
-    ...(usedList(record) && regions?.length === 0
-      ? [
-          fail(
+export const checkMemoryRegions = check(
+  'regions-memory',
+  ['memory'],
+  (context, { memory: { regions, regionsAtBoot } }) => {
+    const { layout, prediction } = context
+    return [
+      ...(regionsAtBoot && prediction.regionsAtBoot
+        ? compare(
+            'regions-boot',
+            "TDX memory regions in the kernel's memory after the early initcalls, compared with the prediction",
+            { expected: prediction.regionsAtBoot, found: regionsAtBoot },
+          )
+        : []),
+      ...(usedList(context) && regions?.length === 0
+        ? [
+            fail(
+              'regions-memory',
+              "the initialisation went on, but tdx_memlist in the kernel's memory is empty",
+            ),
+          ]
+        : []),
+      ...(regions && regions.length > 0
+        ? compare(
             'regions-memory',
-            "the initialisation went on, but tdx_memlist in the kernel's memory is empty",
-          ),
-        ]
-      : []),
-    ...(regions && regions.length > 0
-      ? compare(
-          'regions-memory',
-          "TDX memory regions in the kernel's memory, against the prediction",
-          layout.regions,
-          regions,
-        )
-      : []),
-  ]
-}
+            "TDX memory regions in the kernel's memory, compared with the prediction",
+            { expected: layout.regions, found: regions },
+          )
+        : []),
+    ]
+  },
+)
 
 /** Somebody must have seen a list that was built. */
-export const checkWitness: Check = context => {
-  const { regions, regionsAtBoot, facts } = context.record
-  const early = usedList(context.record) ? undefined : regionsAtBoot
-  if (facts.tdx.regions ?? regions ?? early) return []
-  return listWasBuilt(context)
-    ? [
-        {
-          kind: 'invalid',
-          check: 'regions',
-          message:
-            'nothing shows the region list: the kernel prints none, and has no symbol tdx_memlist to read it by',
-        },
-      ]
-    : []
-}
-
-/** What the kernel printed, if it is one that prints. */
-export const checkPrintedRegions: Check = context => {
-  const { layout, record, kernel } = context
-  const { regions, regionCount } = record.facts.tdx
-  if (regions === null)
-    return kernel.printsRegions && listWasBuilt(context)
+export const checkWitness = check(
+  'regions',
+  ['console', 'memory'],
+  (context, { memory }) => {
+    const early = usedList(context) ? null : memory.regionsAtBoot
+    if (context.facts.tdx.regions ?? memory.regions ?? early) return []
+    return listWasBuilt(context)
       ? [
-          fail(
-            'regions-printed',
-            'this kernel prints its TDX memory regions, and the console has none',
-          ),
+          {
+            kind: 'invalid',
+            check: 'regions',
+            message:
+              'nothing shows the region list: the kernel prints none, and has no symbol tdx_memlist to read it by',
+          },
         ]
       : []
-  return [
-    ...compare(
-      'regions-printed',
-      'TDX memory regions the kernel printed, against the prediction',
-      layout.regions,
-      regions,
-    ),
-    ...(regionCount === regions.length
-      ? []
-      : [
-          fail(
-            'regions-count',
-            `the kernel printed ${regions.length} TDX memory regions, and counts ${regionCount ?? 'none'}`,
-          ),
-        ]),
-  ]
-}
+  },
+)
+
+/** What the kernel printed, if it is one that prints. */
+export const checkPrintedRegions = check(
+  'regions-printed',
+  ['console'],
+  context => {
+    const { layout, facts, kernel } = context
+    const { regions, regionCount } = facts.tdx
+    if (regions === null)
+      return kernel.printsRegions && listWasBuilt(context)
+        ? [
+            fail(
+              'regions-printed',
+              'this kernel prints its TDX memory regions, and the console has none',
+            ),
+          ]
+        : []
+    return [
+      ...compare(
+        'regions-printed',
+        'TDX memory regions the kernel printed, compared with the prediction',
+        { expected: layout.regions, found: regions },
+      ),
+      ...(regionCount === regions.length
+        ? []
+        : [
+            fail(
+              'regions-count',
+              `the kernel printed ${regions.length} TDX memory regions, and counts ${regionCount ?? 'none'}`,
+            ),
+          ]),
+    ]
+  },
+)
 
 /** A kernel that died before the early initcalls has no list to show. */
-const diedEarly = (record: BootRecord): boolean =>
-  record.regionsAtBoot === undefined && panicked(record)
+const diedEarly = ({ record, facts }: Context): boolean =>
+  (record.witnesses.memory?.regionsAtBoot ?? null) === null && panicked(facts)
 
-const listWasBuilt = ({ record, prediction }: Parameters<Check>[0]): boolean =>
-  usedList(record) ||
-  (!diedEarly(record) && (prediction.regionsAtBoot?.length ?? 0) > 0)
+const listWasBuilt = (context: Context): boolean =>
+  usedList(context) ||
+  (!diedEarly(context) && (context.prediction.regionsAtBoot?.length ?? 0) > 0)
 
-/** The scenario's own list, against whatever was seen. */
-export const checkExpectedRegions: Check = ({ expect, record }) =>
-  expect.regions
-    ? compare(
-        'regions-expected',
-        'TDX memory regions, against the scenario',
-        expect.regions,
-        record.regions ??
-          record.facts.tdx.regions ??
-          record.regionsAtBoot ??
-          [],
-      )
-    : []
+/** The scenario's own list, compared with whatever was seen. */
+export const checkExpectedRegions = check(
+  'regions-expected',
+  ['console'],
+  ({ expect, facts, record }) => {
+    if (!expect.regions) return []
+    const { memory } = record.witnesses
+    const found = memory?.regions ?? facts.tdx.regions ?? memory?.regionsAtBoot
+    if (!found && !memory) return null
+    return compare(
+      'regions-expected',
+      'TDX memory regions, compared with the scenario',
+      { expected: expect.regions, found: found ?? [] },
+    )
+  },
+)
 
 /** What the v6 series calls CMRs it found to be in order; others say CMR. */
 const CHECKED = 'Kernel-checked-CMR'
 
 /** CMRs the kernel read with SYS.INFO are those of the platform. */
-export const checkCmrs: Check = ({ item, record, kernel }) => {
-  const { cmrs, cmrName } = record.facts.tdx
-  const read = record.seamcalls.some(
-    ({ leaf, status }) => leaf === LEAF.SYS_INFO && status === 0n,
-  )
-  if (cmrs === null)
-    return kernel.series?.printsCmrs && read
-      ? [fail('cmrs', 'the kernel read the CMRs, and printed none')]
-      : []
-  // The module refuses a table that is not in order before a kernel sees it.
-  if (cmrName !== null && cmrName !== CHECKED)
-    return [
-      fail(
-        'cmrs',
-        `the platform's CMRs are in order, and the kernel calls them ${cmrName}`,
-      ),
-    ]
-  return differing(
-    'fail',
-    'cmrs',
-    'convertible memory the kernel printed',
-    firstDifference('CMR', item.platform.cmrs, cmrs, formatRange),
-  )
-}
+export const checkCmrs = check(
+  'cmrs',
+  ['console'],
+  ({ item, record, facts, kernel }) => {
+    const { cmrs, cmrName } = facts.tdx
+    const read = record.witnesses.module?.seamcalls.some(
+      ({ leaf, status }) => leaf === LEAF.SYS_INFO && status === 0n,
+    )
+    if (cmrs === null)
+      return kernel.series?.printsCmrs && read
+        ? [fail('cmrs', 'the kernel read the CMRs, and printed none')]
+        : []
+    // The module refuses a table that is not in order before a kernel sees it.
+    if (cmrName !== null && cmrName !== CHECKED)
+      return [
+        fail(
+          'cmrs',
+          `the platform's CMRs are in order, and the kernel calls them ${cmrName}`,
+        ),
+      ]
+    return differing(
+      {
+        kind: 'fail',
+        check: 'cmrs',
+        what: 'convertible memory the kernel printed',
+      },
+      firstDifference({
+        what: 'CMR',
+        expected: item.platform.cmrs,
+        found: cmrs,
+        format: formatRange,
+      }),
+    )
+  },
+)

@@ -1,13 +1,13 @@
 import t from 'tap'
-import type { BootRecord } from '../../machine/machine.ts'
+import type { Seen } from '../../testing/records.ts'
 import { LEAF } from '../../tdx/leaves.ts'
 import { NODES, judged, replace } from '../../testing/judged.ts'
 
-type Calls = BootRecord['seamcalls']
+type Calls = Seen['seamcalls']
 
 const calls =
   (edit: (list: Calls) => Calls) =>
-  (record: BootRecord): Partial<BootRecord> => ({
+  (record: Seen): Partial<Seen> => ({
     seamcalls: edit(record.seamcalls),
   })
 

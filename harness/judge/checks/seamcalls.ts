@@ -2,14 +2,14 @@ import { hex } from '../../base/units.ts'
 import type { SeamcallTrace } from '../../emulate/emulation.ts'
 import { LEAF, leafName } from '../../tdx/leaves.ts'
 import { status } from '../../tdx/status.ts'
-import type { Check, Reason } from '../context.ts'
+import { type Reason, check } from '../context.ts'
 import { fewerCpus } from '../fewer-cpus.ts'
 
-/** What the kernel asked of the module, against what it says about it. */
+/** What the kernel asked of the module, compared with what it says about it. */
 
-const fail = (check: string, message: string): Reason => ({
+const fail = (name: string, message: string): Reason => ({
   kind: 'fail',
-  check,
+  check: name,
   message,
 })
 
@@ -17,82 +17,97 @@ const fail = (check: string, message: string): Reason => ({
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 /** Failed SEAMCALLs and lines about them belong together, both ways. */
-export const checkSeamcalls: Check = ({ record, kernel }) => {
-  const { failedSeamcalls } = record.facts.tdx
-  const invented = failedSeamcalls.filter(
-    ({ leaf, status }) =>
-      !record.seamcalls.some(
-        call => call.leaf === leaf && call.status === status,
+export const checkSeamcalls = check(
+  'seamcalls',
+  ['console', 'module'],
+  ({ facts, kernel }, { module: { seamcalls } }) => {
+    const { failedSeamcalls } = facts.tdx
+    const invented = failedSeamcalls.filter(
+      line =>
+        !seamcalls.some(
+          call => call.leaf === line.leaf && call.status === line.status,
+        ),
+    )
+    const reports = kernel.series?.reportsSeamcalls === true
+    const hidden = seamcalls.filter(
+      call =>
+        reports &&
+        call.status !== null &&
+        call.status !== 0n &&
+        call.status !== NO_ENTROPY &&
+        !failedSeamcalls.some(
+          line => line.leaf === call.leaf && line.status === call.status,
+        ),
+    )
+    return [
+      ...invented.map(({ leaf, status, line }) =>
+        fail(
+          'seamcalls',
+          `the kernel reports ${leafName(leaf)} failed with ${hex(status)} (console line ${line}), which the module never returned`,
+        ),
       ),
-  )
-  const reports = kernel.series?.reportsSeamcalls
-  const hidden = record.seamcalls.filter(
-    ({ leaf, status }) =>
-      reports &&
-      status !== null &&
-      status !== 0n &&
-      status !== NO_ENTROPY &&
-      !failedSeamcalls.some(
-        line => line.leaf === leaf && line.status === status,
+      ...hidden.map(({ leaf, status, cpu }) =>
+        fail(
+          'seamcalls',
+          `${leafName(leaf)} on CPU ${cpu} returned ${hex(status ?? 0n)}, and the kernel said nothing about it`,
+        ),
       ),
-  )
-  return [
-    ...invented.map(({ leaf, status, line }) =>
-      fail(
-        'seamcalls',
-        `the kernel reports ${leafName(leaf)} failed with ${hex(status)} (console line ${line}), which the module never returned`,
-      ),
-    ),
-    ...hidden.map(({ leaf, status, cpu }) =>
-      fail(
-        'seamcalls',
-        `${leafName(leaf)} on CPU ${cpu} returned ${hex(status ?? 0n)}, and the kernel said nothing about it`,
-      ),
-    ),
-  ]
-}
+    ]
+  },
+)
 
 /** A kernel that says it shut the module down did so on every CPU. */
-export const checkShutdown: Check = ({ item, record }) => {
-  const says = /Shut it down\.$/.test(record.facts.tdx.lastMessage ?? '')
-  if (!says) return []
-  const done = cpusOf(record.seamcalls, LEAF.SYS_LP_SHUTDOWN)
-  return [...item.platform.packageOf.keys()]
-    .filter(cpu => !done.includes(cpu))
-    .map(cpu =>
-      fail(
-        'shutdown',
-        `the kernel says that it shut the module down, but TDH.SYS.LP.SHUTDOWN on CPU ${cpu} never succeeded`,
-      ),
-    )
-}
+export const checkShutdown = check(
+  'shutdown',
+  ['console', 'module'],
+  ({ item, facts }, { module }) => {
+    const says = /Shut it down\.$/.test(facts.tdx.lastMessage ?? '')
+    if (!says) return []
+    const done = cpusOf(module.seamcalls, LEAF.SYS_LP_SHUTDOWN)
+    return [...item.platform.packageOf.keys()]
+      .filter(cpu => !done.includes(cpu))
+      .map(cpu =>
+        fail(
+          'shutdown',
+          `the kernel says that it shut the module down, but TDH.SYS.LP.SHUTDOWN on CPU ${cpu} never succeeded`,
+        ),
+      )
+  },
+)
 
 /** An initialisation is complete only when every part of it was done. */
-export const checkSequence: Check = ({ item, record, layout }) => {
-  if (record.facts.tdx.outcome !== 'initialized') return []
-  const { seamcalls } = record
-  const { packageOf } = item.platform
-  const cpus = cpusOf(seamcalls, LEAF.SYS_LP_INIT)
-  const keyed = cpusOf(seamcalls, LEAF.SYS_KEY_CONFIG).map(
-    cpu => packageOf[cpu] ?? -1,
-  )
-  const initialised = succeeded(seamcalls, LEAF.SYS_TDMR_INIT).map(({ rcx }) =>
-    Number(rcx),
-  )
-  return [
-    ...missing(packageOf.keys(), cpus, cpu => `TDH.SYS.LP.INIT on CPU ${cpu}`),
-    ...missing(
-      new Set(packageOf),
-      keyed,
-      own => `TDH.SYS.KEY.CONFIG on package ${own}`,
-    ),
-    ...missing(
-      layout.tdmrs.map(({ start }) => start),
-      initialised,
-      base => `TDH.SYS.TDMR.INIT of the TDMR at ${hex(base)}`,
-    ),
-  ]
-}
+export const checkSequence = check(
+  'sequence',
+  ['console', 'module'],
+  ({ item, facts, layout }, { module: { seamcalls } }) => {
+    if (facts.tdx.outcome !== 'initialized') return []
+    const { packageOf } = item.platform
+    const cpus = cpusOf(seamcalls, LEAF.SYS_LP_INIT)
+    const keyed = cpusOf(seamcalls, LEAF.SYS_KEY_CONFIG).map(
+      cpu => packageOf[cpu] ?? -1,
+    )
+    const initialised = succeeded(seamcalls, LEAF.SYS_TDMR_INIT).map(
+      ({ rcx }) => Number(rcx),
+    )
+    return [
+      ...missing(
+        packageOf.keys(),
+        cpus,
+        cpu => `TDH.SYS.LP.INIT on CPU ${cpu}`,
+      ),
+      ...missing(
+        new Set(packageOf),
+        keyed,
+        own => `TDH.SYS.KEY.CONFIG on package ${own}`,
+      ),
+      ...missing(
+        layout.tdmrs.map(({ start }) => start),
+        initialised,
+        base => `TDH.SYS.TDMR.INIT of the TDMR at ${hex(base)}`,
+      ),
+    ]
+  },
+)
 
 const succeeded = (
   calls: readonly SeamcallTrace[],
@@ -118,24 +133,28 @@ const missing = (
     )
 
 /** What the trigger got back agrees with what the kernel printed. */
-export const checkTrigger: Check = ({ item, record }) => {
-  const { tdx } = record.facts
-  const { trigger } = record.facts.guest
-  if (!trigger) return []
-  const success = (trigger.cpuEnable ?? 0) === 0 && trigger.enable === 0
-  const reasons: Reason[] = []
-  if (success !== (tdx.outcome === 'initialized'))
-    reasons.push(
-      fail(
-        'trigger',
-        `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${trigger.cpuEnable ?? 'nothing'} and tdx_enable() ${trigger.enable ?? 'was not called'}`,
-      ),
-    )
-  if (trigger.cpus !== item.machine.cpus && !fewerCpus(item.words))
-    reasons.push({
-      kind: 'invalid',
-      check: 'cpus',
-      message: `expected ${item.machine.cpus} CPUs online, found ${trigger.cpus}`,
-    })
-  return reasons
-}
+export const checkTrigger = check(
+  'trigger',
+  ['console', 'steps'],
+  ({ item, facts }) => {
+    const { tdx } = facts
+    const { trigger } = facts.guest
+    if (!trigger) return []
+    const success = (trigger.cpuEnable ?? 0) === 0 && trigger.enable === 0
+    const reasons: Reason[] = []
+    if (success !== (tdx.outcome === 'initialized'))
+      reasons.push(
+        fail(
+          'trigger',
+          `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${trigger.cpuEnable ?? 'nothing'} and tdx_enable() ${trigger.enable ?? 'was not called'}`,
+        ),
+      )
+    if (trigger.cpus !== item.machine.cpus && !fewerCpus(item.words))
+      reasons.push({
+        kind: 'invalid',
+        check: 'cpus',
+        message: `expected ${item.machine.cpus} CPUs online, found ${trigger.cpus}`,
+      })
+    return reasons
+  },
+)

@@ -1,27 +1,39 @@
+import type { Facts } from '../../console/facts.ts'
 import type { StepReport } from '../../guest/protocol.ts'
 import { ERRNO } from '../../tdx/errno.ts'
-import type { Check, Context, JudgedCase, Reason } from '../context.ts'
+import {
+  type Context,
+  type JudgedCase,
+  type Reason,
+  check,
+} from '../context.ts'
 
 /** What came of the steps: DIMMs that were plugged and put online. */
 
 /** What init said about a step. */
-const reportOf = (
-  record: Context['record'],
+const reportOf = <Kind extends StepReport['kind']>(
+  { guest }: Pick<Facts, 'guest'>,
   step: number,
-  kind: StepReport['kind'],
-): StepReport | undefined =>
-  record.facts.guest.steps.find(
-    report => report.step === step && report.kind === kind,
+  kind: Kind,
+): (StepReport & { readonly kind: Kind }) | undefined =>
+  guest.steps.find(
+    (report): report is StepReport & { readonly kind: Kind } =>
+      report.step === step && report.kind === kind,
   )
+
+type Stepped = Pick<Context, 'facts'> & {
+  readonly item: Pick<JudgedCase, 'steps'>
+}
 
 /** The guest did not hang: it waits for its kernel to deal with a DIMM. */
 export const waitsForDimm = ({
   item,
+  facts,
   record,
-}: Pick<Context, 'item' | 'record'>): boolean =>
+}: Pick<Context, 'item' | 'facts' | 'record'>): boolean =>
   (record.end === 'silence' || record.end === 'deadline') &&
   item.steps.some(
-    (_, i) => reportOf(record, i, 'plug') && !reportOf(record, i, 'plugged'),
+    (_, i) => reportOf(facts, i, 'plug') && !reportOf(facts, i, 'plugged'),
   )
 
 /**
@@ -29,30 +41,33 @@ export const waitsForDimm = ({
  * kernel's answer to the firmware (_OST) says only that it looked: memory that
  * was added has memory blocks.
  */
-export const checkPlugged: Check = ({ item, record }) =>
-  item.steps.flatMap((step, i) => {
-    if (step.kind !== 'plug') return []
-    // A boot that ended before has another reason to fail.
-    if (record.end !== 'settled' && !reportOf(record, i, 'plug')) return []
-    const { name } = step.dimm
-    const status = record.plugged.find(dimm => dimm.name === name)?.status
-    const report = reportOf(record, i, 'plugged')
-    if (status === 0 && report?.kind === 'plugged' && report.blocks > 0)
-      return []
-    const found =
-      status === undefined
-        ? 'said nothing: is it built with CONFIG_ACPI_HOTPLUG_MEMORY?'
-        : status === 0
-          ? 'made no memory block of it: see its console'
-          : `answered ${status} (_OST)`
-    return [
-      {
-        kind: 'invalid',
-        check: 'plug',
-        message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
-      } satisfies Reason,
-    ]
-  })
+export const checkPlugged = check(
+  'plug',
+  ['console', 'steps'],
+  ({ item, facts, record }, { steps }) =>
+    item.steps.flatMap((step, i): Reason[] => {
+      if (step.kind !== 'plug') return []
+      // A boot that ended before has another reason to fail.
+      if (record.end !== 'settled' && !reportOf(facts, i, 'plug')) return []
+      const { name } = step.dimm
+      const status = steps.plugged.find(dimm => dimm.name === name)?.status
+      const blocks = reportOf(facts, i, 'plugged')?.blocks ?? 0
+      if (status === 0 && blocks > 0) return []
+      const found =
+        status === undefined
+          ? 'said nothing: is it built with CONFIG_ACPI_HOTPLUG_MEMORY?'
+          : status === 0
+            ? 'made no memory block of it: see its console'
+            : `answered ${status} (_OST)`
+      return [
+        {
+          kind: 'invalid',
+          check: 'plug',
+          message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
+        },
+      ]
+    }),
+)
 
 /** What the kernel did when a DIMM was put online. */
 interface Attempt {
@@ -62,18 +77,12 @@ interface Attempt {
   readonly text: string
 }
 
-const attempts = ({
-  item,
-  record,
-}: Pick<Context, 'record'> & {
-  readonly item: Pick<JudgedCase, 'steps'>
-}): Attempt[] =>
+const attempts = ({ item, facts }: Stepped): Attempt[] =>
   item.steps.flatMap((step, i): Attempt[] => {
     if (step.kind !== 'online') return []
-    const report = reportOf(record, i, 'online')
+    const report = reportOf(facts, i, 'online')
     const { name } = step.dimm
-    if (report?.kind !== 'online')
-      return [{ name, refused: undefined, text: 'no report' }]
+    if (!report) return [{ name, refused: undefined, text: 'no report' }]
     const { blocks, refused, errno } = report
     if (blocks > 0 && refused === 0)
       return [{ name, refused: false, text: 'taken' }]
@@ -88,10 +97,9 @@ const attempts = ({
 
 /** What came of putting each DIMM online, in words. */
 export const onlineResults = (
-  item: Pick<JudgedCase, 'steps'>,
-  record: Context['record'],
+  stepped: Stepped,
 ): { dimm: string; result: string }[] =>
-  attempts({ item, record }).map(({ name, refused, text }) => ({
+  attempts(stepped).map(({ name, refused, text }) => ({
     dimm: name,
     result: refused === true ? 'refused' : text,
   }))
@@ -99,7 +107,7 @@ export const onlineResults = (
 const REFUSED = 'every memory block refused (-1)'
 
 /** The kernel takes hot-added memory, or refuses it, as it must. */
-export const checkOnline: Check = context => {
+export const checkOnline = check('online', ['console', 'steps'], context => {
   const { prediction, expect, record } = context
   if (record.end !== 'settled') return []
   return attempts(context).flatMap(({ name, refused, text }) => {
@@ -129,4 +137,4 @@ export const checkOnline: Check = context => {
       ? [reason('the model predicts', predicted.refused)]
       : []
   })
-}
+})

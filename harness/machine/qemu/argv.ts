@@ -1,5 +1,8 @@
 import { CPU_MODELS } from '../../scenario/cpu-models.ts'
+import { InfraError } from '../../base/errors.ts'
+import type { Board } from '../../board/board.ts'
 import type { MachineSpec } from '../../scenario/machine-spec.ts'
+import { RIG_WORDS, TCG_WORDS } from '../../scenario/rig-words.ts'
 
 export type Accel = 'tcg' | 'kvm'
 
@@ -24,26 +27,12 @@ export interface QemuPlan {
   readonly srat: string | undefined
 }
 
-/**
- * Parameters of every boot. nokaslr: breakpoints are planted by symbol.
- * panic=-1 and oops=panic: a kernel that dies ends the boot at once.
- */
-const RIG_WORDS = [
-  'console=ttyS0',
-  'earlyprintk=serial,ttyS0,115200',
-  'nokaslr',
-  'oops=panic',
-  'panic=-1',
-]
-
-/**
- * Calibrations that wait for real time and have nothing to do with memory:
- * the IO-APIC timer check (0.1 s) and the local APIC timer (0.25 s).
- */
-const TCG_WORDS = ['no_timer_check', 'nolapic_timer']
-
 export const kernelCmdline = (accel: Accel, words: readonly string[]): string =>
-  [...RIG_WORDS, ...(accel === 'tcg' ? TCG_WORDS : []), ...words].join(' ')
+  [
+    ...RIG_WORDS.map(({ word }) => word),
+    ...(accel === 'tcg' ? TCG_WORDS : []),
+    ...words,
+  ].join(' ')
 
 /**
  * TCG's `max` is an AMD part; by family and model the kernel sees a CPU that
@@ -57,6 +46,11 @@ const cpuModel = (
   if (accel === 'kvm') return 'host'
   const { family, model, stepping } = CPU_MODELS[name]
   return `max,vendor=GenuineIntel,family=${family},model=${model},stepping=${stepping},phys-bits=${physicalBits}`
+}
+
+const machineType = ({ id, qemu }: Board): string => {
+  if (qemu) return qemu.machineType
+  throw new InfraError('BOARD', `QEMU cannot build the board '${id}'`)
 }
 
 /** QEMU reads a comma in a value as the end of it, unless it is doubled. */
@@ -75,7 +69,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     // A fixed version: the firmware's tables, and so the memory map, depend on
     // it. The disk controller and SMBus of q35 only cost boot time.
     '-machine',
-    'pc-q35-7.2,sata=off,smbus=off',
+    `${machineType(machine.board)},sata=off,smbus=off`,
     '-accel',
     accel,
     '-cpu',

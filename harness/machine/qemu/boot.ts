@@ -5,8 +5,10 @@ import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import type { GivenMap } from '../../emulate/inject-e820.ts'
 import { setupDataOf } from '../../scenario/machine-spec.ts'
+import { NEWEST_SERIES } from '../../tdx/series/index.ts'
 import { type Deadlines, Watchdog } from '../deadline.ts'
-import type { BootPlan, BootRecord, StuckCpu } from '../machine.ts'
+import type { BootPlan } from '../machine.ts'
+import type { BootRecord, StuckCpu } from '../record.ts'
 import type { Accel } from './argv.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { GdbClient } from './gdb.ts'
@@ -27,6 +29,16 @@ const DIAGNOSIS_TIMEOUT = 5_000
 /** A QEMU that starts connects within milliseconds. */
 const CONNECT_TIMEOUT = 30_000
 
+/** What a boot needs. */
+export interface BootOptions {
+  readonly plan: BootPlan
+  readonly deadlines: Deadlines
+  readonly accel: Accel
+  readonly plugger: Plugger
+  /** performance.now() when it began. */
+  readonly start: number
+}
+
 /** One boot under way: whatever happens first ends it. */
 export class Boot {
   readonly console: ConsoleTail
@@ -40,33 +52,26 @@ export class Boot {
   #guest: Debugger | undefined
   #emulation: Emulation | undefined
 
-  /** @param start performance.now() when the boot began */
-  constructor(
-    plan: BootPlan,
-    deadlines: Deadlines,
-    accel: Accel,
-    plugger: Plugger,
-    start: number,
-  ) {
+  constructor({ plan, deadlines, accel, plugger, start }: BootOptions) {
     this.#plan = plan
     this.#deadlines = deadlines
     this.#accel = accel
     this.#plugger = plugger
     this.#start = start
-    this.console = new ConsoleTail(
-      plan.directory,
+    this.console = new ConsoleTail({
+      directory: plan.directory,
       start,
-      () => {
+      onBytes: () => {
         this.#touch()
         this.#plugger
           .update(this.console.reader.guest.steps)
           .catch(this.#broken)
         if (this.console.reader.settled) this.#end({ kind: 'settled' })
       },
-      error => {
+      onError: error => {
         this.#end({ kind: 'broken', error: consoleFailure(error) })
       },
-    )
+    })
   }
 
   [Symbol.dispose](): void {
@@ -137,6 +142,7 @@ export class Boot {
       guest: this.#guest,
       kernel: kernel.sites,
       platform,
+      leavesBeforeList: (kernel.series ?? NEWEST_SERIES).leavesBeforeList,
       map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       onActivity: () => {
@@ -168,30 +174,33 @@ export class Boot {
     return Promise.all(
       Array.from({ length: guest.cpus }, async (_, cpu) => {
         const { rip } = await guest.registers(cpu)
-        return { cpu, rip, symbol: image.symbolize(rip) }
+        return { cpu, rip, symbol: image.symbolize(rip) ?? null }
       }),
     )
   }
 
   /** What the boot left behind; QEMU has ended. */
-  evidence(): Omit<BootRecord, 'end' | 'stuck' | 'cmdline' | 'argv'> {
+  evidence(): Pick<BootRecord, 'timing' | 'witnesses'> {
     this.console.read()
-    const { reader, consolePath, timesPath, firstByte } = this.console
-    reader.end()
+    const { consolePath, timesPath, firstByte } = this.console
+    const emulation = this.#emulation
     return {
-      facts: reader.facts(),
-      effectiveCmdline: this.#emulation?.cmdline,
-      keyidReads: this.#emulation?.keyidReads ?? 0,
-      seamcalls: this.#emulation?.trace ?? [],
-      unmetFaults: this.#emulation?.unmetFaults ?? [],
-      regions: this.#emulation?.regions,
-      regionsAtBoot: this.#emulation?.regionsAtBoot,
-      plugged: this.#plugger.results,
-      tdmrs: this.#emulation?.tdmrs,
       timing: { total: performance.now() - this.#start, firstByte },
-      consolePath,
-      timesPath,
-      tail: reader.tail,
+      witnesses: {
+        console: { path: consolePath, timesPath },
+        memory: {
+          regions: emulation?.regions ?? null,
+          regionsAtBoot: emulation?.regionsAtBoot ?? null,
+          cmdline: emulation?.cmdline ?? null,
+        },
+        module: {
+          seamcalls: emulation?.trace ?? [],
+          tdmrs: emulation?.tdmrs ?? null,
+          keyidReads: emulation?.keyidReads ?? 0,
+          unmetFaults: emulation?.unmetFaults ?? [],
+        },
+        steps: { plugged: this.#plugger.results },
+      },
     }
   }
 }

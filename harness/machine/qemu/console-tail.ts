@@ -12,9 +12,20 @@ import { ConsoleReader } from '../../console/reader.ts'
 
 const CHUNK = 64 * 1024
 
+export interface ConsoleTailOptions {
+  /** Where the files go. */
+  readonly directory: string
+  /** The time to count from (performance.now()). */
+  readonly start: number
+  /** Called after new bytes were read. */
+  readonly onBytes: () => void
+  readonly onError: (error: unknown) => void
+}
+
 /**
  * Follows the file QEMU writes the guest's console to, and notes at what host
- * time each piece arrived.
+ * time each piece arrived. What the console says is read from the file again
+ * when the boot is over; here it only tells when that is.
  *
  * A file and not a pipe: QEMU writes single bytes, a unix socket holds 278 of
  * those, and when it is full QEMU's UART drops what the guest sends
@@ -34,16 +45,7 @@ export class ConsoleTail {
   #offset = 0
   #firstByte: number | null = null
 
-  /**
-   * @param start the time to count from (performance.now())
-   * @param onBytes called after new bytes were read
-   */
-  constructor(
-    directory: string,
-    start: number,
-    onBytes: () => void,
-    onError: (error: unknown) => void,
-  ) {
+  constructor({ directory, start, onBytes, onError }: ConsoleTailOptions) {
     this.#start = start
     this.#onBytes = onBytes
     this.#onError = onError

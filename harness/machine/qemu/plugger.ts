@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { ANSWER, type StepReport } from '../../guest/protocol.ts'
 import type { Dimm, Step } from '../../scenario/steps.ts'
-import type { PlugResult } from '../machine.ts'
+import type { PlugResult } from '../record.ts'
 import type { QmpClient } from './qmp.ts'
 
 /**

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { InfraError } from '../../base/errors.ts'
 import { encodeSrat } from '../../memory/srat.ts'
 import { type Deadlines, deadlinesFor } from '../deadline.ts'
-import type { BootPlan, BootRecord, EndReason, Machine } from '../machine.ts'
+import type { BootPlan, Machine } from '../machine.ts'
+import { type BootRecord, type EndReason, WITNESS_NAMES } from '../record.ts'
 import { type Accel, apicIds, kernelCmdline, qemuArgv } from './argv.ts'
 import { Boot, type Ending } from './boot.ts'
 import { Plugger } from './plugger.ts'
@@ -24,6 +25,8 @@ export interface QemuOptions {
 
 /** Boots kernels under a stock QEMU with the TDX module model behind it. */
 export class QemuMachine implements Machine {
+  /** The debugger and the module model are ours, and so is init. */
+  readonly witnesses = new Set(WITNESS_NAMES)
   readonly #options: QemuOptions
 
   constructor(options: QemuOptions) {
@@ -54,7 +57,7 @@ export class QemuMachine implements Machine {
     // Awaited only when it is needed.
     events.catch(() => undefined)
     const plugger = new Plugger(plan.steps, events, answers?.connection)
-    using boot = new Boot(plan, deadlines, accel, plugger, start)
+    using boot = new Boot({ plan, deadlines, accel, plugger, start })
     const cmdline = kernelCmdline(accel, plan.words)
     const argv = qemuArgv({
       binary,
@@ -77,8 +80,8 @@ export class QemuMachine implements Machine {
       const stuck = diagnose ? await boot.stuck(ending) : []
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
-      const end = await endReason(ending, qemu, boot, events, argv)
-      return { ...boot.evidence(), end, stuck, cmdline, argv }
+      const end = await endReason({ ending, qemu, boot, events, argv })
+      return { end, stuck, start: { cmdline, argv }, ...boot.evidence() }
     } finally {
       await qemu.kill()
     }
@@ -105,14 +108,22 @@ const sratFile = async ({
 const needsAnswers = ({ steps }: BootPlan): boolean =>
   steps.some(({ kind }) => kind === 'plug')
 
+interface Ended {
+  readonly ending: Ending
+  readonly qemu: QemuProcess
+  readonly boot: Boot
+  readonly events: Promise<QmpClient>
+  readonly argv: readonly string[]
+}
+
 /** @throws InfraError when it was QEMU that ended, and not the guest */
-const endReason = async (
-  ending: Ending,
-  qemu: QemuProcess,
-  boot: Boot,
-  connected: Promise<QmpClient>,
-  argv: readonly string[],
-): Promise<EndReason> => {
+const endReason = async ({
+  ending,
+  qemu,
+  boot,
+  events: connected,
+  argv,
+}: Ended): Promise<EndReason> => {
   if (ending.kind === 'interrupted' || ending.kind === 'broken')
     throw new TypeError(`a boot that was ${ending.kind} has no record`)
   if (ending.kind !== 'gone') return ending.kind

@@ -2,22 +2,20 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { loadRecipe } from '../../kernel/recipe.ts'
 import { MODE, writeCpio } from '../../guest/cpio.ts'
-import { prepareKernels } from '../../run/kernels.ts'
+import type { Evidence } from '../../judge/context.ts'
+import { evidenceOf } from '../../run/evidence.ts'
 import { Workspace } from '../../run/workspace.ts'
 import { shortFolder } from '../../testing/cli.ts'
+import { realKernels, realMachine } from '../../testing/real-boots.ts'
 import { bodyOf } from '../../testing/records.ts'
-import type { BootRecord } from '../machine.ts'
-import { findQemu } from './probe.ts'
-import { QemuMachine } from './qemu-machine.ts'
 
 /** Boots with an init of the test's own, instead of the one with the trigger. */
 const bootWithInit = async (
   t: Test,
   source: string,
   cell: object = {},
-): Promise<BootRecord> => {
+): Promise<Evidence> => {
   const folder = shortFolder(t)
   const init = join(folder, 'init')
   writeFileSync(join(folder, 'init.c'), source)
@@ -50,26 +48,16 @@ const bootWithInit = async (
     ]),
   )
   await using workspace = Workspace.create()
-  const kernels = await prepareKernels(
-    [await loadRecipe('upstream-6.12')],
-    workspace,
-    () => undefined,
-    new AbortController().signal,
-  )
+  const kernels = await realKernels(['upstream-6.12'], workspace)
   const kernel = kernels.get('upstream-6.12')!
-  const { binary } = await findQemu()
-  const machine = new QemuMachine({
-    binary,
-    accel: 'tcg',
-    reason: 'a test',
-    deadlines: { silence: 4000, total: 60_000 },
-  })
+  const machine = await realMachine({ silence: 4000, total: 60_000 })
   const directory = join(folder, 'boot')
   mkdirSync(directory)
-  return await machine.boot(
+  const record = await machine.boot(
     { kernel, ...bodyOf(cell), initramfs, directory },
     new AbortController().signal,
   )
+  return await evidenceOf(record)
 }
 
 const SYSCALL = `
@@ -85,7 +73,7 @@ t.test(
   async t => {
     // init sleeps for ever: all CPUs stay in the kernel, wherever that is.
     const pause = `${SYSCALL}void _start(void) { for (;;) call(34, 0, 0, 0); }\n`
-    const record = await bootWithInit(t, pause, {
+    const { record, tail } = await bootWithInit(t, pause, {
       machine: { memory: '1G', cpus: 2 },
     })
     t.equal(record.end, 'silence')
@@ -97,29 +85,29 @@ t.test(
       t.ok(rip >= 0xffffffff80000000n, `CPU ${cpu} is in the kernel`)
       t.match(symbol, /^\w[\w.]*\+0x[0-9a-f]+$/, `CPU ${cpu}: ${symbol ?? ''}`)
     }
-    t.ok(record.tail.some(line => line.includes('Run /init as init process')))
+    t.ok(tail.some(line => line.includes('Run /init as init process')))
   },
 )
 
 t.test('a guest that resets itself', async t => {
   const reboot = `${SYSCALL}void _start(void) { for (;;) call(169, 0xfee1dead, 672274793, 0x01234567); }\n`
-  t.equal((await bootWithInit(t, reboot)).end, 'reset')
+  t.equal((await bootWithInit(t, reboot)).record.end, 'reset')
 })
 
 t.test('a guest that powers off without a word of the trigger', async t => {
   const off = `${SYSCALL}void _start(void) { for (;;) call(169, 0xfee1dead, 672274793, 0x4321fedc); }\n`
-  const record = await bootWithInit(t, off)
+  const { record, facts } = await bootWithInit(t, off)
   t.equal(record.end, 'exited')
-  t.equal(record.facts.guest.trigger, null)
+  t.equal(facts.guest.trigger, null)
 })
 
 t.test('a guest that panics ends at once, with the panic', async t => {
-  const record = await bootWithInit(
+  const { record, facts } = await bootWithInit(
     t,
     `${SYSCALL}void _start(void) { call(60, 3, 0, 0); }\n`,
   )
   t.equal(record.end, 'reset', 'panic=-1 resets it')
-  t.match(record.facts.incidents, [
+  t.match(facts.incidents, [
     { kind: 'panic', text: /Attempted to kill init! exitcode=0x00000300/ },
   ])
 })
@@ -127,14 +115,8 @@ t.test('a guest that panics ends at once, with the panic', async t => {
 t.test('an aborted boot rejects and leaves nothing', async t => {
   const folder = shortFolder(t)
   await using workspace = Workspace.create()
-  const kernels = await prepareKernels(
-    [await loadRecipe('upstream-6.12')],
-    workspace,
-    () => undefined,
-    new AbortController().signal,
-  )
-  const { binary } = await findQemu()
-  const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  const kernels = await realKernels(['upstream-6.12'], workspace)
+  const machine = await realMachine()
   const kernel = kernels.get('upstream-6.12')!
   const controller = new AbortController()
   const boot = machine.boot(
@@ -154,14 +136,8 @@ t.test('a bzImage boots, and is touched only once it is unpacked', async t => {
   const signal = new AbortController().signal
   await using workspace = Workspace.create()
   const names = ['upstream-6.12', 'v6-6.1']
-  const kernels = await prepareKernels(
-    await Promise.all(names.map(loadRecipe)),
-    workspace,
-    () => undefined,
-    signal,
-  )
-  const { binary } = await findQemu()
-  const machine = new QemuMachine({ binary, accel: 'tcg', reason: 'a test' })
+  const kernels = await realKernels(names, workspace)
+  const machine = await realMachine()
   // A failure behind SYS.CONFIG needs the MOVDIR64B of 6.12 patched away.
   const cells = [
     {},
@@ -182,13 +158,14 @@ t.test('a bzImage boots, and is touched only once it is unpacked', async t => {
         },
         signal,
       )
-      t.ok(record.argv.includes(kernel.built.bzImage!))
+      const { facts } = await evidenceOf(record)
+      t.ok(record.start.argv.includes(kernel.built.bzImage!))
       t.equal(record.end, 'settled')
-      t.same(record.facts.incidents, [])
+      t.same(facts.incidents, [])
       t.equal(
-        record.facts.tdx.outcome,
+        facts.tdx.outcome,
         i === 0 ? 'initialized' : 'failed',
-        `${kernel.name}: ${record.facts.tdx.message ?? ''}`,
+        `${kernel.name}: ${facts.tdx.message ?? ''}`,
       )
     }
   }

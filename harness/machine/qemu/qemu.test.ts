@@ -2,6 +2,7 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_BOARD } from '../../board/index.ts'
 import { GIB, MIB } from '../../base/units.ts'
 import { holds } from '../../testing/property.ts'
 import { apicIds, kernelCmdline, qemuArgv } from './argv.ts'
@@ -22,12 +23,14 @@ const plan = {
   qmpSocket: '/t/qmp',
   srat: undefined,
 }
+const board = DEFAULT_BOARD
 const firmware = { e820: undefined, srat: undefined }
 
 t.test('the whole command line of a machine with nodes', async t => {
   const argv = qemuArgv({
     ...plan,
     machine: {
+      board,
       memory: { size: 4 * GIB, nodes: [2560 * MIB, 1536 * MIB], dimms: [] },
       cpus: 4,
       packages: 2,
@@ -61,6 +64,7 @@ t.test('a machine without nodes, under KVM', async t => {
     ...plan,
     accel: 'kvm',
     machine: {
+      board,
       memory: { size: GIB, nodes: [], dimms: [] },
       cpus: 1,
       packages: 1,
@@ -87,6 +91,7 @@ t.test('APIC IDs have room for a power of two of cores', async t => {
       cpus,
       packages,
       nodeCpus: [],
+      board,
       firmware,
       cpuModel: 'sapphire-rapids',
       memory: { size: GIB, nodes: [], dimms: [] },
@@ -131,8 +136,11 @@ t.test('QEMU: missing, too old, unreadable, good', async t => {
   })
   process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
   const program = join(folder, 'bin', 'qemu-system-x86_64')
-  const pretend = (text: string): void => {
-    writeFileSync(program, `#!/bin/sh\necho '${text}'\n`)
+  const pretend = (text: string, machines = ''): void => {
+    writeFileSync(
+      program,
+      `#!/bin/sh\n[ "$1" = -machine ] && echo '${machines}' || echo '${text}'\n`,
+    )
     chmodSync(program, 0o755)
     process.env['PATH'] = `${join(folder, 'bin')}:${path ?? ''}`
   }
@@ -151,8 +159,23 @@ t.test('QEMU: missing, too old, unreadable, good', async t => {
     code: 'NO_QEMU',
     message: /to name a version, found 'I am something else'/,
   })
-  pretend('QEMU emulator version 10.0.2')
-  t.match(await findQemu(), { binary: program, version: '10.0.2' })
+  pretend('QEMU emulator version 10.0.2', 'pc-q35-9.9 old')
+  await t.rejects(findQemu(), {
+    code: 'QEMU_BOARD',
+    message: /none of the machine types .* 7\.2, 10\.0, 11\.1/,
+  })
+  pretend('QEMU emulator version 10.0.3', 'pc-q35-10.0 PC')
+  t.match(await findQemu(), {
+    binary: program,
+    version: '10.0.3',
+    board: { id: 'q35-10.0' },
+    description: 'QEMU 10.0.3, a firmware that was not found, board q35-10.0',
+  })
+  pretend('QEMU emulator version 12.0.0', 'pc-q35-11.1 PC')
+  t.match(await findQemu(), {
+    board: { id: 'q35-11.1' },
+    description: /QEMU 12\.0 was not tried \(7\.2, 10\.0, 11\.1 were\)/,
+  })
 })
 
 t.test('a socket path that cannot be bound is explained', async t => {

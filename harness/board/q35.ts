@@ -1,17 +1,9 @@
-import { GIB, KIB, MIB, PAGE_SIZE, alignUp } from '../base/units.ts'
-import { E820, type E820Entry, ZEROPAGE_ENTRIES, usable } from './e820.ts'
-import { type Range, intersect, subtract } from './range.ts'
-import type { Srat, SratMemory } from './srat.ts'
-
-/** What of a machine decides where its RAM lies. */
-export interface MachineMemory {
-  /** Total RAM, in bytes. */
-  readonly size: number
-  /** RAM of each NUMA node in order; empty for a machine without SRAT. */
-  readonly nodes: readonly number[]
-  /** Sizes of the DIMMs that can be plugged while it runs. */
-  readonly dimms: readonly number[]
-}
+import { GIB, KIB, MIB, PAGE_SIZE, TIB, alignUp } from '../base/units.ts'
+import { E820, type E820Entry, sanitize, usable } from '../memory/e820.ts'
+import { MINIMUM_MEMORY } from '../memory/minimum.ts'
+import { type Range, intersect } from '../memory/range.ts'
+import type { Srat, SratMemory } from '../memory/srat.ts'
+import type { Board, BoardMachine, BoardModel, MachineMemory } from './board.ts'
 
 /** The legacy hole between conventional memory and 1 MiB. */
 const LEGACY_HOLE: Range = { start: 640 * KIB, end: MIB }
@@ -21,11 +13,10 @@ const ABOVE_4G = 4 * GIB
  * RAM below 4 GiB on q35: from 2.75 GiB on the split moves to 2 GiB, so that
  * both parts stay GiB-aligned (pc_q35_init(), hw/i386/pc_q35.c).
  */
-export const below4g = (size: number): number =>
-  size >= 0xb0000000 ? 2 * GIB : size
+const below4g = (size: number): number => (size >= 0xb0000000 ? 2 * GIB : size)
 
 /** Where RAM is, whatever the firmware says about it. */
-export const ramRanges = ({ size }: MachineMemory): Range[] => {
+const ramRanges = ({ size }: MachineMemory): Range[] => {
   const low = below4g(size)
   const ranges = [{ start: 0, end: low }]
   if (size > low) ranges.push({ start: ABOVE_4G, end: ABOVE_4G + size - low })
@@ -36,7 +27,7 @@ export const ramRanges = ({ size }: MachineMemory): Range[] => {
  * Where DIMMs can be plugged: room for each, with 1 GiB to align it
  * (pc_get_device_memory_range(), hw/i386/pc.c).
  */
-export const deviceMemory = (memory: MachineMemory): Range | undefined => {
+const deviceMemory = (memory: MachineMemory): Range | undefined => {
   if (memory.dimms.length === 0) return undefined
   const above = ramRanges(memory)[1]?.end ?? ABOVE_4G
   const start = alignUp(above, GIB)
@@ -45,7 +36,7 @@ export const deviceMemory = (memory: MachineMemory): Range | undefined => {
 }
 
 /** Where the rig plugs each DIMM: one after the other, each on whole GiB. */
-export const dimmRanges = (memory: MachineMemory): Range[] => {
+const dimmRanges = (memory: MachineMemory): Range[] => {
   let next = deviceMemory(memory)?.start ?? 0
   return memory.dimms.map(size => {
     const range = { start: next, end: next + size }
@@ -60,15 +51,27 @@ const ACPI_TABLES = 128 * KIB
 /** Above this SMBIOS tables go to high memory (BUILD_MAX_SMBIOS_FSEG, config.h). */
 const SMBIOS_FSEG_MAX = 600
 
+/** What is not the same in all machine types of QEMU. */
+interface Variant {
+  /**
+   * The largest memory device of SMBIOS tables, in bytes
+   * (smbios_memory_device_size, hw/i386/pc_q35.c): larger memory has several,
+   * and each takes room in the tables.
+   */
+  readonly memoryDevice: number
+}
+
 /**
- * Bytes of the SMBIOS tables of machine type pc-q35-7.2
- * (hw/smbios/smbios.c, smbios_get_tables()), with the type 0 that SeaBIOS
- * 1.16 adds (src/fw/smbios.c). Lengths include the strings.
+ * Bytes of the SMBIOS tables (hw/smbios/smbios.c, smbios_get_tables()), with
+ * the type 0 that SeaBIOS adds (src/fw/smbios.c). Lengths include the strings.
  */
-const smbiosSize = (memory: MachineMemory, packages: number): number => {
+const smbiosSize = (
+  { memory, packages }: BoardMachine,
+  { memoryDevice }: Variant,
+): number => {
   const fixed = 67 + 75 + 39 + 25 + 13 + 6 // types 0, 1, 3, 16, 32, 127
-  const dimms = Math.ceil(memory.size / (16 * GIB))
-  return fixed + 65 * packages + 53 * dimms + 33 * ramRanges(memory).length
+  const devices = Math.ceil(memory.size / memoryDevice)
+  return fixed + 65 * packages + 53 * devices + 33 * ramRanges(memory).length
 }
 
 /**
@@ -76,68 +79,19 @@ const smbiosSize = (memory: MachineMemory, packages: number): number => {
  * tables when they are large. The rest of its high zone it gives back
  * (malloc_prepboot(), src/malloc.c).
  */
-const reservedTail = (memory: MachineMemory, packages: number): number => {
-  const smbios = smbiosSize(memory, packages)
-  return (
-    ACPI_TABLES + (smbios > SMBIOS_FSEG_MAX ? alignUp(smbios, PAGE_SIZE) : 0)
-  )
+const firmwareTables = (machine: BoardMachine, variant: Variant): Range => {
+  const end = below4g(machine.memory.size)
+  const smbios = smbiosSize(machine, variant)
+  const high = smbios > SMBIOS_FSEG_MAX ? alignUp(smbios, PAGE_SIZE) : 0
+  return { start: end - ACPI_TABLES - high, end }
 }
 
 /**
- * Low memory no kernel uses: setup_arch() keeps the first 64 KiB to itself
- * (arch/x86/kernel/setup.c, early_reserve_memory()).
+ * The e820 map SeaBIOS builds on q35, as a kernel started through PVH sees it:
+ * init_pvh_bootparams() adds the ISA hole (arch/x86/platform/pvh/enlighten.c).
  */
-const LOW_SETUP_DATA = 0x8000
-/** struct setup_data before its payload: u64 next, u32 type, u32 len. */
-export const SETUP_HEADER = 16
-/** struct boot_e820_entry: u64 addr, u64 size, u32 type. */
-export const BOOT_ENTRY = 20
-
-/**
- * Where the rig hands over what does not fit into struct boot_params: in RAM
- * the map does not call usable, when there is some, because within usable
- * memory it becomes an entry of its own (e820__reserve_setup_data()).
- */
-export const setupData = (
-  e820: readonly E820Entry[],
-  memory: MachineMemory,
-  packages: number,
-): Range | undefined => {
-  const beyond = e820.length - ZEROPAGE_ENTRIES
-  if (beyond <= 0) return undefined
-  const size = SETUP_HEADER + BOOT_ENTRY * beyond
-  const used = [
-    ...usable(e820),
-    { start: 0, end: LEGACY_HOLE.end },
-    firmwareTables(memory, packages),
-  ]
-  const free = ramRanges(memory)
-    .flatMap(range => subtract(range, used))
-    .map(range => ({ ...range, start: alignUp(range.start, PAGE_SIZE) }))
-    .find(range => range.end - range.start >= size)
-  const start = free?.start ?? LOW_SETUP_DATA
-  return { start, end: start + size }
-}
-
-/** Where the firmware's tables are in RAM. */
-export const firmwareTables = (
-  memory: MachineMemory,
-  packages: number,
-): Range => {
-  const end = below4g(memory.size)
-  return { start: end - reservedTail(memory, packages), end }
-}
-
-/**
- * The e820 map SeaBIOS 1.16 builds on q35, as a kernel started through PVH
- * sees it: init_pvh_bootparams() adds the ISA hole
- * (arch/x86/platform/pvh/enlighten.c).
- */
-export const q35FirmwareMap = (
-  memory: MachineMemory,
-  packages: number,
-): E820Entry[] => {
-  const { start: tail, end: low } = firmwareTables(memory, packages)
+const firmwareMap = (machine: BoardMachine, variant: Variant): E820Entry[] => {
+  const { start: tail, end: low } = firmwareTables(machine, variant)
   const map: E820Entry[] = [
     { start: 0, end: 0x9fc00, type: E820.RAM },
     { start: 0x9fc00, end: MIB, type: E820.RESERVED },
@@ -148,7 +102,7 @@ export const q35FirmwareMap = (
     { start: 0xfed1c000, end: 0xfed20000, type: E820.RESERVED },
     { start: 0xfffc0000, end: 0x100000000, type: E820.RESERVED },
   ]
-  const high = ramRanges(memory)[1]
+  const high = ramRanges(machine.memory)[1]
   if (high) map.push({ ...high, type: E820.RAM })
   return map
 }
@@ -160,7 +114,7 @@ export const q35FirmwareMap = (
  *
  * @param nodeCpus CPUs of each node, by node
  */
-export const q35Srat = (
+const srat = (
   memory: MachineMemory,
   nodeCpus: readonly (readonly number[])[],
 ): Srat | undefined => {
@@ -194,3 +148,55 @@ const guestPieces = (span: Range, low: number): Range[] => {
     high && { start: high.start + shift, end: high.end + shift },
   ].filter(piece => piece !== undefined)
 }
+
+/** Room for the firmware's own tables above the last usable range. */
+const TABLES = 256 * KIB
+
+const memoryFor = (e820: readonly E820Entry[]): number => {
+  const ram = usable(sanitize(e820) ?? e820)
+  const endIn = (start: number, end: number): number =>
+    Math.max(0, ...ram.map(range => intersect(range, { start, end })?.end ?? 0))
+  const high = endIn(ABOVE_4G, Infinity)
+  return high > 0
+    ? alignUp(2 * GIB + high - ABOVE_4G, MIB)
+    : Math.max(
+        MINIMUM_MEMORY.machine,
+        alignUp(endIn(0, ABOVE_4G) + TABLES, MIB),
+      )
+}
+
+const modelWith = (variant: Variant): BoardModel => ({
+  ramRanges,
+  firmwareTables: machine => firmwareTables(machine, variant),
+  firmwareMap: machine => firmwareMap(machine, variant),
+  srat,
+  dimmRanges,
+  memoryFor,
+})
+
+/** One memory device for each 16 GiB, until pc-q35-9.0. */
+const SMALL_DEVICES = modelWith({ memoryDevice: 16 * GIB })
+/** 2047 TiB since pc-q35-9.1: one device for all memory there can be. */
+const ONE_DEVICE = modelWith({ memoryDevice: 2047 * TIB })
+
+/** QEMU's q35 with SeaBIOS, by the version of QEMU it was tried with. */
+export const Q35_BOARDS: readonly Board[] = [
+  {
+    id: 'q35-7.2',
+    title: 'q35 of QEMU 7.2 with SeaBIOS',
+    qemu: { version: [7, 2], machineType: 'pc-q35-7.2' },
+    model: SMALL_DEVICES,
+  },
+  {
+    id: 'q35-10.0',
+    title: 'q35 of QEMU 10.0 with SeaBIOS',
+    qemu: { version: [10, 0], machineType: 'pc-q35-10.0' },
+    model: ONE_DEVICE,
+  },
+  {
+    id: 'q35-11.1',
+    title: 'q35 of QEMU 11.1 with SeaBIOS',
+    qemu: { version: [11, 1], machineType: 'pc-q35-11.1' },
+    model: ONE_DEVICE,
+  },
+]

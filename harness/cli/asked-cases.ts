@@ -1,0 +1,114 @@
+import { join, relative, resolve } from 'node:path'
+import { UsageError } from '../base/errors.ts'
+import { projectRoot } from '../base/paths.ts'
+import type { Board } from '../board/index.ts'
+import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
+import type { CaseResult } from '../report/schema.ts'
+import { type Journal, type RunRequest, readJournal } from '../run/journal.ts'
+import type { PreparedKernel } from '../run/kernels.ts'
+import type { Case } from '../scenario/case.ts'
+import { loadCases } from '../scenario/load.ts'
+import { askedKernels } from './rig.ts'
+import type { RunFlags } from './run-flags.ts'
+
+/** The cases a run is about. */
+export interface Asked {
+  readonly cases: readonly Case[]
+  /** What was asked for, to ask it again. */
+  readonly request: RunRequest
+  /** The run that goes on; undefined for a new one. */
+  readonly journal: Journal | undefined
+}
+
+/** What is asked for on the command line, or was asked for by another run. */
+export const askedCases = async (
+  paths: readonly string[],
+  flags: RunFlags,
+  board: Board,
+): Promise<Asked> => {
+  const journal =
+    flags.resume === undefined
+      ? undefined
+      : await resumedJournal(paths, flags, flags.resume)
+  const request = journal?.head.request ?? {
+    paths: paths.length > 0 ? [...paths] : [shippedScenarios()],
+    kernels: [...(flags.kernel ?? [])],
+    kernelBuilds: (flags.kernelBuild ?? []).map(folder => resolve(folder)),
+    filter: [...(flags.filter ?? [])],
+  }
+  if (journal && journal.head.board !== board.id)
+    throw new UsageError(
+      'RESUME',
+      `that run was on the board '${journal.head.board}', and QEMU here builds '${board.id}': its cases would not be the same`,
+    )
+  return { cases: await casesOf(request, board), request, journal }
+}
+
+/** What was asked for cannot be changed on the way. */
+const resumedJournal = async (
+  paths: readonly string[],
+  flags: RunFlags,
+  folder: string,
+): Promise<Journal> => {
+  const changed = [
+    ...(paths.length > 0 ? ['paths'] : []),
+    ...(['kernel', 'kernelBuild', 'filter', 'out'] as const).flatMap(name =>
+      flags[name] === undefined ? [] : [`--${name.replace('B', '-b')}`],
+    ),
+  ]
+  if (changed.length > 0)
+    throw new UsageError(
+      'RESUME',
+      `--resume goes on with what was asked for: it cannot be combined with ${changed.join(', ')}`,
+    )
+  return readJournal(join(folder, 'journal.jsonl'))
+}
+
+const casesOf = async (
+  { paths, kernels, kernelBuilds, filter }: RunRequest,
+  board: Board,
+): Promise<Case[]> => {
+  const asked = await askedKernels(kernels, folderRecipes(kernelBuilds))
+  const all = await loadCases(paths, {
+    kernels: await recipeNames(),
+    onlyKernels: asked.length > 0 ? asked : undefined,
+    board,
+  })
+  const cases =
+    filter.length > 0
+      ? all.filter(({ id }) => filter.some(text => id.includes(text)))
+      : all
+  if (cases.length === 0)
+    throw new UsageError(
+      'NO_CASES',
+      `none of the ${all.length} cases has ${filter.map(text => `'${text}'`).join(' or ')} in its id`,
+    )
+  return cases
+}
+
+/** Relative where that is shorter, so that messages can be read. */
+const shippedScenarios = (): string => {
+  const path = join(projectRoot(), 'scenarios')
+  const near = relative(process.cwd(), path)
+  return near.startsWith('..') || near === '' ? path : near
+}
+
+/**
+ * Cases that were not finished, and the results of those that were. A case is
+ * run again when its kernel was built anew, or when the rig had failed.
+ */
+export const stillToRun = (
+  { cases, journal }: Asked,
+  kernels: ReadonlyMap<string, PreparedKernel>,
+): { readonly cases: readonly Case[]; readonly before: CaseResult[] } => {
+  if (!journal) return { cases, before: [] }
+  const ids = new Set(cases.map(({ id }) => id))
+  const before = journal.cases.filter(
+    ({ id, kernel, verdict }) =>
+      ids.has(id) &&
+      verdict !== 'error' &&
+      journal.head.kernels[kernel] === kernels.get(kernel)?.key,
+  )
+  const done = new Set(before.map(({ id }) => id))
+  return { cases: cases.filter(({ id }) => !done.has(id)), before }
+}

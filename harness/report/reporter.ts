@@ -1,0 +1,71 @@
+import { messageOf } from '../base/errors.ts'
+import type { CaseOutcome, KernelIdentity } from '../judge/case-outcome.ts'
+import type { Verdict } from '../judge/context.ts'
+
+/** What is known of a run before its first case. */
+export interface RunHead {
+  readonly rig: {
+    readonly version: string
+    /** What boots the cases, for people. */
+    readonly machine: string
+    /** Id of the board they are booted on. */
+    readonly board: string
+  }
+  /** ISO 8601. */
+  readonly started: string
+  readonly kernels: readonly Pick<KernelIdentity, 'name' | 'key'>[]
+  /** How many cases there are. */
+  readonly cases: number
+}
+
+/** What is known after its last. */
+export interface RunEnd {
+  readonly durationMs: number
+  /** A signal came: only some of the cases were finished. */
+  readonly interrupted: boolean
+  /** Of every finished case. */
+  readonly verdicts: readonly Verdict[]
+}
+
+/** Is told of a run as it goes on. Several may be told of the same run. */
+export interface Reporter {
+  start(head: RunHead): void | Promise<void>
+  /** In the order in which cases are finished. */
+  case(outcome: CaseOutcome): void | Promise<void>
+  end(end: RunEnd): void | Promise<void>
+}
+
+/** The shell line that runs a case again. */
+export type Reproduce = (
+  outcome: Pick<CaseOutcome, 'item' | 'kernel'>,
+) => string
+
+/**
+ * Tells several reporters. One that fails is not told any more, and the others
+ * are; what failed first is thrown when the run is over.
+ */
+export const tellAll = (reporters: readonly Reporter[]): Reporter => {
+  const failed = new Map<Reporter, unknown>()
+  const tell = async (
+    action: (reporter: Reporter) => void | Promise<void>,
+  ): Promise<void> => {
+    for (const reporter of reporters) {
+      if (failed.has(reporter)) continue
+      try {
+        await action(reporter)
+      } catch (error) {
+        failed.set(reporter, error)
+      }
+    }
+  }
+  return {
+    start: head => tell(reporter => reporter.start(head)),
+    case: outcome => tell(reporter => reporter.case(outcome)),
+    end: async end => {
+      await tell(reporter => reporter.end(end))
+      const [first] = failed.values()
+      if (failed.size > 0)
+        throw first instanceof Error ? first : new Error(messageOf(first))
+    },
+  }
+}

@@ -1,0 +1,33 @@
+import type { KernelIdentity } from '../judge/case-outcome.ts'
+import type { Reproduce } from './reporter.ts'
+
+/** A word for a POSIX shell. */
+export const shellQuote = (word: string): string =>
+  /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+
+export const shellLine = (words: readonly string[]): string =>
+  words.map(shellQuote).join(' ')
+
+/** How the command line names a kernel. */
+export const kernelFlags = ({
+  name,
+  folder,
+}: Pick<KernelIdentity, 'name' | 'folder'>): string[] =>
+  folder === undefined ? ['--kernel', name] : ['--kernel-build', folder]
+
+/**
+ * @param program tdxrig, as it is called from the current folder
+ * @param flags options beside the kernel's
+ */
+export const reproduceWith =
+  (program: string, flags: readonly string[]): Reproduce =>
+  ({ item, kernel }) =>
+    shellLine([
+      program,
+      'run',
+      item.scenario,
+      '--filter',
+      item.id,
+      ...kernelFlags(kernel),
+      ...flags,
+    ])

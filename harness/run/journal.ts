@@ -1,0 +1,124 @@
+import { appendFile, readFile } from 'node:fs/promises'
+import * as z from 'zod'
+import { UsageError, messageOf, systemCode } from '../base/errors.ts'
+import { writeWhole } from '../base/output.ts'
+import { caseDocument, resultDocument } from '../report/document.ts'
+import type { Reporter, Reproduce, RunHead } from '../report/reporter.ts'
+import { type CaseResult, caseSchema } from '../report/schema.ts'
+
+/**
+ * The journal of a run: JSON, one document a line. The first line says what
+ * was asked for; each other line is a case, written when it is finished. A run
+ * that was killed has lost nothing but the cases that were under way.
+ */
+
+/** What was asked of a run, to ask it again. */
+const requestSchema = z.strictObject({
+  paths: z.array(z.string()),
+  kernels: z.array(z.string()),
+  kernelBuilds: z.array(z.string()),
+  filter: z.array(z.string()),
+})
+export type RunRequest = z.output<typeof requestSchema>
+
+const headSchema = z.strictObject({
+  schema: z.literal('tdxrig.journal/1'),
+  started: z.string(),
+  board: z.string(),
+  /** Key of each kernel's build, by name. */
+  kernels: z.record(z.string(), z.string()),
+  request: requestSchema,
+})
+type JournalHead = z.output<typeof headSchema>
+
+/** A run that came to some of its cases. */
+export interface Journal {
+  readonly head: JournalHead
+  readonly cases: readonly CaseResult[]
+}
+
+/**
+ * Reads the journal of a run. What stands behind the last whole line was cut
+ * off when the run was killed, and is left out.
+ *
+ * @throws UsageError for what is no journal
+ */
+export const readJournal = async (path: string): Promise<Journal> => {
+  const wrong = (why: string): UsageError =>
+    new UsageError(
+      'JOURNAL',
+      `${path}: ${why}; --resume takes the folder of a run`,
+    )
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw wrong(
+      systemCode(error) === 'ENOENT'
+        ? 'expected the journal of a run, found no such file'
+        : `cannot be read: ${messageOf(error)}`,
+    )
+  })
+  const [first = '', ...lines] = text.split('\n').slice(0, -1)
+  const read = <T>(schema: z.ZodType<T>, line: string, number: number): T => {
+    try {
+      return schema.parse(JSON.parse(line))
+    } catch {
+      throw wrong(
+        `line ${number} is no line of a journal of this version of tdxrig`,
+      )
+    }
+  }
+  return {
+    head: read(headSchema, first, 1),
+    cases: lines.map((line, i) => read(caseSchema, line, i + 2)),
+  }
+}
+
+/** Where documents go. */
+export interface DocumentTargets {
+  readonly journal: string
+  /** Each is written when the run is over. */
+  readonly documents: readonly string[]
+}
+
+/** What a run that goes on has already. */
+export interface Resumed {
+  readonly request: RunRequest
+  /** Cases that are not run again. */
+  readonly cases: readonly CaseResult[]
+}
+
+/** Writes the journal as the run goes on, and the document at its end. */
+export const documentReporter = (
+  { journal, documents }: DocumentTargets,
+  { request, cases: before }: Resumed,
+  reproduce: Reproduce,
+): Reporter => {
+  const cases: CaseResult[] = [...before]
+  let head: RunHead | undefined
+  const line = (data: unknown): string => `${JSON.stringify(data)}\n`
+  return {
+    start: async started => {
+      head = started
+      const first: JournalHead = {
+        schema: 'tdxrig.journal/1',
+        started: started.started,
+        board: started.rig.board,
+        kernels: Object.fromEntries(
+          started.kernels.map(({ name, key }) => [name, key]),
+        ),
+        request,
+      }
+      await writeWhole(journal, [first, ...before].map(line).join(''))
+    },
+    case: async outcome => {
+      const document = caseDocument(outcome, reproduce)
+      cases.push(document)
+      await appendFile(journal, line(document))
+    },
+    end: async end => {
+      if (!head) return
+      const document = resultDocument(head, end, cases)
+      const text = `${JSON.stringify(document, null, 2)}\n`
+      for (const path of documents) await writeWhole(path, text)
+    },
+  }
+}

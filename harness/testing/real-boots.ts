@@ -1,0 +1,30 @@
+import { loadRecipe } from '../kernel/recipe.ts'
+import type { Deadlines } from '../machine/deadline.ts'
+import { findQemu } from '../machine/qemu/probe.ts'
+import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
+import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
+import type { Workspace } from '../run/workspace.ts'
+
+/** Shipped kernels, built where the cache does not have them. */
+export const realKernels = async (
+  names: readonly string[],
+  workspace: Workspace,
+): Promise<Map<string, PreparedKernel>> =>
+  prepareKernels(await Promise.all(names.map(loadRecipe)), {
+    workspace,
+    onBuild: () => undefined,
+    signal: new AbortController().signal,
+  })
+
+/** The QEMU of this machine, without KVM. */
+export const realMachine = async (
+  deadlines?: Deadlines,
+): Promise<QemuMachine> => {
+  const { binary } = await findQemu()
+  return new QemuMachine({
+    binary,
+    accel: 'tcg',
+    reason: 'a test',
+    ...(deadlines && { deadlines }),
+  })
+}
