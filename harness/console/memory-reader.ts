@@ -125,7 +125,11 @@ export class MemoryReader {
         opening,
         pattern: new RegExp(`^${opening}${MEM}${SIZE} +(.+)$`, 's'),
         take: ([, start, end, name], { line }) => {
-          this.#entry(map(), rangeOf(start, end), name!, line, opening)
+          this.#entry(map(), opening, {
+            range: rangeOf(start, end),
+            name: name!,
+            line,
+          })
         },
       },
       // 7.x also says what is in no entry.
@@ -139,13 +143,7 @@ export class MemoryReader {
     ]
   }
 
-  #entry(
-    map: E820Map,
-    range: Range | undefined,
-    name: string,
-    line: number,
-    which: string,
-  ): void {
+  #entry(map: E820Map, which: string, { range, name, line }: ReadEntry): void {
     const type = e820TypeByName(name)
     if (type === undefined || !range || map.length >= LIMIT) {
       this.#unread++
@@ -167,6 +165,13 @@ export class MemoryReader {
     if (!range) this.#unread++
     return range
   }
+}
+
+/** An entry of a map as it was printed. */
+interface ReadEntry {
+  readonly range: Range | undefined
+  readonly name: string
+  readonly line: number
 }
 
 /** Undefined for what is no range of physical addresses. */

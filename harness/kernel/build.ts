@@ -126,7 +126,10 @@ const buildFromSource = async (
   await checkTree(recipe, source)
   await configure(recipe, source, objects, log)
   await log.make('compile the kernel', objects, ['bzImage', 'modules_prepare'])
-  await buildTrigger(objects, join(work, 'trigger'), at(ARTEFACT.trigger), log)
+  await buildTrigger(
+    { objects, work: join(work, 'trigger'), result: at(ARTEFACT.trigger) },
+    log,
+  )
   await copyFile(join(objects, 'vmlinux'), at(ARTEFACT.vmlinux))
   await copyFile(join(objects, 'arch/x86/boot/bzImage'), at(ARTEFACT.bzImage))
   await copyFile(join(objects, '.config'), at(ARTEFACT.config))

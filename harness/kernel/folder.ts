@@ -53,7 +53,7 @@ export const folderEntry = async ({
       return kernel?.noTrigger === undefined ? kernel : undefined
     },
     fill: async (result, work, log) => {
-      const reason = await tryTrigger(folder, config, result, work, log)
+      const reason = await tryTrigger({ folder, config, result, work }, log)
       if (reason !== undefined)
         await writeFile(join(result, ARTEFACT.noTrigger), reason)
     },
@@ -71,12 +71,17 @@ const firstOf = async (
   return undefined
 }
 
+interface TriggerPlaces {
+  /** Of the kernel that was built. */
+  readonly folder: string
+  readonly config: string | undefined
+  readonly result: string
+  readonly work: string
+}
+
 /** @returns why there is no trigger module, or undefined when there is one */
 const tryTrigger = async (
-  folder: string,
-  config: string | undefined,
-  result: string,
-  work: string,
+  { folder, config, result, work }: TriggerPlaces,
   log: BuildLog,
 ): Promise<string | undefined> => {
   if (config === undefined)
@@ -90,11 +95,13 @@ const tryTrigger = async (
     return 'the folder has no Makefile: only where the kernel was built a module can be built for it'
   try {
     await buildTrigger(
-      folder,
-      join(work, 'trigger'),
-      join(result, ARTEFACT.trigger),
+      {
+        objects: folder,
+        work: join(work, 'trigger'),
+        result: join(result, ARTEFACT.trigger),
+        options: options.get('CC_IS_CLANG') === 'y' ? ['LLVM=1'] : [],
+      },
       log,
-      options.get('CC_IS_CLANG') === 'y' ? ['LLVM=1'] : [],
     )
     return undefined
   } catch (error) {

@@ -7,19 +7,22 @@ import type { BuildLog } from './make.ts'
 /** Built from `images/trigger`: the same source works against any tree. */
 const MODULE = 'tdxrig_trigger.ko'
 
-/**
- * Compiles the trigger module against a built kernel and leaves that alone.
- *
- * @param objects the folder the kernel was built in
- * @param work an empty folder to build in
- * @param options of make: with what the kernel was built
- */
+/** Where and how the module is compiled. */
+export interface TriggerBuild {
+  /** The folder the kernel was built in. */
+  readonly objects: string
+  /** An empty folder to build in. */
+  readonly work: string
+  /** The file that is made. */
+  readonly result: string
+  /** Of make: what the kernel itself was built with. */
+  readonly options?: readonly string[]
+}
+
+/** Compiles the trigger module against a built kernel and leaves that alone. */
 export const buildTrigger = async (
-  objects: string,
-  work: string,
-  result: string,
+  { objects, work, result, options = [] }: TriggerBuild,
   log: BuildLog,
-  options: readonly string[] = [],
 ): Promise<void> => {
   await cp(join(projectRoot(), 'images', 'trigger'), work, { recursive: true })
   // A tree whose modules were not built has the symbols of the kernel only.
