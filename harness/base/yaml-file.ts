@@ -174,7 +174,7 @@ const readText = async (path: string): Promise<string> => {
 const MAX_SOURCE = 160
 
 /** `file:3:5: message`, the line and a caret under the place. */
-export const formatComplaint = (complaint: Complaint): string => {
+const formatComplaint = (complaint: Complaint): string => {
   const { path, place, message } = complaint
   const source = complaint.source.slice(0, MAX_SOURCE)
   const number = String(place.line)

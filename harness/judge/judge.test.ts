@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Seen } from '../testing/records.ts'
-import { NODES, judged, replace } from '../testing/judged.ts'
+import { NODES, judgeBoot, judged, replace } from '../testing/judged.ts'
 
 t.test('a boot that is as predicted passes', async t => {
   t.same(judged(NODES), { verdict: 'pass', text: '' })
@@ -182,4 +182,36 @@ t.test('what the kernel prints must agree as well', async t => {
     t.equal(verdict, 'fail', name)
     t.match(text, reason, name)
   }
+})
+
+t.test('a machine without debugger and module model', async t => {
+  const boot = { without: ['memory', 'module'] } as const
+  const { verdict, reasons, witnesses, unobserved } = judgeBoot(NODES, boot)
+  t.equal(verdict, 'pass')
+  t.same(reasons, [], 'what was not seen is no reason to fail')
+  t.same(witnesses, ['console', 'steps'])
+  t.same(
+    unobserved.map(({ check }) => check),
+    [
+      'interposition',
+      'faults',
+      'regions-memory',
+      'regions',
+      'tdmrs',
+      'seamcalls',
+      'sequence',
+      'shutdown',
+    ],
+  )
+  for (const { check, missing } of unobserved)
+    t.ok(missing.length > 0, `${check} says what is missing`)
+  const wrong = judgeBoot(NODES, {
+    ...boot,
+    editConsole: replace(/\d+ KB allocated/, '1 KB allocated'),
+  })
+  t.equal(wrong.verdict, 'fail', 'what was seen is judged all the same')
+  const nothing = judgeBoot(NODES, {
+    without: ['console', 'memory', 'module', 'steps'],
+  })
+  t.not(nothing.verdict, 'pass', 'nobody saw anything: that proves nothing')
 })

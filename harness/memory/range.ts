@@ -17,7 +17,7 @@ export const NO_NODE = -1
 
 export const sizeOf = (range: Range): number => range.end - range.start
 
-export const isEmpty = (range: Range): boolean => range.start >= range.end
+const isEmpty = (range: Range): boolean => range.start >= range.end
 
 export const overlaps = (a: Range, b: Range): boolean =>
   a.start < b.end && b.start < a.end

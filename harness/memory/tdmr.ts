@@ -39,7 +39,7 @@ export const fillOutTdmrs = (regions: readonly Range[]): Range[] => {
 const PAGE_SIZES = [PAGE_SIZE, 2 * MIB, GIB] as const
 
 /** tdmr_get_pamt_sz(): entries times entry size, rounded up to 4 KiB. */
-export const pamtSizes = (
+const pamtSizes = (
   tdmr: Range,
   entrySize: number,
 ): [number, number, number] => {

@@ -9,7 +9,7 @@ export const shellLine = (words: readonly string[]): string =>
   words.map(shellQuote).join(' ')
 
 /** How the command line names a kernel. */
-export const kernelFlags = ({
+const kernelFlags = ({
   name,
   folder,
 }: Pick<KernelIdentity, 'name' | 'folder'>): string[] =>

@@ -13,7 +13,7 @@ import type { Reporter, Reproduce } from './reporter.ts'
 const header = (cases: number): string => `TAP version 14\n1..${cases}\n`
 
 /** A test point; with a YAML diagnostic unless it passed. */
-export const tapPoint = (
+const tapPoint = (
   outcome: CaseOutcome,
   number: number,
   reproduce: Reproduce,

@@ -31,6 +31,8 @@ export interface ProofOptions {
   readonly workspace: Pick<Workspace, 'directory'>
   readonly onStep: (text: string) => void
   readonly signal: AbortSignal
+  /** Default: /dev/kvm. */
+  readonly device?: string
 }
 
 /** A kernel that KVM really runs needs a second. */
@@ -58,11 +60,11 @@ export const chooseAccelerator = async (
 }
 
 const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
-  const { qemu, kernel, onStep, signal } = options
+  const { qemu, kernel, onStep, signal, device = KVM } = options
   try {
-    await access(KVM, constants.R_OK | constants.W_OK)
+    await access(device, constants.R_OK | constants.W_OK)
   } catch {
-    return { accel: 'tcg', reason: `${KVM} cannot be opened` }
+    return { accel: 'tcg', reason: `${device} cannot be opened` }
   }
   const known = await remembered(qemu)
   if (known) return known
@@ -96,7 +98,7 @@ const KVM_REFUSED: ReadonlySet<string> = new Set(['QEMU_FAILED', 'GDB_REFUSED'])
  *
  * @throws whatever is no answer of KVM, such as a full disk
  */
-export const proveKvm = async ({
+const proveKvm = async ({
   qemu,
   board,
   kernel,

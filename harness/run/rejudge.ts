@@ -10,7 +10,7 @@ import { ConsoleReader } from '../console/reader.ts'
 import type { JudgedOutcome } from '../judge/case-outcome.ts'
 import { judge } from '../judge/judge.ts'
 import { predictCase } from '../judge/prediction.ts'
-import { readRecord } from '../machine/replay/record-file.ts'
+import { readRecord } from '../machine/record-file.ts'
 import { shellLine } from '../report/shell.ts'
 import {
   buildScenario,

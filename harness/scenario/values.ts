@@ -36,7 +36,7 @@ export const cpuListSchema = z
 const MAX_CPU = 8192
 
 /** @returns the CPUs in the order given, or undefined for other text */
-export const parseCpuList = (text: string): number[] | undefined => {
+const parseCpuList = (text: string): number[] | undefined => {
   const cpus: number[] = []
   for (const part of text.split(',')) {
     const match = /^(\d+)(?:-(\d+))?$/.exec(part.trim())

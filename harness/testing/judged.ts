@@ -71,7 +71,7 @@ export const judgedOutcome = (
 }
 
 /** The verdict, and the reasons in a text. */
-export const judgedText = ({
+const judgedText = ({
   verdict,
   reasons,
 }: Judgement): { verdict: string; text: string } => ({

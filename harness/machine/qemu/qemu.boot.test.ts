@@ -8,7 +8,8 @@ import { evidenceOf } from '../../run/evidence.ts'
 import { Workspace } from '../../run/workspace.ts'
 import { shortFolder } from '../../testing/cli.ts'
 import { realKernels, realMachine } from '../../testing/real-boots.ts'
-import { bodyOf } from '../../testing/records.ts'
+import { machineContract } from '../../testing/machine-contract.ts'
+import { bodyOf, namedCase } from '../../testing/records.ts'
 
 /** Boots with an init of the test's own, instead of the one with the trigger. */
 const bootWithInit = async (
@@ -110,6 +111,21 @@ t.test('a guest that panics ends at once, with the panic', async t => {
   t.match(facts.incidents, [
     { kind: 'panic', text: /Attempted to kill init! exitcode=0x00000300/ },
   ])
+})
+
+t.test('QEMU does what every machine does', async t => {
+  const folder = shortFolder(t)
+  const workspace = Workspace.create()
+  t.teardown(() => workspace[Symbol.asyncDispose]())
+  const kernels = await realKernels(['upstream-6.12'], workspace)
+  const kernel = kernels.get('upstream-6.12')!
+  machineContract(t, {
+    machine: await realMachine(),
+    item: namedCase({ machine: { memory: '1G' } }, 'a@b', kernel.name),
+    kernel,
+    initramfs: kernel.initramfs,
+    folder,
+  })
 })
 
 t.test('an aborted boot rejects and leaves nothing', async t => {

@@ -1,12 +1,16 @@
 import { copyFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { InfraError, messageOf } from '../../base/errors.ts'
-import type { BootPlan, Machine } from '../machine.ts'
-import { type BootRecord, type WitnessName, witnessesOf } from '../record.ts'
-import { readRecord } from './record-file.ts'
+import { InfraError, messageOf } from '../base/errors.ts'
+import type { BootPlan, Machine } from '../machine/machine.ts'
+import {
+  type BootRecord,
+  type WitnessName,
+  witnessesOf,
+} from '../machine/record.ts'
+import { readRecord } from '../machine/record-file.ts'
 
 /** A saved boot: the record, and the console beside it. */
-export interface SavedBoot {
+interface SavedBoot {
   /** JSON, as record-file.ts writes it. */
   readonly record: string
   readonly console: string

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { faultSchema } from '../../tdx/fault.ts'
-import { type BootRecord, END_REASONS } from '../record.ts'
+import { faultSchema } from '../tdx/fault.ts'
+import { type BootRecord, END_REASONS } from './record.ts'
 
 /** A boot in a file: all that was seen of it but its console. */
 
