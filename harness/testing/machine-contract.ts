@@ -30,7 +30,7 @@ export const machineContract = (
     const directory = join(folder, name)
     mkdirSync(directory)
     return {
-      kernel: kernel as BootableKernel,
+      kernel: kernel,
       machine: item.machine,
       platform: item.platform,
       words: item.words,
