@@ -49,7 +49,7 @@ const PROGRAMS = [
   'cli/main.ts',
   'testing/bench.ts',
   'testing/tap-summary.ts',
-  'testing/tap-listener.ts',
+  'testing/update-examples.ts',
 ]
 
 const graph = importGraph()
