@@ -4,11 +4,17 @@ import { projectRoot } from '../base/paths.ts'
 import type { Board } from '../board/index.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
 import type { CaseResult } from '../report/schema.ts'
-import { type Journal, type RunRequest, readJournal } from '../run/journal.ts'
+import {
+  type Journal,
+  type RunRequest,
+  fingerprint,
+  readJournal,
+} from '../run/journal.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
 import { askedKernels } from './rig.ts'
+import { VERSION } from './version.ts'
 import type { RunFlags } from './run-flags.ts'
 
 /** The cases a run is about. */
@@ -93,19 +99,27 @@ const shippedScenarios = (): string => {
   return near.startsWith('..') || near === '' ? path : near
 }
 
+/** Of every case that was asked for, by its id. */
+export const fingerprintsOf = ({
+  cases,
+}: Pick<Asked, 'cases'>): Record<string, string> =>
+  Object.fromEntries(cases.map(item => [item.id, fingerprint(item, VERSION)]))
+
 /**
  * Cases that were not finished, and the results of those that were. A case is
- * run again when its kernel was built anew, or when the rig had failed.
+ * run again when its scenario, its kernel or tdxrig itself is another one now,
+ * or when the rig had failed.
  */
 export const stillToRun = (
   { cases, journal }: Asked,
   kernels: ReadonlyMap<string, PreparedKernel>,
 ): { readonly cases: readonly Case[]; readonly before: CaseResult[] } => {
   if (!journal) return { cases, before: [] }
-  const ids = new Set(cases.map(({ id }) => id))
+  const now = fingerprintsOf({ cases })
   const before = journal.cases.filter(
     ({ id, kernel, verdict }) =>
-      ids.has(id) &&
+      Object.hasOwn(now, id) &&
+      journal.head.cases[id] === now[id] &&
       verdict !== 'error' &&
       journal.head.kernels[kernel] === kernels.get(kernel)?.key,
   )

@@ -24,7 +24,7 @@ import { exitCode } from './exit-code.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { programName } from './program-name.ts'
 import { type Progress, progressFor } from './progress.ts'
-import { askedCases, stillToRun } from './asked-cases.ts'
+import { askedCases, fingerprintsOf, stillToRun } from './asked-cases.ts'
 import { boardHere, openRig, recipesOf } from './rig.ts'
 import type { RunFlags } from './run-flags.ts'
 import { VERSION } from './version.ts'
@@ -101,7 +101,11 @@ export const runAndReport = async (
             ...(flags.json === undefined ? [] : [flags.json]),
           ],
         },
-        { request: asked.request, cases: before },
+        {
+          request: asked.request,
+          fingerprints: fingerprintsOf(asked),
+          before,
+        },
         reproduce,
       ),
       print,

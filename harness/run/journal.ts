@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { appendFile, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
@@ -5,6 +6,7 @@ import { writeWhole } from '../base/output.ts'
 import { caseDocument, resultDocument } from '../report/document.ts'
 import type { Reporter, Reproduce, RunHead } from '../report/reporter.ts'
 import { type CaseResult, caseSchema } from '../report/schema.ts'
+import type { Case } from '../scenario/case.ts'
 
 /**
  * The journal of a run: JSON, one document a line. The first line says what
@@ -27,9 +29,21 @@ const headSchema = z.strictObject({
   board: z.string(),
   /** Key of each kernel's build, by name. */
   kernels: z.record(z.string(), z.string()),
+  /** Fingerprint of each case that was asked for, by its id. */
+  cases: z.record(z.string(), z.string()),
   request: requestSchema,
 })
 type JournalHead = z.output<typeof headSchema>
+
+/** The same as long as the scenario and the version of tdxrig are. */
+export const fingerprint = (
+  { input }: Pick<Case, 'input'>,
+  version: string,
+): string =>
+  createHash('sha256')
+    .update(JSON.stringify([version, input]))
+    .digest('hex')
+    .slice(0, 16)
 
 /** A run that came to some of its cases. */
 export interface Journal {
@@ -79,17 +93,19 @@ export interface DocumentTargets {
   readonly documents: readonly string[]
 }
 
-/** What a run that goes on has already. */
-export interface Resumed {
+/** What a run is about, and what it has already when it goes on. */
+export interface Journaled {
   readonly request: RunRequest
-  /** Cases that are not run again. */
-  readonly cases: readonly CaseResult[]
+  /** Of every case that was asked for, by its id. */
+  readonly fingerprints: Readonly<Record<string, string>>
+  /** Results of cases that are not run again. */
+  readonly before: readonly CaseResult[]
 }
 
 /** Writes the journal as the run goes on, and the document at its end. */
 export const documentReporter = (
   { journal, documents }: DocumentTargets,
-  { request, cases: before }: Resumed,
+  { request, fingerprints, before }: Journaled,
   reproduce: Reproduce,
 ): Reporter => {
   const cases: CaseResult[] = [...before]
@@ -105,6 +121,7 @@ export const documentReporter = (
         kernels: Object.fromEntries(
           started.kernels.map(({ name, key }) => [name, key]),
         ),
+        cases: fingerprints,
         request,
       }
       await writeWhole(journal, [first, ...before].map(line).join(''))
