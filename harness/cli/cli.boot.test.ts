@@ -243,8 +243,45 @@ t.test(
     )
     t.equal(document.interrupted, true)
     t.ok(document.cases.length > 0)
+    t.match(stdout, 'to go on: ')
   },
 )
+
+t.test('a run that was killed goes on where it was', async t => {
+  const folder = shortFolder(t)
+  const scenarios = join(SCENARIOS, 'plain')
+  const flags = ['--accel', 'tcg', '--kernel', 'upstream-6.12']
+  const { child, printed, ended } = startCli(
+    ['run', scenarios, ...flags, '--out', 'out', '--jobs', '1'],
+    { cwd: folder },
+  )
+  await printed('pass')
+  process.kill(child.pid!, 'SIGKILL')
+  await ended
+  t.ok(await eventually(() => processesOf(folder).length === 0))
+  const journal = join(folder, 'out', 'journal.jsonl')
+  const before = readFileSync(journal, 'utf8').split('\n').length - 2
+  t.ok(before >= 1, `${before} cases were finished`)
+  const other = await runCli(['run', '--resume', 'out', '--filter', 'x'], {
+    cwd: folder,
+  })
+  t.equal(other.code, 2)
+  t.match(other.stderr, /cannot be combined with --filter/)
+  const again = await runCli(['run', '--resume', 'out', '--accel', 'tcg'], {
+    cwd: folder,
+  })
+  t.equal(again.code, 0, again.stderr)
+  t.match(again.stdout, `, ${before} of them before`)
+  const { cases, interrupted } = documentSchema.parse(
+    JSON.parse(readFileSync(join(folder, 'out', 'result.json'), 'utf8')),
+  )
+  t.notOk(interrupted)
+  t.equal(new Set(cases.map(({ id }) => id)).size, cases.length, 'each once')
+  const booted = again.stdout.split('\n').filter(l => l.startsWith('pass '))
+  t.equal(booted.length + before, cases.length)
+  for (const { console } of cases)
+    t.ok(existsSync(join(folder, 'out', console!)))
+})
 
 t.test(
   'kill -9 in the middle: no process, no litter, no half-written file',

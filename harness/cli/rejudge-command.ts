@@ -73,6 +73,7 @@ export const rejudgeBundles = async (
   const end = {
     durationMs: performance.now() - begin,
     interrupted: false,
+    resumed: 0,
     verdicts,
   }
   await reporter.end(end)

@@ -137,7 +137,12 @@ export const runAndReport = async (
       ...outcomes.map(verdictOf),
     ]
     const durationMs = performance.now() - begin
-    await reporter.end({ durationMs, interrupted, verdicts })
+    await reporter.end({
+      durationMs,
+      interrupted,
+      resumed: before.length,
+      verdicts,
+    })
     if (flags.reporter === 'pretty')
       process.stdout.write(closing({ store, bundles, interrupted }))
     return { code: exitCode(verdicts, interrupted), outcomes }

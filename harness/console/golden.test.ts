@@ -1,5 +1,6 @@
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { projectRoot } from '../base/paths.ts'
 import { hex } from '../base/units.ts'
@@ -154,40 +155,126 @@ t.test('a console says the same in every dialect', async t => {
   }
 })
 
-/** Each place in the text at which a log may have been cut. */
-const cuts = (console: Buffer): number[] => {
-  const places: number[] = []
+const consoleOf = (name: string): Buffer => {
+  const bytes = readFileSync(join(FOLDER, name))
+  return bytes.subarray(bytes.indexOf('\n\n') + 2)
+}
+
+/** A line of a console by its bytes; `end` is where its line feed stands. */
+interface Place {
+  readonly start: number
+  readonly end: number
+  readonly aboutTdx: boolean
+}
+
+const placesOf = (console: Buffer): Place[] => {
+  const places: Place[] = []
   let start = 0
-  for (let end; (end = console.indexOf('\n', start)) >= 0; start = end + 1) {
-    const line = console.toString('latin1', start, end)
-    // Every byte of what decides, and the middle of what does not.
-    if (line.includes('tdx'))
-      for (let at = start; at <= end; at++) places.push(at)
-    else places.push(Math.floor((start + end) / 2))
-  }
+  for (let end; (end = console.indexOf('\n', start)) >= 0; start = end + 1)
+    places.push({
+      start,
+      end,
+      aboutTdx: /tdx/i.test(console.toString('latin1', start, end)),
+    })
   return places
 }
 
-t.test('a console cut off anywhere never looks better than it is', async t => {
+/** Facts as lines of a header, without the lines that only quote a text. */
+const namedFacts = (facts: Facts): string[] =>
+  header(facts)
+    .split('\n')
+    .filter(text => !text.startsWith('TDX: '))
+
+/**
+ * What is left when a console is over is a line (reader.ts, end()). Where a
+ * whole line ends in a number, the first digits of it are such a line, too:
+ * these facts may begin like those of the whole line, and no others may.
+ */
+const MAY_BE_CUT = /^(?:ERRNO|REGIONS|MODULE|SEAMCALL|TRIGGER|STEP): /
+
+const isShortened = (fact: string, whole: readonly string[]): boolean =>
+  MAY_BE_CUT.test(fact) && whole.some(other => other.startsWith(fact))
+
+t.test('a console cut off anywhere never says what it does not', async t => {
   for (const name of files) {
-    const bytes = readFileSync(join(FOLDER, name))
-    const console = bytes.subarray(bytes.indexOf('\n\n') + 2)
-    const success = /tdx: (?:module initialized|TDX module initialized\.)/.exec(
-      console.toString('latin1'),
-    )
-    const evident = success ? success.index + success[0].length : Infinity
-    let better = 0
-    for (const cut of cuts(console)) {
-      const { outcome } = factsOf(console.subarray(0, cut)).tdx
-      if (outcome === 'initialized' && cut < evident) better++
+    const console = consoleOf(name)
+    const final = factsOf(console).tdx.outcome
+    const wrong: string[] = []
+    let before = factsOf(console.subarray(0, 0))
+    // Every byte would take a minute: of lines about TDX it is every byte, of
+    // the others their ends, with and without the line feed.
+    for (const { start, end, aboutTdx } of placesOf(console)) {
+      const after = factsOf(console.subarray(0, end + 1))
+      const allowed = new Set([before, after].flatMap(namedFacts))
+      const whole = namedFacts(after)
+      if (!['absent', 'unfinished', final].includes(after.tdx.outcome))
+        wrong.push(`${after.tdx.outcome} at byte ${end + 1}`)
+      if (!isDeepStrictEqual(factsOf(console.subarray(0, end)), after))
+        wrong.push(`a missing line feed matters at byte ${end}`)
+      for (let cut = start + 1; aboutTdx && cut < end; cut++) {
+        const facts = factsOf(console.subarray(0, cut))
+        // A line that was cut says that TDX said something, and no more.
+        const began =
+          before.tdx.outcome === 'absent' && facts.tdx.outcome === 'unfinished'
+        for (const fact of namedFacts(facts))
+          if (
+            !allowed.has(fact) &&
+            !(began && fact === 'OUTCOME: unfinished') &&
+            !isShortened(fact, whole)
+          )
+            wrong.push(`${fact} at byte ${cut}`)
+      }
+      before = after
     }
-    t.equal(better, 0, name)
+    t.same(wrong, [], name)
+  }
+})
+
+t.test('an open line is not read before the console is over', async t => {
+  for (const name of files) {
+    const console = consoleOf(name)
+    const reader = new ConsoleReader()
+    const wrong: number[] = []
+    for (const { start, end } of placesOf(console)) {
+      const said = decisive(reader)
+      for (let at = start; at < end; at++) {
+        reader.push(console.subarray(at, at + 1))
+        if (!isDeepStrictEqual(decisive(reader), said)) wrong.push(at)
+      }
+      reader.push(console.subarray(end, end + 1))
+    }
+    t.same(wrong, [], name)
+    reader.end()
+    t.equal(header(reader.facts()), header(factsOf(console)), name)
+  }
+})
+
+/** What somebody who waits for a boot looks at. */
+const decisive = (reader: ConsoleReader): unknown[] => {
+  const { tdx, kernel, incidents, firmwareMap } = reader.facts()
+  return [
+    ...[reader.lineCount, reader.settled, kernel, tdx.outcome, tdx.errno],
+    ...[tdx.keyids, tdx.pamtKib, tdx.regionCount, tdx.regions?.length],
+    ...[tdx.lines.length, incidents.length, firmwareMap.length],
+  ]
+}
+
+t.test('an open line counts as a line when the console is over', async t => {
+  for (const name of files.filter(name => name.includes('outside'))) {
+    const console = consoleOf(name)
+    const other: number[] = []
+    for (const { start, end, aboutTdx } of placesOf(console))
+      for (let cut = start + 1; aboutTdx && cut < end; cut++) {
+        const open = console.subarray(0, cut)
+        const closed = Buffer.concat([open, Buffer.from('\n')])
+        if (header(factsOf(open)) !== header(factsOf(closed))) other.push(cut)
+      }
+    t.same(other, [], name)
   }
 })
 
 t.test('a short console cut at every byte', async t => {
-  const bytes = readFileSync(join(FOLDER, 'upstream-6.12-exact-map-single.txt'))
-  const console = bytes.subarray(bytes.indexOf('\n\n') + 2)
+  const console = consoleOf('upstream-6.12-exact-map-single.txt')
   for (let cut = 0; cut <= console.length; cut++) {
     const { kernel, firmwareMap, incidents } = factsOf(console.subarray(0, cut))
     if (kernel !== null && !'6.12.117'.startsWith(kernel))

@@ -159,7 +159,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
 /** The document of a run. */
 export const resultDocument = (
   { rig, started, kernels }: Omit<RunHead, 'cases'>,
-  { durationMs, interrupted }: Omit<RunEnd, 'verdicts'>,
+  { durationMs, interrupted }: Pick<RunEnd, 'durationMs' | 'interrupted'>,
   cases: readonly CaseResult[],
 ): ResultDocument => ({
   schema: 'tdxrig.result/2',

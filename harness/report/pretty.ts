@@ -86,7 +86,7 @@ export const prettyCase = (
 
 export const prettySummary = (
   { rig }: Pick<RunHead, 'rig'>,
-  { verdicts, durationMs, interrupted }: RunEnd,
+  { verdicts, durationMs, interrupted, resumed }: RunEnd,
   colors: Colors,
 ): string => {
   const counts = countVerdicts(verdicts)
@@ -98,9 +98,9 @@ export const prettySummary = (
     .map(([verdict, count]) => `${count} ${verdict}`)
     .join(', ')
   const cases = verdicts.length
-  const rate = cases / (durationMs / 60_000)
+  const rate = (cases - resumed) / (durationMs / 60_000)
   const ok = counts.pass + counts.skip === cases && !interrupted
-  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)`
+  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)${resumed > 0 ? `, ${resumed} of them before` : ''}`
   return [
     ...(interrupted
       ? [colors.yellow('interrupted: only the cases above were finished')]

@@ -50,6 +50,7 @@ const HEAD: RunHead = {
 const endOf = (outcomes: readonly CaseOutcome[]): RunEnd => ({
   durationMs: 60_000,
   interrupted: false,
+  resumed: 0,
   verdicts: outcomes.map(verdictOf),
 })
 
@@ -195,6 +196,14 @@ t.test('text for people', async t => {
   t.match(
     prettySummary(HEAD, endOf([passed, failing, broken]), plain.colors),
     '3 cases: 1 pass, 1 fail, 1 error in 60.00 s (3 a minute)',
+  )
+  t.match(
+    prettySummary(
+      HEAD,
+      { ...endOf([passed, passed, passed]), resumed: 1 },
+      plain.colors,
+    ),
+    '3 cases: 3 pass, 0 fail in 60.00 s (2 a minute), 1 of them before',
   )
 })
 

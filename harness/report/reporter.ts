@@ -23,6 +23,8 @@ export interface RunEnd {
   readonly durationMs: number
   /** A signal came: only some of the cases were finished. */
   readonly interrupted: boolean
+  /** How many of the cases were finished by the run that was resumed. */
+  readonly resumed: number
   /** Of every finished case. */
   readonly verdicts: readonly Verdict[]
 }

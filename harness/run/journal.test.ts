@@ -58,6 +58,7 @@ t.test('what is finished is on disk, whatever comes next', async t => {
   await reporter.end({
     durationMs: 1,
     interrupted: false,
+    resumed: 0,
     verdicts: ['pass', 'pass'],
   })
   const document = documentSchema.parse(

@@ -49,7 +49,7 @@ export const withBug = async <Module>(
   entry: string,
   { file, line, bug }: PlantedBug,
 ): Promise<Module> => {
-  const outfile = join(t.testdir({}), 'broken.mjs')
+  const outfile = join(t.testdir({}), 'changed.mjs')
   let planted = false
   await build({
     entryPoints: [join(HARNESS, entry)],
