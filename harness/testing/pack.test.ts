@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { projectRoot } from '../base/paths.ts'
@@ -33,21 +33,14 @@ const copyProject = (to: string): void => {
   symlinkSync(join(projectRoot(), 'node_modules'), join(to, 'node_modules'))
 }
 
-/** Installs the packed tarball without a registry; gives its folder. */
+/** Packs the project and installs it in an empty folder, without a registry. */
 const install = async (folder: string): Promise<string> => {
   const project = join(folder, 'project')
   const target = join(folder, 'target')
   copyProject(project)
   mkdirSync(target)
-  const { stdout } = await execa(
-    'npm',
-    ['pack', '--json', '--pack-destination', target],
-    { cwd: project },
-  )
-  // The scripts of the package print before the JSON.
-  const packed = /"filename": "([^"]+)"/.exec(stdout)?.[1]
-  if (packed === undefined)
-    throw new TypeError(`npm pack names no file: ${stdout}`)
+  await execa('npm', ['pack', '--pack-destination', folder], { cwd: project })
+  const tarball = readdirSync(folder).find(name => name.endsWith('.tgz'))!
   await execa(
     'npm',
     [
@@ -56,7 +49,8 @@ const install = async (folder: string): Promise<string> => {
       '--ignore-scripts',
       '--no-audit',
       '--no-fund',
-      `./${packed}`,
+      '--prefix=.',
+      join(folder, tarball),
     ],
     { cwd: target },
   )
@@ -65,18 +59,24 @@ const install = async (folder: string): Promise<string> => {
 
 t.test('the packed program runs where it is installed', async t => {
   const target = await install(shortFolder(t))
-  const installed = join(target, 'node_modules', 'tdxrig')
+  const modules = join(target, 'node_modules')
   const tdxrig = (...args: string[]) =>
-    execa(join(target, 'node_modules', '.bin', 'tdxrig'), args, {
+    execa(join(modules, '.bin', 'tdxrig'), args, {
       cwd: target,
       env: { NO_COLOR: '1' },
       reject: false,
     })
 
+  await t.test('no other package is installed', async t => {
+    const installed = readdirSync(modules).filter(name => !name.startsWith('.'))
+    t.same(installed, ['tdxrig'])
+  })
+
   await t.test('explain', async t => {
     const { exitCode, stdout, stderr } = await tdxrig('explain', GOLDEN)
     t.equal(exitCode, 0, stderr)
-    t.match(stdout, 'TDX')
+    t.match(stdout, 'upstream-6.12-two-uneven.txt: initialized')
+    t.match(stdout, /^ {4}\[0x120000000, 0x180000000\) {4}node 1/m)
   })
 
   await t.test('run --help', async t => {
@@ -89,22 +89,26 @@ t.test('the packed program runs where it is installed', async t => {
   await t.test('predict of a scenario in the package', async t => {
     const { exitCode, stdout, stderr } = await tdxrig(
       'predict',
-      join(installed, 'scenarios', 'plain', 'two-uneven-nodes.yaml'),
+      join(modules, 'tdxrig', 'scenarios', 'plain', 'two-uneven-nodes.yaml'),
     )
     t.equal(exitCode, 0, stderr)
     t.match(stdout, 'outcome on mainline-6.8: initialized')
   })
 
-  await t.test('the kernels it can build, and their patches', async t => {
-    const { exitCode, stdout, stderr } = await tdxrig('kernel', 'packages')
-    t.equal(exitCode, 0, stderr)
-    t.match(stdout, 'linux-source-6.12')
+  await t.test('the kernels, with all their patches', async t => {
+    const { exitCode, stdout, stderr } = await tdxrig('kernel', 'list')
+    t.equal(exitCode, 0, stdout + stderr)
+    t.match(stdout, /^upstream-6\.12 {2}/m)
   })
 
-  await t.test('needs no other package', async t => {
-    const { dependencies } = JSON.parse(
-      readFileSync(join(installed, 'package.json'), 'utf8'),
-    ) as { dependencies?: unknown }
-    t.equal(dependencies, undefined)
+  await t.test('the programs of the guest', async t => {
+    const sources = join(modules, 'tdxrig', 'images')
+    t.same(readdirSync(sources, { recursive: true }).sort(), [
+      'init',
+      'init/init.c',
+      'trigger',
+      'trigger/Kbuild',
+      'trigger/tdxrig_trigger.c',
+    ])
   })
 })
