@@ -33,12 +33,19 @@ export interface Running {
   readonly ended: Promise<Outcome>
 }
 
+export interface StartOptions {
+  readonly cwd: string
+  readonly env?: NodeJS.ProcessEnv
+  /** Which Node.js runs it; default: the one that runs the tests. */
+  readonly node?: string
+}
+
 /** Starts tdxrig in its own process group, with its own temporary folder. */
 export const startCli = (
   args: readonly string[],
-  { cwd, env = {} }: { cwd: string; env?: NodeJS.ProcessEnv },
+  { cwd, env = {}, node = process.execPath }: StartOptions,
 ): Running => {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(node, [MAIN, ...args], {
     cwd,
     env: { ...process.env, TMPDIR: cwd, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -73,7 +80,7 @@ export const startCli = (
 
 export const runCli = (
   args: readonly string[],
-  options: { cwd: string; env?: NodeJS.ProcessEnv },
+  options: StartOptions,
 ): Promise<Outcome> => startCli(args, options).ended
 
 /** Command lines of live processes that mention a path; zombies do not count. */
