@@ -35,7 +35,7 @@ export interface Log {
  */
 export const readLog = async (path: string): Promise<Log> => {
   const { reader, verdict } = await readAny(path).catch((error: unknown) => {
-    // A defect of ours is none of the file's.
+    // A defect of tdxrig is not the file's fault.
     if (error instanceof RigError || systemCode(error) === undefined)
       throw error
     throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)

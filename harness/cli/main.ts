@@ -35,7 +35,7 @@ const program = (): Command => {
     .exitOverride()
   root
     .command('run')
-    .description('boot and judge scenarios')
+    .description('boot scenarios and judge the results')
     .argument(
       '[paths...]',
       'scenario files and folders; default: those that ship',
@@ -57,17 +57,14 @@ const program = (): Command => {
       'where results go; default: a new folder below results/',
     )
     .option('--json <file>', 'write the result document to this file as well')
-    .option(
-      '--resume <folder>',
-      'go on with the run in this folder, which was interrupted',
-    )
+    .option('--resume <folder>', 'continue the interrupted run in this folder')
     .option(
       '--bundle <folder>',
-      'write an archive of each case that does not pass there',
+      'write an archive of each case that does not pass to this folder',
     )
     .option(
       '--rejudge',
-      'the paths are such archives: judge them again, boot nothing',
+      'the paths are archives written by --bundle: judge them again without booting',
     )
     .addOption(
       new Option('--reporter <name>', 'what is printed')
@@ -78,7 +75,7 @@ const program = (): Command => {
     .action(command(async () => (await import('./run-command.ts')).runCommand))
   root
     .command('predict')
-    .description('the layout a kernel must build, without booting')
+    .description('print the layout a kernel must build, without booting')
     .argument(
       '<files...>',
       "scenario files and folders, kernels' logs, - for a log on stdin",
@@ -91,7 +88,9 @@ const program = (): Command => {
     )
   root
     .command('explain')
-    .description('what became of TDX in any log, why, and what to do about it')
+    .description(
+      'say how the TDX initialisation in a log ended, why, and what to do',
+    )
     .argument(
       '<files...>',
       'dmesg, journals, serial consoles; - for stdin; bundles of failed cases',
@@ -104,7 +103,7 @@ const program = (): Command => {
     )
   root
     .command('replay')
-    .description('a scenario with the memory of the machine that wrote a log')
+    .description('make a scenario with the memory of the machine in a log')
     .argument('<file>', "a kernel's log, - for stdin")
     .option('--boot <n>', 'which boot of the log; default: the last', counted)
     .option(
@@ -113,7 +112,7 @@ const program = (): Command => {
     )
     .option(
       '--memory <size>',
-      'the most memory the machine may have; default: what the host can bear',
+      'the largest memory of the machine; default: as much as the host allows',
       size,
     )
     .option(
@@ -130,14 +129,14 @@ const program = (): Command => {
     )
   root
     .command('minimise')
-    .description('the smallest layout and command line that still end alike')
+    .description('make a scenario as small as possible with the same outcome')
     .argument('<scenario>', 'a scenario file')
     .option('--filter <text>', 'the cell with this text in its id', collect)
     .option(
       '--out <file>',
-      'where it goes; default: the name of the scenario, with -minimal.yaml',
+      'the output file; default: the name of the scenario with -minimal.yaml',
     )
-    .option('--model-only', 'believe the model, and boot nothing')
+    .option('--model-only', 'use the model alone, without booting')
     .option(
       '--boots <n>',
       'boots to spend where model and kernel differ',
@@ -159,22 +158,22 @@ const program = (): Command => {
     )
   root
     .command('fuzz')
-    .description('random layouts, model against kernel')
+    .description('boot random layouts and compare the kernel with the model')
     .option(
       '--seed <n>',
-      'the layouts to make; default: others every time',
+      'seed of the random layouts; default: a new one every time',
       natural,
     )
     .option(
       '--count <n>',
-      'how many; default: 200, without booting 20000',
+      'number of layouts; default: 200, or 20000 with --model-only',
       counted,
     )
-    .option('--time <time>', 'for how long: 90s, 10m, 2h', duration)
-    .option('--model-only', 'check the model against itself, boot nothing')
+    .option('--time <time>', 'time limit: 90s, 10m, 2h', duration)
+    .option('--model-only', 'check invariants of the model, without booting')
     .option(
       '--print <n>',
-      'print the layout with this number, boot nothing',
+      'print the layout with this number, without booting',
       natural,
     )
     .option(
@@ -190,16 +189,18 @@ const program = (): Command => {
     )
     .option(
       '--out <folder>',
-      'where scenarios of what is found go; default: results/fuzz-<seed>',
+      'folder for scenarios of what is found; default: results/fuzz-<seed>',
     )
     .addOption(accelOption())
     .action(
       command(async () => (await import('./fuzz-command.ts')).fuzzCommand),
     )
-  const kernel = root.command('kernel').description('the kernels there are')
+  const kernel = root
+    .command('kernel')
+    .description('list, build and check kernels')
   kernel
     .command('list')
-    .description('recipes, and whether they are built')
+    .description('list the recipes and whether they are built')
     .action(
       command(
         async () => (await import('./kernel-command.ts')).kernelListCommand,
@@ -207,7 +208,7 @@ const program = (): Command => {
     )
   kernel
     .command('build')
-    .description('build what is not in the cache')
+    .description('build kernels that are not in the cache')
     .argument('[names...]', 'recipes; default: all')
     .action(
       command(
@@ -216,7 +217,7 @@ const program = (): Command => {
     )
   kernel
     .command('check')
-    .description('what the rig can use of a kernel')
+    .description('report what tdxrig can use of a kernel')
     .argument('<targets...>', 'recipes, and folders of kernel builds')
     .option('--json', 'print JSON')
     .action(
@@ -226,7 +227,7 @@ const program = (): Command => {
     )
   kernel
     .command('packages')
-    .description('Debian packages the recipes start from')
+    .description('list the Debian packages that the recipes need')
     .action(
       command(
         async () => (await import('./kernel-command.ts')).kernelPackagesCommand,
@@ -242,7 +243,7 @@ const program = (): Command => {
   return root
 }
 
-/** One message for people; a stack trace only for a defect of ours. */
+/** One message for people; a stack trace only for a defect of tdxrig. */
 const report = (error: unknown): number => {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   if (error instanceof RigError) {

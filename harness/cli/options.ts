@@ -62,7 +62,7 @@ export const kernelBuildOption = (): Option =>
 export const accelOption = (): Option =>
   new Option(
     '--accel <name>',
-    'how guests are run; auto proves KVM before it is used',
+    'how guests run; auto uses KVM only after a successful test boot',
   )
     .choices(['auto', 'tcg', 'kvm'])
     .default('auto')

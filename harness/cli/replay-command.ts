@@ -87,7 +87,7 @@ const commentsOn = ({ approximations }: Replay): string[] =>
   approximations.length === 0
     ? ['Made by tdxrig replay.']
     : [
-        'Made by tdxrig replay. It is not the machine of the log in this:',
+        'Made by tdxrig replay. It differs from the machine in the log:',
         ...approximations.map(note => `- ${note}`),
       ]
 

@@ -170,17 +170,17 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   )
   t.same(names([workqueue], []), [], 'it cannot happen without numa=fake=')
   const dead = 'BUG: kernel NULL pointer dereference, address: 0000000000000001'
-  const died = (fatal: Layout['fatal'], ...more: object[]) =>
+  const issuesOf = (fatal: Layout['fatal'], ...more: object[]) =>
     explanation(
       { reasons: [reason(dead), { ...reason('x'), ...more[0] }] },
       MAINLINE_6_8,
       { words: body.words, layout: { ...layout, fatal } },
     ).map(({ name }) => name)
   const fakes = { of: 'distances', why: 'y' } as const
-  t.same(died(undefined), [], 'the model sees no reason to die')
-  t.same(died(fakes), ['a real node without a fake one'])
-  t.same(died({ ...fakes, of: 'trampoline' }), [], 'it died of something else')
-  t.same(died(fakes, { check: 'tdmrs' }), [], 'the dead give no TDMRs')
+  t.same(issuesOf(undefined), [], 'the model sees no reason to panic')
+  t.same(issuesOf(fakes), ['a real node without a fake one'])
+  t.same(issuesOf({ ...fakes, of: 'trampoline' }), [], 'it panicked for another reason')
+  t.same(issuesOf(fakes, { check: 'tdmrs' }), [], 'a kernel that panicked gives no TDMRs')
   t.ok(KNOWN_ISSUES.every(({ why }) => why.includes('()')))
 })
 

@@ -138,7 +138,7 @@ const memoryViolations = (
       return [
         `the page at ${hex(page)} ${ram ? 'is RAM, and not in memory' : 'is not RAM, and in memory'}`,
       ]
-    // A kernel that dies of its nodes has memory on none.
+    // A kernel that panics on its nodes has memory on none.
     if (!used || cut || fake !== undefined || fatal !== undefined) return []
     const node = numaFallback === undefined ? nodeAt(page, affinity) : 0
     return node === undefined || node === used.node

@@ -13,7 +13,7 @@ export interface KnownIssue {
   readonly applies: (boot: IssueContext) => boolean
   /** What it looks like in a reason. */
   readonly symptom: RegExp
-  /** The kernel dies of it: everything else that is missing follows. */
+  /** The kernel panics on it: everything else that is missing follows. */
   readonly fatal: boolean
 }
 

@@ -38,7 +38,7 @@ export const stepLine = (step: GuestStep): string =>
     ? step.kind
     : `${step.kind} ${hex(step.range.start)} ${hex(step.range.end)}`
 
-/** What every record of ours begins with. */
+/** The prefix of every record of the guest. */
 export const REPORT_PREFIX = 'tdxrig: '
 
 /** The one line the trigger module prints. */
@@ -109,7 +109,7 @@ const FORMS: readonly Form[] = [
 
 /**
  * @param text a record of the kernel's log
- * @returns undefined for what is none of ours, or not whole
+ * @returns undefined for other lines, and for a record that was cut
  */
 export const parseReport = (text: string): GuestReport | undefined => {
   if (!text.startsWith(REPORT_PREFIX)) return undefined
@@ -172,7 +172,7 @@ export class GuestReader {
   #trigger: TriggerResult | null = null
   #done = false
 
-  /** @returns whether the record was one of ours */
+  /** @returns whether the record came from the guest's init or trigger */
   read(text: string): boolean {
     const report = parseReport(text)
     if (!report) return false

@@ -94,7 +94,7 @@ const CHECKS: readonly Check[] = [
   checkOnline,
 ]
 
-/** What can be looked at when the kernel is meant to die on the way. */
+/** What can be looked at when the kernel is expected to panic. */
 const PANIC_CHECKS: readonly Check[] = [
   checkCmdline,
   checkFirmwareMap,

@@ -88,6 +88,6 @@ export const describeEnding = ({
   return `${outcome}${stages ? ` at ${stages}` : ''}${errno === null ? '' : ` (${errno})`}`
 }
 
-/** The kernel died: what it did not come to is no finding of its own. */
+/** The kernel panicked: what it did not reach is no finding of its own. */
 export const panicked = ({ incidents }: Pick<Facts, 'incidents'>): boolean =>
   incidents.some(({ kind }) => kind === 'panic')

@@ -46,7 +46,10 @@ export const predictEnding = ({
       open: 'a kernel needs more memory than this to boot',
     }
   if (layout.fatal !== undefined)
-    return { outcome: undefined, open: `the kernel dies: ${layout.fatal.why}` }
+    return {
+      outcome: undefined,
+      open: `the kernel panics: ${layout.fatal.why}`,
+    }
   const early = predictEarlyEnding({
     item,
     layout,

@@ -105,7 +105,7 @@ const withSetupData = (
     ? cleaned(rangeUpdate(table, setupData, E820.RAM, E820.RESERVED_KERN))
     : table
 
-/** CONFIG_PHYSICAL_START and more than any kernel of ours needs. */
+/** CONFIG_PHYSICAL_START and more than any built kernel needs. */
 const LIKELY_KERNEL: Range = { start: 16 * MIB, end: 48 * MIB }
 
 const isRam = (table: readonly E820Entry[], range: Range): boolean => {

@@ -63,7 +63,7 @@ export const assignNodes = (
   const lost = totalSize(ranges.filter(({ node }) => node === rules.noNode))
   if (lost > rules.maxUncovered) {
     const why = `SRAT leaves ${formatSize(lost)} without a node`
-    // numa_emulation() has moved emu_cmdline to its end by then, or died.
+    // numa_emulation() has moved emu_cmdline to its end by then, or panicked.
     const single = singleNode({ input, rules }, why, false)
     return { ...single, fatal: fake.fatal ?? single.fatal }
   }

@@ -147,7 +147,7 @@ const endLines = (
   return [
     ...(layout.unpredictable.length > 0
       ? [
-          `  the model does not follow ${layout.unpredictable.map(visible).join(', ')}: a boot is held against the kernel's own node ranges`,
+          `  the model does not follow ${layout.unpredictable.map(visible).join(', ')}: a boot is compared with the kernel's own node ranges`,
         ]
       : []),
     `  private KeyIDs [${start}, ${end}), PAMT ${layout.pamtKib} KiB`,

@@ -39,7 +39,7 @@ export const minimise = async (
   if (!target)
     throw new UsageError(
       'NO_OUTCOME',
-      'the kernel dies on this scenario, or its boot came to no end; what is kept while it gets smaller is how TDX ends: see what happens with tdxrig run',
+      'the kernel panics or hangs on this scenario, so there is no TDX outcome to preserve: run it with tdxrig run to see why',
     )
   const modelled = endingByModel(input, subject)
   if (modelled && isSameTarget(target, modelled)) {
@@ -119,14 +119,14 @@ export class Bench {
   }
 }
 
-/** Of a kernel that died it is not known how TDX would have ended. */
+/** How TDX would have ended is unknown when the kernel panicked. */
 const targetOf = (outcome: CaseOutcome | undefined): Target | undefined => {
   if (outcome?.kind !== 'judged') return undefined
   const { record, facts } = outcome.evidence
-  const died = facts.incidents.some(
+  const panicked = facts.incidents.some(
     ({ kind }) => kind === 'panic' || kind === 'oops',
   )
-  if (died) return undefined
+  if (panicked) return undefined
   const { outcome: how, stage } = observeEnding(facts, record)
   return { outcome: how, stage }
 }

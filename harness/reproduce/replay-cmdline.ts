@@ -109,7 +109,7 @@ export const replayCmdline = (
 }
 
 const unreadable = (word: string): string =>
-  `'${word.slice(0, 80)}' was left out: no kernel takes it as it stands`
+  `'${word.slice(0, 80)}' was left out: no kernel accepts it in this form`
 
 /** A scenario puts mem= first; another order must be kept word by word. */
 const cmdlineOf = (

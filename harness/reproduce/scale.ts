@@ -55,7 +55,7 @@ export const scaleTo = (
         (placed, { start, end, bytes }) =>
           address >= end
             ? placed - bytes
-            : // Nothing of ours lies within; what does moves to its end.
+            : // No border of the layout lies within; what does moves to its end.
               placed - Math.max(0, Math.min(bytes, address - start)),
         address,
       ),

@@ -11,7 +11,7 @@ export const RIG_WORDS: readonly RigWord[] = [
   { word: 'console=ttyS0', why: 'the rig reads the first serial port' },
   {
     word: 'earlyprintk=serial,ttyS0,115200',
-    why: 'a kernel that dies early says so',
+    why: 'a kernel that panics early says so',
   },
   { word: 'nokaslr', why: 'breakpoints are planted by symbol' },
   { word: 'oops=panic', why: 'a kernel that oopses ends the boot at once' },

@@ -12,7 +12,7 @@ import { readSrat } from '../memory/srat.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { MAIN, median, row, say } from './bench-tools.ts'
 
-/** What the rig promises where nothing is booted. */
+/** Targets for what boots nothing. */
 
 /** A map of 40 entries with four nodes, as on a server. */
 export const predictions = (): void => {
@@ -50,7 +50,7 @@ export const predictions = (): void => {
   }
   say('the model alone, 40 map entries, 4 nodes, one memmap=')
   say(
-    `  predictions a second                     median ${median(rates).toFixed(0)}, from ${Math.min(...rates).toFixed(0)} (promised: at least 20000)`,
+    `  predictions a second                     median ${median(rates).toFixed(0)}, from ${Math.min(...rates).toFixed(0)} (target: at least 20000)`,
   )
 }
 
@@ -98,7 +98,7 @@ export const consoles = (): void => {
   }
   say('console of a kernel, ordinary text')
   say(
-    `  MB a second                              median ${median(rates).toFixed(0)}, from ${Math.min(...rates).toFixed(0)} (promised: at least 100)`,
+    `  MB a second                              median ${median(rates).toFixed(0)}, from ${Math.min(...rates).toFixed(0)} (target: at least 100)`,
   )
 }
 
@@ -115,5 +115,5 @@ export const explanations = async (): Promise<void> => {
     if (i > 0) times.push(performance.now() - begin)
   }
   say('tdxrig explain of a boot, start-up included')
-  say(`${row('  process start to end', times, 'ms')} (promised: under 300)`)
+  say(`${row('  process start to end', times, 'ms')} (target: under 300)`)
 }

@@ -125,7 +125,7 @@ const timeToVerdict = async (
   say(row('  tdxrig, process start to verdict', ours, 'ms'))
   say(row('  bare qemu -kernel bzImage, to power-off', theirs, 'ms'))
   const ratios = ours.map((time, i) => time / theirs[i]!)
-  say(`${row('  ratio of each pair', ratios, 'x')} (promised: at most 1.00)`)
+  say(`${row('  ratio of each pair', ratios, 'x')} (target: at most 1.00)`)
 }
 
 /** Peak resident memory of a process, in KiB (proc(5), VmHWM). */
@@ -152,10 +152,10 @@ const matrix = async (): Promise<void> => {
   const cases = (output.match(/^(?:pass|FAIL|INVALID|ERROR) /gm) ?? []).length
   say(`shipped matrix, --jobs 2`)
   say(
-    `  cases a minute                           ${(cases / minutes).toFixed(0)} (${cases} cases; promised: at least 40)`,
+    `  cases a minute                           ${(cases / minutes).toFixed(0)} (${cases} cases; target: at least 40)`,
   )
   say(
-    `  peak memory of the rig itself            ${(peak / 1024).toFixed(0)} MiB (promised: under 250)`,
+    `  peak memory of the rig itself            ${(peak / 1024).toFixed(0)} MiB (target: under 250)`,
   )
 }
 

@@ -58,7 +58,7 @@ export const GENERAL: readonly General[] = [
     advice: ({ words }) =>
       memoryParameters(words.join(' ')).errors.map(
         ({ element, message }) =>
-          `'${element.slice(0, 80)}' on the command line is not taken: ${message}`,
+          `'${element.slice(0, 80)}' on the command line is not accepted: ${message}`,
       ),
   },
   {

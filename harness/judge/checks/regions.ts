@@ -146,7 +146,7 @@ export const checkPrintedRegions = check(
   },
 )
 
-/** A kernel that died before the early initcalls has no list to show. */
+/** A kernel that panicked before the early initcalls has no list to show. */
 const diedEarly = ({ record, facts }: Context): boolean =>
   (record.witnesses.memory?.regionsAtBoot ?? null) === null && panicked(facts)
 

@@ -3,9 +3,9 @@ import type { LeafName } from '../leaves.ts'
 
 /** Who initialises the TDX module on a kernel, and through which functions. */
 export type TriggerKind =
-  /** A module of ours: tdx_cpu_enable() on each CPU, then tdx_enable(). */
+  /** The trigger module: tdx_cpu_enable() on each CPU, then tdx_enable(). */
   | 'tdx_cpu_enable, tdx_enable'
-  /** A module of ours: tdx_enable() alone, which goes to all CPUs itself. */
+  /** The trigger module: tdx_enable() alone, which goes to all CPUs itself. */
   | 'tdx_enable'
   /** The kernel itself, while it boots. */
   | 'at boot'
