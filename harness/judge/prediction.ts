@@ -50,7 +50,7 @@ export interface PredictionOptions {
 /** For the kernel that ships and does what a series does, unseen. */
 export const optionsOf = (series: Series): PredictionOptions => ({
   series,
-  failsRegions: series.shippedKernel.failsRegions,
+  failsRegions: series.shippedKernel?.failsRegions ?? false,
 })
 
 /** What a layout depends on beside machine and command line. */

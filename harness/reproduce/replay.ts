@@ -11,7 +11,7 @@ import { formatRange } from '../memory/range.ts'
 import { buildScenario, isRefused, problemTexts } from '../scenario/build.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type CellInput, MAX_NAME } from '../scenario/schema.ts'
-import type { Series } from '../tdx/series/index.ts'
+import { type Series, shippedFor } from '../tdx/series/index.ts'
 import { bordersOf, replayCmdline } from './replay-cmdline.ts'
 import {
   type ReplayedMachine,
@@ -61,7 +61,7 @@ export const replay = (
   notes.push(...approximations, ...words)
   if (facts.cmdline === null)
     notes.push('the log has no command line: none is given')
-  const kernel = recognised(facts).series.shippedKernel.name
+  const kernel = shippedFor(recognised(facts).series)
   notes.push(
     `the kernel is ${kernel} here, and ${facts.kernel === null ? 'not named' : `Linux ${facts.kernel}`} there`,
   )

@@ -17,5 +17,11 @@ export const SERIES_NAMES = TABLE.map(({ name }) => name) as [
 /** The newest one: what is assumed where nothing tells. */
 export const NEWEST_SERIES: Series = TABLE.at(-1)!
 
+/** The kernel that ships for a series; else that of the newest that has one. */
+export const shippedFor = (series: Series): string =>
+  [series, ...ALL_SERIES.toReversed()].find(
+    ({ shippedKernel }) => shippedKernel,
+  )!.shippedKernel!.name
+
 export const seriesNamed = (name: SeriesName): Series =>
   ALL_SERIES.find(series => series.name === name)!

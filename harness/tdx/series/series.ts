@@ -46,11 +46,13 @@ export interface Series {
   /** Who initialises TDX. */
   readonly trigger: TriggerKind
   /** The shipped kernel that does what this series does. */
-  readonly shippedKernel: {
-    readonly name: string
-    /** It takes tdx_fail_region=, of our own patches. */
-    readonly failsRegions: boolean
-  }
+  readonly shippedKernel:
+    | {
+        readonly name: string
+        /** It takes tdx_fail_region=, of our own patches. */
+        readonly failsRegions: boolean
+      }
+    | undefined
   /** Rules of memory set-up of the shipped kernel. */
   readonly memoryRules: MemoryRules
   /** When the list of TDX memory regions is built. */
