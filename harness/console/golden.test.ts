@@ -167,6 +167,9 @@ interface Place {
   readonly aboutTdx: boolean
 }
 
+/** Of the kernel and of the programs in the guest. */
+const ABOUT_TDX = /^\[ *\d+\.\d+\] (?:virt\/tdx|tdx|tdxrig): /
+
 const placesOf = (console: Buffer): Place[] => {
   const places: Place[] = []
   let start = 0
@@ -174,7 +177,7 @@ const placesOf = (console: Buffer): Place[] => {
     places.push({
       start,
       end,
-      aboutTdx: /tdx/i.test(console.toString('latin1', start, end)),
+      aboutTdx: ABOUT_TDX.test(console.toString('latin1', start, end)),
     })
   return places
 }
@@ -201,8 +204,8 @@ t.test('a console cut off anywhere never says what it does not', async t => {
     const final = factsOf(console).tdx.outcome
     const wrong: string[] = []
     let before = factsOf(console.subarray(0, 0))
-    // Every byte would take a minute: of lines about TDX it is every byte, of
-    // the others their ends, with and without the line feed.
+    // Every byte would take a minute. It is every byte of the lines about TDX,
+    // and the end of every other line, with its line feed and without.
     for (const { start, end, aboutTdx } of placesOf(console)) {
       const after = factsOf(console.subarray(0, end + 1))
       const allowed = new Set([before, after].flatMap(namedFacts))
@@ -250,13 +253,22 @@ t.test('an open line is not read before the console is over', async t => {
 })
 
 /** What somebody who waits for a boot looks at. */
-const decisive = (reader: ConsoleReader): unknown[] => {
+const decisive = (reader: ConsoleReader): object => {
   const { tdx, kernel, incidents, firmwareMap } = reader.facts()
-  return [
-    ...[reader.lineCount, reader.settled, kernel, tdx.outcome, tdx.errno],
-    ...[tdx.keyids, tdx.pamtKib, tdx.regionCount, tdx.regions?.length],
-    ...[tdx.lines.length, incidents.length, firmwareMap.length],
-  ]
+  return {
+    lines: reader.lineCount,
+    settled: reader.settled,
+    kernel,
+    incidents: incidents.length,
+    mapEntries: firmwareMap.length,
+    outcome: tdx.outcome,
+    errno: tdx.errno,
+    keyids: tdx.keyids,
+    pamtKib: tdx.pamtKib,
+    regions: tdx.regions?.length,
+    regionCount: tdx.regionCount,
+    tdxLines: tdx.lines.length,
+  }
 }
 
 t.test('an open line counts as a line when the console is over', async t => {
