@@ -41,6 +41,7 @@ export const askedCases = async (
     kernels: [...(flags.kernel ?? [])],
     kernelBuilds: (flags.kernelBuild ?? []).map(folder => resolve(folder)),
     filter: [...(flags.filter ?? [])],
+    accel: flags.accel,
   }
   if (journal && journal.head.board !== board.id)
     throw new UsageError(

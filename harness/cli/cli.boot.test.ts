@@ -271,7 +271,7 @@ t.test('a run that was killed goes on where it was', async t => {
     cwd: folder,
   })
   t.equal(again.code, 0, again.stderr)
-  t.match(again.stdout, `, ${before} of them before`)
+  t.match(again.stdout, `, ${before} of them in the run before`)
   const { cases, interrupted } = documentSchema.parse(
     JSON.parse(readFileSync(join(folder, 'out', 'result.json'), 'utf8')),
   )

@@ -14,7 +14,7 @@ import {
   type RunHead,
   tellAll,
 } from '../report/reporter.ts'
-import { reproduceWith } from '../report/shell.ts'
+import { reproduceWith, shellLine } from '../report/shell.ts'
 import { tapReporter } from '../report/tap.ts'
 import { documentReporter } from '../run/journal.ts'
 import { type RunOptions, runCases } from '../run/run.ts'
@@ -53,6 +53,7 @@ export const runAndReport = async (
 ): Promise<RunOutcome> => {
   const { signal } = onInterrupt()
   const asked = await askedCases(paths, flags, await boardHere())
+  const { accel } = asked.request
   // Whatever cannot be written must be known before anything is booted.
   if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
   if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
@@ -70,7 +71,7 @@ export const runAndReport = async (
         folderRecipes(asked.request.kernelBuilds),
       ),
       qemu,
-      accel: flags.accel,
+      accel,
       workspace,
       progress,
       signal,
@@ -89,7 +90,7 @@ export const runAndReport = async (
     const store = await ResultStore.create(flags.resume ?? flags.out, started)
     const reproduce = reproduceWith(
       programName(),
-      flags.accel === 'auto' ? [] : ['--accel', flags.accel],
+      accel === 'auto' ? [] : ['--accel', accel],
     )
     const print = printer(flags, { progress, store, reproduce })
     const reporter = tellAll([
@@ -144,7 +145,7 @@ export const runAndReport = async (
       verdicts,
     })
     if (flags.reporter === 'pretty')
-      process.stdout.write(closing({ store, bundles, interrupted }))
+      process.stdout.write(closing({ store, bundles, interrupted, flags }))
     return { code: exitCode(verdicts, interrupted), outcomes }
   } catch (error) {
     if (signal.aborted) return { code: INTERRUPTED, outcomes: [] }
@@ -212,16 +213,25 @@ const closing = ({
   store,
   bundles,
   interrupted,
+  flags,
 }: {
   readonly store: ResultStore
   readonly bundles: readonly string[]
   readonly interrupted: boolean
+  readonly flags: RunFlags
 }): string =>
   [
     `results: ${relative(process.cwd(), store.document)}`,
     ...(interrupted
       ? [
-          `to go on: ${programName()} run --resume ${relative(process.cwd(), store.path) || '.'}`,
+          `to go on: ${shellLine([
+            programName(),
+            'run',
+            '--resume',
+            relative(process.cwd(), store.path) || '.',
+            ...(flags.json === undefined ? [] : ['--json', flags.json]),
+            ...(flags.bundle === undefined ? [] : ['--bundle', flags.bundle]),
+          ])}`,
         ]
       : []),
     ...bundles.map(visible),

@@ -208,7 +208,7 @@ const cpuEntries = (
   const found = cpus?.count ?? sratCpus.length
   if (found > nodes.length)
     approximations.push(
-      `there are ${nodes.length} CPUs here, one on each node, and ${found} there`,
+      `there ${nodes.length === 1 ? 'is 1 CPU' : `are ${nodes.length} CPUs`} here, one on each node, and ${found} there`,
     )
   return nodes.map((node, cpu) => ({
     domain: domains.get(node)!,

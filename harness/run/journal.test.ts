@@ -14,7 +14,13 @@ const HEAD: RunHead = {
   kernels: [{ name: 'kernel', key: 'abc' }],
   cases: 2,
 }
-const REQUEST = { paths: ['s'], kernels: [], kernelBuilds: [], filter: ['x'] }
+const REQUEST = {
+  paths: ['s'],
+  kernels: [],
+  kernelBuilds: [],
+  filter: ['x'],
+  accel: 'tcg' as const,
+}
 const CASES = ['a/one@kernel', 'a/two@kernel'].map(id => namedCase({}, id))
 const FINGERPRINTS = Object.fromEntries(
   CASES.map(item => [item.id, fingerprint(item, '1')]),

@@ -20,6 +20,7 @@ const requestSchema = z.strictObject({
   kernels: z.array(z.string()),
   kernelBuilds: z.array(z.string()),
   filter: z.array(z.string()),
+  accel: z.enum(['auto', 'tcg', 'kvm']),
 })
 export type RunRequest = z.output<typeof requestSchema>
 

@@ -47,7 +47,7 @@ const manyHoles = (subject: Subject): string[] => {
     ...(workaround
       ? [
           `by the model it initialises with ${workaround.words.join(' ')} on the command line, which gives up ${formatSize(workaround.bytes)} of memory between the holes; ${workaround.areasLeft || 'none'} of the reserved areas ${workaround.areasLeft === 1 ? 'is' : 'are'} free then`,
-          "try it once from the boot menu, where GRUB wants \\$ for the $, and look at /proc/cmdline: when the $ is lost, 'memmap=4K' takes all memory away and the machine does not boot; in /etc/default/grub it is \\\\\\$",
+          `try it once from the boot menu, where GRUB wants \\$ for the $, and look at /proc/cmdline: when the $ is lost, '${workaround.words[0]!.split('$')[0]!}' takes all memory away and the machine does not boot; in /etc/default/grub it is \\\\\\$`,
         ]
       : []),
     "use a kernel that takes the holes from the CMRs and not from the memory map: Ubuntu's kernels for TDX hosts of 24.04 carry such a fix, mainline does not",
