@@ -9,7 +9,11 @@ import {
 import { type Qemu, findQemu } from '../machine/qemu/probe.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
-import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
+import {
+  type PreparedKernel,
+  type PrepareOptions,
+  prepareKernels,
+} from '../run/kernels.ts'
 import type { Workspace } from '../run/workspace.ts'
 import type { Progress } from './progress.ts'
 
@@ -26,6 +30,7 @@ export interface RigOptions {
   readonly workspace: Workspace
   readonly progress: Pick<Progress, 'building' | 'step'>
   readonly signal: AbortSignal
+  readonly onMissing?: PrepareOptions['onMissing']
 }
 
 /** Builds the kernels, and finds out how guests are run. */
@@ -36,11 +41,13 @@ export const openRig = async ({
   workspace,
   progress,
   signal,
+  onMissing,
 }: RigOptions): Promise<Rig> => {
   const kernels = await prepareKernels(recipes, {
     workspace,
     onBuild: progress.building,
     signal,
+    ...(onMissing && { onMissing }),
   })
   const prover = [...kernels.values()].find(
     ({ programs }) => programs.trigger !== undefined,

@@ -17,7 +17,7 @@ import {
 import { reproduceWith, shellLine } from '../report/shell.ts'
 import { tapReporter } from '../report/tap.ts'
 import { documentReporter } from '../run/journal.ts'
-import { type RunOptions, runCases } from '../run/run.ts'
+import { type MissingKernel, type RunOptions, runCases } from '../run/run.ts'
 import { ResultStore } from '../run/store.ts'
 import { Workspace } from '../run/workspace.ts'
 import { exitCode } from './exit-code.ts'
@@ -65,6 +65,8 @@ export const runAndReport = async (
   await using workspace = Workspace.create()
   const progress = await progressFor(asked.cases.length)
   try {
+    const missing = new Map<string, MissingKernel>()
+    const named = [...asked.request.kernels, ...asked.request.kernelBuilds]
     const { machine, kernels } = await openRig({
       recipes: await recipesOf(
         asked.cases.map(({ kernel }) => kernel),
@@ -75,6 +77,11 @@ export const runAndReport = async (
       workspace,
       progress,
       signal,
+      // Whoever names a kernel wants that one; else those count that there are.
+      ...(named.length === 0 && {
+        onMissing: ({ name, series }, message) =>
+          missing.set(name, { series, message }),
+      }),
     })
     const { cases, before } = stillToRun(asked, kernels)
     const head: RunHead = {
@@ -117,6 +124,7 @@ export const runAndReport = async (
       cases,
       machine,
       kernels,
+      missing,
       workspace,
       signal,
       jobs: flags.jobs ?? availableParallelism(),

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { UsageError } from '../base/errors.ts'
+import { RigError, UsageError } from '../base/errors.ts'
 import { locate } from '../emulate/kernel-sites.ts'
 import {
   type KernelTraits,
@@ -42,12 +42,18 @@ export interface PrepareOptions {
   readonly workspace: Workspace
   readonly onBuild: OnBuild
   readonly signal: AbortSignal
+  /** Told of a recipe whose source is not there; default: it is an error. */
+  readonly onMissing?: (recipe: Recipe, message: string) => void
 }
 
-/** Builds what is not in the cache and looks up what the emulation needs. */
+/**
+ * Builds what is not in the cache and looks up what the emulation needs.
+ *
+ * @returns kernels by name, without those that are missing
+ */
 export const prepareKernels = async (
   recipes: readonly Recipe[],
-  { workspace, onBuild, signal }: PrepareOptions,
+  { workspace, onBuild, signal, onMissing }: PrepareOptions,
 ): Promise<Map<string, PreparedKernel>> => {
   const kernels = new Map<string, PreparedKernel>()
   const init = await buildInit(signal)
@@ -59,12 +65,20 @@ export const prepareKernels = async (
       onProgress: progress => {
         onBuild(name, progress)
       },
+    }).catch((error: unknown) => {
+      if (!onMissing || !isMissingSource(error)) throw error
+      onMissing(recipe, error.message)
+      return undefined
     })
+    if (!built) continue
     const initramfs = join(workspace.path, `${name}.initramfs`)
     kernels.set(name, await prepare(recipe, built, { init, initramfs }))
   }
   return kernels
 }
+
+const isMissingSource = (error: unknown): error is RigError =>
+  error instanceof RigError && error.code === 'NO_SOURCE'
 
 const prepare = async (
   recipe: Recipe,

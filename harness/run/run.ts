@@ -6,13 +6,21 @@ import {
   verdictOf,
 } from '../judge/case-outcome.ts'
 import { judge } from '../judge/judge.ts'
-import { type Prediction, predictCase } from '../judge/prediction.ts'
+import { type Prediction, optionsOf, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { BootRecord } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
+import type { Series } from '../tdx/series/index.ts'
 import { evidenceOf } from './evidence.ts'
 import { type PreparedKernel, initramfsFor } from './kernels.ts'
 import type { Workspace } from './workspace.ts'
+
+/** A kernel that was not prepared: its cases are skipped. */
+export interface MissingKernel {
+  /** As its recipe states it. */
+  readonly series: Series | undefined
+  readonly message: string
+}
 
 /** A case on its kernel. */
 export interface Failure {
@@ -24,6 +32,8 @@ export interface RunOptions {
   readonly cases: readonly Case[]
   readonly machine: Machine
   readonly kernels: ReadonlyMap<string, PreparedKernel>
+  /** Kernels that cannot be had here, by name; default: none. */
+  readonly missing?: ReadonlyMap<string, MissingKernel>
   readonly workspace: Pick<Workspace, 'directory'>
   readonly jobs: number
   readonly signal: AbortSignal
@@ -73,9 +83,21 @@ const runCase = async (
   index: number,
   options: RunOptions,
 ): Promise<CaseOutcome | undefined> => {
+  const { predict = predictCase } = options
+  const missing = options.missing?.get(item.kernel)
+  if (missing)
+    return {
+      kind: 'skip',
+      item,
+      kernel: { name: item.kernel, key: 'missing', folder: undefined },
+      prediction: predict(
+        item,
+        missing.series ? optionsOf(missing.series) : { series: undefined },
+      ),
+      message: missing.message,
+    }
   const kernel = options.kernels.get(item.kernel)
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
-  const { predict = predictCase } = options
   const prediction = predict(item, kernel)
   const { name, key, folder } = kernel
   const tried = { item, kernel: { name, key, folder }, prediction }
