@@ -17,6 +17,9 @@ import type { Machine } from '../machine/machine.ts'
 import { verdictOf } from '../judge/case-outcome.ts'
 import { WITNESS_NAMES } from '../machine/record.ts'
 import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { V6 } from '../tdx/series/v6.ts'
+import { KERNEL } from '../testing/judged.ts'
+import { ScriptedMachine } from '../testing/scripted-machine.ts'
 import { bodyOf, namedCase, perfectBoot, recordOf } from '../testing/records.ts'
 import { eventually } from '../testing/cli.ts'
 import type { PreparedKernel } from './kernels.ts'
@@ -123,6 +126,36 @@ t.test(
     t.equal(most, 2, 'two at a time')
   },
 )
+
+t.test('a kernel that cannot be had here: its cases are skipped', async t => {
+  await using workspace = Workspace.create()
+  const outcomes = await runCases({
+    cases: [namedCase({}, 'one', 'k'), namedCase({}, 'two', 'other')],
+    machine: new ScriptedMachine(namedCase({}, 'one', 'k')),
+    workspace,
+    jobs: 1,
+    kernels: new Map([
+      [
+        'k',
+        {
+          ...KERNEL,
+          name: 'k',
+          key: 'abc',
+          programs: { init: '/none', trigger: '/none' },
+          initramfs: '/none',
+        } as unknown as PreparedKernel,
+      ],
+    ]),
+    missing: new Map([
+      ['other', { series: V6, message: 'linux-source-6.1 is not here' }],
+    ]),
+    signal: new AbortController().signal,
+  })
+  t.match(outcomes, [
+    { kind: 'judged', judgement: { verdict: 'pass' } },
+    { kind: 'skip', message: 'linux-source-6.1 is not here' },
+  ])
+})
 
 t.test('a lock is held by one, and waited for', async t => {
   const path = join(t.testdir({}), 'a.lock')
