@@ -79,6 +79,34 @@ const V4_AND_V5: readonly PrintedConsole[] = [
     },
   ],
   [
+    'v5, TDH.SYS.INFO fails, and its output is on a line of its own',
+    [
+      ...V5_DETECTED,
+      'tdx: SEAMCALL failed: leaf: 0x20, error: 0xc000010000000008',
+      'tdx: SEAMCALL additional output: rcx 0x0, rdx 0x400, r8 0x1000, r9 0x20, r10 0x0, r11 0x0.',
+      'tdx: Failed to initialize TDX module.  Shut it down.',
+    ],
+    {
+      outcome: 'failed',
+      stage: 'sys-info',
+      keyids: [16, 48],
+      seamcalls: [
+        {
+          leaf: 32,
+          status: 0xc000010000000008n,
+          registers: {
+            rcx: 0n,
+            rdx: 0x400n,
+            r8: 0x1000n,
+            r9: 0x20n,
+            r10: 0n,
+            r11: 0n,
+          },
+        },
+      ],
+    },
+  ],
+  [
     'v5, memory that is in no CMR',
     [
       ...V5_DETECTED,

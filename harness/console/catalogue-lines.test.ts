@@ -18,6 +18,16 @@ const NO_MODULE: TdxRead = { outcome: 'failed', stage: 'sys-init' }
 const BAD_SYSINFO: TdxRead = { outcome: 'failed', stage: 'sys-info' }
 const DONE: TdxRead = { outcome: 'initialized', stage: 'done' }
 
+/** What v4 and v5 print of a failed TDH.SYS.INFO. */
+const SYS_INFO_OUTPUT = {
+  rcx: 0n,
+  rdx: 0x400n,
+  r8: 0x1000n,
+  r9: 0x20n,
+  r10: 0n,
+  r11: 0n,
+} as const
+
 /** v3, April 2022, to v5, June 2022: arch/x86/virt/vmx/tdx/tdx.c. */
 const V3_TO_V5: readonly PrintedLine[] = [
   [
@@ -58,6 +68,35 @@ const V3_TO_V5: readonly PrintedLine[] = [
     'v4, seamcall() without output, of TDH.SYS.INIT',
     'tdx: SEAMCALL failed: leaf: 0x21, error: 0xc000092100000122',
     { ...NO_MODULE, seamcalls: [{ leaf: 33, status: 0xc000092100000122n }] },
+  ],
+  [
+    'v4, seamcall() with output, of TDH.SYS.INFO, on one line',
+    'tdx: SEAMCALL failed: leaf: 0x20, error: 0xc000010000000008, additional output: rcx 0x0, rdx 0x400, r8 0x1000, r9 0x20, r10 0x0, r11 0x0.',
+    {
+      ...BAD_SYSINFO,
+      seamcalls: [
+        {
+          leaf: 32,
+          status: 0xc000010000000008n,
+          registers: SYS_INFO_OUTPUT,
+        },
+      ],
+    },
+  ],
+  [
+    'v5, seamcall() with output, behind the line of the call',
+    'tdx: SEAMCALL additional output: rcx 0x0, rdx 0x400, r8 0x1000, r9 0x20, r10 0x0, r11 0x0.',
+    UNFINISHED,
+  ],
+  [
+    'v5, arch_memory_add_precheck() of arch/x86/mm/init_64.c, no pr_fmt()',
+    'Unable to add memory [0x1080000000, 0x1480000000) on TDX enabled platform.',
+    UNFINISHED,
+  ],
+  [
+    'v5, arch_memory_add_precheck(), of a kernel with a prefix there',
+    'tdx: Unable to add memory [0x1080000000, 0x1480000000) on TDX enabled platform.',
+    UNFINISHED,
   ],
   [
     'v5, seamcall(), of TDH.SYS.CONFIG',
@@ -290,6 +329,11 @@ const SINCE_6_16: readonly PrintedLine[] = [
     'kvm_intel: Disable TDX: MAX_VCPU_PER_TD (64) smaller than number of logical CPUs (224).',
     UNFINISHED,
   ],
+  [
+    '6.16, tdx_offline_cpu() of arch/x86/kvm/vmx/tdx.c',
+    'kvm_intel: TDX requires all packages to have an online CPU. Delete all TDs in order to offline all CPUs of a package.',
+    UNFINISHED,
+  ],
 ]
 
 /** Linux 7.1 and later, where the kernel does it while it boots. */
@@ -306,6 +350,21 @@ const SINCE_7_1: readonly PrintedLine[] = [
     '7.x, get_tdx_sys_info()',
     'virt/tdx: Module version: 1.5.06',
     { ...UNFINISHED, module: [1, 5, 6, null, null] },
+  ],
+  [
+    '7.x as posted, print_module_version()',
+    'virt/tdx: TDX-Module version: 1.5.06',
+    { ...UNFINISHED, module: [1, 5, 6, null, null] },
+  ],
+  [
+    '7.x as proposed before',
+    'virt/tdx: TDX module version: 1.5.24',
+    { ...UNFINISHED, module: [1, 5, 24, null, null] },
+  ],
+  [
+    '7.x, tdx_bringup() of arch/x86/kvm/vmx/tdx.c',
+    'kvm_intel: OSXSAVE is required for TDX',
+    REFUSED,
   ],
   [
     '7.x, tdx_enable()',

@@ -58,7 +58,7 @@ const FAMILIES = new Openings<Family>([
   { opening: OLDER, prefix: OLDER.length, messages: OF_TDX },
   { opening: UPSTREAM, prefix: UPSTREAM.length, messages: OF_TDX },
   { opening: 'kvm_intel: ', prefix: 11, messages: OF_KVM },
-  ...['SEAMCALL', 'TDX ', 'VMXON'].map(opening => ({
+  ...['SEAMCALL', 'TDX ', 'Unable to add memory', 'VMXON'].map(opening => ({
     opening,
     prefix: 0,
     messages: OTHERS,

@@ -22,6 +22,8 @@ export const KVM_MESSAGES: readonly Row[] = [
   },
   { format: 'APICv is required for TDX', ...REFUSED },
   { format: 'tdx: OSXSAVE is required for TDX', ...REFUSED },
+  // 7.x.
+  { format: 'OSXSAVE is required for TDX', ...REFUSED },
   { format: 'tdx: MOVDIR64B is required for TDX', ...REFUSED },
   { format: 'Self-snoop is required for TDX', ...REFUSED },
   { format: 'tdx: no TDX private KeyIDs available', ...NOT_ENABLED },
@@ -56,6 +58,11 @@ export const KVM_MESSAGES: readonly Row[] = [
       ...Array.from({ length: 2 * count }, () => 'none' as const),
     ],
   })),
+  {
+    // 6.16 to 7.0; later the core says it.
+    format:
+      'TDX requires all packages to have an online CPU. Delete all TDs in order to offline all CPUs of a package.',
+  },
   { format: 'TDX is supported.' },
   { format: 'tdx: max servtds supported per user TD is %u' },
   { format: 'tdx: live migration supported' },
@@ -74,6 +81,11 @@ export const OTHER_MESSAGES: readonly Row[] = [
       'SEAMCALL (0x%llx) failed: 0x%llx RCX 0x%llx RDX 0x%llx R8 0x%llx R9 0x%llx R10 0x%llx R11 0x%llx',
     outcome: 'failed',
     arguments: ['leaf', 'status', 'rcx', 'rdx', 'r8', 'r9', 'r10', 'r11'],
+  },
+  {
+    // v5, arch/x86/mm/init_64.c, which has no pr_fmt().
+    format: 'Unable to add memory [0x%llx, 0x%llx) on TDX enabled platform.',
+    outcome: 'unfinished',
   },
   { format: 'VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx' },
   { format: 'TDX requires TDP MMU.  Please enable TDP MMU for TDX.' },

@@ -1,8 +1,57 @@
-import type { Row } from './message.ts'
+import { REGISTERS, type Row } from './message.ts'
 
 /** From v3 to the v8/v9 series, and kernels of distributions of that time. */
 
 const BUILD = ['build-date', 'build-number'] as const
+
+const NOT_ENABLED = { outcome: 'not-enabled', stage: 'detect' } as const
+
+/** Nothing answers SEAMCALLs. */
+const NO_MODULE = { outcome: 'failed', stage: 'sys-init' } as const
+
+const OUTPUT =
+  'additional output: rcx 0x%llx, rdx 0x%llx, r8 0x%llx, r9 0x%llx, r10 0x%llx, r11 0x%llx.'
+
+/** v3: every CPU was looked at, and the loader of the module was asked. */
+const V3: readonly Row[] = [
+  { format: 'SEAMRR base is not configured by BIOS', ...NOT_ENABLED },
+  { format: 'SEAMRR is not enabled by BIOS', ...NOT_ENABLED },
+  { format: 'Inconsistent SEAMRR configuration by BIOS', ...NOT_ENABLED },
+  {
+    format: 'Inconsistent TDX KeyID configuration among packages by BIOS',
+    ...NOT_ENABLED,
+  },
+  { format: 'SEAMRR not enabled.', ...NOT_ENABLED },
+  {
+    // As with one KeyID in later series: the platform has TDX, and one is
+    // not enough.
+    format: 'Number of TDX private KeyIDs too small: %u.',
+    outcome: 'disabled',
+    stage: 'checks',
+    arguments: ['none'],
+  },
+  { format: 'P-SEAMLDR is not loaded.', ...NO_MODULE },
+  { format: 'Failed to detect P-SEAMLDR.', ...NO_MODULE },
+  {
+    // The version of the loader, which is not that of the module.
+    format:
+      'P-SEAMLDR: version 0x%x, vendor_id: 0x%x, build_date: %u, build_num %u, major %u, minor %u',
+    arguments: ['none', 'none', 'none', 'none', 'none', 'none'],
+  },
+  { format: 'TDX module detected.', outcome: 'unfinished', stage: 'detect' },
+  {
+    format: 'SEAMCALL leaf %llu failed: 0x%llx',
+    outcome: 'failed',
+    arguments: ['leaf-decimal', 'status'],
+  },
+  {
+    format: 'Firmware bug: invalid CMR(s) among valid CMRs.',
+    outcome: 'failed',
+    stage: 'sys-info',
+  },
+  // The module is shut down then, too: the line does not say so yet.
+  { format: 'Failed to initialize TDX module.', outcome: 'failed' },
+]
 
 /** v3 to v5: SEAMRR was looked at, and CMRs were checked by the kernel. */
 const V3_TO_V5: readonly Row[] = [
@@ -23,6 +72,14 @@ const V3_TO_V5: readonly Row[] = [
     outcome: 'failed',
     arguments: ['leaf', 'status'],
   },
+  {
+    // v4, of calls that return registers.
+    format: `SEAMCALL failed: leaf: 0x%llx, error: 0x%llx, ${OUTPUT}`,
+    outcome: 'failed',
+    arguments: ['leaf', 'status', ...REGISTERS],
+  },
+  // v5, behind the line of the call.
+  { format: `SEAMCALL ${OUTPUT}`, arguments: REGISTERS },
   {
     format: 'Unable to add memory [0x%llx, 0x%llx) on TDX enabled platform.',
     outcome: 'unfinished',
@@ -62,11 +119,7 @@ const V6: readonly Row[] = [
     outcome: 'failed',
     stage: 'checks',
   },
-  {
-    format: 'TDX module is not loaded.',
-    outcome: 'failed',
-    stage: 'sys-init',
-  },
+  { format: 'TDX module is not loaded.', ...NO_MODULE },
   {
     format: 'Failed to initialize TDX module.  Shut it down.',
     outcome: 'failed',
@@ -168,11 +221,7 @@ const V8: readonly Row[] = [
     outcome: 'failed',
     arguments: ['leaf-decimal', 'status'],
   },
-  {
-    format:
-      'additional output: rcx 0x%llx, rdx 0x%llx, r8 0x%llx, r9 0x%llx, r10 0x%llx, r11 0x%llx.',
-    arguments: ['rcx', 'rdx', 'r8', 'r9', 'r10', 'r11'],
-  },
+  { format: OUTPUT, arguments: REGISTERS },
 ]
 
 /** Ubuntu's 6.5 with Intel's patches. */
@@ -199,5 +248,5 @@ const UBUNTU_6_5: readonly Row[] = [
 const GUEST: readonly Row[] = [{ format: 'Guest detected', guest: true }]
 
 export const OLDER_MESSAGES: readonly Row[] = [
-  ...[V3_TO_V5, V6, V7, V8, UBUNTU_6_5, GUEST].flat(),
+  ...[V3, V3_TO_V5, V6, V7, V8, UBUNTU_6_5, GUEST].flat(),
 ]

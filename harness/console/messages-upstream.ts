@@ -166,6 +166,11 @@ const SINCE_7: readonly Row[] = [
     arguments: ['major', 'minor', 'update'],
   },
   {
+    // As it was posted, too.
+    format: 'TDX-Module version: %u.%u.%02u',
+    arguments: ['major', 'minor', 'update'],
+  },
+  {
     format: 'TDX-Module initialization failed (%d)',
     outcome: 'failed',
     arguments: ['errno'],

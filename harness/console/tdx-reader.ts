@@ -192,7 +192,7 @@ export class TdxReader {
   }
 
   #readRanges(value: Value, line: number): void {
-    const { regions, cmrs } = this.#facts
+    const { regions, cmrs, cmrName } = this.#facts
     const region = rangeOf(value, 'region-start', 'region-last')
     if (region && (regions?.length ?? 0) < KEPT_RANGES)
       this.#update({
@@ -207,11 +207,14 @@ export class TdxReader {
         ],
       })
     const cmr = rangeOf(value, 'cmr-start', 'cmr-end')
-    if (cmr && isPhysical(cmr) && (cmrs?.length ?? 0) < KEPT)
-      this.#update({
-        cmrName: value('cmr-name') ?? null,
-        cmrs: [...(cmrs ?? []), { ...cmr, line }],
-      })
+    if (!cmr || !isPhysical(cmr)) return
+    // v3 prints the firmware's CMRs, and then those of them it took, under
+    // another name. Unused entries of the array are printed as [0x0, 0x0).
+    const name = value('cmr-name') ?? null
+    const before = name === cmrName ? (cmrs ?? []) : []
+    const located = cmr.start === cmr.end ? [] : [{ ...cmr, line }]
+    if (before.length < KEPT)
+      this.#update({ cmrName: name, cmrs: [...before, ...located] })
   }
 
   #readModule(value: Value, line: number): void {
