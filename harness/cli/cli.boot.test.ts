@@ -158,7 +158,16 @@ const pretendQemu = (
   const program = join(cwd, 'bin', 'qemu-system-x86_64')
   writeFileSync(
     program,
-    `#!/bin/sh\n[ "$1" = --version ] && { echo 'QEMU emulator version 7.2.0'; exit; }\n${script}\n`,
+    [
+      '#!/bin/sh',
+      'case "$1 $2" in',
+      "'--version ') echo 'QEMU emulator version 7.2.0'; exit ;;",
+      "'-machine help') echo 'pc-q35-7.2 a board'; exit ;;",
+      "'-L help') exit ;;",
+      'esac',
+      script,
+      '',
+    ].join('\n'),
   )
   chmodSync(program, 0o755)
   return {

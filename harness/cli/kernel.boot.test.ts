@@ -26,7 +26,7 @@ t.test('kernel list and kernel check', async t => {
     /^ {2}ok {2}x2APIC +asked for; the rig answers$/m,
     /^ {2}ok {2}printed regions +TDX memory region/m,
     /^ {2}ok {2}trigger +module: tdx_enable$/m,
-    /^ {2}ok {2}series +upstream/m,
+    /^ {2}ok {2}series +mainline-6.8/m,
     /^ {2}-- {2}printed regions +none/m,
     /^ {2}ok {2}trigger +module: tdx_cpu_enable, tdx_enable$/m,
     /^ {2}ok {2}plug and online +ACPI/m,

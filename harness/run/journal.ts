@@ -110,6 +110,10 @@ export const documentReporter = (
   reproduce: Reproduce,
 ): Reporter => {
   const cases: CaseResult[] = [...before]
+  const order = Object.keys(fingerprints)
+  /** As they were asked for, whichever was finished first. */
+  const inOrder = (results: readonly CaseResult[]): CaseResult[] =>
+    results.toSorted((a, b) => order.indexOf(a.id) - order.indexOf(b.id))
   let head: RunHead | undefined
   const line = (data: unknown): string => `${JSON.stringify(data)}\n`
   return {
@@ -134,7 +138,7 @@ export const documentReporter = (
     },
     end: async end => {
       if (!head) return
-      const document = resultDocument(head, end, cases)
+      const document = resultDocument(head, end, inOrder(cases))
       const text = `${JSON.stringify(document, null, 2)}\n`
       for (const path of documents) await writeWhole(path, text)
     },

@@ -4,6 +4,7 @@ import { execa } from 'execa'
 import { InfraError } from '../../base/errors.ts'
 import { memoized } from '../../base/memo.ts'
 import { findProgram, isRegularFile } from '../../base/paths.ts'
+import { visible } from '../../base/text.ts'
 import type { Board } from '../../board/index.ts'
 import { TRIED_VERSIONS, boardOfQemu } from '../../board/qemu-board.ts'
 
@@ -68,10 +69,21 @@ export const findQemu = async (): Promise<Qemu> => {
   }
 }
 
-/** What a program says about itself, kept for as long as it is the same. */
+/**
+ * What a program says about itself, kept for as long as it is the same.
+ *
+ * @throws InfraError when it fails; that is not kept
+ */
 const asked = (binary: string, ...args: string[]): Promise<string> =>
   memoized(binary, args.join(' '), async real => {
-    const { stdout } = await execa(real, args, { reject: false })
+    const { stdout, stderr, failed, exitCode } = await execa(real, args, {
+      reject: false,
+    })
+    if (failed)
+      throw new InfraError(
+        'NO_QEMU',
+        `expected ${real} ${args.join(' ')} to answer, it ended with exit code ${exitCode ?? 'none'}: ${visible(stderr) || 'it said nothing'}`,
+      )
     return stdout
   })
 
