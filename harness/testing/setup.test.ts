@@ -25,8 +25,13 @@ const STANDINS = {
   'dpkg-query': 'grep -qx "$3" installed && printf installed',
   'apt-cache': `
 [ -e lists ] || exit 0
-[ $# -gt 1 ] || echo ' 500 http://a.mirror trixie/main amd64 Packages'
-grep -qx "$2" available && echo '  Candidate: 1.0'`,
+if [ $# = 1 ]; then
+  echo ' 500 http://a.mirror trixie/main amd64 Packages'
+  exit
+fi
+# As apt does it: a name it does not know is a pattern.
+found=$(grep -Fx "$2" available || grep "$2" available) || exit 0
+printf '%s:\\n  Installed: (none)\\n  Candidate: 1.0\\n' $found`,
   'apt-get': `
 echo "apt-get $*" >>log
 case $1 in
@@ -126,6 +131,7 @@ t.test('apt is left alone when it has nothing of what is missing', async t => {
   const { exitCode, stderr, log } = await setUp(t, {
     osRelease: DEBIAN_13,
     installed: [...PACKAGES, 'linux-source-6.12'],
+    available: ['linux-source-6.12'],
   })
   t.equal(exitCode, 0, stderr)
   t.equal(log, 'kernel build upstream-6.12-plain upstream-6.12\n')
