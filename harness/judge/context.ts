@@ -65,27 +65,34 @@ export interface Context extends Evidence {
 export interface Check {
   readonly name: string
   readonly needs: readonly WitnessName[]
-  /** @returns null where a witness it needs is absent */
-  readonly look: (context: Context) => Reason[] | null
+  readonly look: (context: Context) => Reason[] | Unseen
 }
+
+/** What was not observed, for want of these witnesses. */
+export interface Unseen {
+  readonly missing: readonly WitnessName[]
+}
+
+export const unseen = (...missing: WitnessName[]): Unseen => ({ missing })
 
 type Seen<Name extends WitnessName> = Pick<Testimony, Name>
 
 /**
  * A check that is only asked when all the witnesses it needs are there. It may
- * also return null itself: nobody saw what it looks for.
+ * also say itself that nobody saw what it looks for.
  */
 export const check = <Name extends WitnessName>(
   name: string,
   needs: readonly Name[],
-  look: (context: Context, seen: Seen<Name>) => Reason[] | null,
+  look: (context: Context, seen: Seen<Name>) => Reason[] | Unseen,
 ): Check => ({
   name,
   needs,
   look: context => {
     const { witnesses } = context.record
-    return needs.every(witness => witnesses[witness] !== null)
+    const missing = needs.filter(witness => witnesses[witness] === null)
+    return missing.length === 0
       ? look(context, witnesses as Seen<Name>)
-      : null
+      : { missing }
   },
 })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Seen } from '../testing/records.ts'
-import { NODES, judgeBoot, judged, replace } from '../testing/judged.ts'
+import { NODES, V6, judgeBoot, judged, replace } from '../testing/judged.ts'
 
 t.test('a boot that is as predicted passes', async t => {
   t.same(judged(NODES), { verdict: 'pass', text: '' })
@@ -210,6 +210,31 @@ t.test('a machine without debugger and module model', async t => {
     editConsole: replace(/\d+ KB allocated/, '1 KB allocated'),
   })
   t.equal(wrong.verdict, 'fail', 'what was seen is judged all the same')
+  t.match(
+    judgeBoot(
+      {
+        tdx: { faults: [{ leaf: 'SYS.CONFIG', status: '0x8000020000000001' }] },
+        expect: { tdx: 'failed', stage: 'sys-config' },
+      },
+      {
+        kernel: V6,
+        without: ['memory', 'module', 'steps'],
+        editConsole: lines => lines.filter(l => !l.startsWith('tdxrig:')),
+      },
+    ).unobserved.filter(({ check }) => /outcome|cmrs/.test(check)),
+    [
+      { check: 'outcome-stage', missing: ['module'] },
+      { check: 'outcome-errno', missing: ['steps'] },
+    ],
+    'a stage and an errno that nobody saw are named',
+  )
+  t.match(
+    judgeBoot(
+      { expect: { regions: [{ start: '1M', end: '2G', node: 0 }] } },
+      boot,
+    ).unobserved.find(({ check }) => check === 'regions-expected'),
+    { missing: ['memory'] },
+  )
   const nothing = judgeBoot(NODES, {
     without: ['console', 'memory', 'module', 'steps'],
   })

@@ -5,7 +5,13 @@ import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { expectationOn } from '../scenario/case.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { checkEnd, checkOutcome, checkSteps } from './checks/ending.ts'
+import {
+  checkEnd,
+  checkErrno,
+  checkOutcome,
+  checkStage,
+  checkSteps,
+} from './checks/ending.ts'
 import {
   checkKeyids,
   checkNodeRanges,
@@ -78,6 +84,8 @@ const CHECKS: readonly Check[] = [
   checkEnd,
   checkSteps,
   checkOutcome,
+  checkStage,
+  checkErrno,
   checkNodeRanges,
   checkMemoryRegions,
   checkPrintedRegions,
@@ -121,15 +129,10 @@ export const judge = (trial: Trial): Judgement => {
   const context = contextOf(trial)
   const reasons: Reason[] = []
   const unobserved: Unobserved[] = []
-  const { witnesses } = context.record
-  for (const { name, needs, look } of checksFor(context)) {
+  for (const { name, look } of checksFor(context)) {
     const found = look(context)
-    if (found) reasons.push(...found)
-    else
-      unobserved.push({
-        check: name,
-        missing: needs.filter(witness => witnesses[witness] === null),
-      })
+    if ('missing' in found) unobserved.push({ check: name, ...found })
+    else reasons.push(...found)
   }
   if (unobserved.some(({ check }) => check === checkEnd.name))
     reasons.push({

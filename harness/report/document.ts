@@ -98,7 +98,7 @@ const judged = ({
       memory: memory?.regions?.map(rangeText) ?? null,
       atBoot: memory?.regionsAtBoot?.map(rangeText) ?? null,
     },
-    online: record.witnesses.steps ? onlineResults({ item, facts }) : [],
+    online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
     tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
     seamcalls:
       module?.seamcalls.map(({ leaf, status, cpu }) => ({
@@ -144,7 +144,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
     memory: null,
     atBoot: null,
   },
-  online: [],
+  online: null,
   tdmrs: null,
   seamcalls: null,
   incidents: [],

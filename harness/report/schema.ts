@@ -127,6 +127,7 @@ export const caseSchema = z.strictObject({
   }),
   online: z
     .array(z.strictObject({ dimm: z.string(), result: z.string() }))
+    .nullable()
     .describe('what came of putting DIMMs online: taken, refused, or why not'),
   tdmrs: z
     .array(

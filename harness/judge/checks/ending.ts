@@ -5,7 +5,13 @@ import { formatRange } from '../../memory/range.ts'
 import type { Expectation } from '../../scenario/expectation.ts'
 import { leafName } from '../../tdx/leaves.ts'
 import { statusName } from '../../tdx/status.ts'
-import { type Context, type Evidence, type Reason, check } from '../context.ts'
+import {
+  type Context,
+  type Evidence,
+  type Reason,
+  check,
+  unseen,
+} from '../context.ts'
 import {
   type ObservedEnding,
   describeEnding,
@@ -66,7 +72,7 @@ export const checkSteps = check(
         },
       ]
     return trigger === null && item.steps.some(({ kind }) => kind === 'trigger')
-      ? [fail('end', 'the trigger ran, and said nothing')]
+      ? [fail('end', 'the trigger module printed no result')]
       : []
   },
 )
@@ -152,6 +158,37 @@ export const checkOutcome = check('outcome', ['console'], context => {
       { expected, found },
     ),
   ]
+})
+
+/** What the scenario and the model expect of one part of the outcome. */
+const expectedOf = (
+  { expect, prediction }: Context,
+  part: 'stage' | 'errno',
+): boolean =>
+  (expect[part] ?? null) !== null ||
+  (prediction.outcome?.[part] ?? null) !== null
+
+const settledFailure = ({ expect, record, facts }: Context): boolean =>
+  expect.panic === undefined &&
+  record.end === 'settled' &&
+  facts.tdx.outcome === 'failed'
+
+/** Part of {@link checkOutcome}: a kernel need not say at what it failed. */
+export const checkStage = check('outcome-stage', ['console'], context => {
+  const { facts, record } = context
+  const { stage } = observeEnding(facts, record)
+  const hidden = stage === null && record.witnesses.module === null
+  return settledFailure(context) && hidden && expectedOf(context, 'stage')
+    ? unseen('module')
+    : []
+})
+
+/** Part of {@link checkOutcome}: its caller is told the errno, not the log. */
+export const checkErrno = check('outcome-errno', ['console'], context => {
+  const { errnoSeen } = observeEnding(context.facts, context.record)
+  return settledFailure(context) && !errnoSeen && expectedOf(context, 'errno')
+    ? unseen('steps')
+    : []
 })
 
 /** What the module answered, where the kernel may not say it. */

@@ -5,7 +5,7 @@ import {
 } from '../../memory/range.ts'
 import { LEAF, type LeafName } from '../../tdx/leaves.ts'
 import { NEWEST_SERIES } from '../../tdx/series/index.ts'
-import { type Context, type Reason, check } from '../context.ts'
+import { type Context, type Reason, check, unseen } from '../context.ts'
 import { differing, firstDifference } from '../differences.ts'
 import { panicked } from '../observed-ending.ts'
 
@@ -162,7 +162,7 @@ export const checkExpectedRegions = check(
     if (!expect.regions) return []
     const { memory } = record.witnesses
     const found = memory?.regions ?? facts.tdx.regions ?? memory?.regionsAtBoot
-    if (!found && !memory) return null
+    if (!found && !memory) return unseen('memory')
     return compare(
       'regions-expected',
       'TDX memory regions, compared with the scenario',
@@ -183,6 +183,8 @@ export const checkCmrs = check(
     const read = record.witnesses.module?.seamcalls.some(
       ({ leaf, status }) => leaf === LEAF.SYS_INFO && status === 0n,
     )
+    if (cmrs === null && kernel.series?.printsCmrs && read === undefined)
+      return unseen('module')
     if (cmrs === null)
       return kernel.series?.printsCmrs && read
         ? [fail('cmrs', 'the kernel read the CMRs, and printed none')]
