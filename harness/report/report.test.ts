@@ -212,7 +212,7 @@ t.test('a reporter that fails does not silence the others', async t => {
   const full: Reporter = {
     start: () => undefined,
     case: () => Promise.reject(new Error('no space left')),
-    end: () => undefined,
+    end: () => void told.push('end of the other'),
   }
   const good: Reporter = {
     start: () => void told.push('start'),
@@ -224,7 +224,13 @@ t.test('a reporter that fails does not silence the others', async t => {
   await all.case(passed)
   await all.case(passed)
   await t.rejects(async () => all.end(endOf([passed, passed])), /no space/)
-  t.same(told, ['start', 'case', 'case', 'end'])
+  t.same(told, ['start', 'case', 'case', 'end of the other', 'end'])
+  const broken = { ...good, start: () => Promise.reject(new Error('full')) }
+  await t.rejects(
+    async () => tellAll([broken, good]).start(HEAD),
+    /full/,
+    'nothing is booted for nothing',
+  )
 })
 
 t.test('shell words', async t => {

@@ -43,30 +43,32 @@ export type Reproduce = (
 ) => string
 
 /**
- * Tells several reporters. One that fails is not told any more, and the others
- * are; what failed first is thrown when the run is over.
+ * Tells several reporters. One that cannot start ends the run before anything
+ * is booted. One that fails at a case is told of the others all the same, and
+ * what failed first is thrown when the run is over and all were told.
  */
 export const tellAll = (reporters: readonly Reporter[]): Reporter => {
-  const failed = new Map<Reporter, unknown>()
+  const failures: unknown[] = []
   const tell = async (
     action: (reporter: Reporter) => void | Promise<void>,
   ): Promise<void> => {
     for (const reporter of reporters) {
-      if (failed.has(reporter)) continue
       try {
         await action(reporter)
       } catch (error) {
-        failed.set(reporter, error)
+        failures.push(error)
       }
     }
   }
   return {
-    start: head => tell(reporter => reporter.start(head)),
+    start: async head => {
+      for (const reporter of reporters) await reporter.start(head)
+    },
     case: outcome => tell(reporter => reporter.case(outcome)),
     end: async end => {
       await tell(reporter => reporter.end(end))
-      const [first] = failed.values()
-      if (failed.size > 0)
+      const [first] = failures
+      if (failures.length > 0)
         throw first instanceof Error ? first : new Error(messageOf(first))
     },
   }

@@ -15,8 +15,10 @@ const kernel = {
   sites: { instructions: [] },
 } as unknown as PreparedKernel
 
+const NO_KVM = "echo 'failed to initialize kvm: No such device' >&2; exit 1"
+
 /** A host whose /dev/kvm opens, with a QEMU that ends at once. */
-const host = (t: Test, qemuExit: number) => {
+const host = (t: Test, end = NO_KVM) => {
   const folder = t.testdir({ kvm: '', cache: {} })
   const before = process.env['XDG_CACHE_HOME']
   process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
@@ -25,10 +27,7 @@ const host = (t: Test, qemuExit: number) => {
     else process.env['XDG_CACHE_HOME'] = before
   })
   const binary = join(folder, 'qemu')
-  writeFileSync(
-    binary,
-    `#!/bin/sh\necho 'failed to initialize kvm: No such device' >&2\nexit ${qemuExit}\n`,
-  )
+  writeFileSync(binary, `#!/bin/sh\n${end}\n`)
   chmodSync(binary, 0o755)
   const qemu: Qemu = {
     binary,
@@ -58,7 +57,7 @@ const full = (): Promise<string> =>
   )
 
 t.test('a full disk says nothing about KVM, and is not kept', async t => {
-  const { memory, choose } = host(t, 1)
+  const { memory, choose } = host(t)
   t.match(await choose(full), {
     accel: 'tcg',
     reason: 'KVM could not be tried: ENOSPC: no space left on device',
@@ -67,7 +66,7 @@ t.test('a full disk says nothing about KVM, and is not kept', async t => {
 })
 
 t.test('a defect of the rig is shown, and is not kept', async t => {
-  const { memory, choose } = host(t, 1)
+  const { memory, choose } = host(t)
   await t.rejects(
     choose(() => Promise.reject(new TypeError('undefined is not a folder'))),
     TypeError,
@@ -76,7 +75,7 @@ t.test('a defect of the rig is shown, and is not kept', async t => {
 })
 
 t.test('what QEMU answers about KVM is kept', async t => {
-  const { folder, memory, choose } = host(t, 1)
+  const { folder, memory, choose } = host(t)
   t.match(await choose(() => Promise.resolve(folder)), {
     accel: 'tcg',
     reason: /^KVM does not work: .*No such device/,
@@ -84,3 +83,16 @@ t.test('what QEMU answers about KVM is kept', async t => {
   t.match(JSON.parse(readFileSync(memory, 'utf8')), { accel: 'tcg' })
   t.match(await choose(full), { reason: /No such device.*\(remembered\)$/ })
 })
+
+for (const [what, end] of [
+  ['a lack of memory', "echo 'cannot set up guest memory' >&2; exit 1"],
+  ['a signal', "echo 'kvm was there' >&2; kill -9 $$"],
+] as const)
+  t.test(`${what} says nothing about KVM, and is not kept`, async t => {
+    const { folder, memory, choose } = host(t, end)
+    t.match(await choose(() => Promise.resolve(folder)), {
+      accel: 'tcg',
+      reason: /^KVM could not be tried: /,
+    })
+    t.notOk(existsSync(memory))
+  })

@@ -1,6 +1,7 @@
-import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError, RigError, messageOf, systemCode } from '../base/errors.ts'
+import { writeWhole } from '../base/output.ts'
 import { cacheRoot } from '../base/paths.ts'
 import { sizeText } from '../base/units.ts'
 import type { Board } from '../board/index.ts'
@@ -71,13 +72,13 @@ const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
   if (!kernel)
     return { accel: 'tcg', reason: 'no kernel of this run can prove KVM' }
   onStep(
-    `find out whether KVM runs guests here, for ${PROOF_DEADLINE / 1000} s at most`,
+    `testing whether KVM can run guests (up to ${PROOF_DEADLINE / 1000} s)`,
   )
   try {
-    const answer = await proveKvm({ ...options, kernel })
+    const { answer, lasting } = await proveKvm({ ...options, kernel })
     // What was interrupted proves nothing.
     signal.throwIfAborted()
-    await remember(qemu, answer)
+    if (lasting) await remember(qemu, answer)
     return answer
   } catch (error) {
     const ours = error instanceof RigError || systemCode(error) !== undefined
@@ -90,8 +91,17 @@ const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
   }
 }
 
-/** Codes of errors by which QEMU itself says that it cannot use KVM. */
-const KVM_REFUSED: ReadonlySet<string> = new Set(['QEMU_FAILED', 'GDB_REFUSED'])
+/** QEMU itself says that it cannot use KVM; it fails for other reasons, too. */
+const isRefusal = (error: unknown): error is InfraError =>
+  error instanceof InfraError &&
+  (error.code === 'GDB_REFUSED' ||
+    (error.code === 'QEMU_FAILED' && /exit code .*kvm/is.test(error.message)))
+
+interface Proof {
+  readonly answer: Accelerator
+  /** It is an answer of KVM, and not of this kernel: it holds until a reboot. */
+  readonly lasting: boolean
+}
 
 /**
  * Boots a small machine under KVM.
@@ -106,7 +116,7 @@ const proveKvm = async ({
   signal,
 }: ProofOptions & {
   readonly kernel: PreparedKernel
-}): Promise<Accelerator> => {
+}): Promise<Proof> => {
   const machine = new QemuMachine({
     binary: qemu.binary,
     accel: 'kvm',
@@ -114,31 +124,38 @@ const proveKvm = async ({
     deadlines: { silence: PROOF_DEADLINE, total: PROOF_DEADLINE },
     diagnose: false,
   })
-  const proof = buildScenario(
+  const smallest = buildScenario(
     { machine: { memory: sizeText(MINIMUM_MEMORY.machine), cpus: 1 } },
     board,
   )
-  if (isRefused(proof)) throw new TypeError('the proof is no valid case')
+  if (isRefused(smallest)) throw new TypeError('the test is no valid case')
   try {
     const record = await machine.boot(
       {
         kernel,
-        ...proof.body,
+        ...smallest.body,
         initramfs: kernel.initramfs,
         directory: await workspace.directory('kvm-proof'),
       },
       signal,
     )
     const { facts } = await evidenceOf(record)
-    return facts.tdx.outcome === 'initialized'
-      ? { accel: 'kvm', reason: 'a small machine initialised TDX under KVM' }
-      : { accel: 'tcg', reason: `${KVM} opens, but runs no guest` }
+    if (facts.tdx.outcome === 'initialized') return proof('kvm', PROVEN, true)
+    return facts.kernel === null
+      ? proof('tcg', `${KVM} opens, but runs no guest`, true)
+      : proof('tcg', `TDX was not initialised in the test of KVM`, false)
   } catch (error) {
-    if (error instanceof InfraError && KVM_REFUSED.has(error.code))
-      return { accel: 'tcg', reason: `KVM does not work: ${error.message}` }
-    throw error
+    if (!isRefusal(error)) throw error
+    return proof('tcg', `KVM does not work: ${error.message}`, true)
   }
 }
+
+const PROVEN = 'a small machine initialised TDX under KVM'
+
+const proof = (accel: Accel, reason: string, lasting: boolean): Proof => ({
+  answer: { accel, reason },
+  lasting,
+})
 
 const memoryPath = (): string => join(cacheRoot(), 'accelerator.json')
 
@@ -166,10 +183,13 @@ const remembered = async (qemu: Qemu): Promise<Accelerator | undefined> => {
   }
 }
 
+/** An answer that cannot be kept is asked for again. */
 const remember = async (qemu: Qemu, answer: Accelerator): Promise<void> => {
-  await mkdir(cacheRoot(), { recursive: true })
-  await writeFile(
-    memoryPath(),
-    JSON.stringify({ situation: await situation(qemu), ...answer }),
-  )
+  const text = JSON.stringify({ situation: await situation(qemu), ...answer })
+  try {
+    await mkdir(cacheRoot(), { recursive: true })
+    await writeWhole(memoryPath(), text)
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+  }
 }

@@ -104,7 +104,7 @@ t.test('what is no journal is said to be none', async t => {
   const path = join(folder, 'journal.jsonl')
   await reporterIn(folder).start(HEAD)
   appendFileSync(path, 'a line of somebody else\n')
-  await t.rejects(readJournal(path), /line 2 is no line of a journal/)
+  await t.rejects(readJournal(path), /line 2 is not a journal line/)
 })
 
 t.test('a scenario that changed has another fingerprint', async t => {

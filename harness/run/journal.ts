@@ -76,9 +76,7 @@ export const readJournal = async (path: string): Promise<Journal> => {
     try {
       return schema.parse(JSON.parse(line))
     } catch {
-      throw wrong(
-        `line ${number} is no line of a journal of this version of tdxrig`,
-      )
+      throw wrong(`line ${number} is not a journal line of this tdxrig version`)
     }
   }
   return {
@@ -115,6 +113,7 @@ export const documentReporter = (
   const inOrder = (results: readonly CaseResult[]): CaseResult[] =>
     results.toSorted((a, b) => order.indexOf(a.id) - order.indexOf(b.id))
   let head: RunHead | undefined
+  let written = Promise.resolve()
   const line = (data: unknown): string => `${JSON.stringify(data)}\n`
   return {
     start: async started => {
@@ -134,7 +133,10 @@ export const documentReporter = (
     case: async outcome => {
       const document = caseDocument(outcome, reproduce)
       cases.push(document)
-      await appendFile(journal, line(document))
+      // One after the other: a long line is written in pieces.
+      const append = (): Promise<void> => appendFile(journal, line(document))
+      written = written.then(append, append)
+      await written
     },
     end: async end => {
       if (!head) return
