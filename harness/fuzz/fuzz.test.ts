@@ -179,8 +179,16 @@ t.test('known issues explain all of a boot, or nothing', async t => {
   const fakes = { of: 'distances', why: 'y' } as const
   t.same(issuesOf(undefined), [], 'the model sees no reason to panic')
   t.same(issuesOf(fakes), ['a real node without a fake one'])
-  t.same(issuesOf({ ...fakes, of: 'trampoline' }), [], 'it panicked for another reason')
-  t.same(issuesOf(fakes, { check: 'tdmrs' }), [], 'a kernel that panicked gives no TDMRs')
+  t.same(
+    issuesOf({ ...fakes, of: 'trampoline' }),
+    [],
+    'it panicked for another reason',
+  )
+  t.same(
+    issuesOf(fakes, { check: 'tdmrs' }),
+    [],
+    'a kernel that panicked gives no TDMRs',
+  )
   t.ok(KNOWN_ISSUES.every(({ why }) => why.includes('()')))
 })
 

@@ -1,10 +1,17 @@
 import type { Facts } from '../console/facts.ts'
 import { type Advice, adviceOn } from './advice/advice.ts'
-import { type LogPrediction, predictFromLog } from './log-prediction.ts'
+import {
+  type LogPrediction,
+  predictFromLog,
+  recognised,
+} from './log-prediction.ts'
+import type { RecognisedLog } from '../tdx/series/recognise.ts'
 
 /** What a boot in a log came to, and why. */
 export interface Explanation extends Advice {
   readonly facts: Facts
+  /** What the kernel is taken for; undefined: it said nothing about TDX. */
+  readonly recognised: RecognisedLog | undefined
   /** What the model says of the same machine; null: the log has no map. */
   readonly prediction: LogPrediction | null
 }
@@ -16,5 +23,11 @@ const SMALLEST_MAP = 2
 export const explain = (facts: Facts): Explanation => {
   const prediction =
     facts.firmwareMap.length < SMALLEST_MAP ? null : predictFromLog(facts)
-  return { facts, prediction, ...adviceOn(facts, prediction ?? undefined) }
+  const { outcome, guest } = facts.tdx
+  return {
+    facts,
+    recognised: outcome === 'absent' || guest ? undefined : recognised(facts),
+    prediction,
+    ...adviceOn(facts, prediction ?? undefined),
+  }
 }

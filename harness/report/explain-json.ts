@@ -27,13 +27,18 @@ export const explainJson = (
 })
 
 const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
-  const { facts, cause, advice, workaround } = explanation
+  const { facts, recognised, cause, advice, workaround } = explanation
   const { tdx } = facts
   return {
     file,
     boot,
     lines: [facts.firstLine, facts.lastLine],
     kernel: facts.kernel,
+    series:
+      recognised?.doubt === undefined
+        ? (recognised?.series.name ?? null)
+        : null,
+    seriesDoubt: recognised?.doubt ?? null,
     cmdline: facts.cmdline,
     cpu: facts.cpu?.name ?? null,
     module: tdx.module && {

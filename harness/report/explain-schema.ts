@@ -23,6 +23,14 @@ const logSchema = z.strictObject({
   boot: z.int().describe('from 1'),
   lines: z.tuple([line, line]).describe('first and last line of the boot'),
   kernel: z.string().nullable(),
+  series: z
+    .string()
+    .nullable()
+    .describe('of the kernel; null: none that the model knows, or no TDX'),
+  seriesDoubt: z
+    .string()
+    .nullable()
+    .describe('why the kernel is of no series that the model knows'),
   cmdline: z.string().nullable(),
   cpu: z.string().nullable(),
   module: z

@@ -69,12 +69,18 @@ const seamcallLines = ({
   ]
 }
 
-const machineRows = ({ facts }: Explanation): string[] => {
+const machineRows = ({ facts, recognised }: Explanation): string[] => {
   const { tdx } = facts
   const { module } = tdx
   const build = module?.buildNumber
   const facing: readonly (readonly [string, string | null])[] = [
     ['kernel', facts.kernel],
+    [
+      'series',
+      recognised?.doubt === undefined
+        ? null
+        : `${recognised.doubt}: cause and advice are those of ${recognised.series.title}, and may not apply`,
+    ],
     ['CPU', facts.cpu?.name ?? null],
     [
       'module',

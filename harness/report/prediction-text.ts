@@ -37,6 +37,7 @@ export const predictionText = ({
     .flatMap(({ title, of, lines }) => [
       title,
       ...lines,
+      `  board: ${item.machine.board.title}`,
       ...of.map(
         ({ series, prediction }) =>
           `  outcome on ${series.name}: ${endingText(prediction)}`,

@@ -107,6 +107,7 @@ const VARIES: readonly (readonly [RegExp, string])[] = [
   [/\(\d+ a (minute|second)\)/g, '(N a $1)'],
   [/\b\d{4}-\d\d-\d\dT[\d-]+Z/g, 'TIME'],
   [/^QEMU with .*$/gm, 'QEMU'],
+  [/^ {2}board: .*$/gm, '  board'],
 ]
 
 /** Lines of an output that must stay the same; cases end in any order. */
