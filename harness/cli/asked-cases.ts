@@ -37,19 +37,33 @@ export const askedCases = async (
       ? undefined
       : await resumedJournal(paths, flags, flags.resume)
   const request = journal?.head.request ?? {
+    // Relative paths stay: ids and messages have them, and so must a resumed run.
     paths: paths.length > 0 ? [...paths] : [shippedScenarios()],
     kernels: [...(flags.kernel ?? [])],
     kernelBuilds: (flags.kernelBuild ?? []).map(folder => resolve(folder)),
     filter: [...(flags.filter ?? [])],
     accel: flags.accel,
   }
+  if (journal && ![request.accel, 'auto'].includes(flags.accel))
+    throw new UsageError(
+      'RESUME',
+      `that run was made with --accel ${request.accel}: expected the same or no --accel, found ${flags.accel}`,
+    )
   if (journal && journal.head.board !== board.id)
     throw new UsageError(
       'RESUME',
-      `that run was on the board '${journal.head.board}', and QEMU here builds '${board.id}': its cases would not be the same`,
+      `that run was on the board '${journal.head.board}', and QEMU here builds '${board.id}': the cases would differ`,
     )
   return { cases: await casesOf(request, board), request, journal }
 }
+
+/** Options that a run which is resumed has already. */
+const FIXED: readonly ('kernel' | 'kernelBuild' | 'filter' | 'out')[] = [
+  'kernel',
+  'kernelBuild',
+  'filter',
+  'out',
+]
 
 /** What was asked for cannot be changed on the way. */
 const resumedJournal = async (
@@ -59,7 +73,7 @@ const resumedJournal = async (
 ): Promise<Journal> => {
   const changed = [
     ...(paths.length > 0 ? ['paths'] : []),
-    ...(['kernel', 'kernelBuild', 'filter', 'out'] as const).flatMap(name =>
+    ...FIXED.flatMap(name =>
       flags[name] === undefined ? [] : [`--${name.replace('B', '-b')}`],
     ),
   ]

@@ -252,7 +252,7 @@ t.test(
     )
     t.equal(document.interrupted, true)
     t.ok(document.cases.length > 0)
-    t.match(stdout, 'to go on: ')
+    t.match(stdout, 'to resume: ')
   },
 )
 
@@ -280,7 +280,7 @@ t.test('a run that was killed goes on where it was', async t => {
     cwd: folder,
   })
   t.equal(again.code, 0, again.stderr)
-  t.match(again.stdout, `, ${before} of them in the run before`)
+  t.match(again.stdout, `, ${before} of them from the resumed run`)
   const { cases, interrupted } = documentSchema.parse(
     JSON.parse(readFileSync(join(folder, 'out', 'result.json'), 'utf8')),
   )

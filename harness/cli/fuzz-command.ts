@@ -22,6 +22,7 @@ import { checkModel } from '../fuzz/model-only.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import type { AccelChoice } from '../run/accelerator.ts'
+import { initialisesTdx } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
@@ -211,15 +212,15 @@ const progressText = (
 ): string =>
   `${booted}${Number.isFinite(count) ? ` of ${count}` : ''} layouts booted, ${disagreements.length} disagreements`
 
-/** Without its trigger a kernel never comes to what is to be compared. */
+/** A kernel that does not initialise TDX never comes to what is to be compared. */
 const checkTriggers = (
   kernels: Awaited<ReturnType<typeof openRig>>['kernels'],
 ): void => {
-  for (const { name, programs, built } of kernels.values())
-    if (programs.trigger === undefined)
+  for (const kernel of kernels.values())
+    if (!initialisesTdx(kernel))
       throw new UsageError(
         'NO_TRIGGER',
-        `there is no trigger module for ${name}: ${built.noTrigger ?? ''}`,
+        `there is no trigger module for ${kernel.name}: ${kernel.built.noTrigger ?? ''}`,
       )
 }
 

@@ -50,7 +50,7 @@ export const minimiseCommand = async (
   if (!bootableScenario(input, board))
     throw new UsageError(
       'MINIMISE',
-      `${item.id} is a machine that no kernel boots on: there is nothing to keep while it gets smaller`,
+      `${item.id} is a machine that no kernel boots on, so there is no outcome to preserve`,
     )
   const out = flags.out ?? `${basename(path, extname(path))}-minimal.yaml`
   await checkScenario(out, undefined, flags.out !== undefined)
@@ -126,7 +126,7 @@ const onModel = async ({
   if (!target)
     throw new UsageError(
       'OPEN',
-      `the model leaves open how this ends on ${kernel}: leave --model-only away, and it is booted`,
+      `the model leaves open how this ends on ${kernel}: omit --model-only to boot it`,
     )
   return {
     input: await minimiseOnModel({ input, target, subject, signal }),

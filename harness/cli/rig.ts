@@ -12,6 +12,7 @@ import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
 import {
   type PreparedKernel,
   type PrepareOptions,
+  initialisesTdx,
   prepareKernels,
 } from '../run/kernels.ts'
 import type { Workspace } from '../run/workspace.ts'
@@ -49,9 +50,7 @@ export const openRig = async ({
     signal,
     ...(onMissing && { onMissing }),
   })
-  const prover = [...kernels.values()].find(
-    ({ programs }) => programs.trigger !== undefined,
-  )
+  const prover = [...kernels.values()].find(initialisesTdx)
   const choice = await chooseAccelerator(accel, {
     qemu,
     board: qemu.board,

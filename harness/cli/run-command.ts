@@ -232,7 +232,7 @@ const closing = ({
     `results: ${relative(process.cwd(), store.document)}`,
     ...(interrupted
       ? [
-          `to go on: ${shellLine([
+          `to resume: ${shellLine([
             programName(),
             'run',
             '--resume',

@@ -12,7 +12,7 @@ import type { Range } from '../memory/range.ts'
  * 3. Init waits for {@link ANSWER} on the second serial port after it has said
  *    that it wants a DIMM.
  *
- * protocol.test.ts holds the strings of the C sources against this file.
+ * protocol.test.ts compares the strings of the C sources with this file.
  */
 
 /** Paths in the initramfs. */

@@ -100,7 +100,7 @@ export const prettySummary = (
   const cases = verdicts.length
   const rate = (cases - resumed) / (durationMs / 60_000)
   const ok = counts.pass + counts.skip === cases && !interrupted
-  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)${resumed > 0 ? `, ${resumed} of them in the run before` : ''}`
+  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)${resumed > 0 ? `, ${resumed} of them from the resumed run` : ''}`
   return [
     ...(interrupted
       ? [colors.yellow('interrupted: only the cases above were finished')]

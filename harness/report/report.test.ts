@@ -203,7 +203,7 @@ t.test('text for people', async t => {
       { ...endOf([passed, passed, passed]), resumed: 1 },
       plain.colors,
     ),
-    '3 cases: 3 pass, 0 fail in 60.00 s (2 a minute), 1 of them in the run before',
+    '3 cases: 3 pass, 0 fail in 60.00 s (2 a minute), 1 of them from the resumed run',
   )
 })
 

@@ -38,6 +38,13 @@ export interface PreparedKernel extends BootableKernel {
   readonly kernelImage: Range | undefined
 }
 
+/** It initialises TDX: when the trigger module asks it to, or by itself. */
+export const initialisesTdx = ({
+  programs,
+  series,
+}: Pick<PreparedKernel, 'programs' | 'series'>): boolean =>
+  programs.trigger !== undefined || series?.trigger === 'at boot'
+
 export interface PrepareOptions {
   readonly workspace: Workspace
   readonly onBuild: OnBuild

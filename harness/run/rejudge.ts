@@ -80,7 +80,7 @@ export const rejudge = async (path: string): Promise<JudgedOutcome> => {
   if (!texts.has(BUNDLED.record))
     throw new UsageError(
       'NO_BOOT',
-      `${path}: nothing was booted to an end, so there is nothing to judge: see ${BUNDLED.result} in it`,
+      `${path}: no boot finished, so there is nothing to judge: see ${BUNDLED.result} in it`,
     )
   const record = parse(content, BUNDLED.record, data =>
     readRecord(data, console ? BUNDLED.console : null),
@@ -183,7 +183,7 @@ const reasonOf = (error: unknown): string =>
       )
     : messageOf(error)
 
-/** Nothing is written: what a unknown packed is looked at in memory. */
+/** Nothing is written: the archive is read in memory, since nobody knows who made it. */
 export const readBundle = async (
   path: string,
   archive?: Bytes,
@@ -222,7 +222,7 @@ export const readBundle = async (
     })
     for await (const chunk of bytes) {
       parser.write(chunk)
-      // What may follow the end of an archive is nobody's.
+      // Whatever follows the end of the archive is ignored.
       if (state.over) break
     }
     parser.end()
@@ -243,7 +243,7 @@ export const readBundle = async (
 const archiveIn = async (path: string): Promise<Bytes> => {
   const { archive, bytes } = await unpacked(createReadStream(path))
   if (archive) return bytes
-  throw new Error('it is none')
+  throw new Error('it is no such archive')
 }
 
 const isText = (name: string | undefined): name is string =>

@@ -12,7 +12,7 @@ import type { BootRecord } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { evidenceOf } from './evidence.ts'
-import { type PreparedKernel, initramfsFor } from './kernels.ts'
+import { type PreparedKernel, initialisesTdx, initramfsFor } from './kernels.ts'
 import type { Workspace } from './workspace.ts'
 
 /** A kernel that was not prepared: its cases are skipped. */
@@ -101,7 +101,7 @@ const runCase = async (
   const prediction = predict(item, kernel)
   const { name, key, folder } = kernel
   const tried = { item, kernel: { name, key, folder }, prediction }
-  if (!kernel.programs.trigger && needsTrigger(item))
+  if (!initialisesTdx(kernel) && asksForTdx(item))
     return {
       ...tried,
       kind: 'skip',
@@ -127,7 +127,7 @@ const errorText = (error: unknown): string => {
   return `a defect of tdxrig itself: ${trace ?? messageOf(error)}`
 }
 
-const needsTrigger = ({ steps }: Case): boolean =>
+const asksForTdx = ({ steps }: Case): boolean =>
   steps.some(({ kind }) => kind === 'trigger')
 
 interface Attempt {

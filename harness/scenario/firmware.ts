@@ -181,7 +181,7 @@ const e820Problems = (
     return [
       {
         at,
-        message: `expected at least 2 entries, found ${e820.length}: kernels take a shorter table for none`,
+        message: `expected at least 2 entries, found ${e820.length}: kernels ignore a shorter table`,
       },
     ]
   const ram = model.ramRanges(machine.memory)
@@ -197,7 +197,7 @@ const e820Problems = (
     return [
       {
         at: entryAt(missing),
-        message: `usable ${formatRange(missing)} has no RAM behind it: this machine has RAM at ${ram.map(formatRange).join(' and ')}${usableInHole(missing) ? ' (QEMU has none between 2G and 4G when there is some above)' : ': give it more, or leave memory and nodes away'}`,
+        message: `usable ${formatRange(missing)} has no RAM behind it: this machine has RAM at ${ram.map(formatRange).join(' and ')}${usableInHole(missing) ? ' (QEMU has none between 2G and 4G when there is some above)' : ': give it more, or omit memory and nodes'}`,
       },
     ]
   return covered

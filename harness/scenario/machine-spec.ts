@@ -10,7 +10,7 @@ import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import type { Firmware } from '../memory/predict.ts'
 import { type Range, formatRange, overlaps } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
-import { type CpuModelName } from './cpu-models.ts'
+import type { CpuModelName } from './cpu-models.ts'
 import {
   assignCpus,
   cpuProblems,

@@ -2,7 +2,7 @@ import t from 'tap'
 import { GIB, MIB } from '../base/units.ts'
 import { type StatusName, statusName, statusWithBytes } from './status.ts'
 import { type ConfigLimits, checkTdmr } from './sys-config.ts'
-import { type Span, type TdmrInfo } from './tdmr-info.ts'
+import type { Span, TdmrInfo } from './tdmr-info.ts'
 
 const G = BigInt(GIB)
 const PAGE = 4096n

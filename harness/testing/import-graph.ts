@@ -8,7 +8,10 @@ export interface Import {
   /** Path below harness/, or the name of a package. */
   readonly from: string
   readonly inside: boolean
-  /** Gone once it is compiled. */
+  /**
+   * Gone once it is compiled: `import type`. Of `import { type A }` the import
+   * itself stays.
+   */
   readonly typeOnly: boolean
   /** What it is called there; `*` for all of it. */
   readonly names: readonly string[]
@@ -67,9 +70,7 @@ const importsOf = (statement: ts.Statement, path: string): Import[] => {
     return [
       {
         ...target(path, (moduleSpecifier as ts.StringLiteral).text),
-        typeOnly:
-          isTypeOnly ||
-          (elements.length > 0 && elements.every(one => one.isTypeOnly)),
+        typeOnly: isTypeOnly,
         names: named ? elements.map(nameThere) : ['*'],
       },
     ]
@@ -83,11 +84,7 @@ const importsOf = (statement: ts.Statement, path: string): Import[] => {
   return [
     {
       ...target(path, (statement.moduleSpecifier as ts.StringLiteral).text),
-      typeOnly:
-        clause?.phaseModifier === ts.SyntaxKind.TypeKeyword ||
-        (elements.length > 0 &&
-          clause?.name === undefined &&
-          elements.every(one => one.isTypeOnly)),
+      typeOnly: clause?.phaseModifier === ts.SyntaxKind.TypeKeyword,
       names: whole ? ['*'] : elements.map(nameThere),
     },
   ]

@@ -45,7 +45,7 @@ export const machineContract = (
     t.match(machine.description, /\S/)
   })
 
-  t.test('it has the witnesses it promises', async t => {
+  t.test('it has the witnesses it declares', async t => {
     const record = await machine.boot(planIn('witnesses'), idle())
     t.same(witnessesOf(record), [...machine.witnesses])
     for (const word of item.words)

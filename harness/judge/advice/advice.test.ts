@@ -75,7 +75,7 @@ t.test('known cases: the cause, and what helps', async t => {
     [
       ['Linux version 6.12.4 (x)', CMDLINE, keyids],
       /nothing followed/,
-      /kernel.org has nobody who initialises TDX/,
+      /kernel.org has no caller in its tree that initialises TDX/,
     ],
     [
       ['virt/tdx: TDX not supported by the host platform'],

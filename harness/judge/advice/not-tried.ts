@@ -83,7 +83,7 @@ const callerAdvice = ({ facts }: Subject): string[] => {
     version < 6_016 &&
     /^\d+\.\d+\.\d+(?:\+|-rc\d+)?$/.test(facts.kernel ?? '')
     ? [
-        `Linux ${facts.kernel ?? ''} of kernel.org has nobody who initialises TDX: take 6.16 or later, or a distribution's kernel for TDX hosts`,
+        `Linux ${facts.kernel ?? ''} of kernel.org has no caller in its tree that initialises TDX: take 6.16 or later, or a distribution's kernel for TDX hosts`,
       ]
     : []
 }
