@@ -15,7 +15,7 @@ import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
 import { askedKernels } from './rig.ts'
 import { VERSION } from './version.ts'
-import type { RunFlags } from './run-flags.ts'
+import { type RunFlags, flagName } from './run-flags.ts'
 
 /** The cases a run is about. */
 export interface Asked {
@@ -74,7 +74,7 @@ const resumedJournal = async (
   const changed = [
     ...(paths.length > 0 ? ['paths'] : []),
     ...FIXED.flatMap(name =>
-      flags[name] === undefined ? [] : [`--${name.replace('B', '-b')}`],
+      flags[name] === undefined ? [] : [flagName(name)],
     ),
   ]
   if (changed.length > 0)

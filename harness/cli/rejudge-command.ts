@@ -9,7 +9,7 @@ import { tapReporter } from '../report/tap.ts'
 import { rejudge, rerunLine } from '../run/rejudge.ts'
 import { exitCode } from './exit-code.ts'
 import { programName } from './program-name.ts'
-import type { RunFlags } from './run-flags.ts'
+import { type RunFlags, flagName } from './run-flags.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */
@@ -32,7 +32,7 @@ export const rejudgeBundles = async (
   if (ignored.length > 0)
     throw new UsageError(
       'REJUDGE',
-      `--rejudge boots nothing: it cannot be combined with ${ignored.map(name => `--${name.replace('B', '-b')}`).join(', ')}`,
+      `--rejudge boots nothing: it cannot be combined with ${ignored.map(flagName).join(', ')}`,
     )
   if (paths.length === 0)
     throw new UsageError('REJUDGE', '--rejudge: expected archives of --bundle')
@@ -44,7 +44,8 @@ export const rejudgeBundles = async (
   for (const path of paths) outcomes.push(await rejudge(path))
   const reproduce: Reproduce = ({ item }) =>
     rerunLine(
-      paths[outcomes.findIndex(outcome => outcome.item.id === item.id)]!,
+      // Two archives may hold the same case.
+      paths[outcomes.findIndex(outcome => outcome.item === item)]!,
       programName(),
       item,
     )

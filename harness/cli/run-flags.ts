@@ -20,3 +20,7 @@ export interface RunFlags {
   readonly reporter: (typeof REPORTERS)[number]
   readonly accel: AccelChoice
 }
+
+/** `kernelBuild` as it is written: `--kernel-build`. */
+export const flagName = (name: keyof RunFlags): string =>
+  `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
