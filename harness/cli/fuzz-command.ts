@@ -27,7 +27,8 @@ import { Workspace } from '../run/workspace.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 import type { Board } from '../board/index.ts'
-import { askedKernels, boardHere, openRig, recipesOf } from './rig.ts'
+import { boardHere } from './board-here.ts'
+import { askedKernels, openRig, recipesOf } from './rig.ts'
 
 export interface FuzzFlags {
   readonly seed?: number

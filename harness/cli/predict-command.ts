@@ -10,7 +10,7 @@ import {
 import { logText, predictionText } from '../report/prediction-text.ts'
 import { ALL_SERIES } from '../tdx/series/index.ts'
 import { loadCases } from '../scenario/load.ts'
-import { boardHere } from './rig.ts'
+import { boardHere } from './board-here.ts'
 import { type Log, bootName, isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */

@@ -12,7 +12,7 @@ import { scenarioFile } from '../scenario/scenario-file.ts'
 import { chosenBoot, readLog } from './log-file.ts'
 import type { RunFlags } from './run-flags.ts'
 import { INTERRUPTED } from './interrupt.ts'
-import { boardHere } from './rig.ts'
+import { boardHere } from './board-here.ts'
 import { writeScenario } from './scenario-out.ts'
 
 export interface ReplayFlags extends Pick<

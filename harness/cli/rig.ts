@@ -1,12 +1,11 @@
-import { InfraError, UsageError } from '../base/errors.ts'
-import { type Board, DEFAULT_BOARD } from '../board/index.ts'
+import { UsageError } from '../base/errors.ts'
 import {
   type FolderRecipe,
   type Recipe,
   loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
-import { type Qemu, findQemu } from '../machine/qemu/probe.ts'
+import type { Qemu } from '../machine/qemu/probe.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
 import {
@@ -62,27 +61,6 @@ export const openRig = async ({
   return {
     machine: new QemuMachine({ binary: qemu.binary, ...choice }),
     kernels,
-  }
-}
-
-/** There is no QEMU, or none that could boot: nothing boots here. */
-const UNUSABLE: ReadonlySet<string> = new Set([
-  'NO_QEMU',
-  'OLD_QEMU',
-  'QEMU_BOARD',
-])
-
-/**
- * The board of commands that boot nothing: that of the QEMU that is installed,
- * so that they say what a boot here would show.
- */
-export const boardHere = async (): Promise<Board> => {
-  try {
-    return (await findQemu()).board
-  } catch (error) {
-    if (error instanceof InfraError && UNUSABLE.has(error.code))
-      return DEFAULT_BOARD
-    throw error
   }
 }
 

@@ -131,7 +131,7 @@ export const cellSchema = z.strictObject({
   name: z
     .string({ error: 'expected a short name' })
     .min(1)
-    .max(MAX_NAME)
+    .max(MAX_NAME, `expected a name of at most ${MAX_NAME} characters`)
     .optional()
     .describe('A short name; default: the case itself.'),
   why: z

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { execa } from 'execa'
 import { InfraError } from '../../base/errors.ts'
 import { memoized } from '../../base/memo.ts'
 import { findProgram, isRegularFile } from '../../base/paths.ts'
@@ -76,6 +75,8 @@ export const findQemu = async (): Promise<Qemu> => {
  */
 const asked = (binary: string, ...args: string[]): Promise<string> =>
   memoized(binary, args.join(' '), async real => {
+    // It costs start-up time, and answers are kept.
+    const { execa } = await import('execa')
     const { stdout, stderr, failed, exitCode } = await execa(real, args, {
       reject: false,
     })
