@@ -58,6 +58,8 @@ export interface Board {
         readonly version: readonly [number, number]
         /** `-machine`: the version fixes the firmware's tables. */
         readonly machineType: string
+        /** What follows it there; each begins with a comma. */
+        readonly options: string
       }
     | undefined
   /** Undefined: memory and firmware are as they are found. */

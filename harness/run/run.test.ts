@@ -157,6 +157,23 @@ t.test('a kernel that cannot be had here: its cases are skipped', async t => {
   ])
 })
 
+t.test('a module that cannot be told to fail is not asked to', async t => {
+  await using workspace = Workspace.create()
+  const faults = [{ leaf: 'SYS.CONFIG', status: '0x8000020000000001' }]
+  const item = namedCase({ tdx: { faults } }, 'one', 'k')
+  const outcomes = await runCases({
+    cases: [item],
+    machine: new ScriptedMachine(item, ['module']),
+    workspace,
+    jobs: 1,
+    kernels: new Map([
+      ['k', { ...KERNEL, name: 'k', key: 'abc' } as unknown as PreparedKernel],
+    ]),
+    signal: new AbortController().signal,
+  })
+  t.match(outcomes, [{ kind: 'skip', message: /cannot be told to fail/ }])
+})
+
 t.test('a lock is held by one, and waited for', async t => {
   const path = join(t.testdir({}), 'a.lock')
   const order: string[] = []

@@ -101,6 +101,8 @@ const runCase = async (
   const prediction = predict(item, kernel)
   const { name, key, folder } = kernel
   const tried = { item, kernel: { name, key, folder }, prediction }
+  const unable = unableTo(item, options.machine)
+  if (unable !== undefined) return { ...tried, kind: 'skip', message: unable }
   if (!initialisesTdx(kernel) && asksForTdx(item))
     return {
       ...tried,
@@ -126,6 +128,15 @@ const errorText = (error: unknown): string => {
   const trace = error instanceof Error ? error.stack : undefined
   return `a defect of tdxrig itself: ${trace ?? messageOf(error)}`
 }
+
+/** Why this machine cannot do what the case asks for. */
+const unableTo = (
+  { platform }: Case,
+  { description, witnesses }: Machine,
+): string | undefined =>
+  platform.faults.length > 0 && !witnesses.has('module')
+    ? `the scenario has faults of the module, and the module of this machine (${description}) cannot be told to fail`
+    : undefined
 
 const asksForTdx = ({ steps }: Case): boolean =>
   steps.some(({ kind }) => kind === 'trigger')

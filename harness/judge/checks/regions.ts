@@ -171,9 +171,6 @@ export const checkExpectedRegions = check(
   },
 )
 
-/** What the v6 series calls CMRs it found to be in order; others say CMR. */
-const CHECKED = 'Kernel-checked-CMR'
-
 /** CMRs the kernel read with SYS.INFO are those of the platform. */
 export const checkCmrs = check(
   'cmrs',
@@ -190,7 +187,7 @@ export const checkCmrs = check(
         ? [fail('cmrs', 'the kernel read the CMRs, and printed none')]
         : []
     // The module refuses a table that is not in order before a kernel sees it.
-    if (cmrName !== null && cmrName !== CHECKED)
+    if (cmrName !== null && cmrName !== kernel.series?.checkedCmrName)
       return [
         fail(
           'cmrs',

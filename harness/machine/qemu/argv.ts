@@ -49,7 +49,7 @@ const cpuModel = (
 }
 
 const machineType = ({ id, qemu }: Board): string => {
-  if (qemu) return qemu.machineType
+  if (qemu) return qemu.machineType + qemu.options
   throw new InfraError('BOARD', `QEMU cannot build the board '${id}'`)
 }
 
@@ -67,9 +67,9 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     'none',
     '-no-reboot',
     // A fixed version: the firmware's tables, and so the memory map, depend on
-    // it. The disk controller and SMBus of q35 only cost boot time.
+    // it.
     '-machine',
-    `${machineType(machine.board)},sata=off,smbus=off`,
+    machineType(machine.board),
     '-accel',
     accel,
     '-cpu',

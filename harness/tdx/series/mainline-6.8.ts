@@ -9,7 +9,8 @@ import type { Series } from './series.ts'
 export const MAINLINE_6_8 = {
   name: 'mainline-6.8',
   title: 'Linux 6.8 to 6.15',
-  summary: 'mainline-6.8, Linux 6.8 to 6.15: the list is built at initialisation',
+  summary:
+    'mainline-6.8, Linux 6.8 to 6.15: the list is built at initialisation',
   versions: { first: 6_008, end: 6_016 },
   marks: {
     // Both in these words since 6.8; the series before printed fewer digits.
@@ -35,6 +36,7 @@ export const MAINLINE_6_8 = {
   needsX2apic: false,
   retriesEntropy: true,
   reportsSeamcalls: true,
+  checkedCmrName: undefined,
   printsCmrs: false,
   refusesHotAddedMemory: true,
   checksCmrs: false,

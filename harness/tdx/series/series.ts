@@ -67,6 +67,8 @@ export interface Series {
   readonly retriesEntropy: boolean
   /** It prints a line for a SEAMCALL that failed. */
   readonly reportsSeamcalls: boolean
+  /** What it calls CMRs that it found to be in order; undefined: it prints none. */
+  readonly checkedCmrName: string | undefined
   /** It prints the convertible memory regions that it read. */
   readonly printsCmrs: boolean
   /** Its memory notifier refuses memory that is not in the list. */

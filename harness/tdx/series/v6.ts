@@ -36,6 +36,7 @@ export const V6 = {
   needsX2apic: true,
   retriesEntropy: false,
   reportsSeamcalls: false,
+  checkedCmrName: 'Kernel-checked-CMR',
   printsCmrs: true,
   refusesHotAddedMemory: false,
   checksCmrs: true,
