@@ -5,6 +5,7 @@ import type { Board } from '../board/index.ts'
 import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
 import type { CaseResult } from '../report/schema.ts'
 import {
+  JOURNAL,
   type Journal,
   type RunRequest,
   fingerprint,
@@ -82,7 +83,7 @@ const resumedJournal = async (
       'RESUME',
       `--resume goes on with what was asked for: it cannot be combined with ${changed.join(', ')}`,
     )
-  return readJournal(join(folder, 'journal.jsonl'))
+  return readJournal(join(folder, JOURNAL))
 }
 
 const casesOf = async (

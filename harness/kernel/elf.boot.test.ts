@@ -11,6 +11,18 @@ import { kernelTraits } from './kernel-traits.ts'
 
 /** Images that gcc makes here: unit tests have no compiler. */
 
+/** Links an assembly source at a low address. */
+const linkElf = (
+  source: string,
+  out: string,
+  flags: readonly string[] = [],
+): void => {
+  const layout = ['-nostdlib', '-static', '-Wl,-Ttext=0x7f000000', '-Wl,-e0']
+  execFileSync('gcc', [...layout, ...flags, '-o', out, source], {
+    stdio: 'pipe',
+  })
+}
+
 const findSites = async (image: KernelImage): Promise<readonly Site[]> =>
   (await locate(image)).sites
 
@@ -49,20 +61,7 @@ t.test('an ELF image: symbols, bytes, sites', async t => {
   })
   const link = (source: string, ...flags: string[]): string => {
     const out = join(folder, `${source}${flags.join('')}.elf`)
-    execFileSync(
-      'gcc',
-      [
-        '-nostdlib',
-        '-static',
-        '-Wl,-Ttext=0x7f000000',
-        '-Wl,-e0',
-        ...flags,
-        '-o',
-        out,
-        join(folder, source),
-      ],
-      { stdio: 'pipe' },
-    )
+    linkElf(join(folder, source), out, flags)
     return out
   }
   const image = await KernelImage.open(link('a.s'))
@@ -162,19 +161,7 @@ t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
     const source = join(folder, `${i}.s`)
     const out = join(folder, `${i}.elf`)
     writeFileSync(source, x2apicSource(form))
-    execFileSync(
-      'gcc',
-      [
-        '-nostdlib',
-        '-static',
-        '-Wl,-Ttext=0x7f000000',
-        '-Wl,-e0',
-        '-o',
-        out,
-        source,
-      ],
-      { stdio: 'pipe' },
-    )
+    linkElf(source, out)
     const image = await KernelImage.open(out)
     const sites = await findSites(image)
     t.match(

@@ -14,6 +14,9 @@ import type { Case } from '../scenario/case.ts'
  * that was killed has lost nothing but the cases that were under way.
  */
 
+/** Its name in the folder of the run. */
+export const JOURNAL = 'journal.jsonl'
+
 /** What was asked of a run, to ask it again. */
 const requestSchema = z.strictObject({
   paths: z.array(z.string()),

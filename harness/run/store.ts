@@ -3,6 +3,7 @@ import { copyFile, rename, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { checkOutputFolder, ensureFolder, whole } from '../base/output.ts'
 import type { BootRecord } from '../machine/record.ts'
+import { JOURNAL } from './journal.ts'
 
 /** The folder of a run: result.json, journal.jsonl and a folder a case. */
 export class ResultStore {
@@ -32,7 +33,7 @@ export class ResultStore {
   }
 
   get journal(): string {
-    return join(this.path, 'journal.jsonl')
+    return join(this.path, JOURNAL)
   }
 
   /** Copies the console of a boot here. @returns its path in the document */
