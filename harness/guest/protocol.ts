@@ -29,14 +29,15 @@ export const ANSWER = '\n'
 
 /** A step as the steps file has it; DIMMs are known by their addresses. */
 export type GuestStep =
-  | { readonly kind: 'trigger' }
+  /** `none`: the kernel has initialised TDX itself, and nothing is to be done. */
+  | { readonly kind: 'trigger' | 'none' }
   | { readonly kind: 'plug' | 'online'; readonly range: Range }
 
 /** `plug 0x180000000 0x1c0000000` */
 export const stepLine = (step: GuestStep): string =>
-  step.kind === 'trigger'
-    ? step.kind
-    : `${step.kind} ${hex(step.range.start)} ${hex(step.range.end)}`
+  'range' in step
+    ? `${step.kind} ${hex(step.range.start)} ${hex(step.range.end)}`
+    : step.kind
 
 /** The prefix of every record of the guest. */
 export const REPORT_PREFIX = 'tdxrig: '

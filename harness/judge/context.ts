@@ -37,7 +37,7 @@ export type JudgedCase = Pick<
 /** What of a kernel matters to a judge. */
 export type JudgedKernel = Pick<
   BootableKernel,
-  'series' | 'printsRegions' | 'failsRegions'
+  'series' | 'trigger' | 'printsRegions' | 'failsRegions'
 >
 
 /** A boot, and what its console says. */

@@ -10,19 +10,15 @@ import {
 } from '../memory/predict.ts'
 import { formatNodeRange, formatRange } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
-import {
-  MAX_NODE_BLOCKS,
-  type MemoryRules,
-  hasUncertainRules,
-  memoryRulesOf,
-} from '../memory/rules.ts'
+import { MAX_NODE_BLOCKS } from '../memory/rules.ts'
 import type { SratReading } from '../memory/srat.ts'
 import {
   type RecognisedLog,
   linuxVersion,
   seriesOfLog,
+  seriesOfVersion,
 } from '../tdx/series/recognise.ts'
-
+import type { Series } from '../tdx/series/index.ts'
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import type { Basis } from './context.ts'
 import { cutNote, mapOf } from './log-map.ts'
@@ -90,7 +86,7 @@ const fromMap = (
       firmware: { e820, srat: sratOf(facts) },
       cmdline: cmdline.join(' '),
       limits: MODULE_LIMITS,
-      rules: rulesOf(facts),
+      rules: memorySeries(facts).memoryRules,
     })
   const firmwareMap = mapOf(facts)
   const predicted = predict(firmwareMap, words)
@@ -121,23 +117,21 @@ const fromMap = (
 const formatEntry = (entry: E820Entry): string =>
   `${formatRange(entry)} ${e820TypeName(entry.type)}`
 
-const rulesOf = (facts: Facts): MemoryRules => {
-  const version = linuxVersion(facts.kernel)
-  return version === undefined
-    ? recognised(facts).series.memoryRules
-    : memoryRulesOf(version)
-}
-
 /** The series a log is judged by. */
 export const recognised = ({ kernel, tdx }: Facts): RecognisedLog =>
   seriesOfLog({ release: kernel, message: tdx.lastMessage })
 
-const versionNote = (kernel: string | null): string[] =>
-  hasUncertainRules(linuxVersion(kernel) ?? 0)
-    ? [
-        'some rules for nodes changed between Linux 6.8 and 6.12; those of 6.12 were used',
-      ]
+/** Rules of memory go by the version, whatever series of TDX is in it. */
+const memorySeries = (facts: Facts): Series =>
+  seriesOfVersion(facts.kernel) ?? recognised(facts).series
+
+const versionNote = (facts: Facts): string[] => {
+  const { otherRules } = memorySeries(facts)
+  const version = linuxVersion(facts.kernel)
+  return otherRules && version !== undefined && version < otherRules.before
+    ? [otherRules.note]
     : []
+}
 
 /** Whose outcome is predicted. */
 const seriesNote = (facts: Facts): string => {
@@ -234,7 +228,7 @@ const platformOf = ({ tdx }: Facts): Platform => ({
 })
 
 const notesOn = (facts: Facts, words: readonly string[]): string[] => {
-  const { cmdline, tdx, kernel } = facts
+  const { cmdline, tdx } = facts
   return [
     ...(cmdline === null
       ? ['the log has no command line: none was assumed']
@@ -250,7 +244,7 @@ const notesOn = (facts: Facts, words: readonly string[]): string[] => {
     ...(tdx.cmrs
       ? []
       : ['the log names no CMRs: all memory was taken for convertible']),
-    ...versionNote(kernel),
+    ...versionNote(facts),
     seriesNote(facts),
   ]
 }

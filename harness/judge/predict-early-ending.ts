@@ -3,7 +3,7 @@ import { parseCmdline } from '../memory/cmdline.ts'
 import {
   type EndingInput,
   type PredictedOutcome,
-  triggerAt,
+  stepsBefore,
 } from './predicted-ending.ts'
 
 const early = (
@@ -16,9 +16,10 @@ const early = (
 export const predictEarlyEnding = ({
   item: { platform, words, steps },
   layout: { regions },
-  series: { needsX2apic, listBuilt },
+  series,
   failsRegions,
 }: EndingInput): PredictedOutcome | undefined => {
+  const { needsX2apic, listBuilt } = series
   const { tdx } = platform.keyids
   if (tdx === 0)
     return early(
@@ -41,7 +42,7 @@ export const predictEarlyEnding = ({
       'regions',
       `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
     )
-  if (triggerAt(steps) < 0)
+  if (!stepsBefore(steps, series))
     return early('unfinished', 'detect', 'nobody initialises the TDX module')
   return undefined
 }

@@ -21,7 +21,7 @@ import {
   type Ending,
   type EndingInput,
   type PredictedOutcome,
-  triggerAt,
+  stepsBefore,
 } from './predicted-ending.ts'
 import { fewerCpus } from './fewer-cpus.ts'
 
@@ -223,10 +223,10 @@ const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
  */
 const hotAddedFailures = (
   { steps }: OutcomeInput,
-  { listBuilt }: Series,
+  series: Series,
 ): Failure[] =>
-  listBuilt === 'at boot' &&
-  steps.slice(0, triggerAt(steps)).some(({ kind }) => kind === 'online')
+  series.listBuilt === 'at boot' &&
+  stepsBefore(steps, series)?.some(({ kind }) => kind === 'online') === true
     ? [
         {
           stage: 'sys-config',

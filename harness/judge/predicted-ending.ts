@@ -43,6 +43,17 @@ export interface EndingInput {
   readonly failsRegions: boolean
 }
 
-/** Position of the trigger among the steps; -1 when there is none. */
-export const triggerAt = (steps: readonly Step[]): number =>
-  steps.findIndex(({ kind }) => kind === 'trigger')
+/**
+ * The steps that are done when the module is initialised: none on a kernel that
+ * does it as it boots.
+ *
+ * @returns undefined when nobody initialises it
+ */
+export const stepsBefore = (
+  steps: readonly Step[],
+  { trigger }: Pick<Series, 'trigger'>,
+): readonly Step[] | undefined => {
+  if (trigger === 'at boot') return []
+  const at = steps.findIndex(({ kind }) => kind === 'trigger')
+  return at < 0 ? undefined : steps.slice(0, at)
+}

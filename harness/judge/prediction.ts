@@ -16,7 +16,7 @@ import {
   type CaseInput,
   type Ending,
   type PredictedOutcome,
-  triggerAt,
+  stepsBefore,
 } from './predicted-ending.ts'
 
 /** Whether the memory of a DIMM can be put online. */
@@ -116,10 +116,10 @@ export const predictFrom = (
 const withHotAdded = (
   { steps }: CaseInput,
   boot: Layout,
-  { listBuilt }: Series,
+  series: Series,
 ): Layout => {
-  if (listBuilt === 'at boot') return boot
-  const before = steps.slice(0, Math.max(0, triggerAt(steps)))
+  if (series.listBuilt === 'at boot') return boot
+  const before = stepsBefore(steps, series) ?? []
   const added = before.flatMap(step =>
     step.kind === 'plug' ? [step.dimm.range] : [],
   )
@@ -158,14 +158,15 @@ interface OnlineInput {
 const predictOnline = ({
   item: { steps },
   layout: { regions },
-  series: { refusesHotAddedMemory },
+  series,
   outcome,
 }: OnlineInput): PredictedOnline[] => {
-  const trigger = triggerAt(steps)
+  const { refusesHotAddedMemory } = series
+  const before = stepsBefore(steps, series)
   return steps.flatMap((step, i) => {
     if (step.kind !== 'online') return []
     const { name, range } = step.dimm
-    const listed = trigger >= 0 && trigger < i
+    const listed = before !== undefined && before.length <= i
     const known = outcome !== undefined || !listed || !refusesHotAddedMemory
     const refused =
       refusesHotAddedMemory &&

@@ -3,6 +3,7 @@ import type { KernelImage } from '../kernel/elf.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
 import type { Step } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
+import type { TriggerKind } from '../tdx/series/series.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { BootRecord, WitnessName } from './record.ts'
 
@@ -17,6 +18,8 @@ export interface BootableKernel {
   readonly series: Series | undefined
   /** `6.12.117`; undefined when the image does not say. */
   readonly release: string | undefined
+  /** Who initialises the module on it, and how. */
+  readonly trigger: TriggerKind
   /** It prints the region list when it has built it. */
   readonly printsRegions: boolean
   /** It takes tdx_fail_region=, which makes the list fail. */

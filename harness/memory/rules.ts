@@ -50,20 +50,3 @@ export const MEMORY_RULES = {
     keepsRealNodes: true,
   },
 } as const satisfies Record<string, MemoryRules>
-
-/**
- * The rules of a version of Linux. 6.8 is the first that asks memblock whether
- * nodes cover all memory; of those between 6.8 and 6.12 not all rules are
- * known, and those of 6.12 are taken.
- *
- * @param version `major * 1000 + minor`
- */
-export const memoryRulesOf = (version: number): MemoryRules =>
-  MEMORY_RULES[version < SOME_NEW_RULES ? '6.1' : '6.12']
-
-const SOME_NEW_RULES = 6_008
-const ALL_NEW_RULES = 6_012
-
-/** Some rules of this version are taken from a later one. */
-export const hasUncertainRules = (version: number): boolean =>
-  version >= SOME_NEW_RULES && version < ALL_NEW_RULES

@@ -134,7 +134,7 @@ const trigger = (
   { trigger: kind }: KernelTraits,
 ): Finding => {
   if (kind === 'at boot')
-    return finding('trigger', 'limited', 'the kernel initialises TDX itself')
+    return finding('trigger', 'good', 'none: it initialises TDX as it boots')
   if (kind === 'none')
     return finding('trigger', 'limited', 'tdx_enable() is not exported')
   return module === undefined

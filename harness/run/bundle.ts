@@ -91,7 +91,8 @@ const cellOf = (
 /** What a judge needs of case and kernel, beside the record. */
 const caseJson = (item: Case, kernel: PreparedKernel): string => {
   const { id, scenario, input, machine } = item
-  const { name, series, release, printsRegions, failsRegions, key } = kernel
+  const { name, series, trigger, release, key } = kernel
+  const { printsRegions, failsRegions } = kernel
   return `${JSON.stringify(
     {
       schema: BUNDLE_SCHEMA,
@@ -103,6 +104,7 @@ const caseJson = (item: Case, kernel: PreparedKernel): string => {
         name,
         series: series?.name ?? null,
         release: release ?? null,
+        trigger,
         printsRegions,
         failsRegions,
         range: kernel.kernelImage ?? null,

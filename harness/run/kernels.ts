@@ -20,6 +20,7 @@ import type { Recipe } from '../kernel/recipe.ts'
 import type { BootableKernel } from '../machine/machine.ts'
 import type { Range } from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
+import type { TriggerKind } from '../tdx/series/series.ts'
 import type { Workspace } from './workspace.ts'
 
 export type OnBuild = (kernel: string, progress: BuildProgress) => void
@@ -41,9 +42,9 @@ export interface PreparedKernel extends BootableKernel {
 /** It initialises TDX: when the trigger module asks it to, or by itself. */
 export const initialisesTdx = ({
   programs,
-  series,
-}: Pick<PreparedKernel, 'programs' | 'series'>): boolean =>
-  programs.trigger !== undefined || series?.trigger === 'at boot'
+  trigger,
+}: Pick<PreparedKernel, 'programs' | 'trigger'>): boolean =>
+  programs.trigger !== undefined || trigger === 'at boot'
 
 export interface PrepareOptions {
   readonly workspace: Workspace
@@ -95,13 +96,19 @@ const prepare = async (
   const image = await KernelImage.open(built.vmlinux)
   const traits = await kernelTraits(image)
   verifySeries(recipe, traits)
-  const programs = { init, trigger: built.trigger }
-  await writeFile(initramfs, await buildInitramfs(programs))
+  // A kernel that initialises TDX as it boots has nobody left to ask it to.
+  const trigger = traits.trigger === 'at boot' ? undefined : built.trigger
+  const programs = { init, trigger }
+  // Without a file of steps init has one: the trigger.
+  const steps =
+    traits.trigger === 'at boot' ? [triggerStep(traits.trigger)] : undefined
+  await writeFile(initramfs, await buildInitramfs(programs, steps))
   return {
     name: built.name,
     image,
     series: traits.series,
     release: traits.release,
+    trigger: traits.trigger,
     printsRegions: traits.printsRegions,
     failsRegions: traits.failsRegions,
     programs,
@@ -139,15 +146,24 @@ const bootFile = async (
 
 /** The initramfs for the steps of a case; one of its own where it needs one. */
 export const initramfsFor = async (
-  { programs, initramfs }: PreparedKernel,
+  { programs, initramfs, trigger }: PreparedKernel,
   steps: readonly Step[],
   directory: string,
 ): Promise<string> => {
-  if (steps.length === 1 && steps[0]?.kind === 'trigger') return initramfs
+  const [first, ...others] = steps
+  if (first?.kind === 'trigger' && others.length === 0) return initramfs
   const path = join(directory, 'initramfs')
-  await writeFile(path, await buildInitramfs(programs, steps.map(guestStep)))
+  const asked = steps.map(step => guestStep(step, trigger))
+  await writeFile(path, await buildInitramfs(programs, asked))
   return path
 }
 
-const guestStep = (step: Step): GuestStep =>
-  step.kind === 'trigger' ? step : { kind: step.kind, range: step.dimm.range }
+const guestStep = (step: Step, trigger: TriggerKind): GuestStep =>
+  step.kind === 'trigger'
+    ? triggerStep(trigger)
+    : { kind: step.kind, range: step.dimm.range }
+
+/** Steps keep their numbers on a kernel that needs no trigger. */
+const triggerStep = (trigger: TriggerKind): GuestStep => ({
+  kind: trigger === 'at boot' ? 'none' : 'trigger',
+})

@@ -19,6 +19,7 @@ import {
   problemTexts,
 } from '../scenario/build.ts'
 import type { Case } from '../scenario/case.ts'
+import { TRIGGER_KINDS } from '../tdx/series/series.ts'
 import { SERIES_NAMES, seriesNamed } from '../tdx/series/index.ts'
 import { BUNDLED, BUNDLE_SCHEMA } from './bundle-files.ts'
 import { evidenceFrom } from './evidence.ts'
@@ -47,6 +48,7 @@ const bundleSchema = z.object({
       .string()
       .nullable()
       .transform(release => release ?? undefined),
+    trigger: z.enum(TRIGGER_KINDS),
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),
     range: z

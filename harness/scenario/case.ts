@@ -3,6 +3,7 @@ import {
   parseCmdline,
   splitWords,
 } from '../memory/cmdline.ts'
+import { TRIGGER_DECIDES } from '../tdx/series/index.ts'
 import { type Board, modelOf } from '../board/board.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type Range, intersect } from '../memory/range.ts'
@@ -215,7 +216,7 @@ const faultProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
         'cpu',
         `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
       )
-    if (!steps.includes('trigger'))
+    if (TRIGGER_DECIDES && !steps.includes('trigger'))
       return problem('leaf', 'without a trigger step no leaf is called')
     return tdx.module !== 'none' && !PROFILES[tdx.module].leaves.has(LEAF[leaf])
       ? problem(

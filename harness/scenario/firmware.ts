@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { visible } from '../base/text.ts'
-import { GIB, PAGE_SIZE, PHYSICAL_LIMIT } from '../base/units.ts'
+import { PAGE_SIZE, PHYSICAL_LIMIT, TIB } from '../base/units.ts'
 import { parseRecord } from '../console/log-record.ts'
 import {
   E820_TYPE_NAMES,
@@ -11,7 +11,13 @@ import {
   usable,
 } from '../memory/e820.ts'
 import type { BoardMachine, BoardModel } from '../board/board.ts'
-import { formatRange, intersect, overlaps, subtract } from '../memory/range.ts'
+import {
+  type Range,
+  formatRange,
+  intersect,
+  overlaps,
+  subtract,
+} from '../memory/range.ts'
 import type { Srat, SratCpu, SratMemory } from '../memory/srat.ts'
 import type { Problem } from './problem.ts'
 import { cpuListSchema, sizeSchema } from './values.ts'
@@ -186,6 +192,7 @@ const e820Problems = (
     ]
   const ram = model.ramRanges(machine.memory)
   const tables = model.firmwareTables(machine)
+  const hole = holeBelowHighRam(model)
   const map = sanitize(e820) ?? e820
   const [missing] = usable(map).flatMap(range => subtract(range, ram))
   const covered = usable(map).find(range => overlaps(range, tables))
@@ -197,7 +204,7 @@ const e820Problems = (
     return [
       {
         at: entryAt(missing),
-        message: `usable ${formatRange(missing)} has no RAM behind it: this machine has RAM at ${ram.map(formatRange).join(' and ')}${usableInHole(missing) ? ' (QEMU has none between 2G and 4G when there is some above)' : ': give it more, or omit memory and nodes'}`,
+        message: `usable ${formatRange(missing)} has no RAM behind it: this machine has RAM at ${ram.map(formatRange).join(' and ')}${isIn(hole, missing) ? `; no machine of this board has any at ${formatRange(hole)} when there is some above` : ': give it more, or omit memory and nodes'}`,
       },
     ]
   return covered
@@ -210,8 +217,14 @@ const e820Problems = (
     : []
 }
 
-const usableInHole = ({ start }: { start: number }): boolean =>
-  start >= 2 * GIB && start < 4 * GIB
+/** Between low and high RAM of a machine that has both. */
+const holeBelowHighRam = (model: BoardModel): Range => {
+  const [low, high] = model.ramRanges({ size: TIB, nodes: [], dimms: [] })
+  return { start: low!.end, end: high!.start }
+}
+
+const isIn = ({ start, end }: Range, part: Range): boolean =>
+  part.start >= start && part.start < end
 
 const sratProblems = (
   srat: NonNullable<FirmwareInput['srat']>,

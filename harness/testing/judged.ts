@@ -22,11 +22,13 @@ export const NODES = {
 /** Kernels of the two series. */
 export const KERNEL: TestKernel = {
   series: MAINLINE_6_8,
+  trigger: MAINLINE_6_8.trigger,
   printsRegions: false,
   failsRegions: false,
 }
 export const V6: TestKernel = {
   series: V6_SERIES,
+  trigger: V6_SERIES.trigger,
   printsRegions: true,
   failsRegions: true,
 }

@@ -240,6 +240,7 @@ const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
 
 const MAINLINE: TestKernel = {
   series: MAINLINE_6_8,
+  trigger: MAINLINE_6_8.trigger,
   printsRegions: false,
   failsRegions: false,
 }

@@ -5,6 +5,7 @@
  * /steps has one step a line; without that file the one step is `trigger`:
  *
  *   trigger              load the trigger module
+ *   none                 nothing: the kernel has initialised TDX itself
  *   plug START END       ask the rig to plug a DIMM, wait until it says it did,
  *                        and count the memory blocks the kernel made of it
  *   online START END     online the memory blocks of a range, hex addresses

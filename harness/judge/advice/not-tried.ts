@@ -1,6 +1,6 @@
 import { distance } from 'fastest-levenshtein'
 import type { Known, Subject } from './subject.ts'
-import { linuxVersion } from '../../tdx/series/recognise.ts'
+import { FIRST_WITH_CALLER, callerIn } from '../../tdx/series/callers.ts'
 
 /** What is known of boots on which TDX was not tried, or nothing was said. */
 
@@ -50,8 +50,7 @@ const isOn = (value: string | undefined): boolean =>
 const parameterAdvice = (subject: Subject): string[] => {
   const { facts, words } = subject
   const wrong = mistyped(subject)
-  // Since 7.0 nobody has to ask KVM for it.
-  const asks = (linuxVersion(facts.kernel) ?? 0) < 7_000
+  const asks = callerIn(facts.kernel) !== 'kernel'
   if (facts.cmdline === null || !asks) return wrong
   // The last one counts.
   const tdx = words.findLast(word => nameOf(word) === 'kvm_intel.tdx')
@@ -76,17 +75,14 @@ const endAdvice = ({ facts }: Subject): string[] =>
 /** Lines behind the KeyIDs that are about them as well. */
 const NEAR_THE_END = 4
 
-/** Mainline had nobody who asks before 6.16. */
-const callerAdvice = ({ facts }: Subject): string[] => {
-  const version = linuxVersion(facts.kernel)
-  return version !== undefined &&
-    version < 6_016 &&
-    /^\d+\.\d+\.\d+(?:\+|-rc\d+)?$/.test(facts.kernel ?? '')
+const callerAdvice = ({ facts }: Subject): string[] =>
+  callerIn(facts.kernel) === 'nobody' &&
+  // A vendor's name behind the version: it may have a caller of its own.
+  /^\d+\.\d+\.\d+(?:\+|-rc\d+)?$/.test(facts.kernel ?? '')
     ? [
-        `Linux ${facts.kernel ?? ''} of kernel.org has no caller in its tree that initialises TDX: take 6.16 or later, or a distribution's kernel for TDX hosts`,
+        `Linux ${facts.kernel ?? ''} of kernel.org has no caller in its tree that initialises TDX: take ${FIRST_WITH_CALLER} or later, or a distribution's kernel for TDX hosts`,
       ]
     : []
-}
 
 /** There are signs that the module answered. */
 const moduleAnswered = ({ facts }: Subject): boolean =>

@@ -4,7 +4,6 @@ import {
   formatRange,
 } from '../../memory/range.ts'
 import { LEAF, type LeafName } from '../../tdx/leaves.ts'
-import { NEWEST_SERIES } from '../../tdx/series/index.ts'
 import { type Context, type Reason, check, unseen } from '../context.ts'
 import { differing, firstDifference } from '../differences.ts'
 import { panicked } from '../observed-ending.ts'
@@ -49,12 +48,12 @@ const leafNames = new Map(
  * The initialisation came to where the list is used, as far as somebody saw
  * it: the module, or else the kernel itself.
  */
-const usedList = ({ record, facts, kernel }: Context): boolean => {
-  const { leavesBeforeList } = kernel.series ?? NEWEST_SERIES
+const usedList = ({ record, facts, kernel: { series } }: Context): boolean => {
   const { module } = record.witnesses
-  return module
+  // Of an unknown series nobody knows which leaf comes first after the list.
+  return module && series
     ? module.seamcalls.some(
-        ({ leaf }) => !leavesBeforeList.has(leafNames.get(leaf)!),
+        ({ leaf }) => !series.leavesBeforeList.has(leafNames.get(leaf)!),
       )
     : facts.tdx.outcome === 'initialized' || facts.tdx.pamtKib !== null
 }

@@ -23,6 +23,11 @@ export const MAINLINE_6_8 = {
   trigger: 'tdx_cpu_enable, tdx_enable',
   shippedKernel: { name: 'upstream-6.12', failsRegions: false },
   memoryRules: MEMORY_RULES['6.12'],
+  // 6.8 is the first that asks memblock whether nodes cover all memory.
+  otherRules: {
+    before: 6_012,
+    note: 'some rules for nodes changed between Linux 6.8 and 6.12; those of 6.12 were used',
+  },
   listBuilt: 'at initialisation',
   leavesBeforeList: new Set(['SYS_INIT', 'SYS_LP_INIT', 'SYS_LP_SHUTDOWN']),
   leaves: new Set([

@@ -26,7 +26,24 @@ export const IMAGE_TEXTS: readonly string[] = ALL_SERIES.flatMap(
   ({ marks }) => marks.imageTexts,
 )
 
-/** The series of a kernel image; undefined for one the model does not know. */
+const isOfVersion = (
+  { versions: { first, end } }: Series,
+  release: string | null | undefined,
+): boolean => {
+  const version = linuxVersion(release)
+  return version !== undefined && version >= first && version < end
+}
+
+/** The series of the kernels of a version; undefined: none the model knows. */
+export const seriesOfVersion = (
+  release: string | null | undefined,
+): Series | undefined => ALL_SERIES.find(series => isOfVersion(series, release))
+
+/**
+ * The series of a kernel image; undefined for one the model does not know. Its
+ * texts decide: vendors bring a series to older versions, so that the first
+ * version says nothing. A newer version may have the same texts and do more.
+ */
 export const seriesOfImage = ({
   release,
   trigger,
@@ -59,10 +76,8 @@ export interface RecognisedLog {
  * by the nearest one, and {@link RecognisedLog.doubt} says so.
  */
 export const seriesOfLog = ({ release, message }: LogMarks): RecognisedLog => {
-  const version = linuxVersion(release)
-  const within = ({ versions }: Series): boolean =>
-    version === undefined ||
-    (version >= versions.first && version < versions.end)
+  const within = (series: Series): boolean =>
+    linuxVersion(release) === undefined || isOfVersion(series, release)
   const exact = ALL_SERIES.find(
     series =>
       within(series) && message?.startsWith(series.marks.logPrefix) === true,

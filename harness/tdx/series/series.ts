@@ -2,15 +2,17 @@ import type { MemoryRules } from '../../memory/rules.ts'
 import type { LeafName } from '../leaves.ts'
 
 /** Who initialises the TDX module on a kernel, and through which functions. */
-export type TriggerKind =
+export const TRIGGER_KINDS = [
   /** The trigger module: tdx_cpu_enable() on each CPU, then tdx_enable(). */
-  | 'tdx_cpu_enable, tdx_enable'
+  'tdx_cpu_enable, tdx_enable',
   /** The trigger module: tdx_enable() alone, which goes to all CPUs itself. */
-  | 'tdx_enable'
+  'tdx_enable',
   /** The kernel itself, while it boots. */
-  | 'at boot'
+  'at boot',
   /** Nothing that a module could call. */
-  | 'none'
+  'none',
+] as const
+export type TriggerKind = (typeof TRIGGER_KINDS)[number]
 
 /** Defects of kernels that random layouts meet; fuzz/known-issues.ts has them. */
 export type DefectName =
@@ -55,6 +57,12 @@ export interface Series {
     | undefined
   /** Rules of memory set-up of the shipped kernel. */
   readonly memoryRules: MemoryRules
+  /**
+   * What may be different from {@link memoryRules} in some of its versions;
+   * undefined: they are those of all of them.
+   */
+  readonly otherRules:
+    { readonly before: number; readonly note: string } | undefined
   /** When the list of TDX memory regions is built. */
   readonly listBuilt: 'at boot' | 'at initialisation'
   /** Leaves that may be called before the list exists. */

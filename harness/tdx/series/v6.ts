@@ -22,6 +22,7 @@ export const V6 = {
   trigger: 'tdx_enable',
   shippedKernel: { name: 'v6-6.1', failsRegions: true },
   memoryRules: MEMORY_RULES['6.1'],
+  otherRules: undefined,
   listBuilt: 'at boot',
   leavesBeforeList: new Set(['SYS_INIT', 'SYS_LP_INIT', 'SYS_LP_SHUTDOWN']),
   leaves: new Set([
