@@ -2,7 +2,11 @@ import { join, relative, resolve } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import type { Board } from '../board/index.ts'
-import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
+import {
+  defaultRecipeNames,
+  folderRecipes,
+  recipeNames,
+} from '../kernel/recipe.ts'
 import type { CaseResult } from '../report/schema.ts'
 import {
   JOURNAL,
@@ -93,6 +97,7 @@ const casesOf = async (
   const asked = await askedKernels(kernels, folderRecipes(kernelBuilds))
   const all = await loadCases(paths, {
     kernels: await recipeNames(),
+    byDefault: await defaultRecipeNames(),
     onlyKernels: asked.length > 0 ? asked : undefined,
     board,
   })

@@ -19,7 +19,7 @@ import { foundScenario, violatingScenario } from '../fuzz/found.ts'
 import { fuzzText, modelText } from '../fuzz/text.ts'
 import { randomScenario } from '../fuzz/generate.ts'
 import { checkModel } from '../fuzz/model-only.ts'
-import { folderRecipes, recipeNames } from '../kernel/recipe.ts'
+import { defaultRecipeNames, folderRecipes } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import type { AccelChoice } from '../run/accelerator.ts'
 import { initialisesTdx } from '../run/kernels.ts'
@@ -158,7 +158,7 @@ const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
   try {
     const rig = await openRig({
       recipes: await recipesOf(
-        asked.length > 0 ? asked : await recipeNames(),
+        asked.length > 0 ? asked : await defaultRecipeNames(),
         built,
       ),
       qemu,

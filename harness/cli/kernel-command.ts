@@ -1,8 +1,16 @@
 import { RigError } from '../base/errors.ts'
+import { visible } from '../base/text.ts'
 import { buildKernel, findKernel } from '../kernel/build.ts'
+import { fetchDebianSource } from '../kernel/debian-source.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import { kernelTraits, verifySeries } from '../kernel/kernel-traits.ts'
-import { type Recipe, loadRecipe, recipeNames } from '../kernel/recipe.ts'
+import {
+  type Recipe,
+  defaultRecipeNames,
+  loadRecipe,
+  recipeNames,
+} from '../kernel/recipe.ts'
+import { isMissingSource } from '../kernel/source.ts'
 import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 
@@ -35,11 +43,15 @@ const stateOf = async (recipe: Recipe): Promise<string> => {
   }
 }
 
-/** `tdxrig kernel packages`: the Debian packages the recipes start from. */
+/** `tdxrig kernel packages`: the Debian packages that must be installed. */
 export const kernelPackagesCommand = async (): Promise<number> => {
-  const recipes = await Promise.all((await recipeNames()).map(loadRecipe))
+  const recipes = await Promise.all(
+    (await defaultRecipeNames()).map(loadRecipe),
+  )
   const packages = recipes.flatMap(recipe =>
-    recipe.kind === 'source' && recipe.source.kind === 'debian'
+    recipe.kind === 'source' &&
+    recipe.source.kind === 'debian' &&
+    recipe.source.suite === undefined
       ? [recipe.source.package]
       : [],
   )
@@ -47,25 +59,32 @@ export const kernelPackagesCommand = async (): Promise<number> => {
   return 0
 }
 
-/** `tdxrig kernel build`: builds what is not in the cache yet. */
-export const kernelBuildCommand = async (
+/** `tdxrig kernel fetch`: the newest source of recipes that name a suite. */
+export const kernelFetchCommand = async (
   names: readonly string[],
 ): Promise<number> => {
   const { signal } = onInterrupt()
-  for (const name of names.length > 0 ? names : await recipeNames()) {
-    const recipe = await loadRecipe(name)
+  const recipes = await Promise.all(
+    (names.length > 0 ? names : await defaultRecipeNames()).map(loadRecipe),
+  )
+  for (const recipe of recipes) {
+    const { name } = recipe
+    if (recipe.kind !== 'source' || recipe.source.kind !== 'debian') continue
+    const { suite } = recipe.source
+    if (suite === undefined) continue
     const progress = await progressFor(0)
     try {
-      const kernel = await buildKernel(recipe, {
-        signal,
-        onProgress: step => {
-          progress.building(name, step)
+      const path = await fetchDebianSource(
+        { ...recipe.source, suite },
+        {
+          signal,
+          onProgress: step => {
+            progress.building(name, step)
+          },
         },
-      })
-      const image = await KernelImage.open(kernel.vmlinux)
-      verifySeries(recipe, await kernelTraits(image))
+      )
       progress.close()
-      process.stdout.write(`${name}: ${kernel.vmlinux}\n`)
+      process.stdout.write(`${name}: ${path}\n`)
     } catch (error) {
       if (signal.aborted) return INTERRUPTED
       throw error
@@ -74,4 +93,49 @@ export const kernelBuildCommand = async (
     }
   }
   return 0
+}
+
+/**
+ * `tdxrig kernel build`: builds what is not in the cache yet. Of recipes that
+ * nobody named those are left out, with the reason, whose source is not here.
+ */
+export const kernelBuildCommand = async (
+  names: readonly string[],
+): Promise<number> => {
+  const { signal } = onInterrupt()
+  const wanted = names.length > 0 ? names : await defaultRecipeNames()
+  let missing: RigError | undefined
+  let built = 0
+  for (const name of wanted) {
+    try {
+      await buildOne(await loadRecipe(name), signal)
+      built++
+    } catch (error) {
+      if (signal.aborted) return INTERRUPTED
+      if (names.length > 0 || !isMissingSource(error)) throw error
+      missing ??= error
+      process.stderr.write(`left out: ${visible(error.message)}\n`)
+    }
+  }
+  if (built === 0 && missing) throw missing
+  return 0
+}
+
+const buildOne = async (recipe: Recipe, signal: AbortSignal): Promise<void> => {
+  const { name } = recipe
+  const progress = await progressFor(0)
+  try {
+    const kernel = await buildKernel(recipe, {
+      signal,
+      onProgress: step => {
+        progress.building(name, step)
+      },
+    })
+    const image = await KernelImage.open(kernel.vmlinux)
+    verifySeries(recipe, await kernelTraits(image))
+    progress.close()
+    process.stdout.write(`${name}: ${kernel.vmlinux}\n`)
+  } finally {
+    progress.close()
+  }
 }

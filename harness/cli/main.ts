@@ -226,6 +226,17 @@ const program = (): Command => {
       ),
     )
   kernel
+    .command('fetch')
+    .description(
+      'fetch the newest source of recipes that name a suite of Debian',
+    )
+    .argument('[names...]', 'recipes (default: all but those on request)')
+    .action(
+      command(
+        async () => (await import('./kernel-command.ts')).kernelFetchCommand,
+      ),
+    )
+  kernel
     .command('packages')
     .description('list the Debian packages that the recipes need')
     .action(

@@ -2,7 +2,12 @@ import { availableParallelism } from 'node:os'
 import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
-import { folderRecipes, loadRecipe, recipeNames } from '../kernel/recipe.ts'
+import {
+  folderRecipes,
+  defaultRecipeNames,
+  loadRecipe,
+  recipeNames,
+} from '../kernel/recipe.ts'
 import type { Board } from '../board/index.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { shellLine } from '../report/shell.ts'
@@ -83,6 +88,7 @@ const theCase = async (
   const asked = await askedKernels(kernel, folderRecipes(kernelBuild))
   const all = await loadCases([path], {
     kernels: await recipeNames(),
+    byDefault: await defaultRecipeNames(),
     onlyKernels: asked.length > 0 ? asked : undefined,
     board,
   })

@@ -41,6 +41,7 @@ const predictScenarios = async (
   const kernels = await recipeNames()
   const cases = await loadCases(files, {
     kernels,
+    byDefault: kernels,
     onlyKernels: undefined,
     board: await boardHere(),
   })

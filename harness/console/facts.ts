@@ -3,7 +3,7 @@ import type { E820Entry } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
 import type { Register } from './message.ts'
 import type { Incident } from './oops.ts'
-import type { Outcome, Stage } from './outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 
 /** A fact with the 1-based line of the console it was read from. */
 export type Located<T> = T & { readonly line: number }

@@ -1,4 +1,4 @@
-import type { Outcome, Stage } from './outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 
 /** What a message says about TDX. */
 export interface Meaning {

@@ -1,3 +1,5 @@
+import { InfraError } from '../base/errors.ts'
+import { hex } from '../base/units.ts'
 import type { NodeRange } from '../memory/range.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { TdxModule } from '../tdx/module.ts'
@@ -11,6 +13,7 @@ import type { KernelSites } from './kernel-sites.ts'
 import { readMemlist, readString } from './memlist.ts'
 import { Msrs } from './msr.ts'
 import type { Site } from './sites.ts'
+import { INVALID_OPCODE, Vmx, vmFailInvalid, vmSucceed } from './vmx.ts'
 
 /** One SEAMCALL, as it was executed and answered. */
 export interface SeamcallTrace {
@@ -41,21 +44,20 @@ export interface EmulationOptions {
   readonly onActivity: () => void
 }
 
-const CARRY = 1n
-/** CF, PF, AF, ZF, SF and OF: what VMX instructions clear when they succeed. */
-const VMX_FLAGS = 0x8d5n
-
 /** Puts the TDX module model behind a guest. */
 export class Emulation {
   readonly #options: EmulationOptions
   readonly #module: TdxModule
   readonly #msrs: Msrs
+  readonly #vmx = new Vmx()
   /** Numbers of leaves that may be called before there is a list. */
   readonly #beforeList: ReadonlySet<number>
   readonly #trace: SeamcallTrace[] = []
   #regions: readonly NodeRange[] | undefined
   #regionsAtBoot: readonly NodeRange[] | undefined
   #cmdline: string | undefined
+  /** Where the guest stops when the list is complete, while it may come there. */
+  #waitsForList: bigint | undefined
   #interrupted: (() => void) | undefined
 
   constructor(options: EmulationOptions) {
@@ -168,7 +170,9 @@ export class Emulation {
       ...[smpInit, ...this.#sitesOf(isMsrRead)].map(address =>
         guest.remove(address),
       ),
-      ...this.#sitesOf(isSeamcall).map(address => guest.plant(address)),
+      ...this.#sitesOf(site => !isMsrRead(site)).map(address =>
+        guest.plant(address),
+      ),
     ])
   }
 
@@ -185,15 +189,61 @@ export class Emulation {
       await this.#atSmpInit(cpu, registers.rip)
       return
     }
+    if (registers.rip === this.#waitsForList) {
+      await this.#endWait()
+      await this.#readRegions(cpu)
+      return
+    }
     const site = kernel.sites.find(known => known.address === registers.rip)
     if (!site) return
-    const changes = isSeamcall(site)
-      ? await this.#seamcall(cpu, registers)
-      : await this.#readMsr(cpu, site, registers)
-    await guest.setRegisters(cpu, {
-      ...changes,
-      rip: registers.rip + BigInt(site.length),
-    })
+    const changes = await this.#execute(cpu, site, registers)
+    await guest.setRegisters(
+      cpu,
+      changes
+        ? { ...changes, rip: registers.rip + BigInt(site.length) }
+        : this.#invalidOpcode(site),
+    )
+  }
+
+  /** @returns what the instruction changes; undefined for #UD */
+  async #execute(
+    cpu: number,
+    site: Site,
+    registers: Registers,
+  ): Promise<RegisterChanges | undefined> {
+    switch (site.kind) {
+      case 'seamcall':
+        return this.#needsVmxon && !this.#vmx.isOn(cpu)
+          ? undefined
+          : this.#seamcall(cpu, registers)
+      case 'vmxon':
+        return this.#vmx.vmxon(cpu, registers)
+      case 'vmxoff':
+        return this.#vmx.vmxoff(cpu, registers)
+      case 'keyid-msr':
+      case 'apic-base-msr':
+      case 'vmx-basic-msr':
+        return this.#readMsr(cpu, site, registers)
+    }
+  }
+
+  /** The kernel's exception table says where it goes on. */
+  #invalidOpcode({ address, symbol }: Site): RegisterChanges {
+    const fixup = this.#options.kernel.fixups.get(address)
+    if (!fixup)
+      throw new InfraError(
+        'NO_FIXUP',
+        `the instruction in ${symbol} at ${hex(address)} must raise #UD, and the kernel has no entry for it in its exception table`,
+      )
+    return {
+      rip: fixup.address,
+      ...(fixup.wantsTrap && { rax: INVALID_OPCODE }),
+    }
+  }
+
+  /** Else somebody outside of the kernel has turned VMX on: the trigger. */
+  get #needsVmxon(): boolean {
+    return this.#options.kernel.sites.some(({ kind }) => kind === 'vmxon')
   }
 
   async #readMsr(
@@ -210,6 +260,7 @@ export class Emulation {
   async #seamcall(cpu: number, registers: Registers): Promise<RegisterChanges> {
     const leaf = Number(registers.rax & 0xffffn)
     await this.#lookAtRegions(cpu, leaf)
+    await this.#waitForList(leaf)
     const outcome = await this.#module.call({ cpu, ...registers })
     this.#trace.push({
       leaf,
@@ -227,22 +278,53 @@ export class Emulation {
    * metadata before they build it. It may be gone again after a failure.
    */
   async #lookAtRegions(cpu: number, leaf: number): Promise<void> {
+    if (this.#regions?.length || this.#beforeList.has(leaf)) return
+    await this.#readRegions(cpu)
+  }
+
+  async #readRegions(cpu: number): Promise<void> {
     const { guest, kernel } = this.#options
-    if (this.#regions?.length || kernel.memlist === undefined) return
-    if (this.#beforeList.has(leaf)) return
-    this.#regions = await readMemlist(guest, cpu, kernel.memlist)
+    if (kernel.memlist !== undefined)
+      this.#regions = await readMemlist(guest, cpu, kernel.memlist)
+  }
+
+  /**
+   * Kernels that read metadata first free the list when they cannot cover it:
+   * it is looked at as soon as it is complete. VMXON gives its breakpoint for
+   * that time; every CPU has gone through it.
+   */
+  async #waitForList(leaf: number): Promise<void> {
+    const { guest, kernel } = this.#options
+    const { listReady } = kernel
+    const waits = this.#waitsForList !== undefined
+    const reads = leaf === LEAF.SYS_RD && this.#beforeList.has(leaf)
+    if (waits && !reads) await this.#endWait()
+    if (waits || !reads || this.#regions || listReady === undefined) return
+    await Promise.all(this.#sitesOf(isVmxon).map(site => guest.remove(site)))
+    await guest.plant(listReady)
+    this.#waitsForList = listReady
+  }
+
+  async #endWait(): Promise<void> {
+    const { guest } = this.#options
+    if (this.#waitsForList === undefined) return
+    await guest.remove(this.#waitsForList)
+    this.#waitsForList = undefined
+    await Promise.all(this.#sitesOf(isVmxon).map(site => guest.plant(site)))
   }
 }
 
-const isSeamcall = ({ kind }: Site): boolean => kind === 'seamcall'
-const isMsrRead = (site: Site): boolean => !isSeamcall(site)
+const isMsrRead = ({ kind }: Site): boolean => kind.endsWith('-msr')
+const isVmxon = ({ kind }: Site): boolean => kind === 'vmxon'
 
 const afterSeamcall = (
   outcome: SeamcallOutcome,
-  { eflags }: Registers,
-): RegisterChanges => {
-  const cleared = eflags & ~VMX_FLAGS
-  return outcome.kind === 'vmfail-invalid'
-    ? { eflags: cleared | CARRY }
-    : { ...outcome.outputs, rax: outcome.status, eflags: cleared }
-}
+  registers: Registers,
+): RegisterChanges =>
+  outcome.kind === 'vmfail-invalid'
+    ? { eflags: vmFailInvalid(registers) }
+    : {
+        ...outcome.outputs,
+        rax: outcome.status,
+        eflags: vmSucceed(registers),
+      }

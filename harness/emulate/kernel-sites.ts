@@ -1,5 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
+import { type Fixup, findFixups } from './fixups.ts'
 import { type Patch, findPatches } from './patches.ts'
 import { type Site, type SiteSearch, searchSites } from './sites.ts'
 import { type FeatureBit, findFeatureBit } from './x2apic.ts'
@@ -14,6 +15,14 @@ export interface KernelSites {
   /** What x2apic_enabled() reads; undefined when TDX does not ask for it. */
   readonly x2apicBit: FeatureBit | undefined
   readonly patches: readonly Patch[]
+  /** Where the kernel goes on when a site faults, by its address. */
+  readonly fixups: ReadonlyMap<bigint, Fixup>
+  /**
+   * Called when the list is complete and not used yet, by kernels that read
+   * metadata before they build it: alloc_tdmr_list() begins with
+   * alloc_pages_exact() (arch/x86/virt/vmx/tdx/tdx.c).
+   */
+  readonly listReady: bigint | undefined
   /** Where breakpoints can be planted once the kernel is mapped. */
   readonly startKernel: bigint | undefined
   /** Address of `boot_params` (arch/x86/kernel/setup.c). */
@@ -52,6 +61,11 @@ export const locate = async (image: KernelImage): Promise<KernelSites> => {
     savedCommandLine: image.symbol('saved_command_line')?.address,
     x2apicBit,
     patches: await findPatches(image),
+    fixups: await findFixups(image, sites),
+    listReady: (
+      image.symbol('alloc_pages_exact_noprof') ??
+      image.symbol('alloc_pages_exact')
+    )?.address,
     startKernel: image.symbol('start_kernel')?.address,
     bootParams: image.symbol('boot_params')?.address,
     smpInit: image.symbol('smp_init')?.address,

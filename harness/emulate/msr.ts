@@ -2,6 +2,7 @@ import { type Platform, keyidPartitioning } from '../tdx/platform.ts'
 import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Site, SiteForm } from './sites.ts'
+import { VMX_BASIC } from './vmx.ts'
 import { type FeatureBit, apicBase } from './x2apic.ts'
 
 const LOW = 0xffffffffn
@@ -36,6 +37,8 @@ export class Msrs {
       const value = keyidPartitioning(this.#platform)
       return this.#answer(cpu, form, registers, value)
     }
+    if (kind === 'vmx-basic-msr')
+      return this.#answer(cpu, form, registers, VMX_BASIC)
     await this.takeBackX2apic(cpu)
     const value = apicBase(this.#platform.x2apic)
     return this.#answer(cpu, form, registers, value)

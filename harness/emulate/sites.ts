@@ -2,13 +2,19 @@ import type { KernelImage } from '../kernel/elf.ts'
 import type { KernelSymbol } from '../kernel/symbols.ts'
 
 /** What the rig does in the guest's stead. */
-export type SiteKind = 'seamcall' | 'keyid-msr' | 'apic-base-msr'
+export type SiteKind =
+  | 'seamcall'
+  | 'keyid-msr'
+  | 'apic-base-msr'
+  | 'vmx-basic-msr'
+  | 'vmxon'
+  | 'vmxoff'
 
 /**
  * How a site looks. An MSR is read by an RDMSR in place, or by a call of
  * native_read_msr_safe(msr, err) where the compiler did not inline it.
  */
-export type SiteForm = 'seamcall' | 'rdmsr' | 'read-msr-call'
+export type SiteForm = 'instruction' | 'rdmsr' | 'read-msr-call'
 
 /** One instruction to stop at. */
 export interface Site {
@@ -52,7 +58,40 @@ const findSeamcall = ({ bytes }: Code): Found | undefined => {
   const offset = bytes.indexOf(SEAMCALL)
   return offset < 0
     ? undefined
-    : { form: 'seamcall', offset, length: SEAMCALL.length }
+    : { form: 'instruction', offset, length: SEAMCALL.length }
+}
+
+/** `vmxon disp(%rbp)` and the like: f3 0f c7 /6 with a memory operand. */
+const VMXON = Buffer.from([0xf3, 0x0f, 0xc7])
+const VMXON_EXTENSION = 6
+const VMXOFF = Buffer.from([0x0f, 0x01, 0xc4])
+
+/** Bytes of a ModRM byte with its SIB byte and displacement, in memory form. */
+const operandLength = (bytes: Buffer, at: number): number => {
+  const modrm = bytes[at] ?? 0
+  const mode = modrm >> 6
+  const sib = (modrm & 7) === 4 ? 1 : 0
+  const base = sib ? (bytes[at + 1] ?? 0) & 7 : modrm & 7
+  if (mode === 1) return 1 + sib + 1
+  if (mode === 2 || (mode === 0 && base === 5)) return 1 + sib + 4
+  return 1 + sib
+}
+
+const findVmxon = ({ bytes }: Code): Found | undefined => {
+  const offset = bytes.indexOf(VMXON)
+  const at = offset + VMXON.length
+  const modrm = bytes[at] ?? 0
+  if (offset < 0 || modrm >> 6 === 3 || ((modrm >> 3) & 7) !== VMXON_EXTENSION)
+    return undefined
+  const length = VMXON.length + operandLength(bytes, at)
+  return { form: 'instruction', offset, length }
+}
+
+const findVmxoff = ({ bytes }: Code): Found | undefined => {
+  const offset = bytes.indexOf(VMXOFF)
+  return offset < 0
+    ? undefined
+    : { form: 'instruction', offset, length: VMXOFF.length }
 }
 
 /** The compiler schedules others between the MSR's number and its use. */
@@ -111,9 +150,10 @@ const findReadMsrCall = (
 const RULES: readonly Rule[] = [
   {
     // Three copies of TDX_MODULE_CALL since 6.8, one in the series before
-    // (arch/x86/virt/vmx/tdx/seamcall.S).
+    // (arch/x86/virt/vmx/tdx/seamcall.S). __seamcall_saved_ret() is for
+    // TDH.VP.ENTER alone: it is left out, since breakpoints are few.
     kind: 'seamcall',
-    symbols: ['__seamcall', '__seamcall_ret', '__seamcall_saved_ret'],
+    symbols: ['__seamcall', '__seamcall_ret'],
     required: true,
     find: findSeamcall,
   },
@@ -134,6 +174,36 @@ const RULES: readonly Rule[] = [
     elsewhere: ['tdx', 'keyid'],
     required: false,
     find: findMsrRead(0x1b),
+  },
+  {
+    // check_tdx_erratum(), inlined: bit 60 of IA32_VMX_BASIC is whether the
+    // current VMCS outlives a call of the P-SEAMLDR. TCG reads 0.
+    kind: 'vmx-basic-msr',
+    symbols: ['tdx_init', 'check_tdx_erratum'],
+    required: false,
+    find: findMsrRead(0x480),
+  },
+  {
+    // __x86_vmx_init() (arch/x86/virt/hw.c): the revision of the root VMCS.
+    kind: 'vmx-basic-msr',
+    symbols: ['x86_virt_init', 'x86_vmx_init', '__x86_vmx_init'],
+    required: false,
+    find: findMsrRead(0x480),
+  },
+  {
+    // x86_virt_cpu_vmxon() (arch/x86/virt/hw.c), inlined. TCG has no VMX, and
+    // QEMU 10.0 does not even raise #UD.
+    kind: 'vmxon',
+    symbols: ['x86_vmx_enable_virtualization_cpu', 'x86_virt_cpu_vmxon'],
+    required: false,
+    find: findVmxon,
+  },
+  {
+    // Reached by every CPU that goes offline, that fails, and at power-off.
+    kind: 'vmxoff',
+    symbols: ['x86_vmx_disable_virtualization_cpu'],
+    required: false,
+    find: findVmxoff,
   },
 ]
 
@@ -163,6 +233,9 @@ const DESCRIPTION: Readonly<Record<SiteKind, string>> = {
   seamcall: 'the instruction SEAMCALL (66 0f 01 cf)',
   'keyid-msr': 'the read of MSR 0x87',
   'apic-base-msr': 'the read of IA32_APIC_BASE',
+  'vmx-basic-msr': 'the read of IA32_VMX_BASIC',
+  vmxon: 'the instruction VMXON',
+  vmxoff: 'the instruction VMXOFF',
 }
 
 const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {

@@ -20,6 +20,7 @@ import {
 } from '../tdx/series/recognise.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
+import { DEFAULT_PROFILE } from '../tdx/profile.ts'
 import type { Basis } from './context.ts'
 import { cutNote, mapOf } from './log-map.ts'
 import { firstDifference } from './differences.ts'
@@ -215,8 +216,9 @@ export const keyidsOf = (
 
 const platformOf = ({ tdx }: Facts): Platform => ({
   keyids: keyidsOf(tdx.keyids) ?? USUAL_KEYIDS,
-  module: '1.5',
+  module: DEFAULT_PROFILE,
   x2apic: true,
+  vmx: true,
   lps: 1,
   packageOf: [0],
   // Nothing can be outside of CMRs nobody printed.

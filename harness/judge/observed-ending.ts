@@ -4,7 +4,7 @@ import {
   STAGES,
   STAGE_OF_LEAF,
   type Stage,
-} from '../console/outcome.ts'
+} from '../tdx/outcome.ts'
 import type { BootRecord, ModuleWitness } from '../machine/record.ts'
 import { LEAF } from '../tdx/leaves.ts'
 
@@ -30,14 +30,14 @@ const BETWEEN: readonly Stage[] = ['tdmrs', 'pamt', 'reserved-areas']
  * Without a module model to see them, any stage is possible.
  */
 export const observeEnding = (
-  { tdx }: Pick<Facts, 'tdx'>,
+  { tdx, guest }: Pick<Facts, 'tdx' | 'guest'>,
   { witnesses }: Pick<BootRecord, 'witnesses'>,
 ): ObservedEnding => {
   const { outcome, errno, stage } = tdx
   const ending = { outcome, errno, stage, possible: [] }
   // Only the caller of the initialisation is always told an errno.
   const errnoSeen =
-    outcome !== 'failed' || errno !== null || witnesses.steps !== null
+    outcome !== 'failed' || errno !== null || guest.trigger !== null
   if (outcome !== 'failed' || stage !== null) return { ...ending, errnoSeen }
   return {
     ...ending,

@@ -1,4 +1,4 @@
-import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
 import {
   type EndingInput,
@@ -19,12 +19,12 @@ export const predictEarlyEnding = ({
   series,
   failsRegions,
 }: EndingInput): PredictedOutcome | undefined => {
-  const { needsX2apic, listBuilt } = series
+  const { needsX2apic, needsVmx, listBuilt, withoutKeyids } = series
   const { tdx } = platform.keyids
   if (tdx === 0)
     return early(
-      'absent',
-      null,
+      withoutKeyids.outcome,
+      withoutKeyids.stage,
       'MSR 0x87 announces no private KeyID: tdx_init() returns silently',
     )
   if (tdx < 2)
@@ -41,6 +41,12 @@ export const predictEarlyEnding = ({
       'disabled',
       'regions',
       `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
+    )
+  if (needsVmx && !platform.vmx)
+    return early(
+      'unfinished',
+      'detect',
+      'the CPUs have no VMX: the kernel does not begin, and says nothing',
     )
   if (!stepsBefore(steps, series))
     return early('unfinished', 'detect', 'nobody initialises the TDX module')

@@ -1,5 +1,5 @@
-import type { Stage } from '../console/outcome.ts'
-import { STAGES, STAGE_OF_LEAF } from '../console/outcome.ts'
+import type { Stage } from '../tdx/outcome.ts'
+import { STAGES, STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import type { Layout } from '../memory/predict.ts'
 import { contains, formatNodeRange, totalSize, union } from '../memory/range.ts'
@@ -13,6 +13,8 @@ import {
   privateKeyids,
   validCmrs,
 } from '../tdx/platform.ts'
+import { hex } from '../base/units.ts'
+import { hasField } from '../tdx/metadata.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { status } from '../tdx/status.ts'
 import { predictEarlyEnding } from './predict-early-ending.ts'
@@ -106,11 +108,15 @@ const endingOf = (failures: readonly Failure[], host: Series): Ending => {
 /** -ENODEV and what is found before the first SEAMCALL are never masked. */
 const errnoOf = (
   { stage, errno }: { stage: Stage; errno: number | null },
-  { maskedErrno }: Series,
-): number | null =>
-  maskedErrno === undefined || errno === ERRNO.ENODEV || stage === 'checks'
+  { maskedErrno, silentStages }: Series,
+): number | null => {
+  if (silentStages.includes(stage)) return null
+  return maskedErrno === undefined ||
+    errno === ERRNO.ENODEV ||
+    stage === 'checks'
     ? errno
     : maskedErrno
+}
 
 type Failure =
   | (Omit<PredictedOutcome, 'outcome'> & { readonly stage: Stage })
@@ -149,8 +155,9 @@ const faultFailures = (
 
 const platformFailures = (
   { platform, words }: OutcomeInput,
-  { leaves, needsAllCpus }: Series,
+  series: Series,
 ): Failure[] => {
+  const { needsAllCpus } = series
   const failures: Failure[] = []
   if (!platform.module)
     failures.push(
@@ -181,18 +188,11 @@ const platformFailures = (
         `the module takes ${MAX_PACKAGES} packages at most`,
       ),
     )
-  if (
-    leaves.has('SYS_RD') &&
-    platform.module !== null &&
-    !PROFILES[platform.module].leaves.has(LEAF.SYS_RD)
-  )
+  if (platform.module !== null && !platform.x2apic)
     failures.push(
-      failure(
-        'sys-info',
-        ERRNO.EIO,
-        `module ${platform.module} has no TDH.SYS.RD`,
-      ),
+      failure('sys-init', ERRNO.EIO, 'the module wants xAPIC mode to be off'),
     )
+  failures.push(...metadataFailures(platform, series))
   const fewer = fewerCpus(words)
   if (fewer !== undefined && platform.lps > 1)
     failures.push({
@@ -200,6 +200,41 @@ const platformFailures = (
       open: `${fewer} decides how many logical processors are initialised`,
     })
   return failures
+}
+
+/** What the kernel reads of the module, and what it insists on. */
+const metadataFailures = (
+  { module }: OutcomeInput['platform'],
+  { metadata, neededFeatures }: Series,
+): Failure[] => {
+  if (module === null || metadata.length === 0) return []
+  const profile = PROFILES[module]
+  if (profile.features === undefined)
+    return [
+      failure('sys-info', ERRNO.EIO, `module ${module} has no TDH.SYS.RD`),
+    ]
+  const absent = metadata.find(id => !hasField(profile, id))
+  const lacking = neededFeatures & ~profile.features
+  return [
+    ...(absent === undefined
+      ? []
+      : [
+          failure(
+            'sys-info',
+            ERRNO.EIO,
+            `module ${module} has no metadata field ${hex(absent)}`,
+          ),
+        ]),
+    ...(lacking === 0n
+      ? []
+      : [
+          failure(
+            'sys-info',
+            ERRNO.EINVAL,
+            `module ${module} lacks features ${hex(lacking)}`,
+          ),
+        ]),
+  ]
 }
 
 const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>

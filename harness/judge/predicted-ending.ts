@@ -1,4 +1,4 @@
-import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 import type { Layout } from '../memory/predict.ts'
 import type { Range } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'

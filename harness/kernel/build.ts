@@ -25,9 +25,11 @@ import {
 } from './cache.ts'
 import { verifyConfig } from './config.ts'
 import { folderEntry } from './folder.ts'
+import { KernelImage } from './elf.ts'
+import { kernelTraits } from './kernel-traits.ts'
 import { BuildLog, type OnProgress } from './make.ts'
 import type { Recipe, SourceRecipe } from './recipe.ts'
-import { linkTree, unpackSource } from './source.ts'
+import { linkTree, provideSource, unpackSource } from './source.ts'
 
 export interface BuildOptions {
   readonly onProgress: OnProgress
@@ -45,6 +47,8 @@ export const buildKernel = async (
   recipe: Recipe,
   { onProgress, signal }: BuildOptions,
 ): Promise<BuiltKernel> => {
+  if (recipe.kind === 'source')
+    await provideSource(recipe.source, { onProgress, signal })
   const { name, key, find, load, fill } = await entryOf(recipe)
   const directory = kernelDirectory(name, key)
   const build = async (): Promise<BuiltKernel> => {
@@ -111,6 +115,12 @@ const fillEntry = async (
   }
 }
 
+/** Why there is no trigger module. */
+const NO_TRIGGER = {
+  'at boot': 'the kernel initialises TDX as it boots',
+  none: 'the kernel exports no tdx_enable()',
+}
+
 const buildFromSource = async (
   recipe: SourceRecipe,
   result: string,
@@ -126,10 +136,15 @@ const buildFromSource = async (
   await checkTree(recipe, source)
   await configure(recipe, source, objects, log)
   await log.make('compile the kernel', objects, ['bzImage', 'modules_prepare'])
-  await buildTrigger(
-    { objects, work: join(work, 'trigger'), result: at(ARTEFACT.trigger) },
-    log,
-  )
+  const image = await KernelImage.open(join(objects, 'vmlinux'))
+  const { trigger } = await kernelTraits(image)
+  if (trigger === 'at boot' || trigger === 'none')
+    await writeFile(at(ARTEFACT.noTrigger), NO_TRIGGER[trigger])
+  else
+    await buildTrigger(
+      { objects, work: join(work, 'trigger'), result: at(ARTEFACT.trigger) },
+      log,
+    )
   await copyFile(join(objects, 'vmlinux'), at(ARTEFACT.vmlinux))
   await copyFile(join(objects, 'arch/x86/boot/bzImage'), at(ARTEFACT.bzImage))
   await copyFile(join(objects, '.config'), at(ARTEFACT.config))

@@ -13,14 +13,26 @@ import {
 import { SERIES_NAMES, type Series, seriesNamed } from '../tdx/series/index.ts'
 import { type Patch, readPatches } from './mailed-patches.ts'
 
+const packageSchema = z
+  .string({ error: "expected a package such as 'linux-source-6.12'" })
+  .regex(/^linux-source-[\w.+-]+$/, {
+    error: "expected a package such as 'linux-source-6.12'",
+  })
+
+const suiteSchema = z
+  .strictObject({
+    package: packageSchema,
+    suite: z
+      .string({ error: "expected a suite such as 'trixie-backports'" })
+      .regex(/^[a-z][\w-]*$/, {
+        error: "expected a suite such as 'trixie-backports'",
+      }),
+  })
+  .describe('The newest version in a suite; it is fetched with apt.')
+
 const sourceSchema = z
   .strictObject({
-    debian: z
-      .string()
-      .regex(/^linux-source-[\w.+-]+$/, {
-        error: "expected a package such as 'linux-source-6.12'",
-      })
-      .optional(),
+    debian: z.union([packageSchema, suiteSchema]).optional(),
     git: z.string().min(1).optional(),
     ref: z.string().min(1).optional(),
     tarball: z.string().min(1).optional(),
@@ -40,6 +52,10 @@ const recipeSchema = z.strictObject({
   source: sourceSchema,
   config: configSchema.optional(),
   patches: z.array(z.string()).default([]),
+  onRequest: z
+    .boolean({ error: 'expected true or false' })
+    .default(false)
+    .describe('Only built and run when it is named.'),
   series: z
     .enum(SERIES_NAMES, {
       error: `expected the series of the kernel: ${SERIES_NAMES.join(' or ')}`,
@@ -58,7 +74,12 @@ export interface InputFile {
 /** Where a source tree comes from. Paths are absolute. */
 export type Source =
   /** The tarball of a `linux-source-*` package. */
-  | { readonly kind: 'debian'; readonly package: string }
+  | {
+      readonly kind: 'debian'
+      readonly package: string
+      /** Where it is fetched from; undefined: it must be installed. */
+      readonly suite: string | undefined
+    }
   | {
       readonly kind: 'git'
       readonly repository: string
@@ -103,6 +124,25 @@ export const recipeNames = async (): Promise<string[]> => {
     .sort()
 }
 
+/** The recipes that are built and run without being named. */
+export const defaultRecipeNames = async (): Promise<string[]> => {
+  const names = await recipeNames()
+  const files = await Promise.all(
+    names.map(name => YamlFile.read(recipePath(name))),
+  )
+  return names.filter((_, i) => {
+    const file = files[i]!
+    // A recipe that cannot be read is named by whoever builds it.
+    const data: unknown = Array.isArray(file) ? undefined : file.data
+    return !(isOnRequest.safeParse(data).data?.onRequest ?? false)
+  })
+}
+
+const isOnRequest = z.object({ onRequest: z.boolean() })
+
+const recipePath = (name: string): string =>
+  join(recipesRoot(), name, 'kernel.yaml')
+
 /** @throws UsageError when there is no such recipe or it is wrong */
 export const loadRecipe = async (name: string): Promise<Recipe> => {
   const names = await recipeNames()
@@ -113,7 +153,7 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
       `there is no kernel '${name}'${meant ? `; did you mean '${meant}'?` : ''} (there are: ${names.join(', ')})`,
     )
   }
-  return readRecipe(name, join(recipesRoot(), name, 'kernel.yaml'))
+  return readRecipe(name, recipePath(name))
 }
 
 /**
@@ -260,7 +300,9 @@ const sourceOf = (
   { debian, git, ref, tarball }: Data['source'],
   absolute: (entry: string) => string,
 ): Source => {
-  if (debian !== undefined) return { kind: 'debian', package: debian }
+  if (typeof debian === 'string')
+    return { kind: 'debian', package: debian, suite: undefined }
+  if (debian !== undefined) return { kind: 'debian', ...debian }
   if (git !== undefined && ref !== undefined)
     return { kind: 'git', repository: absolute(git), ref }
   return { kind: 'tarball', path: absolute(tarball ?? '.') }

@@ -2,16 +2,19 @@ import { createHash } from 'node:crypto'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ExecaError, execa } from 'execa'
-import { InfraError, UsageError, messageOf } from '../base/errors.ts'
+import { InfraError, RigError, UsageError, messageOf } from '../base/errors.ts'
 import { sweep, withLock } from '../base/lock.ts'
 import { memoized, sha256OfFile } from '../base/memo.ts'
 import { cacheRoot, findProgram, isThere } from '../base/paths.ts'
 import { applyPatch } from './apply.ts'
+import {
+  type FetchOptions,
+  debianTarball,
+  fetchDebianSource,
+  howToGet,
+} from './debian-source.ts'
 import type { BuildLog } from './make.ts'
 import type { Source, SourceRecipe } from './recipe.ts'
-
-/** The tarball of a `linux-source-*` package. */
-const debianTarball = (name: string): string => `/usr/src/${name}.tar.xz`
 
 /**
  * Identifies the source a recipe starts from: SHA-256 of a tarball, or the
@@ -25,22 +28,45 @@ export const sourceKey = async ({
   source,
 }: Pick<SourceRecipe, 'name' | 'source'>): Promise<string> => {
   if (source.kind === 'git') return commitOf(name, source)
-  const path =
-    source.kind === 'debian' ? debianTarball(source.package) : source.path
   try {
-    return await memoized(path, 'sha256', sha256OfFile)
+    return await memoized(await tarballOf(name, source), 'sha256', sha256OfFile)
   } catch (error) {
-    const missing = `the source of kernel '${name}' is missing: expected ${path}`
-    if (source.kind === 'debian')
-      throw new InfraError(
-        'NO_SOURCE',
-        `${missing}; install it with 'apt-get install ${source.package}' or run ./scripts/setup`,
-        { cause: error },
-      )
-    throw new UsageError('NO_SOURCE', `${missing}: ${messageOf(error)}`, {
-      cause: error,
-    })
+    if (error instanceof RigError) throw error
+    throw new UsageError(
+      'NO_SOURCE',
+      `the source of kernel '${name}' is missing: ${messageOf(error)}`,
+      { cause: error },
+    )
   }
+}
+
+/** @throws InfraError when the package is not here */
+const tarballOf = async (
+  name: string,
+  source: Exclude<Source, { kind: 'git' }>,
+): Promise<string> => {
+  if (source.kind === 'tarball') return source.path
+  const path = await debianTarball(source)
+  if (path !== undefined) return path
+  throw new InfraError(
+    'NO_SOURCE',
+    `the source of kernel '${name}' is missing: ${howToGet(source)}`,
+  )
+}
+
+/** A kernel whose source is not here, and cannot be had. */
+export const isMissingSource = (error: unknown): error is RigError =>
+  error instanceof RigError && error.code === 'NO_SOURCE'
+
+/** Fetches what a source needs and what can be fetched; else does nothing. */
+export const provideSource = async (
+  source: Source,
+  options: FetchOptions,
+): Promise<void> => {
+  if (source.kind !== 'debian') return
+  const { suite } = source
+  if (suite === undefined || (await debianTarball(source)) !== undefined) return
+  await fetchDebianSource({ ...source, suite }, options)
 }
 
 const commitOf = async (
@@ -97,7 +123,7 @@ export const unpackSource = async (
   const key = await sourceKey(recipe)
   const original = await tree(recipe, createHash('sha256').update(key), log, {
     phase: `unpack ${labelOf(recipe.source)}`,
-    fill: partial => unpack(recipe.source, key, partial, log),
+    fill: partial => unpack(recipe, key, partial, log),
   })
   if (recipe.patches.length === 0) return original
   const hash = createHash('sha256').update(key)
@@ -168,15 +194,14 @@ const tree = async (
 }
 
 const unpack = async (
-  source: Source,
+  { name, source }: SourceRecipe,
   key: string,
   partial: string,
   log: BuildLog,
 ): Promise<void> => {
   const phase = `unpack ${labelOf(source)}`
   if (source.kind !== 'git') {
-    const path =
-      source.kind === 'debian' ? debianTarball(source.package) : source.path
+    const path = await tarballOf(name, source)
     await log.run({
       phase,
       file: 'tar',

@@ -56,10 +56,10 @@ export const memoryMap = (
   const asked = operations.length > 0
   const applied = withSetupData(
     operations.reduce(apply, extended ?? firmware),
-    input.setupData,
+    rules.hasReservedKern ? input.setupData : undefined,
   )
   const user = asked ? sanitize(applied) : undefined
-  const table = user ?? applied
+  const table = withoutUnknown(user ?? applied, rules)
   const kernelInHole = !isRam(table, kernelImage)
   const last = trimBiosRange(
     kernelInHole ? addKernelRange(table, kernelImage) : table,
@@ -95,6 +95,15 @@ const apply = (
       return rangeUpdate(table, operation.range, operation.from, operation.to)
   }
 }
+
+/** Type 128 is one that nobody knows where the kernel does not. */
+const withoutUnknown = (
+  table: readonly E820Entry[],
+  { hasReservedKern }: MemoryRules,
+): readonly E820Entry[] =>
+  hasReservedKern
+    ? table
+    : table.filter(({ type }) => type !== E820.RESERVED_KERN)
 
 /** e820__reserve_setup_data() (arch/x86/kernel/e820.c). */
 const withSetupData = (

@@ -22,6 +22,11 @@ export interface MemoryRules {
   readonly acpiAtEndOfMap: boolean
   /** `numa=fake=` keeps numbers for real nodes (fix_pxm_node_maps()). */
   readonly keepsRealNodes: boolean
+  /**
+   * E820_TYPE_RESERVED_KERN (128) is memory, and setup data of the boot loader
+   * becomes an entry of that type.
+   */
+  readonly hasReservedKern: boolean
 }
 
 /** Rules by the first version that has them. */
@@ -36,6 +41,7 @@ export const MEMORY_RULES = {
     sratCutAt: 'map',
     acpiAtEndOfMap: false,
     keepsRealNodes: false,
+    hasReservedKern: true,
   },
   /**
    * memblock_validate_numa_coverage() (mm/memblock.c), numa_memblks_init() and
@@ -48,5 +54,18 @@ export const MEMORY_RULES = {
     sratCutAt: 'memory',
     acpiAtEndOfMap: true,
     keepsRealNodes: true,
+    hasReservedKern: true,
+  },
+  /**
+   * The same functions; type 128 is gone (arch/x86/include/asm/e820/types.h and
+   * e820__memblock_setup(), arch/x86/kernel/e820.c).
+   */
+  '7.1': {
+    maxUncovered: MIB,
+    noNode: NO_NODE,
+    sratCutAt: 'memory',
+    acpiAtEndOfMap: true,
+    keepsRealNodes: true,
+    hasReservedKern: false,
   },
 } as const satisfies Record<string, MemoryRules>

@@ -1,6 +1,6 @@
 import { hex } from '../base/units.ts'
 import type { FailedSeamcall } from '../console/facts.ts'
-import { STAGE_OF_LEAF } from '../console/outcome.ts'
+import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import type { Explanation } from '../judge/explain.ts'
 import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
 import type { ExplainDocument } from './explain-schema.ts'

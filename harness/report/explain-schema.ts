@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 
 /** The contract of `tdxrig explain --json`. */
 

@@ -1,7 +1,7 @@
 import { visible } from '../base/text.ts'
 import { hex } from '../base/units.ts'
 import type { FailedSeamcall } from '../console/facts.ts'
-import { STAGE_OF_LEAF } from '../console/outcome.ts'
+import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import type { Explanation } from '../judge/explain.ts'
 import { formatRange } from '../memory/range.ts'
 import { anyLeafName, decodeStatus } from '../tdx/decode.ts'

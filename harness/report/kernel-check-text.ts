@@ -90,7 +90,7 @@ const series = ({ series: known, release }: KernelTraits): Finding =>
       )
 
 const FORMS: Readonly<Record<SiteForm, string>> = {
-  seamcall: '',
+  instruction: '',
   rdmsr: ', rdmsr',
   'read-msr-call': ', call of native_read_msr_safe',
 }

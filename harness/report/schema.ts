@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 import { VERDICTS } from '../judge/context.ts'
 import { END_REASONS, WITNESS_NAMES } from '../machine/record.ts'
 import { CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'

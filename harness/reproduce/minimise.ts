@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { sizeText } from '../base/units.ts'
 import type { Board } from '../board/index.ts'
-import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 import type { Prediction, PredictionOptions } from '../judge/prediction.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { RigError, UsageError } from '../base/errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { locate } from '../emulate/kernel-sites.ts'
 import {
   type KernelTraits,
@@ -17,6 +17,7 @@ import { bzImageVersion, isSameBuild } from '../kernel/bzimage.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import type { BuildProgress } from '../kernel/make.ts'
 import type { Recipe } from '../kernel/recipe.ts'
+import { isMissingSource } from '../kernel/source.ts'
 import type { BootableKernel } from '../machine/machine.ts'
 import type { Range } from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
@@ -84,9 +85,6 @@ export const prepareKernels = async (
   }
   return kernels
 }
-
-const isMissingSource = (error: unknown): error is RigError =>
-  error instanceof RigError && error.code === 'NO_SOURCE'
 
 const prepare = async (
   recipe: Recipe,

@@ -181,6 +181,7 @@ const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
   keyids: tdx.keyids,
   module: tdx.module === 'none' ? null : tdx.module,
   x2apic: tdx.x2apic,
+  vmx: tdx.vmx,
   cmrs: tdx.cmrs === 'auto' ? convertibleMemory(machine) : tdx.cmrs,
   lps: machine.cpus,
   packageOf: Array.from({ length: machine.cpus }, (_, cpu) =>

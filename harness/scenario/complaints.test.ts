@@ -90,7 +90,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     [
       `${HEAD}machine: { memory: 4G }\nexpect: { on: { v7: { tdx: failed } } }\n`,
       [
-        /^4:17: unknown key 'v7'; did you mean 'v6'\? \(allowed: v6, mainline-6.8\)/,
+        /^4:17: unknown key 'v7'; did you mean 'v6'\? \(allowed: v6, mainline-6.8, mainline-7.1\)/,
       ],
     ],
     [
@@ -145,7 +145,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 1G }\ntdx: { module: 1.5 }\n`,
-      [/^4:16: expected '1.0', '1.5' or 'none' \(in quotes/],
+      [/^4:16: expected '1.0', '1.5.01', '1.5.05', '1.5.34' or 'none' \(in quotes/],
     ],
     [
       `${HEAD}machine: { memory: 1G }\ntdx: { cmrs: [{ start: 2G, end: 1G }] }\n`,

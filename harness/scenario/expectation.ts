@@ -1,4 +1,4 @@
-import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 import { TRIGGER_DECIDES } from '../tdx/series/index.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { SeriesName } from '../tdx/series/index.ts'

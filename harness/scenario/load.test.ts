@@ -30,7 +30,7 @@ t.test('defaults', async t => {
     },
     platform: {
       keyids: { mktme: 31, tdx: 32 },
-      module: '1.5',
+      module: '1.5.05',
       cmrs: [
         { start: MIB, end: 2 * GIB },
         { start: 4 * GIB, end: 6 * GIB },

@@ -24,6 +24,8 @@ import { cellSchema, matrixSchema } from './schema.ts'
 export interface Surroundings {
   /** Names of the kernels there are. */
   readonly kernels: readonly string[]
+  /** Those that a scenario runs on which names none; default: all. */
+  readonly byDefault?: readonly string[]
   /** Boot these instead of what the scenarios name. */
   readonly onlyKernels: readonly string[] | undefined
   /** What the machines are built on. */
@@ -139,7 +141,7 @@ const oneCell = (
   file: YamlFile,
   base: unknown,
   { values }: Combination,
-  { kernels, onlyKernels, board }: Surroundings,
+  { kernels, byDefault = kernels, onlyKernels, board }: Surroundings,
 ): (Case | Complaint)[] => {
   let data = base
   for (const { key, value, at } of values) {
@@ -184,7 +186,7 @@ const oneCell = (
   }
   if (unknown.length > 0) return unknown
   const id = scenarioId(file.path) + cellLabel(values)
-  return (onlyKernels ?? asked ?? kernels).map(kernel =>
+  return (onlyKernels ?? asked ?? byDefault).map(kernel =>
     caseOf(built, { id: `${id}@${kernel}`, scenario: file.path, kernel }),
   )
 }

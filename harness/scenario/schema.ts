@@ -1,9 +1,9 @@
 import * as z from 'zod'
-import { OUTCOMES, STAGES } from '../console/outcome.ts'
+import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 import { MAX_NODES } from '../memory/rules.ts'
 import { SERIES_NAMES } from '../tdx/series/index.ts'
 import { faultSchema } from '../tdx/fault.ts'
-import { PROFILE_NAMES } from '../tdx/profile.ts'
+import { DEFAULT_PROFILE, PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
 import { CPU_MODEL_NAMES } from './cpu-models.ts'
 import { stepsSchema } from './steps.ts'
@@ -43,15 +43,18 @@ const tdxSchema = z
   .strictObject({
     module: z
       .enum([...PROFILE_NAMES, 'none'], {
-        error:
-          "expected '1.0', '1.5' or 'none' (in quotes: 1.5 alone is a number)",
+        error: `expected ${PROFILE_NAMES.map(name => `'${name}'`).join(', ')} or 'none' (in quotes: 1.0 alone is a number)`,
       })
-      .default('1.5')
+      .default(DEFAULT_PROFILE)
       .describe('Version of the TDX module, or none for no module.'),
     x2apic: z
       .boolean({ error: 'expected true or false' })
       .default(true)
       .describe('Whether the CPUs use x2APIC.'),
+    vmx: z
+      .boolean({ error: 'expected true or false' })
+      .default(true)
+      .describe('Whether the CPUs have VMX; only kernels ask that turn it on.'),
     keyids: z
       .strictObject({
         mktme: z.int().min(0).max(MAX_KEYID_COUNT),

@@ -12,6 +12,7 @@ export const LEAF = {
   SYS_CONFIG: 45,
   SYS_SHUTDOWN: 52,
   SYS_UPDATE: 53,
+  SYS_DISABLE: 69,
 } as const
 
 export type LeafName = keyof typeof LEAF

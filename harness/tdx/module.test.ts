@@ -92,7 +92,8 @@ t.test('operands of SYS.CONFIG, in order', async t => {
     rcx,
     'alignment first',
   )
-  t.equal(await rig.config({ rcx: 1n << 46n }), rcx, 'beyond the address width')
+  t.equal(await rig.config({ rcx: 32n << 46n }), rcx, 'a private KeyID')
+  t.equal(await rig.config({ rcx: 1n << 52n }), rcx, 'no such address')
   t.equal(await rig.config({ rdx: 65n, r8: 0n }), rdx)
   t.equal(await rig.config({ rdx: 0n }), rdx)
   for (const keyid of [0n, 31n, 64n, 1n << 16n])
@@ -110,11 +111,11 @@ t.test('platforms that cannot start', async t => {
     await new ModuleRig({ keyids: { mktme: 2000, tdx: 100 } }).call(
       LEAF.SYS_INIT,
     ),
-    status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED'),
+    status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED', 0x800),
   )
   for (const cmrs of [
     [{ start: 1, end: 4096 }],
-    [{ start: 4096, end: 4096 }],
+    [{ start: 4096, end: 2 ** 46 + 4096 }],
     [
       { start: 8192, end: 16384 },
       { start: 4096, end: 8192 },
@@ -128,11 +129,30 @@ t.test('platforms that cannot start', async t => {
       await new ModuleRig({ cmrs }).call(LEAF.SYS_INIT),
       status('CMR_LIST_INVALID'),
     )
+  t.equal(
+    await new ModuleRig({
+      cmrs: [
+        { start: 4096, end: 4096 },
+        { start: 4096, end: 8192 },
+      ],
+    }).call(LEAF.SYS_INIT),
+    0n,
+    'empty entries are skipped',
+  )
+  t.equal(
+    await new ModuleRig({
+      x2apic: false,
+      cmrs: [{ start: 1, end: 2 }],
+      keyids: { mktme: 2000, tdx: 100 },
+    }).call(LEAF.SYS_INIT),
+    status('INCORRECT_MSR_VALUE', 0xbd),
+    'xAPIC comes before KeyIDs and CMRs',
+  )
   const many = new ModuleRig({ packageOf: [0, 8] })
   await many.call(LEAF.SYS_INIT)
   t.equal(
     await many.call(LEAF.SYS_LP_INIT, { cpu: 1 }),
-    status('INVALID_PKG_ID'),
+    status('INVALID_PKG_ID', 8),
   )
   t.equal(keyidPartitioning(platform), (32n << 32n) | 31n)
 })

@@ -1,5 +1,11 @@
 import { type Fault, Faults } from './fault.ts'
-import { GlobalMetadata, NO_FIELD } from './metadata.ts'
+import {
+  GlobalMetadata,
+  type HandoffState,
+  NO_FIELD,
+  isNullField,
+} from './metadata.ts'
+import { encodeList } from './metadata-list.ts'
 import { LEAF, isVersioned } from './leaves.ts'
 import {
   MAX_CMRS,
@@ -7,6 +13,7 @@ import {
   MAX_PACKAGES,
   MODULE_LIMITS,
   type Platform,
+  packagesOf,
   privateKeyids,
   validCmrs,
 } from './platform.ts'
@@ -27,6 +34,7 @@ import {
   TDMR_INFO_SIZE,
   type TdmrInfo,
   decodeTdmrInfo,
+  reservedSpans,
 } from './tdmr-info.ts'
 
 /** Physical memory of the machine the module runs on. */
@@ -34,6 +42,18 @@ export interface PhysicalMemory {
   read(address: number, length: number): Promise<Uint8Array>
   write(address: number, bytes: Uint8Array): Promise<void>
 }
+
+/** IA32_XAPIC_DISABLE_STATUS, which says that xAPIC mode is still possible. */
+const XAPIC_DISABLE_STATUS = 0xbd
+
+/** MAX_PA: KeyIDs are the highest of these bits. */
+const MAX_PA = 52n
+const PAGE = 4096
+/** Of TDSYSINFO_STRUCT. */
+const SYSINFO_ALIGNMENT = 1024
+/** Page types of TDH.PHYMEM.PAGE.RDMD. */
+const PT_NDA = 0n
+const PT_RSVD = 1n
 
 /** tdx_global_data.h, `global_state.sys_state`. */
 export type ModuleState =
@@ -58,20 +78,23 @@ export class TdxModule {
   /** Undefined when no module is loaded. */
   readonly #profile: ModuleProfile | undefined
   readonly #memory: PhysicalMemory
-  readonly #metadata: GlobalMetadata
+  /** Undefined when no module is loaded, or it has none. */
+  readonly #metadata: GlobalMetadata | undefined
   readonly #initializedLps = new Set<number>()
   readonly #keyedPackages = new Set<number>()
   readonly #initializedTdmrs = new Set<bigint>()
   readonly #faults: Faults
   #state: ModuleState = 'SYSINIT_PENDING'
   #offered: readonly TdmrInfo[] | undefined
+  #handoff: HandoffState = { valid: false, version: 0 }
 
   constructor(platform: Platform, memory: PhysicalMemory) {
     this.#platform = platform
     this.#profile = platform.module ? PROFILES[platform.module] : undefined
     this.#memory = memory
     this.#faults = new Faults(platform.faults)
-    this.#metadata = new GlobalMetadata(platform)
+    this.#metadata =
+      this.#profile && new GlobalMetadata(platform, this.#profile)
   }
 
   get state(): ModuleState {
@@ -120,17 +143,21 @@ export class TdxModule {
     [LEAF.PHYMEM_PAGE_RDMD]: call => this.#pageRdmd(call),
     [LEAF.SYS_LP_SHUTDOWN]: (_, profile) =>
       profile.shutsDownByLp ? this.#shutdown() : done(),
-    [LEAF.SYS_SHUTDOWN]: () => this.#shutdown(),
+    [LEAF.SYS_SHUTDOWN]: (call, profile) => this.#sysShutdown(call, profile),
+    [LEAF.SYS_UPDATE]: (_, profile) => this.#sysUpdate(profile),
+    [LEAF.SYS_RDALL]: call => this.#sysRdAll(call),
   }
 
-  /** tdh_sys_init.c */
+  /** tdh_sys_init.c; check_platform_config_and_cpu_enumeration() in its order. */
   #sysInit({ rcx }: SeamcallInput): SeamcallOutcome {
     if (rcx !== 0n) return invalid(OPERAND.RCX)
     if (this.#state !== 'SYSINIT_PENDING')
       return failed(status('SYS_INIT_NOT_PENDING'))
+    if (!this.#platform.x2apic)
+      return failed(status('INCORRECT_MSR_VALUE', XAPIC_DISABLE_STATUS))
     const [, endKeyid] = privateKeyids(this.#platform)
     if (endKeyid > MAX_KEYIDS)
-      return failed(status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED'))
+      return failed(status('NUM_ACTIVATED_HKIDS_NOT_SUPPORTED', MAX_KEYIDS))
     if (!validCmrs(this.#platform)) return failed(status('CMR_LIST_INVALID'))
     this.#state = 'SYSINIT_DONE'
     return done()
@@ -141,8 +168,8 @@ export class TdxModule {
     if (this.#state !== 'SYSINIT_DONE')
       return failed(status('SYS_LP_INIT_NOT_PENDING'))
     if (this.#initializedLps.has(cpu)) return failed(status('SYS_LP_INIT_DONE'))
-    if ((this.#platform.packageOf[cpu] ?? 0) >= MAX_PACKAGES)
-      return failed(status('INVALID_PKG_ID'))
+    const own = this.#platform.packageOf[cpu] ?? 0
+    if (own >= MAX_PACKAGES) return failed(status('INVALID_PKG_ID', own))
     this.#initializedLps.add(cpu)
     return done()
   }
@@ -155,31 +182,53 @@ export class TdxModule {
     if (!this.#initializedLps.has(call.cpu))
       return failed(status('SYS_LP_INIT_NOT_DONE'))
     const info = encodeSysInfo(this.#platform, profile)
-    if (!this.#sharedAddress(call.rcx, info.struct.length, 1024))
+    if (!this.#sharedAddress(call.rcx, SYSINFO_ALIGNMENT))
       return invalid(OPERAND.RCX)
     if (call.rdx < BigInt(info.struct.length)) return invalid(OPERAND.RDX)
-    if (!this.#sharedAddress(call.r8, info.cmrs.length, CMR_ARRAY_ALIGNMENT))
+    // Cleared before the other operands are looked at.
+    const at = this.#physical(call.rcx)
+    await this.#memory.write(at, new Uint8Array(info.struct.length))
+    if (!this.#sharedAddress(call.r8, CMR_ARRAY_ALIGNMENT))
       return invalid(OPERAND.R8)
     if (call.r9 < BigInt(MAX_CMRS)) return invalid(OPERAND.R9)
-    await this.#memory.write(Number(call.rcx), info.struct)
-    await this.#memory.write(Number(call.r8), info.cmrs)
+    await this.#memory.write(at, info.struct)
+    await this.#memory.write(this.#physical(call.r8), info.cmrs)
     return done({ rdx: BigInt(info.struct.length), r9: BigInt(MAX_CMRS) })
   }
 
   /** tdh_sys_rd.c */
   #sysRd({ cpu, rdx }: SeamcallInput): SeamcallOutcome {
     const nothing = { rdx: NO_FIELD, r8: 0n }
-    if (!this.#initializedLps.has(cpu))
+    const metadata = this.#metadata
+    if (!metadata || !this.#initializedLps.has(cpu))
       return failed(status('SYS_LP_INIT_NOT_DONE'), nothing)
-    if (rdx === NO_FIELD)
+    if (isNullField(rdx))
       return failed(status('METADATA_FIRST_FIELD_ID_IN_CONTEXT'), {
-        rdx: this.#metadata.firstId,
+        rdx: metadata.firstId,
         r8: 0n,
       })
-    const value = this.#metadata.read(rdx)
+    const value = metadata.read(rdx, this.#handoff)
     return value === undefined
       ? failed(status('METADATA_FIELD_ID_INCORRECT'), nothing)
-      : done({ rdx: this.#metadata.nextId(rdx), r8: value })
+      : done({ rdx: metadata.nextId(rdx, this.#handoff), r8: value })
+  }
+
+  /** tdh_sys_rdall.c: as many fields from one on as a page holds. */
+  async #sysRdAll({ cpu, rdx, r8 }: SeamcallInput): Promise<SeamcallOutcome> {
+    const nothing = { r8: NO_FIELD }
+    const metadata = this.#metadata
+    if (!metadata || !this.#initializedLps.has(cpu))
+      return failed(status('SYS_LP_INIT_NOT_DONE'), nothing)
+    if (!this.#sharedAddress(rdx, PAGE))
+      return failed(status('OPERAND_INVALID', OPERAND.RDX), nothing)
+    const first = isNullField(r8) ? metadata.firstId : r8
+    if (metadata.read(first, this.#handoff) === undefined)
+      return failed(status('METADATA_FIELD_ID_INCORRECT'), nothing)
+    const { bytes, next } = encodeList(metadata, first, this.#handoff)
+    await this.#memory.write(this.#physical(rdx), bytes)
+    return next === NO_FIELD
+      ? done({ r8: next })
+      : failed(status('METADATA_LIST_OVERFLOW'), { r8: next })
   }
 
   /** tdh_sys_config.c */
@@ -187,9 +236,7 @@ export class TdxModule {
     const { lps } = this.#platform
     if (this.#state !== 'SYSINIT_DONE' || this.#initializedLps.size < lps)
       return failed(status('SYS_CONFIG_NOT_PENDING'))
-    if (
-      !this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT, TDMR_INFO_ALIGNMENT)
-    )
+    if (!this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT))
       return invalid(OPERAND.RCX)
     const count = call.rdx
     if (count > BigInt(MODULE_LIMITS.maxTdmrs) || count < 1n)
@@ -214,18 +261,20 @@ export class TdxModule {
       maxAddress: 1n << BigInt(physicalBits),
       pamtEntrySize: MODULE_LIMITS.pamtEntrySize,
     }
-    const bytes = Buffer.from(await this.#memory.read(Number(array), count * 8))
+    const bytes = Buffer.from(
+      await this.#memory.read(this.#physical(array), count * 8),
+    )
     const tdmrs: TdmrInfo[] = []
     let wrong: bigint | undefined
     for (let i = 0; i < count; i++) {
       const address = bytes.readBigUInt64LE(8 * i)
-      if (!this.#sharedAddress(address, TDMR_INFO_SIZE, TDMR_INFO_ALIGNMENT)) {
+      if (!this.#sharedAddress(address, TDMR_INFO_ALIGNMENT)) {
         wrong ??= status('OPERAND_INVALID', OPERAND.RCX)
         break
       }
       tdmrs.push(
         decodeTdmrInfo(
-          await this.#memory.read(Number(address), TDMR_INFO_SIZE),
+          await this.#memory.read(this.#physical(address), TDMR_INFO_SIZE),
           MODULE_LIMITS.maxReservedPerTdmr,
         ),
       )
@@ -239,11 +288,10 @@ export class TdxModule {
   #keyConfig({ cpu }: SeamcallInput): SeamcallOutcome {
     if (this.#state !== 'SYSCONFIG_DONE')
       return failed(status('SYS_KEY_CONFIG_NOT_PENDING'))
-    const packages = this.#platform.packageOf
-    const own = packages[cpu] ?? 0
+    const own = this.#platform.packageOf[cpu] ?? 0
     if (this.#keyedPackages.has(own)) return failed(status('KEY_CONFIGURED'))
     this.#keyedPackages.add(own)
-    if (this.#keyedPackages.size === new Set(packages).size)
+    if (this.#keyedPackages.size === packagesOf(this.#platform).length)
       this.#state = 'SYS_READY'
     return done()
   }
@@ -263,30 +311,79 @@ export class TdxModule {
 
   /** tdh_phymem_page_rdmd.c: no page is private as long as no TD runs. */
   #pageRdmd({ rcx }: SeamcallInput): SeamcallOutcome {
-    if (!this.#sharedAddress(rcx, 4096, 4096)) return invalid(OPERAND.RCX)
-    const inside = this.#offered?.some(
+    if (rcx % BigInt(PAGE) !== 0n || rcx >= this.#firstKeyidAddress)
+      return invalid(OPERAND.RCX)
+    const inside = this.#offered?.find(
       tdmr =>
         this.#initializedTdmrs.has(tdmr.base) &&
         rcx >= tdmr.base &&
         rcx < tdmr.base + tdmr.size,
     )
-    return inside
-      ? done({ rcx: 0n, rdx: 0n, r8: 0n, r9: 0n })
-      : failed(status('OPERAND_ADDR_RANGE_ERROR', OPERAND.RCX))
+    if (!inside) return failed(status('OPERAND_ADDR_RANGE_ERROR', OPERAND.RCX))
+    const reserved = reservedSpans(inside).some(
+      ({ base, size }) => rcx >= base && rcx < base + size,
+    )
+    return done({ rcx: reserved ? PT_RSVD : PT_NDA })
   }
 
-  /** tdh_sys_shutdown.c, tdh_sys_lp_shutdown.c */
+  /** tdh_sys_lp_shutdown.c of 1.0 */
   #shutdown(): SeamcallOutcome {
     this.#state = 'SYS_SHUTDOWN'
     return done()
   }
 
-  /** A 4 KiB-to-52-bit address with KeyID 0, aligned, that exists. */
-  #sharedAddress(address: bigint, length: number, alignment: number): boolean {
-    const limit = 1n << BigInt(this.#platform.physicalBits)
-    return (
-      address % BigInt(alignment) === 0n && address + BigInt(length) <= limit
+  /** tdh_sys_shutdown.c: leaves handoff data for the module that follows. */
+  #sysShutdown(
+    { rcx }: SeamcallInput,
+    { handoff: { version, oldest, noDowngrade } }: ModuleProfile,
+  ): SeamcallOutcome {
+    if (
+      rcx < BigInt(oldest) ||
+      rcx > BigInt(version) ||
+      (noDowngrade && rcx !== BigInt(version))
     )
+      return invalid(OPERAND.RCX)
+    this.#state = 'SYS_SHUTDOWN'
+    this.#handoff = { valid: true, version: Number(rcx) }
+    return done()
+  }
+
+  /** tdh_sys_update.c: takes over what the module before has left. */
+  #sysUpdate({ handoff: { version, oldest } }: ModuleProfile): SeamcallOutcome {
+    if (
+      this.#state !== 'SYSINIT_DONE' ||
+      this.#initializedLps.size < this.#platform.lps
+    )
+      return failed(status('SYS_STATE_INCORRECT'))
+    const { valid, version: found } = this.#handoff
+    if (!valid || found < oldest || found > version)
+      return failed(status('SYS_INVALID_HANDOFF'))
+    this.#handoff = { valid: false, version: found }
+    this.#state = 'SYS_READY'
+    return done()
+  }
+
+  /** The first address with a KeyID in it. */
+  get #firstKeyidAddress(): bigint {
+    return 1n << BigInt(this.#platform.physicalBits)
+  }
+
+  /**
+   * shared_hpa_check_with_pwr_2_alignment(): aligned, of 52 bits, and with a
+   * KeyID below the first private one; only the first byte is looked at.
+   */
+  #sharedAddress(address: bigint, alignment: number): boolean {
+    const [firstPrivate] = privateKeyids(this.#platform)
+    return (
+      address % BigInt(alignment) === 0n &&
+      address < 1n << MAX_PA &&
+      address >> BigInt(this.#platform.physicalBits) < BigInt(firstPrivate)
+    )
+  }
+
+  /** Without its KeyID. */
+  #physical(address: bigint): number {
+    return Number(address % this.#firstKeyidAddress)
   }
 
   #privateKeyid(hkid: bigint): boolean {

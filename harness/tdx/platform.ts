@@ -11,13 +11,15 @@ export interface Platform {
   readonly module: ProfileName | null
   /** The CPUs have x2APIC, and the firmware or the kernel turned it on. */
   readonly x2apic: boolean
+  /** The CPUs have VMX, and the firmware has not turned it off. */
+  readonly vmx: boolean
   /** Convertible memory regions, ascending. */
   readonly cmrs: readonly Range[]
   /** Logical processors the firmware counted at boot. */
   readonly lps: number
   /** Package of each logical processor, by index. */
   readonly packageOf: readonly number[]
-  /** Physical address width of the CPU, in bits. */
+  /** Bits of an address below the KeyID, of 52. */
   readonly physicalBits: number
   readonly faults: readonly Fault[]
 }
@@ -48,13 +50,30 @@ export const MAX_PACKAGES = 8
 /** KeyIDs are 11 bits wide for the module. */
 export const MAX_KEYIDS = 2048
 
-/** The CMR table must be ascending, disjoint and 4 KiB-aligned. */
-export const validCmrs = ({ cmrs }: Pick<Platform, 'cmrs'>): boolean =>
-  cmrs.length <= MAX_CMRS &&
-  cmrs.every(
-    (cmr, i) =>
-      cmr.start % 4096 === 0 &&
-      cmr.end % 4096 === 0 &&
-      cmr.start < cmr.end &&
-      cmr.start >= (cmrs[i - 1]?.end ?? 0),
+/**
+ * The CMR table must be ascending, disjoint, 4 KiB-aligned and without KeyID
+ * bits; empty entries are skipped wherever they are (check_cmrs(),
+ * tdh_sys_init.c).
+ */
+export const validCmrs = ({
+  cmrs,
+  physicalBits,
+}: Pick<Platform, 'cmrs' | 'physicalBits'>): boolean => {
+  const used = cmrs.filter(({ start, end }) => start !== end)
+  return (
+    cmrs.length <= MAX_CMRS &&
+    used.every(
+      (cmr, i) =>
+        cmr.start % 4096 === 0 &&
+        cmr.end % 4096 === 0 &&
+        cmr.start < cmr.end &&
+        cmr.end <= 2 ** physicalBits &&
+        cmr.start >= (used[i - 1]?.end ?? 0),
+    )
   )
+}
+
+/** The packages that have logical processors. */
+export const packagesOf = ({
+  packageOf,
+}: Pick<Platform, 'packageOf'>): number[] => [...new Set(packageOf)]

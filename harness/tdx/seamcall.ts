@@ -18,6 +18,8 @@ export interface Outputs {
   readonly rdx?: bigint
   readonly r8?: bigint
   readonly r9?: bigint
+  readonly r10?: bigint
+  readonly r11?: bigint
 }
 
 /** How a SEAMCALL ends. VMfailInvalid sets CF and leaves RAX alone. */
@@ -48,9 +50,14 @@ export const invalid = (operand: number): SeamcallOutcome =>
 
 /** Outputs that a leaf sets to 0 before it checks anything. */
 const ZEROED_FIRST: ReadonlyMap<number, Outputs> = new Map<number, Outputs>([
-  [LEAF.SYS_INIT, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n }],
+  [LEAF.SYS_INIT, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n }],
   [LEAF.SYS_LP_INIT, { rcx: 0n, rdx: 0n, r8: 0n }],
   [LEAF.SYS_INFO, { rdx: 0n, r9: 0n }],
+  [LEAF.SYS_TDMR_INIT, { rdx: 0n }],
+  [
+    LEAF.PHYMEM_PAGE_RDMD,
+    { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n, r11: 0n },
+  ],
 ])
 
 /** An outcome with those zeroes where the leaf itself set nothing. */

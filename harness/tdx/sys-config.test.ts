@@ -145,7 +145,7 @@ t.test('each check, by its status and details', async t => {
       'an entry after the end of the list',
       [tdmr(1n, { reserved: areas([0n, 0n], [PAGE, PAGE]) })],
       'NON_ORDERED_RESERVED_IN_TDMR',
-      '100',
+      '0',
     ],
     [
       'area overflows',

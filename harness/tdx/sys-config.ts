@@ -74,22 +74,15 @@ const checkSpan = (
 }
 
 const checkReserved = (tdmr: TdmrInfo, index: number): Result => {
-  let previous: { offset: bigint; size: bigint } | undefined
-  let ended = false
   for (const [j, area] of tdmr.reserved.entries()) {
-    const empty = area.offset === 0n && area.size === 0n
-    if (ended) {
-      // A null entry ends the list: nothing may follow it.
-      if (!empty) return fail('NON_ORDERED_RESERVED_IN_TDMR', index, j)
-      continue
-    }
     if (area.size === 0n) {
-      ended = true
+      // The empty entry is to blame for what follows it.
+      if ((tdmr.reserved[j + 1]?.size ?? 0n) !== 0n)
+        return fail('NON_ORDERED_RESERVED_IN_TDMR', index, j)
       continue
     }
-    const failed = checkReservedArea(tdmr, area, previous)
+    const failed = checkReservedArea(tdmr, area, tdmr.reserved[j - 1])
     if (failed) return fail(failed, index, j)
-    previous = area
   }
   return undefined
 }
@@ -142,11 +135,11 @@ const checkPamtsAgainstPamts = (
   index: number,
 ): Result => {
   const { pamt } = tdmrs[index]!
-  for (const level of UP) {
-    for (let j = 0; j < index; j++) {
-      if (tdmrs[j]!.pamt.some(other => overlap(pamt[level], other)))
-        return fail('PAMT_OVERLAP', index, level, j)
-    }
+  for (let j = 0; j < index; j++) {
+    const level = UP.find(own =>
+      tdmrs[j]!.pamt.some(other => overlap(pamt[own], other)),
+    )
+    if (level !== undefined) return fail('PAMT_OVERLAP', index, level, j)
   }
   if (overlap(pamt[0], pamt[1]) || overlap(pamt[0], pamt[2]))
     return fail('PAMT_OVERLAP', index, 0, index)

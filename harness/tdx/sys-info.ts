@@ -24,9 +24,10 @@ const fieldsOf = (
   [36, 2, BigInt(MODULE_LIMITS.pamtEntrySize)],
   [48, 2, 24576n], // tdcs_base_size
   [52, 2, 24576n], // tdvps_base_size
-  [64, 8, 0x8000000070000001n], // attributes_fixed0
+  [64, 8, profile.attributesFixed0], // attributes_fixed0
   [80, 8, 0x6dbe7n], // xfam_fixed0
   [88, 8, 3n], // xfam_fixed1
+  [128, 4, BigInt(profile.cpuidConfigs)], // num_cpuid_config
 ]
 
 /** What TDH.SYS.INFO writes: the structure and the CMR array. */

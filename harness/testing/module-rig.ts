@@ -1,14 +1,16 @@
 import { GIB, MIB } from '../base/units.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import { type PhysicalMemory, TdxModule } from '../tdx/module.ts'
+import { DEFAULT_PROFILE } from '../tdx/profile.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { SeamcallInput, SeamcallOutcome } from '../tdx/seamcall.ts'
 
 /** Two logical processors on two packages, 4 GiB of convertible memory. */
 export const platform: Platform = {
   keyids: { mktme: 31, tdx: 32 },
-  module: '1.5',
+  module: DEFAULT_PROFILE,
   x2apic: true,
+  vmx: true,
   cmrs: [{ start: MIB, end: 4 * GIB }],
   lps: 2,
   packageOf: [0, 1],

@@ -1,4 +1,4 @@
-import { STAGE_OF_LEAF } from '../console/outcome.ts'
+import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import { ConsoleReader } from '../console/reader.ts'
 import { DEFAULT_BOARD } from '../board/index.ts'
 import type { Evidence, JudgedKernel } from '../judge/context.ts'

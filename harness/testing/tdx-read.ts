@@ -1,5 +1,5 @@
 import type { Register } from '../console/message.ts'
-import type { Outcome, Stage } from '../console/outcome.ts'
+import type { Outcome, Stage } from '../tdx/outcome.ts'
 import { factsOf } from './consoles.ts'
 
 /** What must be read from a console about TDX; and nothing that is left out. */

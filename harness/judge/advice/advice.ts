@@ -1,5 +1,5 @@
 import type { FailedSeamcall, Facts } from '../../console/facts.ts'
-import { STAGE_OF_LEAF } from '../../console/outcome.ts'
+import { STAGE_OF_LEAF } from '../../tdx/outcome.ts'
 import { kernelWords } from '../../memory/cmdline.ts'
 import { type StatusName, statusName } from '../../tdx/status.ts'
 import { FAILURES } from './failed.ts'

@@ -12,6 +12,8 @@ export interface QemuPlan {
   readonly accel: Accel
   readonly machine: MachineSpec
   readonly physicalBits: number
+  /** The kernel turns VMX on itself, and the CPU is to have it. */
+  readonly vmx: boolean
   /** vmlinux with PVH, or bzImage. */
   readonly kernel: string
   readonly initramfs: string
@@ -41,12 +43,36 @@ export const kernelCmdline = (accel: Accel, words: readonly string[]): string =>
 const cpuModel = (
   accel: Accel,
   { cpuModel: name }: MachineSpec,
-  physicalBits: number,
+  { physicalBits, vmx }: Pick<QemuPlan, 'physicalBits' | 'vmx'>,
 ): string => {
   if (accel === 'kvm') return 'host'
   const { family, model, stepping } = CPU_MODELS[name]
-  return `max,vendor=GenuineIntel,family=${family},model=${model},stepping=${stepping},phys-bits=${physicalBits}`
+  return [
+    'max',
+    'vendor=GenuineIntel',
+    `family=${family}`,
+    `model=${model}`,
+    `stepping=${stepping}`,
+    `phys-bits=${physicalBits}`,
+    ...(vmx ? FOR_VMX : []),
+  ].join(',')
 }
+
+/**
+ * What kernels that turn VMX on look for. TCG filters out what it does not
+ * emulate unless it is forced to claim it; the emulation answers for it.
+ * SVM is hidden: a CPU that claims both has neither (x86_virt_init(),
+ * arch/x86/virt/hw.c). invtsc: secondary CPUs take the speed of the TSC from
+ * the first one.
+ */
+const FOR_VMX: readonly string[] = [
+  'check=off',
+  'x-force-features=on',
+  'vmx=on',
+  'svm=off',
+  'movdir64b=on',
+  'invtsc=on',
+]
 
 const machineType = ({ id, qemu }: Board): string => {
   if (qemu) return qemu.machineType + qemu.options
@@ -73,7 +99,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     '-accel',
     accel,
     '-cpu',
-    cpuModel(accel, machine, plan.physicalBits),
+    cpuModel(accel, machine, plan),
     '-smp',
     topology(machine),
     ...memoryArguments(machine),

@@ -69,6 +69,7 @@ export class QemuMachine implements Machine {
       machine: plan.machine,
       srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,
+      vmx: plan.platform.vmx && turnsVmxOn(plan),
       kernel: plan.kernel.bootFile,
       initramfs: plan.initramfs,
       consolePath: boot.console.consolePath,
@@ -105,6 +106,10 @@ const sratFile = async ({
 }
 
 /** Somebody in the guest waits for the rig. */
+/** Kernels that do not are given the CPU they always had. */
+const turnsVmxOn = ({ kernel }: BootPlan): boolean =>
+  kernel.sites.sites.some(({ kind }) => kind === 'vmxon')
+
 const needsAnswers = ({ steps }: BootPlan): boolean =>
   steps.some(({ kind }) => kind === 'plug')
 

@@ -18,6 +18,7 @@ const plan = {
   answersSocket: undefined,
   initramfs: '/t/initramfs',
   cmdline: 'quiet a=b,c',
+  vmx: false,
   consolePath: '/t/console.log',
   gdbSocket: '/t/a,b/gdb',
   qmpSocket: '/t/qmp',

@@ -11,7 +11,7 @@ export type Caller =
 
 /** By the first version, from the newest to the oldest. */
 const CALLERS: readonly (readonly [number, Caller])[] = [
-  [7_000, 'kernel'],
+  [7_001, 'kernel'],
   // tdx_bringup() in arch/x86/kvm/vmx/tdx.c.
   [6_016, 'kvm'],
   [0, 'nobody'],

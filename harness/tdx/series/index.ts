@@ -1,11 +1,12 @@
 import { MAINLINE_6_8 } from './mainline-6.8.ts'
+import { MAINLINE_7_1 } from './mainline-7.1.ts'
 import type { Series } from './series.ts'
 import { V6 } from './v6.ts'
 
 export type { Series } from './series.ts'
 
 /** Every series the model knows, from the oldest to the newest. */
-const TABLE = [V6, MAINLINE_6_8] as const
+const TABLE = [V6, MAINLINE_6_8, MAINLINE_7_1] as const
 
 export const ALL_SERIES: readonly Series[] = TABLE
 export type SeriesName = (typeof TABLE)[number]['name']

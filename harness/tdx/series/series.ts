@@ -1,5 +1,6 @@
 import type { MemoryRules } from '../../memory/rules.ts'
 import type { LeafName } from '../leaves.ts'
+import type { Outcome, Stage } from '../outcome.ts'
 
 /** Who initialises the TDX module on a kernel, and through which functions. */
 export const TRIGGER_KINDS = [
@@ -67,6 +68,19 @@ export interface Series {
   readonly listBuilt: 'at boot' | 'at initialisation'
   /** Leaves that may be called before the list exists. */
   readonly leavesBeforeList: ReadonlySet<LeafName>
+  /** Fields of the module's metadata that it reads; it fails without one. */
+  readonly metadata: readonly bigint[]
+  /** Bits of TDX_FEATURES0 without which it refuses a module. */
+  readonly neededFeatures: bigint
+  /** What it says when the firmware gives TDX no KeyID. */
+  readonly withoutKeyids: {
+    readonly outcome: Outcome
+    readonly stage: Stage | null
+  }
+  /** It turns VMX on itself; without VMX it does not begin. */
+  readonly needsVmx: boolean
+  /** Stages that fail without an errno that anybody is told. */
+  readonly silentStages: readonly Stage[]
   /** Leaves the initialisation calls. */
   readonly leaves: ReadonlySet<LeafName>
   /** Without x2APIC it disables TDX. */

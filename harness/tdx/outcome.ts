@@ -1,4 +1,4 @@
-import { LEAF } from '../tdx/leaves.ts'
+import { LEAF } from './leaves.ts'
 
 /** What became of TDX on a boot. */
 export const OUTCOMES = [
