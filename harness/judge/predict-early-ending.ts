@@ -1,5 +1,6 @@
 import type { Outcome, Stage } from '../tdx/outcome.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
+import { clearedFeature, clearsVmx } from './cleared-features.ts'
 import {
   type EndingInput,
   type PredictedOutcome,
@@ -42,7 +43,14 @@ export const predictEarlyEnding = ({
       'regions',
       `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
     )
-  if (needsVmx && !platform.vmx)
+  const feature = needsVmx ? clearedFeature(words) : undefined
+  if (feature !== undefined)
+    return early(
+      'disabled',
+      'checks',
+      `the command line clears the CPU feature ${feature}, which TDX needs`,
+    )
+  if (needsVmx && (!platform.vmx || clearsVmx(words)))
     return early(
       'unfinished',
       'detect',

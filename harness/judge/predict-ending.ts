@@ -25,7 +25,7 @@ import {
   type PredictedOutcome,
   stepsBefore,
 } from './predicted-ending.ts'
-import { fewerCpus } from './fewer-cpus.ts'
+import { type FewerCpus, fewerCpus } from './fewer-cpus.ts'
 
 /**
  * The first step of the initialisation that must fail, in the order of the
@@ -195,11 +195,32 @@ const platformFailures = (
   failures.push(...metadataFailures(platform, series))
   const fewer = fewerCpus(words)
   if (fewer !== undefined && platform.lps > 1)
-    failures.push({
-      stage: needsAllCpus ? 'checks' : 'lp-init',
-      open: `${fewer} decides how many logical processors are initialised`,
-    })
+    failures.push(...offlineFailures(fewer, platform, needsAllCpus))
   return failures
+}
+
+/** TDH.SYS.CONFIG wants every logical processor to be initialised. */
+const offlineFailures = (
+  { name, online }: FewerCpus,
+  { lps }: OutcomeInput['platform'],
+  needsAllCpus: boolean,
+): Failure[] => {
+  if (needsAllCpus || online === undefined)
+    return [
+      {
+        stage: needsAllCpus ? 'checks' : 'lp-init',
+        open: `${name} decides how many logical processors are initialised`,
+      },
+    ]
+  return online < lps
+    ? [
+        failure(
+          'sys-config',
+          ERRNO.EIO,
+          `${name} leaves ${lps - online} of ${lps} logical processors uninitialised`,
+        ),
+      ]
+    : []
 }
 
 /** What the kernel reads of the module, and what it insists on. */

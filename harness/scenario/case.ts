@@ -3,7 +3,6 @@ import {
   parseCmdline,
   splitWords,
 } from '../memory/cmdline.ts'
-import { TRIGGER_DECIDES } from '../tdx/series/index.ts'
 import { type Board, modelOf } from '../board/board.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
 import { type Range, intersect } from '../memory/range.ts'
@@ -207,7 +206,7 @@ const cmrProblems = ({ tdx }: Cell): Problem[] =>
       )
 
 /** A fault that can never happen would make the scenario pass for nothing. */
-const faultProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
+const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
   tdx.faults.flatMap(({ cpu, leaf }, i) => {
     const problem = (key: string, message: string): Problem[] => [
       { at: ['tdx', 'faults', i, key], message },
@@ -217,8 +216,6 @@ const faultProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
         'cpu',
         `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
       )
-    if (TRIGGER_DECIDES && !steps.includes('trigger'))
-      return problem('leaf', 'without a trigger step no leaf is called')
     return tdx.module !== 'none' && !PROFILES[tdx.module].leaves.has(LEAF[leaf])
       ? problem(
           'leaf',

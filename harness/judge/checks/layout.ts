@@ -149,7 +149,11 @@ export const checkPamt = check(
 export const checkKeyids = check('keyids', ['console'], ({ item, facts }) => {
   const { keyids, outcome } = facts.tdx
   if (outcome === 'absent') return []
-  const expected = `[${privateKeyids(item.platform).join(', ')})`
+  const { platform } = item
+  const expected =
+    platform.keyids.tdx === 0
+      ? 'none'
+      : `[${privateKeyids(platform).join(', ')})`
   const found = keyids ? `[${keyids.join(', ')})` : 'none'
   return expected === found
     ? []

@@ -12,8 +12,11 @@ export interface QemuPlan {
   readonly accel: Accel
   readonly machine: MachineSpec
   readonly physicalBits: number
-  /** The kernel turns VMX on itself, and the CPU is to have it. */
-  readonly vmx: boolean
+  /**
+   * Whether the CPU has VMX, for a kernel that turns it on itself; undefined
+   * for all others.
+   */
+  readonly vmx: boolean | undefined
   /** vmlinux with PVH, or bzImage. */
   readonly kernel: string
   readonly initramfs: string
@@ -54,7 +57,7 @@ const cpuModel = (
     `model=${model}`,
     `stepping=${stepping}`,
     `phys-bits=${physicalBits}`,
-    ...(vmx ? FOR_VMX : []),
+    ...(vmx === undefined ? [] : [...FOR_VMX, `vmx=${vmx ? 'on' : 'off'}`]),
   ].join(',')
 }
 
@@ -68,7 +71,6 @@ const cpuModel = (
 const FOR_VMX: readonly string[] = [
   'check=off',
   'x-force-features=on',
-  'vmx=on',
   'svm=off',
   'movdir64b=on',
   'invtsc=on',

@@ -69,7 +69,7 @@ export class QemuMachine implements Machine {
       machine: plan.machine,
       srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,
-      vmx: plan.platform.vmx && turnsVmxOn(plan),
+      vmx: turnsVmxOn(plan) ? plan.platform.vmx : undefined,
       kernel: plan.kernel.bootFile,
       initramfs: plan.initramfs,
       consolePath: boot.console.consolePath,

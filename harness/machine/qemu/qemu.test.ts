@@ -18,7 +18,7 @@ const plan = {
   answersSocket: undefined,
   initramfs: '/t/initramfs',
   cmdline: 'quiet a=b,c',
-  vmx: false,
+  vmx: undefined,
   consolePath: '/t/console.log',
   gdbSocket: '/t/a,b/gdb',
   qmpSocket: '/t/qmp',

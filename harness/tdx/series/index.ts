@@ -15,11 +15,6 @@ export const SERIES_NAMES = TABLE.map(({ name }) => name) as [
   ...SeriesName[],
 ]
 
-/** No series initialises TDX by itself: without a trigger nothing happens. */
-export const TRIGGER_DECIDES = ALL_SERIES.every(
-  ({ trigger }) => trigger !== 'at boot',
-)
-
 /** The newest one: what is assumed where nothing tells. */
 export const NEWEST_SERIES: Series = TABLE.at(-1)!
 
