@@ -2,7 +2,8 @@ import { InfraError } from '../base/errors.ts'
 import { hex } from '../base/units.ts'
 import type { NodeRange } from '../memory/range.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
-import { TdxModule } from '../tdx/module.ts'
+import { leafOf } from '../tdx/leaves.ts'
+import { Seam } from '../tdx/seam.ts'
 import type { Fault } from '../tdx/fault.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
@@ -47,7 +48,7 @@ export interface EmulationOptions {
 /** Puts the TDX module model behind a guest. */
 export class Emulation {
   readonly #options: EmulationOptions
-  readonly #module: TdxModule
+  readonly #seam: Seam
   readonly #msrs: Msrs
   readonly #vmx = new Vmx()
   /** Numbers of leaves that may be called before there is a list. */
@@ -63,7 +64,7 @@ export class Emulation {
   constructor(options: EmulationOptions) {
     this.#options = options
     const { guest, kernel, platform } = options
-    this.#module = new TdxModule(platform, {
+    this.#seam = new Seam(platform, {
       read: (address, length) => guest.readPhysical(address, length),
       write: (address, bytes) => guest.writePhysical(address, bytes),
     })
@@ -98,12 +99,12 @@ export class Emulation {
 
   /** Faults of the platform that never happened. */
   get unmetFaults(): readonly Fault[] {
-    return this.#module.unmetFaults
+    return this.#seam.unmetFaults
   }
 
   /** The TDMRs the kernel gave to TDH.SYS.CONFIG. */
   get tdmrs(): readonly TdmrInfo[] | undefined {
-    return this.#module.offeredTdmrs
+    return this.#seam.offeredTdmrs
   }
 
   /** Answers the guest until it is gone or {@link freeze} was called. */
@@ -258,10 +259,10 @@ export class Emulation {
   }
 
   async #seamcall(cpu: number, registers: Registers): Promise<RegisterChanges> {
-    const leaf = Number(registers.rax & 0xffffn)
+    const leaf = leafOf(registers.rax)
     await this.#lookAtRegions(cpu, leaf)
     await this.#waitForList(leaf)
-    const outcome = await this.#module.call({ cpu, ...registers })
+    const outcome = await this.#seam.call({ cpu, ...registers })
     this.#trace.push({
       leaf,
       status: outcome.kind === 'completed' ? outcome.status : null,

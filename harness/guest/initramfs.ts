@@ -7,17 +7,25 @@ export interface Programs {
   readonly init: string
   /** Undefined when there is none for this kernel. */
   readonly trigger: string | undefined
+  /** The kernel's module for updates; undefined when it has none. */
+  readonly tdxHost: string | undefined
+}
+
+/** What an initramfs holds beside the programs. */
+export interface InitramfsContent {
+  /** What init goes through; undefined for the trigger alone. */
+  readonly steps?: readonly GuestStep[] | undefined
+  /** Images of modules, by their number. */
+  readonly images?: readonly Uint8Array[]
 }
 
 /**
- * The initramfs of a boot: our init, the trigger module it loads, and the
- * device nodes it and the kernel open.
- *
- * @param steps what init goes through; undefined for the trigger alone
+ * The initramfs of a boot: our init, the modules it loads, and the device nodes
+ * it and the kernel open.
  */
 export const buildInitramfs = async (
-  { init, trigger }: Programs,
-  steps?: readonly GuestStep[],
+  { init, trigger, tdxHost }: Programs,
+  { steps, images = [] }: InitramfsContent = {},
 ): Promise<Uint8Array> =>
   writeCpio([
     { name: 'dev', mode: MODE.DIRECTORY | 0o755 },
@@ -33,6 +41,11 @@ export const buildInitramfs = async (
     ...(trigger === undefined
       ? []
       : [file(nameOf(FILES.trigger), await readFile(trigger))]),
+    // Only updates need it, and an image is small.
+    ...(tdxHost === undefined || images.length === 0
+      ? []
+      : [file(nameOf(FILES.tdxHost), await readFile(tdxHost))]),
+    ...images.map((image, i) => file(`${nameOf(FILES.image)}${i}`, image)),
     ...(steps === undefined
       ? []
       : [file(nameOf(FILES.steps), stepsFile(steps))]),

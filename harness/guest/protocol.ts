@@ -19,6 +19,10 @@ import type { Range } from '../memory/range.ts'
 export const FILES = {
   init: '/init',
   trigger: '/tdxrig_trigger.ko',
+  /** The kernel's own device for module updates. */
+  tdxHost: '/tdx-host.ko',
+  /** Images of modules, a number behind each. */
+  image: '/image',
   steps: '/steps',
   /** Where init reads answers: the guest's second serial port. */
   answers: '/dev/ttyS1',
@@ -32,12 +36,18 @@ export type GuestStep =
   /** `none`: the kernel has initialised TDX itself, and nothing is to be done. */
   | { readonly kind: 'trigger' | 'none' }
   | { readonly kind: 'plug' | 'online'; readonly range: Range }
+  | { readonly kind: 'offline'; readonly cpu: number }
+  /** `image` is the number of an image in the initramfs. */
+  | { readonly kind: 'update'; readonly image: number }
 
 /** `plug 0x180000000 0x1c0000000` */
 export const stepLine = (step: GuestStep): string =>
-  'range' in step
-    ? `${step.kind} ${hex(step.range.start)} ${hex(step.range.end)}`
-    : step.kind
+  [
+    step.kind,
+    ...('range' in step ? [hex(step.range.start), hex(step.range.end)] : []),
+    ...('cpu' in step ? [String(step.cpu)] : []),
+    ...('image' in step ? [`${FILES.image}${step.image}`] : []),
+  ].join(' ')
 
 /** The prefix of every record of the guest. */
 export const REPORT_PREFIX = 'tdxrig: '
@@ -70,6 +80,26 @@ export type StepReport =
       /** Of the last refusal; 0 when there was none. */
       readonly errno: number
     }
+  | {
+      readonly step: number
+      readonly kind: 'offline'
+      /** 0 when the CPU went offline. */
+      readonly errno: number
+    }
+  | {
+      readonly step: number
+      readonly kind: 'update'
+      /**
+       * What the kernel's firmware loader says: `none`, or at what it failed
+       * and why (drivers/base/firmware_loader/sysfs_upload.c); `unavailable`:
+       * it has no loader for a module.
+       */
+      readonly error: string
+      /** Of the module that runs, as the kernel says it; `none`: unknown. */
+      readonly version: string
+      /** Updates that are left, as the P-SEAMLDR says it. */
+      readonly left: string
+    }
 
 /** One record of init or of the trigger module. */
 export type GuestReport =
@@ -100,6 +130,26 @@ const FORMS: readonly Form[] = [
       const report = stepOf(groups)
       return report && { kind: 'step', report }
     },
+  },
+  {
+    pattern: /^step (\d+) offline: errno=(-?\d+)$/,
+    read: ([step, errno]) => ({
+      kind: 'step',
+      report: { step: Number(step), kind: 'offline', errno: Number(errno) },
+    }),
+  },
+  {
+    pattern: /^step (\d+) update: error=(\S+) version=(\S+) left=(\S+)$/,
+    read: ([step, error, version, left]) => ({
+      kind: 'step',
+      report: {
+        step: Number(step),
+        kind: 'update',
+        error: error!,
+        version: version!,
+        left: left!,
+      },
+    }),
   },
   { pattern: /^steps done$/, read: () => ({ kind: 'done' }) },
   {

@@ -40,7 +40,12 @@ import {
   checkShutdown,
   checkTrigger,
 } from './checks/seamcalls.ts'
-import { checkOnline, checkPlugged } from './checks/steps.ts'
+import {
+  checkOffline,
+  checkOnline,
+  checkPlugged,
+  checkUpdates,
+} from './checks/steps.ts'
 import type {
   Basis,
   Check,
@@ -100,6 +105,8 @@ const CHECKS: readonly Check[] = [
   checkShutdown,
   checkTrigger,
   checkOnline,
+  checkUpdates,
+  checkOffline,
 ]
 
 /** What can be looked at when the kernel is expected to panic. */

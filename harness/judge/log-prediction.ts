@@ -219,6 +219,7 @@ const platformOf = ({ tdx }: Facts): Platform => ({
   module: DEFAULT_PROFILE,
   x2apic: true,
   vmx: true,
+  updatesLeft: 0,
   lps: 1,
   packageOf: [0],
   // Nothing can be outside of CMRs nobody printed.

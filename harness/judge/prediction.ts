@@ -12,6 +12,7 @@ import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
 import { whyUnknown } from '../tdx/series/recognise.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { predictEnding } from './predict-ending.ts'
+import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
 import {
   type CaseInput,
   type Ending,
@@ -33,6 +34,8 @@ export interface Prediction extends Ending {
   readonly regionsAtBoot: readonly NodeRange[] | undefined
   /** For each step that puts memory online; not those that are open. */
   readonly online: readonly PredictedOnline[]
+  /** For each step that updates the module; empty: not known. */
+  readonly updates: readonly PredictedUpdate[]
 }
 
 /** What a prediction depends on beside the case. */
@@ -98,6 +101,7 @@ export const predictFrom = (
       layout: boot,
       regionsAtBoot: undefined,
       online: [],
+      updates: [],
       outcome: undefined,
       open: whyUnknown(release),
     }
@@ -109,6 +113,7 @@ export const predictFrom = (
     ...ending,
     regionsAtBoot: listAtBoot(boot, series, outcome),
     online: predictOnline({ item, layout, series, outcome }),
+    updates: outcome ? predictUpdates({ item, series, outcome }) : [],
   }
 }
 

@@ -115,6 +115,9 @@ const fillEntry = async (
   }
 }
 
+/** Since 7.2; a module by itself, CONFIG_TDX_HOST_SERVICES. */
+const TDX_HOST = 'drivers/virt/coco/tdx-host'
+
 /** Why there is no trigger module. */
 const NO_TRIGGER = {
   'at boot': 'the kernel initialises TDX as it boots',
@@ -145,6 +148,11 @@ const buildFromSource = async (
       { objects, work: join(work, 'trigger'), result: at(ARTEFACT.trigger) },
       log,
     )
+  if (await isThere(join(source, TDX_HOST, 'tdx-host.c'))) {
+    const module = join(TDX_HOST, 'tdx-host.ko')
+    await log.make('compile the update device', objects, [module])
+    await copyFile(join(objects, module), at(ARTEFACT.tdxHost))
+  }
   await copyFile(join(objects, 'vmlinux'), at(ARTEFACT.vmlinux))
   await copyFile(join(objects, 'arch/x86/boot/bzImage'), at(ARTEFACT.bzImage))
   await copyFile(join(objects, '.config'), at(ARTEFACT.config))

@@ -22,6 +22,8 @@ export interface BuiltKernel {
   readonly config: string | undefined
   /** Our trigger module, built against this kernel. */
   readonly trigger: string | undefined
+  /** The kernel's own device for updates of the TDX module. */
+  readonly tdxHost: string | undefined
   /** Why there is no trigger module. */
   readonly noTrigger: string | undefined
   /** Folder with the sources of the kernel's TDX host support. */
@@ -53,6 +55,8 @@ export const ARTEFACT = {
   bzImage: 'bzImage',
   config: 'config',
   trigger: 'tdxrig_trigger.ko',
+  /** The kernel's own device for updates of the module. */
+  tdxHost: 'tdx-host.ko',
   /** Text: why there is no trigger. */
   noTrigger: 'no-trigger.txt',
   tdxSources: 'tdx',
@@ -117,6 +121,7 @@ export const cachedKernel = async (
     bzImage: folder.bzImage ?? (await at(ARTEFACT.bzImage)),
     config: folder.config ?? (await at(ARTEFACT.config)),
     trigger: await at(ARTEFACT.trigger),
+    tdxHost: await at(ARTEFACT.tdxHost),
     noTrigger:
       reason === undefined ? undefined : await readFile(reason, 'utf8'),
     tdxSources: await at(ARTEFACT.tdxSources),

@@ -5,7 +5,7 @@ import type {
   JudgedOutcome,
   UnjudgedOutcome,
 } from '../judge/case-outcome.ts'
-import { onlineResults } from '../judge/checks/steps.ts'
+import { onlineResults, updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
@@ -99,6 +99,7 @@ const judged = ({
       atBoot: memory?.regionsAtBoot?.map(rangeText) ?? null,
     },
     online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
+    updates: record.witnesses.steps ? updateResults({ item, facts }) : null,
     tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
     seamcalls:
       module?.seamcalls.map(({ leaf, status, cpu }) => ({
@@ -145,6 +146,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
     atBoot: null,
   },
   online: null,
+  updates: null,
   tdmrs: null,
   seamcalls: null,
   incidents: [],
@@ -255,14 +257,20 @@ const platformOf = ({ platform }: Case): CaseResult['platform'] => ({
 })
 
 /** `plug spare [0x180000000, 0x1c0000000) node 0`. */
-const stepText = (step: Step): string =>
-  step.kind === 'trigger'
-    ? step.kind
-    : [
-        step.kind,
-        step.dimm.name,
-        ...(step.kind === 'plug' ? [formatNodeRange(step.dimm.range)] : []),
-      ].join(' ')
+const stepText = (step: Step): string => {
+  switch (step.kind) {
+    case 'trigger':
+      return step.kind
+    case 'offline':
+      return `offline CPU ${step.cpu}`
+    case 'update':
+      return `update to ${step.image.module} (${step.image.kind})`
+    case 'plug':
+      return `plug ${step.dimm.name} ${formatNodeRange(step.dimm.range)}`
+    case 'online':
+      return `online ${step.dimm.name}`
+  }
+}
 
 const predictedOf = ({
   layout,

@@ -60,14 +60,19 @@ const caseJson = (
   words: item.words,
   ...endingJson(prediction),
   steps: item.steps.map(step =>
-    step.kind === 'trigger'
-      ? { step: step.kind }
-      : {
+    'dimm' in step
+      ? {
           step: step.kind,
           dimm: step.dimm.name,
           ...(step.kind === 'plug' && rangeJson(step.dimm.range)),
+        }
+      : {
+          step: step.kind,
+          ...(step.kind === 'offline' && { cpu: step.cpu }),
+          ...(step.kind === 'update' && { image: { ...step.image } }),
         },
   ),
+  updates: prediction.updates.map(({ result, module }) => ({ result, module })),
   online: prediction.online,
   ...layoutJson(prediction.layout),
 })

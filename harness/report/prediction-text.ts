@@ -137,7 +137,9 @@ const optional = (
 
 const stepLines = (steps: readonly Step[], prediction: Prediction): string[] =>
   steps.some(({ kind }) => kind !== 'trigger')
-    ? sectionLines([['steps', steps.map(step => stepLine(step, prediction))]])
+    ? sectionLines([
+        ['steps', steps.map((_, i) => stepLine(steps, i, prediction))],
+      ])
     : []
 
 const endLines = (
@@ -175,8 +177,19 @@ const between = (min: number, max: number): string =>
 
 const RANGE_WIDTH = 28
 
-const stepLine = (step: Step, { online }: Prediction): string => {
+const stepLine = (
+  steps: readonly Step[],
+  at: number,
+  { online, updates }: Prediction,
+): string => {
+  const step = steps[at]!
   if (step.kind === 'trigger') return step.kind
+  if (step.kind === 'offline') return `offline CPU ${step.cpu}`
+  if (step.kind === 'update') {
+    const number = steps.slice(0, at).filter(({ kind }) => kind === 'update')
+    const result = updates[number.length]?.result ?? 'open'
+    return `update to ${step.image.module} (${step.image.kind}): ${result}`
+  }
   const { name, range } = step.dimm
   if (step.kind === 'plug')
     return `plug ${name}: ${formatRange(range)} node ${range.node}`

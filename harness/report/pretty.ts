@@ -6,7 +6,7 @@ import {
   messagesOf,
   verdictOf,
 } from '../judge/case-outcome.ts'
-import { onlineResults } from '../judge/checks/steps.ts'
+import { onlineResults, updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import { WITNESS_NAMES } from '../machine/record.ts'
@@ -46,6 +46,7 @@ const shortly = ({ item, judgement, evidence }: JudgedOutcome): string => {
     ...(steps ? onlineResults({ item, facts }) : []).map(
       ({ dimm, result }) => `${dimm} ${result}`,
     ),
+    ...(steps ? updateResults({ item, facts }) : []),
     ...(seen < WITNESS_NAMES.length
       ? [`${seen} of ${WITNESS_NAMES.length} witnesses`]
       : []),

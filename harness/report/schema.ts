@@ -129,6 +129,10 @@ export const caseSchema = z.strictObject({
     .array(z.strictObject({ dimm: z.string(), result: z.string() }))
     .nullable()
     .describe('what came of putting DIMMs online: taken, refused, or why not'),
+  updates: z
+    .array(z.string())
+    .nullable()
+    .describe('what came of each update of the module'),
   tdmrs: z
     .array(
       z.strictObject({

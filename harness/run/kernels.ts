@@ -21,6 +21,7 @@ import { isMissingSource } from '../kernel/source.ts'
 import type { BootableKernel } from '../machine/machine.ts'
 import type { Range } from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
+import { type UpdateImage, encodeImage } from '../tdx/seamldr.ts'
 import type { TriggerKind } from '../tdx/series/series.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -96,11 +97,11 @@ const prepare = async (
   verifySeries(recipe, traits)
   // A kernel that initialises TDX as it boots has nobody left to ask it to.
   const trigger = traits.trigger === 'at boot' ? undefined : built.trigger
-  const programs = { init, trigger }
+  const programs = { init, trigger, tdxHost: built.tdxHost }
   // Without a file of steps init has one: the trigger.
   const steps =
     traits.trigger === 'at boot' ? [triggerStep(traits.trigger)] : undefined
-  await writeFile(initramfs, await buildInitramfs(programs, steps))
+  await writeFile(initramfs, await buildInitramfs(programs, { steps }))
   return {
     name: built.name,
     image,
@@ -151,15 +152,34 @@ export const initramfsFor = async (
   const [first, ...others] = steps
   if (first?.kind === 'trigger' && others.length === 0) return initramfs
   const path = join(directory, 'initramfs')
-  const asked = steps.map(step => guestStep(step, trigger))
-  await writeFile(path, await buildInitramfs(programs, asked))
+  const images = steps.flatMap(step =>
+    step.kind === 'update' ? [step.image] : [],
+  )
+  const content = {
+    steps: steps.map(step => guestStep(step, trigger, images)),
+    images: images.map(encodeImage),
+  }
+  await writeFile(path, await buildInitramfs(programs, content))
   return path
 }
 
-const guestStep = (step: Step, trigger: TriggerKind): GuestStep =>
-  step.kind === 'trigger'
-    ? triggerStep(trigger)
-    : { kind: step.kind, range: step.dimm.range }
+const guestStep = (
+  step: Step,
+  trigger: TriggerKind,
+  images: readonly UpdateImage[],
+): GuestStep => {
+  switch (step.kind) {
+    case 'trigger':
+      return triggerStep(trigger)
+    case 'offline':
+      return step
+    case 'update':
+      return { kind: step.kind, image: images.indexOf(step.image) }
+    case 'plug':
+    case 'online':
+      return { kind: step.kind, range: step.dimm.range }
+  }
+}
 
 /** Steps keep their numbers on a kernel that needs no trigger. */
 const triggerStep = (trigger: TriggerKind): GuestStep => ({

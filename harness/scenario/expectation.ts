@@ -3,6 +3,7 @@ import type { NodeRange } from '../memory/range.ts'
 import type { SeriesName } from '../tdx/series/index.ts'
 import type { Problem } from './problem.ts'
 import type { Cell } from './schema.ts'
+import type { UpdateResult } from './steps.ts'
 
 /** What a case must show; undefined leaves it to the prediction. */
 export interface Expectation {
@@ -14,6 +15,8 @@ export interface Expectation {
   readonly pamtKib: number | undefined
   /** DIMMs whose memory the kernel must refuse to put online. */
   readonly refused: readonly string[] | undefined
+  /** What must come of each update of the module, in order. */
+  readonly updates: readonly UpdateResult[] | undefined
   /** Text of the panic that must end the boot. */
   readonly panic: string | undefined
 }
@@ -27,6 +30,7 @@ export const expectationOf = (expect: Expect): Expectation => ({
   regions: expect.regions,
   pamtKib: expect.pamtKiB,
   refused: expect.refused,
+  updates: expect.updates,
   panic: expect.panic,
 })
 
@@ -65,6 +69,14 @@ export const expectProblems = (
     contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
   if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
     contradiction('panic', 'a kernel that panics has no other result')
+  const updates = steps.filter(
+    step => typeof step === 'object' && 'update' in step,
+  ).length
+  if (expect.updates !== undefined && expect.updates.length !== updates)
+    contradiction(
+      'updates',
+      `expected ${updates} results, one for each update step, found ${expect.updates.length}`,
+    )
   const unknown = expect.refused?.find(
     name =>
       !steps.some(

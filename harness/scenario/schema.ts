@@ -6,7 +6,7 @@ import { faultSchema } from '../tdx/fault.ts'
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
 import { CPU_MODEL_NAMES } from './cpu-models.ts'
-import { stepsSchema } from './steps.ts'
+import { UPDATE_RESULTS, stepsSchema } from './steps.ts'
 import { cpuListSchema, sizeSchema } from './values.ts'
 
 /** CONFIG_NR_CPUS of the shipped kernels. */
@@ -55,6 +55,12 @@ const tdxSchema = z
       .boolean({ error: 'expected true or false' })
       .default(true)
       .describe('Whether the CPUs have VMX; only kernels ask that turn it on.'),
+    updatesLeft: z
+      .int()
+      .min(0)
+      .max(255)
+      .default(4)
+      .describe('Module updates that the P-SEAMLDR still takes.'),
     keyids: z
       .strictObject({
         mktme: z.int().min(0).max(MAX_KEYID_COUNT),
@@ -115,6 +121,15 @@ const outcomeSchema = z
       .array(z.string(), { error: 'expected a list of DIMMs' })
       .optional()
       .describe('DIMMs whose memory the kernel refuses to put online.'),
+    updates: z
+      .array(
+        z.enum(UPDATE_RESULTS, {
+          error: `expected what comes of each update: ${UPDATE_RESULTS.join(', ')}`,
+        }),
+        { error: 'expected a list, one for each update' },
+      )
+      .optional()
+      .describe('What comes of each update of the module.'),
     panic: z.string().min(1).optional(),
   })
   .describe('What must come out; what is not said is taken from the model.')

@@ -3,8 +3,14 @@ import { GIB, MIB, formatSize, hex } from '../base/units.ts'
 import type { BoardModel, MachineMemory } from '../board/board.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { SratReading } from '../memory/srat.ts'
+import { PROFILE_NAMES } from '../tdx/profile.ts'
+import { IMAGE_KINDS, type UpdateImage } from '../tdx/seamldr.ts'
 import type { Problem } from './problem.ts'
 import { sizeSchema } from './values.ts'
+
+/** What comes of an update: `unavailable` where the kernel offers none. */
+export const UPDATE_RESULTS = ['done', 'refused', 'unavailable'] as const
+export type UpdateResult = (typeof UPDATE_RESULTS)[number]
 
 const plugSchema = z.strictObject({
   plug: z.strictObject({
@@ -18,10 +24,28 @@ const plugSchema = z.strictObject({
 const onlineSchema = z.strictObject({
   online: z.string({ error: 'expected the name of a DIMM' }),
 })
-const stepSchema = z.union([z.literal('trigger'), plugSchema, onlineSchema], {
-  error:
-    "expected 'trigger', { plug: { name, memory, node } } or { online: name }",
+const offlineSchema = z.strictObject({
+  offline: z.int({ error: 'expected the number of a CPU' }).min(1),
 })
+const updateSchema = z.strictObject({
+  update: z.strictObject({
+    module: z.enum(PROFILE_NAMES, {
+      error: `expected the module to update to: ${PROFILE_NAMES.join(', ')}`,
+    }),
+    image: z
+      .enum(IMAGE_KINDS, {
+        error: `expected what the image is like: ${IMAGE_KINDS.join(', ')}`,
+      })
+      .default('good'),
+  }),
+})
+const stepSchema = z.union(
+  [z.literal('trigger'), plugSchema, onlineSchema, offlineSchema, updateSchema],
+  {
+    error:
+      "expected 'trigger', { plug: { name, memory, node } }, { online: name }, { offline: cpu } or { update: { module, image } }",
+  },
+)
 
 export const stepsSchema = z
   .array(stepSchema, { error: 'expected a list of steps' })
@@ -47,6 +71,10 @@ export type Step =
   | { readonly kind: 'plug'; readonly dimm: Dimm }
   /** All memory blocks of a DIMM are put online. */
   | { readonly kind: 'online'; readonly dimm: Dimm }
+  /** A CPU is taken offline. */
+  | { readonly kind: 'offline'; readonly cpu: number }
+  /** The TDX module is updated at run time. */
+  | { readonly kind: 'update'; readonly image: UpdateImage }
 
 /** Sizes of the DIMMs, in the order in which they are plugged. */
 export const dimmSizes = (steps: StepsInput): number[] =>
@@ -82,6 +110,11 @@ export const resolveSteps = (
   )
   return steps.map((step): Step => {
     if (step === 'trigger') return { kind: 'trigger' }
+    if ('offline' in step) return { kind: 'offline', cpu: step.offline }
+    if ('update' in step) {
+      const { module, image } = step.update
+      return { kind: 'update', image: { module, kind: image } }
+    }
     return 'plug' in step
       ? { kind: 'plug', dimm: dimms.get(step.plug.name)! }
       : { kind: 'online', dimm: dimms.get(step.online)! }
@@ -102,7 +135,11 @@ const MAX_DIMMS = 16
  */
 export const stepProblems = (
   steps: StepsInput,
-  { nodes, end }: { readonly nodes: number; readonly end: number },
+  {
+    nodes,
+    end,
+    cpus,
+  }: { readonly nodes: number; readonly end: number; readonly cpus: number },
 ): Problem[] => {
   const problems: Problem[] = []
   if (end >= LARGE_BLOCKS && plugs(steps).length > 0)
@@ -135,7 +172,13 @@ export const stepProblems = (
           ['plug', 'node'],
           `there is no node ${node}: the machine has ${Math.max(1, nodes)}`,
         )
-    } else {
+    } else if ('offline' in step) {
+      if (step.offline >= cpus)
+        problem(
+          ['offline'],
+          `CPU ${step.offline} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
+        )
+    } else if ('online' in step) {
       const name = step.online
       if (!plugged.has(name))
         problem(

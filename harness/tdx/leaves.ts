@@ -13,6 +13,9 @@ export const LEAF = {
   SYS_SHUTDOWN: 52,
   SYS_UPDATE: 53,
   SYS_DISABLE: 69,
+  // Of the P-SEAMLDR: bit 63 of RAX stands at bit 16 here.
+  SEAMLDR_INFO: 0x10000,
+  SEAMLDR_INSTALL: 0x10001,
 } as const
 
 export type LeafName = keyof typeof LEAF
@@ -30,8 +33,16 @@ const NAMES: ReadonlyMap<number, LeafName> = new Map(
   Object.entries(LEAF).map(([name, leaf]) => [leaf, name as LeafName]),
 )
 
+const OF_SEAMLDR = 0x10000
+
+/** The number of a leaf, from RAX. */
+export const leafOf = (rax: bigint): number =>
+  Number(rax & 0xffffn) + (rax >> 63n === 0n ? 0 : OF_SEAMLDR)
+
 /** `SYS_INIT` becomes `TDH.SYS.INIT`, the way the specification writes it. */
 export const leafName = (leaf: number): string => {
   const name = NAMES.get(leaf)
-  return name ? `TDH.${name.replaceAll('_', '.')}` : `leaf ${leaf}`
+  if (!name) return `leaf ${leaf}`
+  const dotted = name.replaceAll('_', '.')
+  return leaf >= OF_SEAMLDR ? dotted : `TDH.${dotted}`
 }

@@ -262,6 +262,7 @@ const ANY_PLATFORM: Platform = {
   module: null,
   x2apic: true,
   vmx: true,
+  updatesLeft: 0,
   cmrs: [],
   lps: 1,
   packageOf: [0],

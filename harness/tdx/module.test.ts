@@ -163,10 +163,10 @@ t.test('faults fail as often as they say, where they say', async t => {
     faults: [{ leaf: 'SYS_LP_INIT', status: wrong, cpu: 1, times: 2 }],
   })
   await rig.call(LEAF.SYS_INIT)
-  t.equal(rig.module.unmetFaults.length, 1)
+  t.equal(rig.faults.unmet.length, 1)
   t.equal(await rig.call(LEAF.SYS_LP_INIT, { cpu: 0 }), 0n)
   t.equal(await rig.call(LEAF.SYS_LP_INIT, { cpu: 1 }), wrong)
-  t.equal(rig.module.unmetFaults.length, 0)
+  t.equal(rig.faults.unmet.length, 0)
   t.equal(await rig.call(LEAF.SYS_LP_INIT, { cpu: 1 }), wrong)
   t.equal(await rig.call(LEAF.SYS_LP_INIT, { cpu: 1 }), 0n)
 })

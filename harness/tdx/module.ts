@@ -1,4 +1,4 @@
-import { type Fault, Faults } from './fault.ts'
+import type { Faults } from './fault.ts'
 import {
   GlobalMetadata,
   type HandoffState,
@@ -63,6 +63,19 @@ export type ModuleState =
   | 'SYS_READY'
   | 'SYS_SHUTDOWN'
 
+/** What a module leaves to the one that takes its place. */
+interface Inheritance {
+  readonly handoff: HandoffState
+  readonly offered: readonly TdmrInfo[] | undefined
+  readonly initializedTdmrs: ReadonlySet<bigint>
+}
+
+const NOTHING: Inheritance = {
+  handoff: { valid: false, version: 0 },
+  offered: undefined,
+  initializedTdmrs: new Set(),
+}
+
 type Handler = (
   call: SeamcallInput,
   profile: ModuleProfile,
@@ -82,17 +95,26 @@ export class TdxModule {
   readonly #metadata: GlobalMetadata | undefined
   readonly #initializedLps = new Set<number>()
   readonly #keyedPackages = new Set<number>()
-  readonly #initializedTdmrs = new Set<bigint>()
+  readonly #initializedTdmrs: Set<bigint>
   readonly #faults: Faults
   #state: ModuleState = 'SYSINIT_PENDING'
   #offered: readonly TdmrInfo[] | undefined
-  #handoff: HandoffState = { valid: false, version: 0 }
+  #handoff: HandoffState
 
-  constructor(platform: Platform, memory: PhysicalMemory) {
+  /** @param inherited of the module before, when this one is an update */
+  constructor(
+    platform: Platform,
+    memory: PhysicalMemory,
+    faults: Faults,
+    inherited: Inheritance = NOTHING,
+  ) {
     this.#platform = platform
     this.#profile = platform.module ? PROFILES[platform.module] : undefined
     this.#memory = memory
-    this.#faults = new Faults(platform.faults)
+    this.#faults = faults
+    this.#handoff = inherited.handoff
+    this.#offered = inherited.offered
+    this.#initializedTdmrs = new Set(inherited.initializedTdmrs)
     this.#metadata =
       this.#profile && new GlobalMetadata(platform, this.#profile)
   }
@@ -106,9 +128,18 @@ export class TdxModule {
     return this.#offered
   }
 
-  /** Faults that no call ever met. */
-  get unmetFaults(): readonly Fault[] {
-    return this.#faults.unmet
+  /** It was shut down, and left its data to the module that follows. */
+  get handsOver(): boolean {
+    return this.#state === 'SYS_SHUTDOWN' && this.#handoff.valid
+  }
+
+  /** What the module that follows takes over. */
+  handOver(): Inheritance {
+    return {
+      handoff: this.#handoff,
+      offered: this.#offered,
+      initializedTdmrs: this.#initializedTdmrs,
+    }
   }
 
   /** tdx_vmm_dispatcher.c: checks common to all leaves, then the leaf. */

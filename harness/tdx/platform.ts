@@ -13,6 +13,8 @@ export interface Platform {
   readonly x2apic: boolean
   /** The CPUs have VMX, and the firmware has not turned it off. */
   readonly vmx: boolean
+  /** Module updates the P-SEAMLDR still takes. */
+  readonly updatesLeft: number
   /** Convertible memory regions, ascending. */
   readonly cmrs: readonly Range[]
   /** Logical processors the firmware counted at boot. */

@@ -104,6 +104,29 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(STATUS).map(([name, code]) => [code, name]),
 )
 
+/** Completion statuses of the P-SEAMLDR: whole 64-bit values. */
+export const SEAMLDR_STATUS = {
+  EBADPARAM: 0x8000000000000000n,
+  EBADCALL: 0x8000000000000003n,
+  EBADHANDOFF: 0x8000000000000004n,
+  ENOMEM: 0x8000000000010002n,
+  EUNSPECERR: 0x8000000000010003n,
+  EUNSUPCPU: 0x8000000000010004n,
+  EBADSIG: 0x8000000000020000n,
+  EBADHASH: 0x8000000000020001n,
+  EINTERRUPT: 0x8000000000030000n,
+  ENOENTROPY: 0x8000000000030001n,
+} as const
+
+const SEAMLDR_NAMES: ReadonlyMap<bigint, string> = new Map(
+  Object.entries(SEAMLDR_STATUS).map(([name, value]) => [
+    value,
+    `SEAMLDR_${name}`,
+  ]),
+)
+
 /** The name of a status, without its details; undefined when unknown. */
 export const statusName = (value: bigint): string | undefined =>
-  SOFTWARE.get(value) ?? NAMES.get(Number(value >> 32n))
+  SOFTWARE.get(value) ??
+  NAMES.get(Number(value >> 32n)) ??
+  SEAMLDR_NAMES.get(value)

@@ -108,7 +108,11 @@ const timeToVerdict = async (
   const initramfs = join(folder, 'initramfs')
   writeFileSync(
     initramfs,
-    await buildInitramfs({ init, trigger: kernel.trigger }),
+    await buildInitramfs({
+      init,
+      trigger: kernel.trigger,
+      tdxHost: undefined,
+    }),
   )
   const ours: number[] = []
   const theirs: number[] = []

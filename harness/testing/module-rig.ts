@@ -1,4 +1,5 @@
 import { GIB, MIB } from '../base/units.ts'
+import { Faults } from '../tdx/fault.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import { type PhysicalMemory, TdxModule } from '../tdx/module.ts'
 import { DEFAULT_PROFILE } from '../tdx/profile.ts'
@@ -11,6 +12,7 @@ export const platform: Platform = {
   module: DEFAULT_PROFILE,
   x2apic: true,
   vmx: true,
+  updatesLeft: 4,
   cmrs: [{ start: MIB, end: 4 * GIB }],
   lps: 2,
   packageOf: [0, 1],
@@ -50,10 +52,13 @@ const statusOf = (outcome: SeamcallOutcome): bigint | 'vmfail' =>
 /** A module with memory, driven by leaf numbers. */
 export class ModuleRig {
   readonly memory = memory()
+  readonly faults: Faults
   readonly module: TdxModule
 
   constructor(change: Partial<Platform> = {}) {
-    this.module = new TdxModule({ ...platform, ...change }, this.memory)
+    const used = { ...platform, ...change }
+    this.faults = new Faults(used.faults)
+    this.module = new TdxModule(used, this.memory, this.faults)
   }
 
   async call(

@@ -9,6 +9,8 @@
  *   plug START END       ask the rig to plug a DIMM, wait until it says it did,
  *                        and count the memory blocks the kernel made of it
  *   online START END     online the memory blocks of a range, hex addresses
+ *   offline CPU          take a CPU offline
+ *   update IMAGE         update the TDX module with an image in the initramfs
  *
  * Freestanding: raw system calls, no libc, so that the initramfs holds two
  * files and starts in a millisecond. Everything is said through /dev/kmsg,
@@ -19,10 +21,14 @@
 #include <linux/reboot.h>
 
 #define TRIGGER "/tdxrig_trigger.ko"
+#define TDX_HOST "/tdx-host.ko"
 #define STEPS "/steps"
 /* The second serial port; the first is the console. */
 #define ANSWERS "/dev/ttyS1"
 #define BLOCKS "/sys/devices/system/memory/"
+#define CPUS "/sys/devices/system/cpu/"
+#define LOADER "/sys/class/firmware/tdx_module/"
+#define DEVICE "/sys/devices/faux/tdx_host/"
 
 static long syscall5(long nr, long a, long b, long c, long d, long e)
 {
@@ -250,9 +256,126 @@ static void online(long number, const char *range)
 	say(&line);
 }
 
+/* sysfs takes a page at a time. */
+static long write_file(const char *path, const char *text, long length)
+{
+	long ret = 0, fd = syscall5(__NR_open, (long)path, O_WRONLY, 0, 0, 0);
+
+	if (fd < 0)
+		return fd;
+	for (long done = 0; done < length; done += ret) {
+		ret = syscall5(__NR_write, fd, (long)text + done,
+			       length - done, 0, 0);
+		if (ret <= 0)
+			break;
+	}
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+	return ret < 0 ? ret : 0;
+}
+
+static void offline(long number, const char *step)
+{
+	struct line path = { .length = 0 }, line = { .length = 0 };
+	long cpu = 0;
+
+	while (*step >= '0' && *step <= '9')
+		cpu = cpu * 10 + (*step++ - '0');
+	add(&path, CPUS "cpu");
+	add_number(&path, cpu);
+	add(&path, "/online");
+	add(&line, "<6>tdxrig: step ");
+	add_number(&line, number);
+	add(&line, " offline: errno=");
+	add_number(&line, write_file(path.text, "0", 1));
+	say(&line);
+}
+
+/* The words of a file, or "none": nothing in a report may have blanks. */
+static void add_file(struct line *line, const char *path)
+{
+	char text[64];
+	long length = read_file(path, text, sizeof(text));
+
+	while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == ' '))
+		text[--length] = 0;
+	add(line, length > 0 ? text : "none");
+}
+
+static void load_tdx_host(void)
+{
+	static int loaded;
+	long fd = loaded ? -1 : syscall5(__NR_open, (long)TDX_HOST, O_RDONLY,
+					 0, 0, 0);
+
+	loaded = 1;
+	if (fd < 0)
+		return;
+	syscall5(__NR_finit_module, fd, (long)"", 0, 0, 0);
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+}
+
+/* What the loader is at is told nowhere but in a file that must be read again. */
+static void wait_until_idle(void)
+{
+	struct { long seconds, nanoseconds; } moment = { 0, 2000000 };
+	char state[16];
+
+	while (read_file(LOADER "status", state, sizeof(state)) > 0 &&
+	       state[0] != 'i')
+		syscall5(__NR_nanosleep, (long)&moment, 0, 0, 0, 0);
+}
+
+static long send_image(const char *path)
+{
+	static char image[65536];
+	long ret, length = read_file(path, image, sizeof(image));
+
+	if (length < 0)
+		return length;
+	ret = write_file(LOADER "loading", "1", 1);
+	if (!ret)
+		ret = write_file(LOADER "data", image, length);
+	if (!ret)
+		ret = write_file(LOADER "loading", "0", 1);
+	return ret;
+}
+
+static void update(long number, const char *step)
+{
+	struct line path = { .length = 0 }, line = { .length = 0 };
+	char state[16];
+	long ret;
+
+	while (*step > ' ' && path.length < sizeof(path.text) - 1)
+		path.text[path.length++] = *step++;
+	path.text[path.length] = 0;
+	load_tdx_host();
+	add(&line, "<6>tdxrig: step ");
+	add_number(&line, number);
+	add(&line, " update: error=");
+	if (read_file(LOADER "status", state, sizeof(state)) < 0) {
+		add(&line, "unavailable");
+	} else {
+		ret = send_image(path.text);
+		if (ret)
+			complain("cannot send an image to " LOADER, ret);
+		wait_until_idle();
+		add_file(&line, LOADER "error");
+	}
+	add(&line, " version=");
+	add_file(&line, DEVICE "version");
+	add(&line, " left=");
+	add_file(&line, DEVICE "num_remaining_updates");
+	say(&line);
+}
+
 static void run(long number, const char *step)
 {
-	if (step[0] == 't')
+	if (step[0] == 'o' && step[1] == 'f')
+		offline(number, step + sizeof("offline"));
+	else if (step[0] == 'u')
+		update(number, step + sizeof("update"));
+	else if (step[0] == 't')
 		trigger();
 	else if (step[0] == 'p')
 		plug(number, step + sizeof("plug") - 1);

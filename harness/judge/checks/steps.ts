@@ -1,6 +1,8 @@
 import type { Facts } from '../../console/facts.ts'
 import type { StepReport } from '../../guest/protocol.ts'
+import type { UpdateResult } from '../../scenario/steps.ts'
 import { ERRNO } from '../../tdx/errno.ts'
+import { PROFILES, type ProfileName } from '../../tdx/profile.ts'
 import {
   type Context,
   type JudgedCase,
@@ -138,3 +140,99 @@ export const checkOnline = check('online', ['console', 'steps'], context => {
       : []
   })
 })
+
+/** What came of an update of the module, as init and the kernel told it. */
+interface ObservedUpdate {
+  readonly result: UpdateResult
+  /** Of the module that runs, as the kernel prints it. */
+  readonly version: string
+  readonly left: string
+  readonly text: string
+}
+
+const observedUpdates = ({
+  item,
+  facts,
+}: Stepped): (ObservedUpdate | undefined)[] =>
+  item.steps.flatMap((step, i) => {
+    if (step.kind !== 'update') return []
+    const report = reportOf(facts, i, 'update')
+    if (!report) return [undefined]
+    const { error, version, left } = report
+    const result =
+      error === 'none'
+        ? 'done'
+        : error === 'unavailable'
+          ? 'unavailable'
+          : 'refused'
+    return [{ result, version, left, text: `${result} (${error})` }]
+  })
+
+/** `updated to 1.5.34`, `update refused`, for people. */
+export const updateResults = (stepped: Stepped): string[] =>
+  observedUpdates(stepped).map(update => {
+    if (!update) return 'update without a report'
+    return update.result === 'done'
+      ? `updated to ${update.version}`
+      : `update ${update.result}`
+  })
+
+/** A module is updated, or stays, as it must. */
+export const checkUpdates = check('update', ['console', 'steps'], context => {
+  const { prediction, expect, record } = context
+  if (record.end !== 'settled') return []
+  return observedUpdates(context).flatMap((seen, i): Reason[] => {
+    const reason = (who: string, expected: string, found: string): Reason => ({
+      kind: 'fail',
+      check: 'update',
+      expected,
+      found,
+      message: `update ${i + 1} of the module: ${who} ${expected}, found ${found}`,
+    })
+    const found = seen?.text ?? 'no report'
+    const wanted = expect.updates?.[i]
+    if (wanted !== undefined && seen?.result !== wanted)
+      return [reason('expected', wanted, found)]
+    const predicted = prediction.updates[i]
+    if (!predicted) return []
+    if (seen?.result !== predicted.result)
+      return [reason('the model predicts', predicted.result, found)]
+    const version = versionOf(predicted.module)
+    return predicted.result === 'unavailable' || seen.version === version
+      ? []
+      : [
+          reason(
+            'the model predicts that the kernel says version',
+            version,
+            seen.version,
+          ),
+        ]
+  })
+})
+
+/** As the kernel prints it: `1.5.05`; none when no module answers. */
+const versionOf = (module: ProfileName | null): string => {
+  if (module === null) return 'none'
+  const { majorVersion, minorVersion, updateVersion } = PROFILES[module]
+  return `${majorVersion}.${minorVersion}.${String(updateVersion).padStart(2, '0')}`
+}
+
+/** CPUs that were to go offline did. */
+export const checkOffline = check(
+  'offline',
+  ['console', 'steps'],
+  ({ item, facts, record }) =>
+    item.steps.flatMap((step, i): Reason[] => {
+      if (step.kind !== 'offline' || record.end !== 'settled') return []
+      const errno = reportOf(facts, i, 'offline')?.errno
+      return errno === 0
+        ? []
+        : [
+            {
+              kind: 'fail',
+              check: 'offline',
+              message: `CPU ${step.cpu}: expected it to go offline, found ${errno === undefined ? 'no report' : `errno ${errno}`}`,
+            },
+          ]
+    }),
+)

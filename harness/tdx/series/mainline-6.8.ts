@@ -48,6 +48,7 @@ export const MAINLINE_6_8 = {
   neededFeatures: 0n,
   withoutKeyids: { outcome: 'absent', stage: null },
   needsVmx: false,
+  updatesModule: false,
   silentStages: [],
   needsX2apic: false,
   retriesEntropy: true,

@@ -56,6 +56,7 @@ export const MAINLINE_7_1 = {
   neededFeatures: 1n << 18n,
   withoutKeyids: { outcome: 'not-enabled', stage: 'detect' },
   needsVmx: true,
+  updatesModule: true,
   // cpuhp_setup_state() fails, and tdx_enable() returns without a word.
   silentStages: ['sys-init', 'lp-init'],
   needsX2apic: false,

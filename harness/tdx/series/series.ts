@@ -81,6 +81,8 @@ export interface Series {
   readonly needsVmx: boolean
   /** Stages that fail without an errno that anybody is told. */
   readonly silentStages: readonly Stage[]
+  /** It has a device that updates the module at run time. */
+  readonly updatesModule: boolean
   /** Leaves the initialisation calls. */
   readonly leaves: ReadonlySet<LeafName>
   /** Without x2APIC it disables TDX. */

@@ -38,6 +38,7 @@ export const V6 = {
   neededFeatures: 0n,
   withoutKeyids: { outcome: 'absent', stage: null },
   needsVmx: false,
+  updatesModule: false,
   silentStages: [],
   needsX2apic: true,
   retriesEntropy: false,

@@ -1,0 +1,56 @@
+import { Faults, type Fault } from './fault.ts'
+import { LEAF, leafOf } from './leaves.ts'
+import { type PhysicalMemory, TdxModule } from './module.ts'
+import type { Platform } from './platform.ts'
+import { type SeamcallInput, type SeamcallOutcome, failed } from './seamcall.ts'
+import { Seamldr } from './seamldr.ts'
+import { SEAMLDR_STATUS } from './status.ts'
+import type { TdmrInfo } from './tdmr-info.ts'
+
+/**
+ * What answers a SEAMCALL: the module, or with bit 63 of RAX the P-SEAMLDR,
+ * which puts another module in its place.
+ */
+export class Seam {
+  readonly #platform: Platform
+  readonly #memory: PhysicalMemory
+  readonly #faults: Faults
+  readonly #seamldr: Seamldr
+  #module: TdxModule
+
+  constructor(platform: Platform, memory: PhysicalMemory) {
+    this.#platform = platform
+    this.#memory = memory
+    this.#faults = new Faults(platform.faults)
+    this.#seamldr = new Seamldr(platform, memory)
+    this.#module = new TdxModule(platform, memory, this.#faults)
+  }
+
+  /** The TDMRs of the last TDH.SYS.CONFIG that could be read. */
+  get offeredTdmrs(): readonly TdmrInfo[] | undefined {
+    return this.#module.offeredTdmrs
+  }
+
+  /** Faults that no call ever met. */
+  get unmetFaults(): readonly Fault[] {
+    return this.#faults.unmet
+  }
+
+  async call(call: SeamcallInput): Promise<SeamcallOutcome> {
+    if (call.rax >> 63n === 0n) return this.#module.call(call)
+    const leaf = leafOf(call.rax)
+    const fault = this.#faults.answer(leaf, call.cpu)
+    if (fault !== undefined) return failed(fault)
+    if (leaf === LEAF.SEAMLDR_INFO) return this.#seamldr.info(call)
+    if (leaf === LEAF.SEAMLDR_INSTALL)
+      return this.#seamldr.install(call, this.#module.handsOver, module => {
+        this.#module = new TdxModule(
+          { ...this.#platform, module },
+          this.#memory,
+          this.#faults,
+          this.#module.handOver(),
+        )
+      })
+    return failed(SEAMLDR_STATUS.EBADCALL)
+  }
+}
