@@ -12,6 +12,7 @@ export interface Message extends Row {
 
 const UPSTREAM = 'virt/tdx: '
 const OLDER = 'tdx: '
+const SEAMLDR = 'seamldr: '
 
 const withPrefixes = (
   rows: readonly Row[],
@@ -57,6 +58,8 @@ const OTHERS = compiled(prefix => prefix === '')
 const FAMILIES = new Openings<Family>([
   { opening: OLDER, prefix: OLDER.length, messages: OF_TDX },
   { opening: UPSTREAM, prefix: UPSTREAM.length, messages: OF_TDX },
+  // The same macros (seamcall_internal.h), used by seamldr.c since 7.2.
+  { opening: SEAMLDR, prefix: SEAMLDR.length, messages: OF_TDX },
   { opening: 'kvm_intel: ', prefix: 11, messages: OF_KVM },
   ...['SEAMCALL', 'TDX ', 'Unable to add memory', 'VMXON'].map(opening => ({
     opening,

@@ -5,6 +5,7 @@ import type { TriggerResult } from '../guest/protocol.ts'
 import type { FailedSeamcall, ModuleVersion, TdxFacts } from './facts.ts'
 import { type Outcome, STAGE_OF_LEAF, type Stage } from '../tdx/outcome.ts'
 import { leafByName } from '../tdx/decode.ts'
+import { leafOf as leafOfRax } from '../tdx/leaves.ts'
 import type { Range } from '../memory/range.ts'
 import { own } from './lines.ts'
 import type { LogRecord } from './log-record.ts'
@@ -299,9 +300,9 @@ const leafOf = (value: Value): number | undefined => {
   const [hexadecimal, decimal] = [value('leaf'), value('leaf-decimal')]
   const name = value('leaf-name')
   if (name !== undefined) return leafByName(name)
-  return hexadecimal === undefined
-    ? countOf(decimal)
-    : countOf(`0x${hexadecimal}`)
+  if (hexadecimal === undefined) return countOf(decimal)
+  const rax = BigInt(`0x${hexadecimal}`)
+  return rax >> 63n === 0n ? countOf(`0x${hexadecimal}`) : leafOfRax(rax)
 }
 
 const rangeOf = (

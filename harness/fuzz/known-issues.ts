@@ -67,6 +67,16 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
     symptom: /workqueue cpumask: online intersect > possible intersect/,
     fatal: false,
   },
+  {
+    name: 'CPUs of a package on several fake nodes',
+    why:
+      'set_cpu_sibling_map() (arch/x86/kernel/smpboot.c) warns when CPUs of a ' +
+      'package are on different nodes and topology_num_nodes_per_package() ' +
+      'is 1: that counts real nodes, and numa=fake= spreads CPUs over more',
+    applies: fakes,
+    symptom: /WARNING: .*set_cpu_sibling_map/,
+    fatal: false,
+  },
 ]
 
 /** What is wrong with a boot only because its kernel panicked early. */

@@ -68,5 +68,10 @@ export const MAINLINE_7_1 = {
   checksCmrs: false,
   needsAllCpus: false,
   maskedErrno: undefined,
-  knownDefects: MAINLINE_6_8.knownDefects,
+  knownDefects: [
+    'memory without a node',
+    'a real node without a fake one',
+    'too many nodes, real and fake',
+    'CPUs of a package on several fake nodes',
+  ],
 } as const satisfies Series

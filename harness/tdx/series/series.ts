@@ -21,6 +21,7 @@ export type DefectName =
   | 'a real node without a fake one'
   | 'too many nodes, real and fake'
   | 'CPUs on nodes that are not the fake ones'
+  | 'CPUs of a package on several fake nodes'
 
 /**
  * A series of kernels that drives the TDX module in one way. Everything that
