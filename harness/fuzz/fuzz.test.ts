@@ -100,7 +100,7 @@ t.test('each invariant can be broken', async t => {
   })
   const image = { start: 16 * MIB, end: 40 * MIB }
   const layout = layoutOn(body, { rules: RULES, kernelImage: image })
-  t.same(violations(body, layout, image), [])
+  t.same(violations(body, layout, { image, rules: RULES }), [])
   const [first, second, ...rest] = layout.regions
   const broken: [Partial<Layout>, RegExp][] = [
     [
@@ -137,7 +137,9 @@ t.test('each invariant can be broken', async t => {
   ]
   for (const [change, message] of broken)
     t.match(
-      violations(body, { ...layout, ...change }, image).join('\n'),
+      violations(body, { ...layout, ...change }, { image, rules: RULES }).join(
+        '\n',
+      ),
       message,
       String(message),
     )

@@ -12,6 +12,7 @@ import {
   overlaps,
   union,
 } from '../memory/range.ts'
+import type { MemoryRules } from '../memory/rules.ts'
 import type { CaseBody } from '../scenario/case.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
 import { affinityOf, nodeAt, typeAt } from './pointwise.ts'
@@ -22,12 +23,18 @@ import { affinityOf, nodeAt, typeAt } from './pointwise.ts'
 export const violations = (
   body: Pick<CaseBody, 'machine' | 'words'>,
   layout: Layout,
-  kernelImage: Range,
+  kernel: Kernel,
 ): string[] => [
   ...regionViolations(layout),
   ...tdmrViolations(layout),
-  ...memoryViolations(body, layout, kernelImage),
+  ...memoryViolations(body, layout, kernel),
 ]
+
+/** What of a kernel decides which memory it takes. */
+interface Kernel {
+  readonly image: Range
+  readonly rules: MemoryRules
+}
 
 const above = (ranges: readonly Range[]): Range[] =>
   ranges.flatMap(range => intersect(range, { start: MIB, end: Infinity }) ?? [])
@@ -101,7 +108,7 @@ const bordersOf = (operation: MapOperation): number[] => {
 const memoryViolations = (
   { machine, words }: Pick<CaseBody, 'machine' | 'words'>,
   { memblock, numaFallback, fatal, firmwareMap, extendedMap }: Layout,
-  kernelImage: Range,
+  { image, rules }: Kernel,
 ): string[] => {
   const { e820 } = machineFirmware(machine)
   const { operations, fake } = memoryParameters(words.join(' '))
@@ -124,13 +131,14 @@ const memoryViolations = (
       return [page - PAGE_SIZE, page, page + PAGE_SIZE]
     }),
   )
-  const special = ownRules(kernelImage)
+  const special = ownRules(image)
+  const types = ramTypes(rules)
   return [...pages].flatMap(page => {
     const range = { start: page, end: page + PAGE_SIZE }
     if (page < 0 || special.some(own => overlaps(own, range))) return []
     const inside = borders.filter(b => range.start < b && b < range.end)
     const ram = [page, ...inside].every(address =>
-      RAM_TYPES.has(typeAt(address, e820, operations)),
+      types.has(typeAt(address, e820, operations)),
     )
     const used = memblock.find(part => overlaps(part, range))
     const cut = cuts.some(border => page < border && border < range.end)
@@ -148,4 +156,5 @@ const memoryViolations = (
 }
 
 /** What memblock takes: RAM, and RAM with setup data in it. */
-const RAM_TYPES: ReadonlySet<number> = new Set([E820.RAM, E820.RESERVED_KERN])
+const ramTypes = ({ hasReservedKern }: MemoryRules): ReadonlySet<number> =>
+  new Set([E820.RAM, ...(hasReservedKern ? [E820.RESERVED_KERN] : [])])

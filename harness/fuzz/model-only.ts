@@ -36,9 +36,8 @@ const violationsOf = ({ body }: BuiltScenario): string[] =>
       rules: memoryRules,
       kernelImage: KERNEL_IMAGE,
     })
-    return violations(body, layout, KERNEL_IMAGE).map(
-      text => `${name}: ${text}`,
-    )
+    const kernel = { image: KERNEL_IMAGE, rules: memoryRules }
+    return violations(body, layout, kernel).map(text => `${name}: ${text}`)
   })
 
 /** Which layouts are looked at, and for how long. */

@@ -22,7 +22,7 @@ const literals = (text: string): string[] =>
 
 t.test('paths of the initramfs are those of the C sources', async t => {
   const known = literals(INIT)
-  for (const path of [FILES.trigger, FILES.steps, FILES.answers])
+  for (const path of [FILES.trigger, FILES.tdxHost, FILES.steps, FILES.answers])
     t.ok(known.includes(path), path)
 })
 
@@ -35,6 +35,11 @@ t.test('init takes the words of the steps file', async t => {
     t.match(INIT, `step[0] == '${kind[0]!}'`)
   }
   t.equal(stepLine({ kind: 'trigger' }), 'trigger')
+  t.equal(stepLine({ kind: 'none' }), 'none')
+  t.equal(stepLine({ kind: 'offline', cpu: 3 }), 'offline 3')
+  t.equal(stepLine({ kind: 'update', image: 1 }), 'update /image1')
+  for (const kind of ['offline', 'update'])
+    t.match(INIT, `step + sizeof("${kind}")`)
   t.match(INIT, "step[0] == 't'")
 })
 
@@ -45,7 +50,7 @@ t.test('init waits for one byte', async t => {
 
 t.test('every report of init is understood', async t => {
   const reports = literals(INIT).filter(text => text.includes(REPORT_PREFIX))
-  t.equal(reports.length, 5, 'the reports that this test knows of')
+  t.equal(reports.length, 7, 'the reports that this test knows of')
   for (const text of reports) t.match(text, /^<\d>tdxrig: /)
   const said = (line: string): unknown => {
     const [opening] = /^tdxrig: (?:step |steps done|init: )/.exec(line) ?? []
@@ -70,6 +75,28 @@ t.test('every report of init is understood', async t => {
     kind: 'step',
     report: { step: 1, kind: 'online', blocks: 8, refused: 8, errno: -1 },
   })
+  t.ok(literals(INIT).includes(' offline: errno='))
+  t.same(said('tdxrig: step 1 offline: errno=-16'), {
+    kind: 'step',
+    report: { step: 1, kind: 'offline', errno: -16 },
+  })
+  for (const part of [' update: error=', ' version=', ' left='])
+    t.ok(literals(INIT).includes(part), part)
+  t.same(
+    said(
+      'tdxrig: step 2 update: error=transferring:firmware-invalid version=1.5.05 left=3',
+    ),
+    {
+      kind: 'step',
+      report: {
+        step: 2,
+        kind: 'update',
+        error: 'transferring:firmware-invalid',
+        version: '1.5.05',
+        left: '3',
+      },
+    },
+  )
   t.same(said('tdxrig: steps done'), { kind: 'done' })
   t.same(said('tdxrig: init: cannot open /tdxrig_trigger.ko (-2)'), {
     kind: 'complaint',

@@ -2,8 +2,9 @@ import t from 'tap'
 import { bodyOf } from '../testing/records.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
+import { MAINLINE_7_1 } from '../tdx/series/mainline-7.1.ts'
 import { V6 } from '../tdx/series/v6.ts'
-import { predictCase } from './prediction.ts'
+import { optionsOf, predictCase } from './prediction.ts'
 
 const outcomeOf = (
   cell: object,
@@ -87,12 +88,102 @@ t.test('the first step that must fail decides', async t => {
 
 t.test('what is not known before a boot is open', async t => {
   const cases: [append: string, why: RegExp][] = [
-    ['maxcpus=1', /maxcpus decides/],
+    ['nr_cpus=1', /nr_cpus decides/],
+    ['maxcpus=x', /maxcpus decides/],
     ['mem=64M', /more memory/],
     ['memmap=exactmap,2G@0', /panics/],
   ]
   for (const [append, why] of cases)
     t.match(outcomeOf({ cmdline: { append: [append] } }), { open: why }, append)
+})
+
+t.test('CPUs that stay offline', async t => {
+  const cell = (append: string) => ({
+    machine: { cpus: 4, memory: '2G' },
+    cmdline: { append: [append] },
+  })
+  t.match(outcomeOf(cell('maxcpus=3')), {
+    outcome: 'failed',
+    stage: 'sys-config',
+    errno: -5,
+  })
+  t.match(outcomeOf(cell('maxcpus=4')), { outcome: 'initialized' })
+  t.match(outcomeOf(cell('maxcpus=3 nosmp')), { open: /maxcpus decides/ })
+})
+
+t.test('what Linux 7.1 to 7.3 do otherwise', async t => {
+  const newer = (cell: object): object => outcomeOf(cell, MAINLINE_7_1)
+  const cases: [cell: object, outcome: object][] = [
+    [{ steps: [] }, { outcome: 'initialized' }],
+    [{ tdx: { vmx: false } }, { outcome: 'unfinished', stage: 'detect' }],
+    [
+      { cmdline: { append: ['clearcpuid=133'] } },
+      { outcome: 'unfinished', stage: 'detect' },
+    ],
+    [
+      { tdx: { keyids: { mktme: 3, tdx: 0 } } },
+      { outcome: 'not-enabled', stage: 'detect' },
+    ],
+    [
+      { cmdline: { append: ['clearcpuid=ht,540'] } },
+      { outcome: 'disabled', stage: 'checks', why: /movdir64b/ },
+    ],
+    [
+      { cmdline: { append: ['noxsave', 'clearcpuid=ss'] } },
+      { outcome: 'disabled', stage: 'checks', why: /xsave/ },
+    ],
+    [
+      { tdx: { module: '1.5.01' } },
+      { outcome: 'failed', stage: 'sys-info', errno: -5 },
+    ],
+    [
+      { tdx: { module: 'none' } },
+      { outcome: 'failed', stage: 'sys-init', errno: null },
+    ],
+    [{ cmdline: { append: ['nr_cpus=1'] } }, { open: /nr_cpus decides/ }],
+  ]
+  for (const [cell, outcome] of cases)
+    t.match(newer(cell), outcome, JSON.stringify(cell))
+})
+
+t.test('what comes of updates of the module', async t => {
+  const good = { update: { module: '1.5.34' } }
+  const bad = { update: { module: '1.5.34', image: 'bad-hash' } }
+  const cases: [cell: object, results: string][] = [
+    [{ steps: [good] }, 'done 1.5.34'],
+    [{ steps: [bad, good] }, 'refused null, refused null'],
+    [
+      { steps: [{ update: { module: '1.5.34', image: 'bad-header' } }, good] },
+      'refused 1.5.05, done 1.5.34',
+    ],
+    [{ steps: [{ offline: 1 }, good] }, 'refused null'],
+    [{ steps: [good], tdx: { updatesLeft: 0 } }, 'refused null'],
+    [{ steps: [{ update: { module: '1.0' } }] }, 'refused null'],
+    [
+      { steps: [{ update: { module: '1.5.05' } }], tdx: { module: '1.5.34' } },
+      'refused null',
+    ],
+    [{ steps: [good], tdx: { module: '1.5.01' } }, 'unavailable 1.5.01'],
+    [
+      {
+        steps: [good, good],
+        tdx: {
+          faults: [{ leaf: 'SYS.SHUTDOWN', status: '0x8000020200000000' }],
+        },
+      },
+      'refused 1.5.05, refused 1.5.05',
+    ],
+  ]
+  for (const [cell, results] of cases) {
+    const { updates } = predictCase(bodyOf(cell), optionsOf(MAINLINE_7_1))
+    t.equal(
+      updates.map(({ result, module }) => `${result} ${module}`).join(', '),
+      results,
+      JSON.stringify(cell),
+    )
+  }
+  const older = predictCase(bodyOf({ steps: ['trigger', good] }), optionsOf(V6))
+  t.match(older.updates, [{ result: 'unavailable' }])
 })
 
 t.test('what the v6 series does otherwise', async t => {

@@ -12,7 +12,7 @@ const kernel = {
   name: 'k',
   bootFile: '/none',
   initramfs: '/none',
-  sites: { instructions: [] },
+  sites: { sites: [] },
 } as unknown as PreparedKernel
 
 const NO_KVM = "echo 'failed to initialize kvm: No such device' >&2; exit 1"

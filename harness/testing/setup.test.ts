@@ -102,27 +102,23 @@ t.test('Debian 12 that is new: all packages, all kernels', async t => {
     log,
     `apt-get update -q
 apt-get install -q -y --no-install-recommends ${[...PACKAGES, ...sources].join(' ')}
-kernel build upstream-6.12-plain upstream-6.12 v6-6.1
+kernel build
 `,
   )
 })
 
-t.test('Debian 13: all but the kernel whose source it lacks', async t => {
+t.test('Debian 13: all but the source that it lacks', async t => {
   const { exitCode, stderr, log } = await setUp(t, {
     osRelease: DEBIAN_13,
     installed: PACKAGES,
     available: ['linux-source-6.12'],
   })
   t.equal(exitCode, 0, stderr)
-  t.match(
-    stderr,
-    'kernel v6-6.1 cannot be built on this system (debian 13): the sources of apt have no linux-source-6.1',
-  )
   t.equal(
     log,
     `apt-get update -q
 apt-get install -q -y --no-install-recommends linux-source-6.12
-kernel build upstream-6.12-plain upstream-6.12
+kernel build
 `,
   )
 })
@@ -134,13 +130,10 @@ t.test('apt is left alone when it has nothing of what is missing', async t => {
     available: ['linux-source-6.12'],
   })
   t.equal(exitCode, 0, stderr)
-  t.equal(log, 'kernel build upstream-6.12-plain upstream-6.12\n')
+  t.equal(log, 'kernel build\n')
 })
 
-t.test('no kernel, or no QEMU: not set up', async t => {
-  const kernels = await setUp(t, { osRelease: DEBIAN_13, installed: PACKAGES })
-  t.equal(kernels.exitCode, 3)
-  t.match(kernels.stderr, 'no kernel can be built')
+t.test('no QEMU: not set up', async t => {
   const qemu = await setUp(t, {
     osRelease: DEBIAN_13,
     installed: [
