@@ -199,6 +199,11 @@ class Apt {
     const { package: name, suite } = this.#source
     const said = visible(errorsOf(stderr))
     const where = `the suite '${suite}' of ${this.#mirror}`
+    if (DAMAGED.test(stderr))
+      return new UsageError(
+        'SIGNATURE',
+        `expected the package list that ${where} has signed, found another one (${said}): try again later, or use another mirror`,
+      )
     if (/NO_PUBKEY|not signed|BADSIG|EXPKEYSIG|signature/i.test(stderr))
       return new UsageError(
         'SIGNATURE',
@@ -242,7 +247,7 @@ class Apt {
     )
     if (exitCode === 0 && file !== undefined) return join(folder, file)
     const said = visible(errorsOf(stderr))
-    if (/Hash Sum mismatch|unexpected size/i.test(stderr)) {
+    if (DAMAGED.test(stderr)) {
       await rm(folder, { recursive: true, force: true })
       throw new UsageError(
         'SIGNATURE',
@@ -283,6 +288,9 @@ interface Answer {
   readonly stderr: string
 }
 
+/** A file is not the one that was signed for. */
+const DAMAGED = /Hash Sum mismatch|unexpected size/i
+
 /** apt marks errors with E: and W:, and repeats most of them. */
 const errorsOf = (stderr: string): string => {
   const lines = stderr
@@ -296,7 +304,13 @@ const errorsOf = (stderr: string): string => {
 const systemMirror = async (): Promise<string> => {
   const { stdout } = await execa(
     'apt-get',
-    ['indextargets', '--format', '$(REPO_URI) $(RELEASE) $(COMPONENT)'],
+    [
+      'indextargets',
+      // Also of lists that were never fetched.
+      '--no-release-info',
+      '--format',
+      '$(REPO_URI) $(RELEASE) $(COMPONENT)',
+    ],
     { reject: false, stdin: 'ignore' },
   )
   const { stdout: codename } = await execa(
