@@ -109,7 +109,7 @@ t.test('the tarball is taken out of the newest package', async t => {
 const REFUSED: [
   what: string,
   archive: Archive,
-  expected: Record<string, unknown>,
+  expected: { code: string; exitCode: number; message?: RegExp },
 ][] = [
   [
     'a suite that is not there',
