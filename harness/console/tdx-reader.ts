@@ -222,7 +222,8 @@ export class TdxReader {
     const decimal = (name: Argument): number | null =>
       countOf(value(name)) ?? null
     const [major, minor] = [decimal('major'), decimal('minor')]
-    if (major === null || minor === null) return
+    // Zeroes stand for a module that did not say its version.
+    if (major === null || minor === null || major === 0) return
     const date = value('build-date-hex')
     const module: ModuleVersion = {
       major,

@@ -73,7 +73,11 @@ export const versionText = ({
   minor,
   update,
 }: NonNullable<Explanation['facts']['tdx']['module']>): string =>
-  [major, minor, ...(update === null ? [] : [update])].join('.')
+  [
+    major,
+    minor,
+    ...(update === null ? [] : [String(update).padStart(2, '0')]),
+  ].join('.')
 
 /** How far the prediction goes, or why there is none. */
 export const notesOn = ({

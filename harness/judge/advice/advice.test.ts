@@ -78,6 +78,16 @@ t.test('known cases: the cause, and what helps', async t => {
       /kernel.org has no caller in its tree that initialises TDX/,
     ],
     [
+      ['Linux version 7.3.4 (x)', CMDLINE, keyids],
+      /initialises TDX as it boots, and says nothing/,
+      /enable VMX/,
+    ],
+    [
+      ['Linux version 7.3.4 (x)', 'Command line: clearcpuid=vmx', keyids],
+      /initialises TDX as it boots/,
+      /without the 'clearcpuid='/,
+    ],
+    [
       ['virt/tdx: TDX not supported by the host platform'],
       /no error there/,
       /TME-MT/,

@@ -1,5 +1,6 @@
 import { distance } from 'fastest-levenshtein'
 import type { Known, Subject } from './subject.ts'
+import { clearsVmx } from '../cleared-features.ts'
 import { FIRST_WITH_CALLER, callerIn } from '../../tdx/series/callers.ts'
 
 /** What is known of boots on which TDX was not tried, or nothing was said. */
@@ -195,6 +196,23 @@ export const NO_SUCCESS: readonly Known[] = [
       'the SEAMCALLs that failed are calls for TDs: the module ran when they were made, and the log does not show how it was initialised',
     advice: [
       'this is a matter of KVM or of the TD: look at what KVM did before (a page that is still in use, a TD that was not torn down)',
+    ],
+  },
+  {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'unfinished' &&
+      facts.tdx.keyids !== null &&
+      callerIn(facts.kernel) === 'kernel',
+    cause:
+      'this kernel initialises TDX as it boots, and says nothing when it cannot turn VMX on or when the CPU refuses the first SEAMCALL: one of the two is missing',
+    advice: subject => [
+      ...(clearsVmx(subject.words)
+        ? ["boot without the 'clearcpuid=' that takes VMX away"]
+        : []),
+      "enable VMX (Intel VT-x) in the BIOS, and see whether 'grep -w vmx /proc/cpuinfo' finds it; a hypervisor below must pass it on",
+      "check in the BIOS that the 'SEAM loader' is enabled and reports no error: KeyIDs are there also when it is not, and the first SEAMCALL then fails without a line",
+      ...mistyped(subject),
+      ...endAdvice(subject),
     ],
   },
   {
