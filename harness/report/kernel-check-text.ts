@@ -107,7 +107,24 @@ const sites = ({ sites: all }: InterposedCode): Finding[] => {
       ? finding(what, 'good', found.map(place).join('; '))
       : finding(what, 'bad', 'not found')
   }
-  return [row('SEAMCALL', 'seamcall'), row('MSR 0x87', 'keyid-msr')]
+  return [
+    row('SEAMCALL', 'seamcall'),
+    row('MSR 0x87', 'keyid-msr'),
+    vmx(of('vmxon'), of('vmxoff')),
+  ]
+}
+
+/** Kernels since 7.1 turn VMX on, which no emulated CPU has. */
+const vmx = (on: readonly Site[], off: readonly Site[]): Finding => {
+  if (on.length === 0 && off.length === 0)
+    return finding('VMX', 'good', 'left to whoever initialises TDX')
+  return on.length > 0 && off.length > 0
+    ? finding('VMX', 'good', [...on, ...off].map(place).join('; '))
+    : finding(
+        'VMX',
+        'limited',
+        `expected VMXON and VMXOFF, found ${on.length > 0 ? 'VMXON' : 'VMXOFF'} alone: a CPU that goes offline is not emulated`,
+      )
 }
 
 const x2apic = ({ sites: all, x2apicBit }: InterposedCode): Finding => {

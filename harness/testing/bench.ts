@@ -20,7 +20,12 @@ import { MAIN, row, say } from './bench-tools.ts'
 
 const PAIRS = Number(process.argv[2] ?? 10)
 const KERNEL = 'upstream-6.12'
-const PLAIN = join(projectRoot(), 'scenarios', 'plain', 'two-uneven-nodes.yaml')
+/** Initialises TDX as it boots, and reads all metadata. */
+const NEWEST = 'mainline-7.3'
+const scenario = (name: string): string =>
+  join(projectRoot(), 'scenarios', `${name}.yaml`)
+const PLAIN = scenario('plain/two-uneven-nodes')
+const SERVER = scenario('large/two-sockets')
 
 const folder = mkdtempSync(join(tmpdir(), 'tdxrig-bench-'))
 process.on('exit', () => {
@@ -88,14 +93,14 @@ const bare = (kernel: BuiltKernel, initramfs: string): ChildProcess =>
     'stdio',
   ])
 
-const rig = (...args: string[]): ChildProcess =>
+const rig = (kernel: string, ...args: string[]): ChildProcess =>
   start(process.execPath, [
     MAIN,
     'run',
     '--accel',
     'tcg',
     '--kernel',
-    KERNEL,
+    kernel,
     '--out',
     join(folder, 'out'),
     ...args,
@@ -117,7 +122,7 @@ const timeToVerdict = async (
   const ours: number[] = []
   const theirs: number[] = []
   for (let i = 0; i <= PAIRS; i++) {
-    const a = await timeUntil(rig(PLAIN), 'pass')
+    const a = await timeUntil(rig(KERNEL, PLAIN), 'pass')
     const b = await timeUntil(bare(kernel, initramfs), undefined)
     // The first pair warms the page cache.
     if (i > 0) {
@@ -132,6 +137,29 @@ const timeToVerdict = async (
   say(`${row('  ratio of each pair', ratios, 'x')} (target: at most 1.00)`)
 }
 
+/** Times to a verdict on the newest kernel and on 6.12, in turn. */
+const newestAgainst612 = async (
+  what: string,
+  path: string,
+  target: string,
+): Promise<void> => {
+  const newest: number[] = []
+  const older: number[] = []
+  for (let i = 0; i <= PAIRS; i++) {
+    const a = await timeUntil(rig(NEWEST, path), 'pass')
+    const b = await timeUntil(rig(KERNEL, path), 'pass')
+    if (i > 0) {
+      newest.push(a)
+      older.push(b)
+    }
+  }
+  say(`${what}, ${NEWEST} against ${KERNEL}, ${PAIRS} pairs in turn`)
+  say(row(`  ${NEWEST}`, newest, 'ms'))
+  say(row(`  ${KERNEL}`, older, 'ms'))
+  const ratios = newest.map((time, i) => time / older[i]!)
+  say(`${row('  ratio of each pair', ratios, 'x')} (target: ${target})`)
+}
+
 /** Peak resident memory of a process, in KiB (proc(5), VmHWM). */
 const peakMemory = (pid: number): number => {
   try {
@@ -143,7 +171,7 @@ const peakMemory = (pid: number): number => {
 }
 
 const matrix = async (): Promise<void> => {
-  const child = rig('--jobs', '2')
+  const child = rig(KERNEL, '--jobs', '2')
   let output = ''
   let peak = 0
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -169,4 +197,6 @@ await explanations()
 const kernel = await findKernel(await loadRecipe(KERNEL))
 if (!kernel) throw new Error(`${KERNEL} is not built: run ./scripts/setup`)
 await timeToVerdict(kernel, await buildInit(AbortSignal.timeout(60_000)))
+await newestAgainst612('two nodes, 4 GiB', PLAIN, 'at most 1.15')
+await newestAgainst612('16 CPUs, two sockets', SERVER, 'at most 1.20')
 await matrix()
