@@ -53,7 +53,12 @@ t.test(
       { cwd: folder },
     )
     t.equal(code, 1)
-    for (const kernel of ['upstream-6.12', 'upstream-6.12-plain', 'v6-6.1']) {
+    for (const kernel of [
+      'mainline-7.3',
+      'upstream-6.12',
+      'upstream-6.12-plain',
+      'v6-6.1',
+    ]) {
       t.match(stdout, `pass    s/right@${kernel} `)
       t.match(stdout, `FAIL    s/wrong@${kernel} `)
     }

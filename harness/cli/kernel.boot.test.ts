@@ -12,7 +12,12 @@ t.test('kernel list and kernel check', async t => {
   const cwd = shortFolder(t)
   const list = await runCli(['kernel', 'list'], { cwd })
   t.equal(list.code, 0)
-  for (const name of ['upstream-6.12', 'upstream-6.12-plain', 'v6-6.1'])
+  for (const name of [
+    'mainline-7.3',
+    'upstream-6.12',
+    'upstream-6.12-plain',
+    'v6-6.1',
+  ])
     t.match(list.stdout, `\n${name}  built: `.trimStart())
   const check = await runCli(
     ['kernel', 'check', 'v6-6.1', 'upstream-6.12-plain'],

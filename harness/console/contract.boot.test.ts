@@ -2,7 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { buildKernel } from '../kernel/build.ts'
-import { loadRecipe, recipeNames } from '../kernel/recipe.ts'
+import { defaultRecipeNames, loadRecipe } from '../kernel/recipe.ts'
 import { formatStrings } from '../testing/format-strings.ts'
 import { MESSAGES } from './catalogue.ts'
 
@@ -36,7 +36,7 @@ const unknownIn = (folder: string): { all: number; unknown: string[] } => {
 }
 
 t.test('every TDX message of the kernels is in the catalogue', async t => {
-  for (const name of await recipeNames()) {
+  for (const name of await defaultRecipeNames()) {
     const { tdxSources } = await buildKernel(await loadRecipe(name), {
       onProgress: () => undefined,
     })

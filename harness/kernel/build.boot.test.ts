@@ -10,7 +10,7 @@ import {
   type SourceRecipe,
   folderRecipes,
   loadRecipe,
-  recipeNames,
+  defaultRecipeNames,
 } from './recipe.ts'
 import { unpackSource } from './source.ts'
 
@@ -76,7 +76,7 @@ t.test('a build that fails says why, and keeps the log', async t => {
 
 t.test('our patches are as kernel patches have to be', async t => {
   const folder = shortFolder(t)
-  for (const name of await recipeNames()) {
+  for (const name of await defaultRecipeNames()) {
     const recipe = await sourceRecipe(name)
     if (recipe.patches.length === 0) continue
     const source = await unpackSource(

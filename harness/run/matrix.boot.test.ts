@@ -18,7 +18,26 @@ const assertsOf = (tap: string): Result[] => {
   return points
 }
 
-const KERNELS = ['upstream-6.12', 'upstream-6.12-plain', 'v6-6.1']
+const KERNELS = [
+  'mainline-7.3',
+  'upstream-6.12',
+  'upstream-6.12-plain',
+  'v6-6.1',
+]
+
+/** How the release of each begins. */
+const RELEASES: Readonly<Record<string, string>> = {
+  'mainline-7.3': '7.3.',
+  'upstream-6.12': '6.12.',
+  'upstream-6.12-plain': '6.12.',
+  'v6-6.1': '6.1.',
+}
+
+/** Patched to print the list. */
+const PRINTS: ReadonlySet<string> = new Set(['upstream-6.12', 'v6-6.1'])
+
+/** For some kernels only: the others have nothing like it. */
+const LIMITED = /^(?:update\/(?!good-image)|boot\/maxcpus)/
 
 /** Results of the same machine and cmdline, on all kernels. */
 const byCell = (results: readonly CaseResult[]): Map<string, CaseResult[]> => {
@@ -89,9 +108,8 @@ t.test('the shipped matrix passes', async t => {
         join(folder, 'results', 'latest', result.console!),
         'latin1',
       )
-      const release = result.kernel === 'v6-6.1' ? '6.1.' : '6.12.'
       t.ok(
-        raw.includes(`Linux version ${release}`),
+        raw.includes(`Linux version ${RELEASES[result.kernel]}`),
         `${result.id}: a real console`,
       )
     }
@@ -165,7 +183,10 @@ t.test('the shipped matrix passes', async t => {
     const cells = byCell(document.cases)
     let compared = 0
     for (const [cell, results] of cells) {
+      if (LIMITED.test(cell)) continue
       t.same(results.map(({ kernel }) => kernel).sort(), KERNELS, cell)
+      // Since 7.1 type 128 is no memory.
+      if (cell === 'firmware/reserved-kern') continue
       // There the layout follows the end of the kernel image itself.
       if (cell.endsWith('over-the-kernel')) continue
       // Only upstream takes what was plugged before into its list.
@@ -192,6 +213,15 @@ t.test('the shipped matrix passes', async t => {
       'TDMR_OUTSIDE_CMRS',
     )
     t.equal(on(early, 'v6-6.1').tdx?.outcome, 'initialized')
+    t.equal(on(early, 'mainline-7.3').tdx?.outcome, 'initialized')
+    t.equal(on('firmware/reserved-kern', 'v6-6.1').regions.memory?.length, 1)
+    t.equal(
+      on('firmware/reserved-kern', 'mainline-7.3').regions.memory?.length,
+      2,
+    )
+    t.same(on('update/good-image', 'mainline-7.3').updates, [
+      'updated to 1.5.34',
+    ])
     t.same(on('boot/no-trigger', 'upstream-6.12').regions.atBoot, [])
     t.equal(on('boot/no-trigger', 'v6-6.1').regions.atBoot?.length, 4)
     t.same(on('region-allocation', 'v6-6.1').regions.atBoot, [], 'destroyed')
@@ -205,7 +235,7 @@ const checkInitialized = (t: Test, result: CaseResult): void => {
   t.same(regions.memory, regions.predicted, `${id}: regions in memory`)
   t.same(
     regions.printed,
-    kernel === 'upstream-6.12-plain' ? null : regions.predicted,
+    PRINTS.has(kernel) ? regions.predicted : null,
     `${id}: regions printed`,
   )
   t.same(
@@ -219,5 +249,8 @@ const checkInitialized = (t: Test, result: CaseResult): void => {
     names.filter(name => name === wanted).length
   t.equal(names[0], 'TDH.SYS.INIT')
   t.equal(count('TDH.SYS.TDMR.INIT'), tdmrs!.length)
-  t.equal(count('TDH.SYS.LP.INIT'), machine.cpus)
+  // Each CPU goes through it again when an update comes so far.
+  const inits = count('TDH.SYS.LP.INIT')
+  t.ok(inits >= machine.cpus, `${id}: ${inits} CPUs initialised`)
+  if (!id.startsWith('update/')) t.equal(inits, machine.cpus)
 }
