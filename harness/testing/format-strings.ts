@@ -25,6 +25,14 @@ const unescape = (text: string): string =>
     char === 'n' ? '\n' : char === 't' ? '\t' : char,
   )
 
+/** With the text of a macro in place of its name, where one stands. */
+const expanded = (rest: string, code: string): string => {
+  const name = /^\s*([A-Z]\w*)\b/.exec(rest)?.[1]
+  const text =
+    name && new RegExp(`#define\\s+${name}\\b((?:.*\\\\\n)*.*)`).exec(code)?.[1]
+  return text ? text.replaceAll('\\\n', '').trimStart() : rest
+}
+
 /**
  * The format strings of all pr_*() in a source file. Neighbouring literals are
  * one string.
@@ -36,7 +44,7 @@ export const formatStrings = (source: string): FormatString[] => {
   const prefix = unescape(PR_FMT.exec(code)?.[1] ?? '')
   return [...code.matchAll(CALL)].map(call => {
     const line = code.slice(0, call.index).split('\n').length
-    let rest = code.slice(call.index + call[0].length)
+    let rest = expanded(code.slice(call.index + call[0].length), code)
     let format = ''
     let literals = 0
     for (

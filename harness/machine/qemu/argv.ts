@@ -66,7 +66,8 @@ const cpuModel = (
  * emulate unless it is forced to claim it; the emulation answers for it.
  * SVM is hidden: a CPU that claims both has neither (x86_virt_init(),
  * arch/x86/virt/hw.c). invtsc: secondary CPUs take the speed of the TSC from
- * the first one.
+ * the first one. tsc_adjust: Linux then trusts the TSC, and runs no watchdog
+ * for it, in which TCG was seen to hang once in some hundred boots.
  */
 const FOR_VMX: readonly string[] = [
   'check=off',
@@ -74,6 +75,7 @@ const FOR_VMX: readonly string[] = [
   'svm=off',
   'movdir64b=on',
   'invtsc=on',
+  'tsc_adjust=on',
 ]
 
 const machineType = ({ id, qemu }: Board): string => {
