@@ -45,6 +45,13 @@ export interface EmulationOptions {
   readonly onActivity: () => void
 }
 
+/** What was done about a stop, and what is still on its way to the guest. */
+interface Answered {
+  readonly written: Promise<void>
+}
+
+const DONE: Answered = { written: Promise.resolve() }
+
 /** Puts the TDX module model behind a guest. */
 export class Emulation {
   readonly #options: EmulationOptions
@@ -125,15 +132,18 @@ export class Emulation {
       await guest.writePhysical(address, bytes)
     await this.#plantFirst()
     // freeze() may come while a stop is being answered.
+    let answered = DONE
     while (!this.#interrupted) {
-      const stop = await guest.resume()
+      // The guest goes on right behind what is written: it need not be told.
+      const [stop] = await Promise.all([guest.resume(), answered.written])
       if (stop?.reason !== 'break') {
         this.#leave(stop)
         return
       }
       this.#options.onActivity()
-      await this.#answer(stop)
+      answered = await this.#answer(stop)
     }
+    await answered.written
     this.#interrupted()
   }
 
@@ -183,27 +193,28 @@ export class Emulation {
       .map(({ address }) => address)
   }
 
-  async #answer({ cpu }: Stop): Promise<void> {
+  async #answer({ cpu }: Stop): Promise<Answered> {
     const { guest, kernel } = this.#options
     const registers = await guest.registers(cpu)
     if (registers.rip === kernel.smpInit) {
       await this.#atSmpInit(cpu, registers.rip)
-      return
+      return DONE
     }
     if (registers.rip === this.#waitsForList) {
       await this.#endWait()
       await this.#readRegions(cpu)
-      return
+      return DONE
     }
     const site = kernel.sites.find(known => known.address === registers.rip)
-    if (!site) return
+    if (!site) return DONE
     const changes = await this.#execute(cpu, site, registers)
-    await guest.setRegisters(
+    const written = guest.setRegisters(
       cpu,
       changes
         ? { ...changes, rip: registers.rip + BigInt(site.length) }
         : this.#invalidOpcode(site),
     )
+    return { written }
   }
 
   /** @returns what the instruction changes; undefined for #UD */

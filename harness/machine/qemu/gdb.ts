@@ -38,6 +38,7 @@ interface Pending {
 export class GdbClient implements Debugger {
   readonly cpus: number
   readonly #socket: Socket
+  #outgoing = ''
   readonly #reader = new PacketReader()
   readonly #pending: Pending[] = []
   #waiting: ((stop: Stop | null) => void) | undefined
@@ -206,8 +207,15 @@ export class GdbClient implements Debugger {
     })
   }
 
+  /** What is asked in one turn goes out in one piece: QEMU wakes up once. */
   #write(text: string): void {
-    if (!this.#closed) this.#socket.write(text, 'latin1')
+    if (this.#outgoing === '')
+      queueMicrotask(() => {
+        const whole = this.#outgoing
+        this.#outgoing = ''
+        if (!this.#closed) this.#socket.write(whole, 'latin1')
+      })
+    this.#outgoing += text
   }
 
   #receive(chunk: string): void {
