@@ -48,10 +48,16 @@ export const observeEnding = (
   }
 }
 
+/** Made when all is over, by a failure or by the power-off. */
+const AT_THE_END: ReadonlySet<number> = new Set([
+  LEAF.SYS_LP_SHUTDOWN,
+  LEAF.SYS_DISABLE,
+])
+
 const stageFromSeamcalls = ({
   seamcalls,
 }: ModuleWitness): Pick<ObservedEnding, 'stage' | 'possible'> => {
-  const tried = seamcalls.filter(({ leaf }) => leaf !== LEAF.SYS_LP_SHUTDOWN)
+  const tried = seamcalls.filter(({ leaf }) => !AT_THE_END.has(leaf))
   const failed = tried.find(({ status }) => status !== 0n)
   if (failed)
     return { stage: STAGE_OF_LEAF.get(failed.leaf) ?? null, possible: [] }

@@ -3,7 +3,7 @@ import type { Facts } from '../../console/facts.ts'
 import type { BootRecord } from '../../machine/record.ts'
 import { formatRange } from '../../memory/range.ts'
 import type { Expectation } from '../../scenario/expectation.ts'
-import { leafName } from '../../tdx/leaves.ts'
+import { LEAF, leafName } from '../../tdx/leaves.ts'
 import { statusName } from '../../tdx/status.ts'
 import {
   type Context,
@@ -196,7 +196,7 @@ export const checkErrno = check('outcome-errno', ['console'], context => {
 /** What the module answered, where the kernel may not say it. */
 const failedCall = ({ witnesses }: BootRecord): string => {
   const call = witnesses.module?.seamcalls.findLast(
-    ({ status }) => status !== 0n,
+    ({ leaf, status }) => status !== 0n && leaf !== LEAF.SYS_DISABLE,
   )
   if (!call) return ''
   const { leaf, status } = call

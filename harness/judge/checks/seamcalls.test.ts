@@ -45,6 +45,11 @@ t.test('a failure the kernel hides is found', async t => {
     { ...list[0]!, status: 0x8000020300000000n },
   ])
   t.equal(judged(NODES, retried).verdict, 'pass', 'a retry is silent')
+  const powerOff = calls(list => [
+    ...list,
+    { ...list[0]!, leaf: LEAF.SYS_DISABLE, status: 0xc000010000000000n },
+  ])
+  t.equal(judged(NODES, powerOff).verdict, 'pass', 'the boot is over')
 })
 
 t.test('the trigger and the log agree', async t => {
