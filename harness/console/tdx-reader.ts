@@ -222,8 +222,7 @@ export class TdxReader {
     const decimal = (name: Argument): number | null =>
       countOf(value(name)) ?? null
     const [major, minor] = [decimal('major'), decimal('minor')]
-    // Zeroes stand for a module that did not say its version.
-    if (major === null || minor === null || major === 0) return
+    if (major === null || minor === null) return
     const date = value('build-date-hex')
     const module: ModuleVersion = {
       major,

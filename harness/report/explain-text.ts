@@ -85,7 +85,7 @@ const machineRows = ({ facts, recognised }: Explanation): string[] => {
     [
       'module',
       module &&
-        `${versionText(module)}${build == null ? '' : `, build ${build}`}${module.buildDate === null ? '' : ` of ${module.buildDate}`}`,
+        `${versionText(module)}${module.major === 0 ? ', which stands for a version that could not be read' : ''}${build == null ? '' : `, build ${build}`}${module.buildDate === null ? '' : ` of ${module.buildDate}`}`,
     ],
     ['KeyIDs', tdx.keyids && `[${tdx.keyids.join(', ')})`],
     ['CMRs', tdx.cmrs?.map(formatRange).join(' ') ?? null],
