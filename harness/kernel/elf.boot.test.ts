@@ -167,7 +167,7 @@ t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
     t.match(
       sites.map(site => [site.kind, site.form, site.symbol, site.length]),
       [
-        ['seamcall', 'seamcall', '__seamcall', 4],
+        ['seamcall', 'instruction', '__seamcall', 4],
         ['keyid-msr', 'read-msr-call', 'detect_keyids', 5],
         ['apic-base-msr', 'read-msr-call', 'detect_keyids', 5],
       ],
@@ -184,5 +184,86 @@ t.test('MSR reads that were not inlined, and the x2APIC bit', async t => {
       trigger: 'none',
       pvh: false,
     })
+  }
+})
+
+/** A kernel that turns VMX on, with one way to name the operand of VMXON. */
+const vmxSource = (vmxon: string): string => `${ASSEMBLY}
+.globl x86_vmx_enable_virtualization_cpu
+.type x86_vmx_enable_virtualization_cpu, @function
+x86_vmx_enable_virtualization_cpu: mov $0x2000, %edi
+ ${vmxon}
+ ret
+.size x86_vmx_enable_virtualization_cpu, . - x86_vmx_enable_virtualization_cpu
+.globl x86_vmx_disable_virtualization_cpu
+.type x86_vmx_disable_virtualization_cpu, @function
+x86_vmx_disable_virtualization_cpu:
+1: vmxoff
+ ret
+2: ret
+.size x86_vmx_disable_virtualization_cpu, . - x86_vmx_disable_virtualization_cpu
+.globl x86_virt_init
+.type x86_virt_init, @function
+x86_virt_init: mov $0x480, %ecx
+ rdmsr
+ ret
+.size x86_virt_init, . - x86_virt_init
+.section __ex_table, "a"
+.globl __start___ex_table
+__start___ex_table:
+ .long 2b - ., 2b - ., 1
+ .long 1b - ., 2b - ., 1
+ .long __seamcall + 3 - ., __seamcall + 7 - ., 2
+.globl __stop___ex_table
+__stop___ex_table:
+`
+
+t.test('VMX of the kernel itself, and where it goes on', async t => {
+  const forms: [vmxon: string, length: number][] = [
+    ['vmxon (%rax)', 4],
+    ['vmxon -0x18(%rbp)', 5],
+    ['vmxon 8(%rsp)', 6],
+    ['vmxon 0x1000(%rbp)', 8],
+    ['vmxon 0x1000(%rsp)', 9],
+    ['vmxon __seamcall(%rip)', 8],
+    ['vmxon 0x1000', 9],
+  ]
+  const folder = t.testdir({})
+  for (const [i, [vmxon, length]] of forms.entries()) {
+    const source = join(folder, `${i}.s`)
+    const out = join(folder, `${i}.elf`)
+    writeFileSync(source, vmxSource(vmxon))
+    linkElf(source, out)
+    const image = await KernelImage.open(out)
+    const { sites, fixups } = await locate(image)
+    t.match(
+      sites.map(site => [site.kind, site.length]),
+      [
+        ['seamcall', 4],
+        ['keyid-msr', 2],
+        ['vmx-basic-msr', 2],
+        ['vmxon', length],
+        ['vmxoff', 3],
+      ],
+      vmxon,
+    )
+    const off = image.symbol('x86_vmx_disable_virtualization_cpu')!.address
+    const seamcall = image.symbol('__seamcall')!.address
+    t.same(
+      [...fixups],
+      [
+        [off, { address: off + 4n, wantsTrap: false }],
+        [seamcall + 3n, { address: seamcall + 7n, wantsTrap: true }],
+      ],
+    )
+    const on = image.symbol('x86_vmx_enable_virtualization_cpu')!.address
+    t.same(
+      (await findPatches(image)).at(-1),
+      {
+        address: image.physicalAddress(on),
+        bytes: Buffer.from('bf00000000', 'hex'),
+      },
+      'CR4.VMXE stays 0',
+    )
   }
 })
