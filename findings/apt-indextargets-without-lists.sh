@@ -20,7 +20,7 @@ apt-get -q download "apt=$VERSION" "libapt-pkg6.0=$VERSION" >/dev/null 2>&1 || {
 }
 for package in *.deb; do dpkg-deb --extract "$package" root; done
 mkdir -p lists/partial
-echo 'deb [trusted=yes] http://a.mirror.invalid/debian bookworm main' >sources.list
+echo 'deb [trusted=yes] http://debian.example/debian bookworm main' >sources.list
 cat >apt.conf <<END
 Dir::Etc::SourceList "$work/sources.list";
 Dir::Etc::SourceParts "/dev/null";
@@ -34,7 +34,7 @@ plain=$(targets)
 configured=$(targets --no-release-info)
 echo "indextargets:                   '$plain'"
 echo "indextargets --no-release-info: '$configured'"
-[ -z "$plain" ] && [ "$configured" = 'http://a.mirror.invalid/debian/ bookworm main' ] || {
+[ -z "$plain" ] && [ "$configured" = 'http://debian.example/debian/ bookworm main' ] || {
   echo 'this is not what was seen'
   exit 1
 }

@@ -53,7 +53,7 @@ const fetchFrom = async (
   program(
     'apt-get',
     `case "$*" in
-  *indextargets*) echo 'http://a.mirror/debian/ bookworm main'; echo 'http://a.mirror/debian/ trixie main' ;;
+  *indextargets*) echo 'http://debian.example/debian/ bookworm main'; echo 'http://debian.example/debian/ trixie main' ;;
   *update*) ${fails(update) || ':'} ;;
   *download*) ${fails(download) || `echo package >${SOURCE.package}_1_all.deb`} ;;
 esac`,
@@ -115,7 +115,7 @@ const REFUSED: [
     'a suite that is not there',
     {
       update:
-        'E: The repository "http://a.mirror/debian no Release" does not have a Release file.',
+        'E: The repository "http://debian.example/debian no Release" does not have a Release file.',
     },
     { code: 'NO_SUITE', exitCode: 2, message: /correct 'suite' in the recipe/ },
   ],
@@ -123,7 +123,7 @@ const REFUSED: [
     'a signature that is wrong',
     {
       update:
-        'W: GPG error: http://a.mirror/debian InRelease: The following signatures were invalid: BADSIG 6ED0E7B82643E131',
+        'W: GPG error: http://debian.example/debian InRelease: The following signatures were invalid: BADSIG 6ED0E7B82643E131',
     },
     { code: 'SIGNATURE', exitCode: 2, message: /to be signed by .*BADSIG/ },
   ],
@@ -131,7 +131,7 @@ const REFUSED: [
     'a package list that was changed',
     {
       update:
-        'E: Failed to fetch http://a.mirror/debian/Packages.xz  Hash Sum mismatch',
+        'E: Failed to fetch http://debian.example/debian/Packages.xz  Hash Sum mismatch',
     },
     { code: 'SIGNATURE', exitCode: 2, message: /found another one/ },
   ],
@@ -139,7 +139,7 @@ const REFUSED: [
     'no mirror',
     {
       update:
-        'E: Failed to fetch http://a.mirror/debian/InRelease  Could not connect to 127.0.0.1:9',
+        'E: Failed to fetch http://debian.example/debian/InRelease  Could not connect to 127.0.0.1:9',
     },
     {
       code: 'NO_SOURCE',
@@ -156,13 +156,16 @@ const REFUSED: [
     'a truncated download',
     {
       download:
-        'E: Failed to fetch http://a.mirror/l.deb  File has unexpected size (5 != 16). Mirror sync in progress?',
+        'E: Failed to fetch http://debian.example/l.deb  File has unexpected size (5 != 16). Mirror sync in progress?',
     },
     { code: 'SIGNATURE', exitCode: 2, message: /found another file/ },
   ],
   [
     'a download that breaks off',
-    { download: 'E: Failed to fetch http://a.mirror/l.deb  Connection failed' },
+    {
+      download:
+        'E: Failed to fetch http://debian.example/l.deb  Connection failed',
+    },
     { code: 'NO_SOURCE', exitCode: 3, message: /goes on where it stopped/ },
   ],
   [

@@ -54,9 +54,17 @@ const tarballOf = async (
   )
 }
 
-/** A kernel whose source is not here, and cannot be had. */
+/** It is not here, the archive does not have it, or another file instead. */
+const MISSING: ReadonlySet<string> = new Set([
+  'NO_SOURCE',
+  'NO_SUITE',
+  'NO_PACKAGE',
+  'SIGNATURE',
+])
+
+/** A kernel whose source cannot be had: others can still be built. */
 export const isMissingSource = (error: unknown): error is RigError =>
-  error instanceof RigError && error.code === 'NO_SOURCE'
+  error instanceof RigError && MISSING.has(error.code)
 
 /** Fetches what a source needs and what can be fetched; else does nothing. */
 export const provideSource = async (

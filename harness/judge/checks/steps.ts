@@ -146,7 +146,6 @@ interface ObservedUpdate {
   readonly result: UpdateResult
   /** Of the module that runs, as the kernel prints it. */
   readonly version: string
-  readonly left: string
   readonly text: string
 }
 
@@ -158,14 +157,14 @@ const observedUpdates = ({
     if (step.kind !== 'update') return []
     const report = reportOf(facts, i, 'update')
     if (!report) return [undefined]
-    const { error, version, left } = report
+    const { error, version } = report
     const result =
       error === 'none'
         ? 'done'
         : error === 'unavailable'
           ? 'unavailable'
           : 'refused'
-    return [{ result, version, left, text: `${result} (${error})` }]
+    return [{ result, version, text: `${result} (${error})` }]
   })
 
 /** `updated to 1.5.34`, `update refused`, for people. */
