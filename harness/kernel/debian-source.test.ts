@@ -166,7 +166,7 @@ const REFUSED: [
       download:
         'E: Failed to fetch http://debian.example/l.deb  Connection failed',
     },
-    { code: 'NO_SOURCE', exitCode: 3, message: /goes on where it stopped/ },
+    { code: 'NO_SOURCE', exitCode: 3, message: /cannot fetch .*try again/ },
   ],
   [
     'a package without the tarball',

@@ -69,8 +69,8 @@ export interface FetchOptions {
 }
 
 /**
- * Fetches the newest version of a package, unless it is here. What was cut off
- * is continued by the next call.
+ * Fetches the newest version of a package, unless it is here. A download that
+ * was cut off begins anew: apt-get download continues none.
  *
  * @returns the path of the tarball
  * @throws UsageError for a suite, package or signature that is not as expected
@@ -256,7 +256,7 @@ class Apt {
     }
     throw new InfraError(
       'NO_SOURCE',
-      `cannot fetch ${name} from ${this.#mirror}: ${said}; try again, it goes on where it stopped`,
+      `cannot fetch ${name} from ${this.#mirror}: ${said}; try again`,
     )
   }
 

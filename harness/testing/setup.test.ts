@@ -26,7 +26,7 @@ const STANDINS = {
   'apt-cache': `
 [ -e lists ] || exit 0
 if [ $# = 1 ]; then
-  echo ' 500 http://a.mirror trixie/main amd64 Packages'
+  echo ' 500 http://debian.example trixie/main amd64 Packages'
   exit
 fi
 # As apt does it: a name it does not know is a pattern.
