@@ -2,7 +2,17 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist', 'bundles', 'pack', 'results', 'node_modules', '.tap'] },
+  {
+    ignores: [
+      'dist',
+      'dist-tests',
+      'bundles',
+      'pack',
+      'results',
+      'node_modules',
+      '.tap',
+    ],
+  },
   js.configs.recommended,
   {
     files: ['harness/**/*.ts'],

@@ -12,7 +12,7 @@ import { TDMR_INFO_SIZE } from './tdmr-info.ts'
  * generated input: a status is compared in all its 64 bits.
  */
 const vectors = <T>(name: string): T[] =>
-  gunzipSync(readFileSync(new URL(`vectors/${name}.jsonl.gz`, import.meta.url)))
+  gunzipSync(readFileSync(`harness/tdx/vectors/${name}.jsonl.gz`))
     .toString()
     .trim()
     .split('\n')
