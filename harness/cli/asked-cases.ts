@@ -2,11 +2,7 @@ import { join, relative, resolve } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import type { Board } from '../board/index.ts'
-import {
-  defaultRecipeNames,
-  folderRecipes,
-  recipeNames,
-} from '../kernel/recipe.ts'
+import { folderRecipes } from '../kernel/recipe.ts'
 import type { CaseResult } from '../report/schema.ts'
 import {
   JOURNAL,
@@ -18,7 +14,7 @@ import {
 import type { PreparedKernel } from '../run/kernels.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
-import { askedKernels } from './rig.ts'
+import { chooseKernels } from './rig.ts'
 import { VERSION } from './version.ts'
 import { type RunFlags, flagName } from './run-flags.ts'
 
@@ -94,13 +90,8 @@ const casesOf = async (
   { paths, kernels, kernelBuilds, filter }: RunRequest,
   board: Board,
 ): Promise<Case[]> => {
-  const asked = await askedKernels(kernels, folderRecipes(kernelBuilds))
-  const all = await loadCases(paths, {
-    kernels: await recipeNames(),
-    byDefault: await defaultRecipeNames(),
-    onlyKernels: asked.length > 0 ? asked : undefined,
-    board,
-  })
+  const choice = await chooseKernels(kernels, folderRecipes(kernelBuilds))
+  const all = await loadCases(paths, { ...choice, board })
   const cases =
     filter.length > 0
       ? all.filter(({ id }) => filter.some(text => id.includes(text)))
@@ -108,7 +99,7 @@ const casesOf = async (
   if (cases.length === 0)
     throw new UsageError(
       'NO_CASES',
-      `none of the ${all.length} cases has ${filter.map(text => `'${text}'`).join(' or ')} in its id`,
+      `none of the ${all.length} cases has ${filter.map(text => `'${text}'`).join(' or ')} in its id (kernels: ${[...new Set(all.map(({ kernel }) => kernel))].join(', ')}; --kernel chooses others)`,
     )
   return cases
 }

@@ -2,12 +2,7 @@ import { availableParallelism } from 'node:os'
 import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
-import {
-  folderRecipes,
-  defaultRecipeNames,
-  loadRecipe,
-  recipeNames,
-} from '../kernel/recipe.ts'
+import { folderRecipes, loadRecipe } from '../kernel/recipe.ts'
 import type { Board } from '../board/index.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { shellLine } from '../report/shell.ts'
@@ -30,7 +25,7 @@ import { INTERRUPTED, onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 import { programName } from './program-name.ts'
 import { boardHere } from './board-here.ts'
-import { askedKernels, openRig, recipesOf } from './rig.ts'
+import { chooseKernels, openRig, recipesOf } from './rig.ts'
 import type { RunFlags } from './run-flags.ts'
 import { checkScenario, writeScenario } from './scenario-out.ts'
 
@@ -85,13 +80,8 @@ const theCase = async (
   { kernel = [], kernelBuild = [], filter }: MinimiseFlags,
   board: Board,
 ): Promise<Case> => {
-  const asked = await askedKernels(kernel, folderRecipes(kernelBuild))
-  const all = await loadCases([path], {
-    kernels: await recipeNames(),
-    byDefault: await defaultRecipeNames(),
-    onlyKernels: asked.length > 0 ? asked : undefined,
-    board,
-  })
+  const choice = await chooseKernels(kernel, folderRecipes(kernelBuild))
+  const all = await loadCases([path], { ...choice, board })
   const cases = filter
     ? all.filter(({ id }) => filter.some(text => id.includes(text)))
     : all

@@ -50,7 +50,7 @@ export const size = (text: string): number => {
 export const kernelOption = (): Option =>
   new Option(
     '--kernel <name>',
-    'boot this kernel instead of those the scenarios name (repeatable)',
+    `boot this kernel instead of those the scenarios name (repeatable); 'all': every kernel that ships`,
   ).argParser(collect)
 
 export const kernelBuildOption = (): Option =>

@@ -1,7 +1,9 @@
 import { UsageError } from '../base/errors.ts'
 import {
+  DEFAULT_KERNEL,
   type FolderRecipe,
   type Recipe,
+  defaultRecipeNames,
   loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
@@ -85,6 +87,46 @@ export const askedKernels = async (
     )
   return asked
 }
+
+/** `--kernel all`: every recipe that is not on request. */
+const ALL = 'all'
+
+/** Which kernels the cases of a scenario are for. */
+export interface KernelChoice {
+  /** Every recipe. */
+  readonly kernels: readonly string[]
+  /** Of a scenario that names none. */
+  readonly byDefault: readonly string[]
+  /** Whatever the scenario says; undefined: it decides. */
+  readonly onlyKernels: readonly string[] | undefined
+}
+
+/** What `--kernel` and `--kernel-build` choose. */
+export const chooseKernels = async (
+  kernel: readonly string[],
+  built: readonly FolderRecipe[],
+): Promise<KernelChoice> => {
+  const kernels = await recipeNames()
+  if (wantsAll(kernel)) {
+    if (kernel.length + built.length > 1)
+      throw new UsageError(
+        'NO_KERNEL',
+        `--kernel ${ALL} is every kernel that ships: expected no other kernel beside it`,
+      )
+    const byDefault = await defaultRecipeNames()
+    return { kernels, byDefault, onlyKernels: undefined }
+  }
+  const asked = await askedKernels(kernel, built)
+  return {
+    kernels,
+    byDefault: [DEFAULT_KERNEL],
+    onlyKernels: asked.length > 0 ? asked : undefined,
+  }
+}
+
+/** Then those count that there are; else each one must be there. */
+export const wantsAll = (kernel: readonly string[]): boolean =>
+  kernel.includes(ALL)
 
 /** The recipes of kernels, each once. */
 export const recipesOf = (

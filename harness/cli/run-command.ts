@@ -26,7 +26,7 @@ import { programName } from './program-name.ts'
 import { type Progress, progressFor } from './progress.ts'
 import { askedCases, fingerprintsOf, stillToRun } from './asked-cases.ts'
 import { boardHere } from './board-here.ts'
-import { openRig, recipesOf } from './rig.ts'
+import { openRig, recipesOf, wantsAll } from './rig.ts'
 import type { RunFlags } from './run-flags.ts'
 import { VERSION } from './version.ts'
 
@@ -67,7 +67,6 @@ export const runAndReport = async (
   const progress = await progressFor(asked.cases.length)
   try {
     const missing = new Map<string, MissingKernel>()
-    const named = [...asked.request.kernels, ...asked.request.kernelBuilds]
     const { machine, kernels } = await openRig({
       recipes: await recipesOf(
         asked.cases.map(({ kernel }) => kernel),
@@ -78,8 +77,7 @@ export const runAndReport = async (
       workspace,
       progress,
       signal,
-      // Whoever names a kernel wants that one; else those count that there are.
-      ...(named.length === 0 && {
+      ...(wantsAll(asked.request.kernels) && {
         onMissing: ({ name, series }, message) =>
           missing.set(name, { series, message }),
       }),

