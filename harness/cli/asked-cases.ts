@@ -2,7 +2,7 @@ import { join, relative, resolve } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import type { Board } from '../board/index.ts'
-import { folderRecipes } from '../kernel/recipe.ts'
+import { builtRecipes } from '../kernel/recipe.ts'
 import type { CaseResult } from '../report/schema.ts'
 import {
   JOURNAL,
@@ -90,7 +90,7 @@ const casesOf = async (
   { paths, kernels, kernelBuilds, filter }: RunRequest,
   board: Board,
 ): Promise<Case[]> => {
-  const choice = await chooseKernels(kernels, folderRecipes(kernelBuilds))
+  const choice = await chooseKernels(kernels, builtRecipes(kernelBuilds))
   const all = await loadCases(paths, { ...choice, board })
   const cases =
     filter.length > 0

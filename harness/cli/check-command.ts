@@ -7,7 +7,7 @@ import { parseOptions } from '../kernel/config.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import {
   type Recipe,
-  folderRecipes,
+  builtRecipes,
   loadRecipe,
   recipeNames,
 } from '../kernel/recipe.ts'
@@ -76,9 +76,9 @@ const recipeFor = async (target: string): Promise<Recipe> => {
   const names = await recipeNames()
   if (names.includes(target)) return loadRecipe(target)
   const info = await stat(target).catch(() => undefined)
-  if (info?.isDirectory()) return folderRecipes([target])[0]!
+  if (info) return builtRecipes([target])[0]!
   throw new UsageError(
     'NO_KERNEL',
-    `expected a kernel (there are: ${names.join(', ')}) or the folder of a kernel build, found neither: '${target}'`,
+    `expected a kernel (there are: ${names.join(', ')}) or the path of one that was built, found neither: '${target}'`,
   )
 }

@@ -19,7 +19,7 @@ import { foundScenario, violatingScenario } from '../fuzz/found.ts'
 import { fuzzText, modelText } from '../fuzz/text.ts'
 import { randomScenario } from '../fuzz/generate.ts'
 import { checkModel } from '../fuzz/model-only.ts'
-import { defaultRecipeNames, folderRecipes } from '../kernel/recipe.ts'
+import { defaultRecipeNames, builtRecipes } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import type { AccelChoice } from '../run/accelerator.ts'
 import { initialisesTdx } from '../run/kernels.ts'
@@ -150,7 +150,7 @@ const modelOnly = async (task: Task): Promise<number> => {
 
 const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
   const { seed, count, until, out, begin, signal } = task
-  const built = folderRecipes(flags.kernelBuild ?? [])
+  const built = builtRecipes(flags.kernelBuild ?? [])
   const asked = await askedKernels(flags.kernel ?? [], built)
   const qemu = await findQemu()
   const progress = await progressFor(0)

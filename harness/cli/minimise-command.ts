@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { basename, extname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
-import { folderRecipes, loadRecipe } from '../kernel/recipe.ts'
+import { builtRecipes, loadRecipe } from '../kernel/recipe.ts'
 import type { Board } from '../board/index.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { shellLine } from '../report/shell.ts'
@@ -80,7 +80,7 @@ const theCase = async (
   { kernel = [], kernelBuild = [], filter }: MinimiseFlags,
   board: Board,
 ): Promise<Case> => {
-  const choice = await chooseKernels(kernel, folderRecipes(kernelBuild))
+  const choice = await chooseKernels(kernel, builtRecipes(kernelBuild))
   const all = await loadCases([path], { ...choice, board })
   const cases = filter
     ? all.filter(({ id }) => filter.some(text => id.includes(text)))
@@ -136,7 +136,7 @@ const withBoots = async (
   { item, input, signal }: Task,
   flags: MinimiseFlags,
 ): Promise<Smallest> => {
-  const built = folderRecipes(flags.kernelBuild ?? [])
+  const built = builtRecipes(flags.kernelBuild ?? [])
   const qemu = await findQemu()
   const progress = await progressFor(0)
   await using workspace = Workspace.create()

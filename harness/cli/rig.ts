@@ -1,7 +1,7 @@
 import { UsageError } from '../base/errors.ts'
 import {
   DEFAULT_KERNEL,
-  type FolderRecipe,
+  type BuiltRecipe,
   type Recipe,
   defaultRecipeNames,
   loadRecipe,
@@ -69,7 +69,7 @@ export const openRig = async ({
 /** Names of kernels that were asked for, each known and named once. */
 export const askedKernels = async (
   kernel: readonly string[],
-  built: readonly FolderRecipe[],
+  built: readonly BuiltRecipe[],
 ): Promise<string[]> => {
   const kernels = await recipeNames()
   const unknown = kernel.find(name => !kernels.includes(name))
@@ -104,7 +104,7 @@ export interface KernelChoice {
 /** What `--kernel` and `--kernel-build` choose. */
 export const chooseKernels = async (
   kernel: readonly string[],
-  built: readonly FolderRecipe[],
+  built: readonly BuiltRecipe[],
 ): Promise<KernelChoice> => {
   const kernels = await recipeNames()
   if (wantsAll(kernel)) {
@@ -131,7 +131,7 @@ export const wantsAll = (kernel: readonly string[]): boolean =>
 /** The recipes of kernels, each once. */
 export const recipesOf = (
   names: readonly string[],
-  built: readonly FolderRecipe[],
+  built: readonly BuiltRecipe[],
 ): Promise<Recipe[]> =>
   Promise.all(
     [...new Set(names)].map(

@@ -5,7 +5,7 @@ import { messageOf } from '../base/errors.ts'
 import { checkOutputFile, checkOutputFolder } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import { type CaseOutcome, verdictOf } from '../judge/case-outcome.ts'
-import { folderRecipes } from '../kernel/recipe.ts'
+import { builtRecipes } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { prettyReporter } from '../report/pretty.ts'
 import {
@@ -70,7 +70,7 @@ export const runAndReport = async (
     const { machine, kernels } = await openRig({
       recipes: await recipesOf(
         asked.cases.map(({ kernel }) => kernel),
-        folderRecipes(asked.request.kernelBuilds),
+        builtRecipes(asked.request.kernelBuilds),
       ),
       qemu,
       accel,

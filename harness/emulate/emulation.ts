@@ -34,7 +34,7 @@ export interface EmulationOptions {
   /** Leaves that kernels of its series call before they need the list. */
   readonly leavesBeforeList: ReadonlySet<LeafName>
   /**
-   * Touch the kernel at start_kernel() and not before: KVM cannot write
+   * Touch the kernel at x86_64_start_kernel() and not before: KVM cannot write
    * breakpoints into code that is not mapped yet, and a bzImage is not even
    * unpacked.
    */
@@ -117,16 +117,15 @@ export class Emulation {
   /** Answers the guest until it is gone or {@link freeze} was called. */
   async run(): Promise<void> {
     const { guest, kernel, late, map } = this.#options
-    if ((late || map) && kernel.startKernel !== undefined) {
-      await guest.plant(kernel.startKernel)
+    if ((late || map) && kernel.entry !== undefined) {
+      await guest.plant(kernel.entry)
       const stop = await guest.resume()
       if (stop?.reason !== 'break') {
         this.#leave(stop)
         return
       }
-      await guest.remove(kernel.startKernel)
-      if (map && kernel.bootParams !== undefined)
-        await injectE820(guest, stop.cpu, kernel.bootParams, map)
+      await guest.remove(kernel.entry)
+      if (map) await injectE820(guest, stop.cpu, map)
     }
     for (const { address, bytes } of kernel.patches)
       await guest.writePhysical(address, bytes)

@@ -11,33 +11,32 @@ export interface GivenMap {
 }
 
 /** struct boot_params (arch/x86/include/uapi/asm/bootparam.h). */
-const E820_ENTRIES = 0x1e8n
-const SETUP_DATA = 0x250n
-const E820_TABLE = 0x2d0n
+const E820_ENTRIES = 0x1e8
+const SETUP_DATA = 0x250
+const E820_TABLE = 0x2d0
 
 /** enum of setup_data types. */
 const SETUP_E820_EXT = 1
 
 /**
- * Puts a memory map in place of the firmware's. At start_kernel() the boot
- * parameters were copied to where setup_arch() reads them, whichever way the
- * kernel was started (copy_bootdata(), arch/x86/kernel/head64.c).
- *
- * @param bootParams virtual address of `boot_params`
+ * Puts a memory map in place of the firmware's, in a guest that has stopped at
+ * x86_64_start_kernel(): whichever way it was started, RDI has the physical
+ * address of its boot parameters, and copy_bootdata() is yet to copy them to
+ * where setup_arch() reads them (arch/x86/kernel/head64.c).
  */
 export const injectE820 = async (
   guest: Debugger,
   cpu: number,
-  bootParams: bigint,
   { e820, setupData }: GivenMap,
 ): Promise<void> => {
   const first = e820.slice(0, ZEROPAGE_ENTRIES)
-  const write = (offset: bigint, bytes: Uint8Array): Promise<void> =>
-    guest.writeVirtual(cpu, bootParams + offset, bytes)
+  const bootParams = Number((await guest.registers(cpu)).rdi)
+  const write = (offset: number, bytes: Uint8Array): Promise<void> =>
+    guest.writePhysical(bootParams + offset, bytes)
   await write(E820_ENTRIES, Uint8Array.of(first.length))
   await write(E820_TABLE, encodeEntries(first))
   if (!setupData) return
-  const next = await guest.readVirtual(cpu, bootParams + SETUP_DATA, 8)
+  const next = await guest.readPhysical(bootParams + SETUP_DATA, 8)
   await guest.writePhysical(
     setupData.start,
     Buffer.concat([

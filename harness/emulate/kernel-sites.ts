@@ -7,6 +7,8 @@ import { type FeatureBit, findFeatureBit } from './x2apic.ts'
 
 /** What of a kernel the emulation needs to know; the same for every boot. */
 export interface KernelSites {
+  /** It calls the TDX module; else only its memory layout can be judged. */
+  readonly hostsTdx: boolean
   readonly sites: readonly Site[]
   /** Virtual address of the list of TDX memory regions. */
   readonly memlist: bigint | undefined
@@ -23,10 +25,11 @@ export interface KernelSites {
    * alloc_pages_exact() (arch/x86/virt/vmx/tdx/tdx.c).
    */
   readonly listReady: bigint | undefined
-  /** Where breakpoints can be planted once the kernel is mapped. */
-  readonly startKernel: bigint | undefined
-  /** Address of `boot_params` (arch/x86/kernel/setup.c). */
-  readonly bootParams: bigint | undefined
+  /**
+   * x86_64_start_kernel() (arch/x86/kernel/head64.c): the kernel is mapped, and
+   * RDI has the physical address of the boot parameters.
+   */
+  readonly entry: bigint | undefined
   /**
    * smp_init() (kernel/smp.c): the early initcalls are done, memory devices are
    * not looked for yet, and no SEAMCALL was made.
@@ -47,27 +50,35 @@ export const interposedCode = async (
   return { sites, missing, x2apicBit: await findFeatureBit(image, sites) }
 }
 
-/** @throws UsageError when the image has no TDX host support */
+/** The kernel calls the TDX module. */
+export const hostsTdx = ({ sites }: Pick<InterposedCode, 'sites'>): boolean =>
+  sites.some(({ kind }) => kind === 'seamcall')
+
+/** @throws UsageError when the image has a part of TDX host support only */
 export const locate = async (image: KernelImage): Promise<KernelSites> => {
-  const { sites, missing, x2apicBit } = await interposedCode(image)
-  if (missing.length > 0)
+  const code = await interposedCode(image)
+  const { missing, x2apicBit } = code
+  const hosts = hostsTdx(code)
+  if (hosts && missing.length > 0)
     throw new UsageError(
       'NO_TDX_HOST',
-      `expected ${missing.join(' and ')} of ${image.path}, found none: build this kernel with CONFIG_INTEL_TDX_HOST=y`,
+      `expected ${missing.join(' and ')} of ${image.path}, found none: the rig does not know this form of TDX host support`,
     )
+  // Without it nothing is to be answered: KVM alone has VMXON and VMXOFF too.
+  const sites = hosts ? code.sites : []
   return {
+    hostsTdx: hosts,
     sites,
     memlist: image.symbol('tdx_memlist')?.address,
     savedCommandLine: image.symbol('saved_command_line')?.address,
     x2apicBit,
-    patches: await findPatches(image),
+    patches: hosts ? await findPatches(image) : [],
     fixups: await findFixups(image, sites),
     listReady: (
       image.symbol('alloc_pages_exact_noprof') ??
       image.symbol('alloc_pages_exact')
     )?.address,
-    startKernel: image.symbol('start_kernel')?.address,
-    bootParams: image.symbol('boot_params')?.address,
+    entry: image.symbol('x86_64_start_kernel')?.address,
     smpInit: image.symbol('smp_init')?.address,
   }
 }

@@ -8,8 +8,8 @@ export interface KernelIdentity {
   readonly name: string
   /** Hash of everything that entered its build. */
   readonly key: string
-  /** The folder of `--kernel-build`; undefined for a recipe. */
-  readonly folder: string | undefined
+  /** What `--kernel-build` names; undefined for a recipe. */
+  readonly build: string | undefined
 }
 
 interface Tried {

@@ -25,6 +25,10 @@ export interface Reason {
   readonly found?: string
 }
 
+/** What of a boot was judged: all, or the layout of memory alone. */
+export const SCOPES = ['tdx', 'layout'] as const
+export type Scope = (typeof SCOPES)[number]
+
 /** Where the predicted layout comes from. */
 export type Basis = 'machine' | 'console'
 
@@ -37,7 +41,12 @@ export type JudgedCase = Pick<
 /** What of a kernel matters to a judge. */
 export type JudgedKernel = Pick<
   BootableKernel,
-  'series' | 'trigger' | 'printsRegions' | 'failsRegions'
+  | 'series'
+  | 'trigger'
+  | 'hostsTdx'
+  | 'hasMemlist'
+  | 'printsRegions'
+  | 'failsRegions'
 >
 
 /** A boot, and what its console says. */

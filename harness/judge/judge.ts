@@ -54,6 +54,7 @@ import type {
   JudgedCase,
   JudgedKernel,
   Reason,
+  Scope,
   Verdict,
 } from './context.ts'
 import { type Prediction, predictFrom } from './prediction.ts'
@@ -68,6 +69,8 @@ export interface Unobserved {
 export interface Judgement {
   readonly verdict: Verdict
   readonly reasons: readonly Reason[]
+  /** Of a kernel without TDX host support: the layout of memory alone. */
+  readonly scope: Scope
   readonly basis: Basis
   readonly prediction: Prediction
   /** Who saw the boot. */
@@ -117,10 +120,27 @@ const PANIC_CHECKS: readonly Check[] = [
   checkEnd,
 ]
 
+/** What can be looked at of a kernel without TDX host support. */
+const LAYOUT_CHECKS: readonly Check[] = [
+  checkCmdline,
+  checkFirmwareMap,
+  checkExtendedMap,
+  checkUserMap,
+  checkSrat,
+  checkEnd,
+  checkNodeRanges,
+]
+
 /** A kernel that never spoke leaves nothing to compare: only its end counts. */
-const checksFor = ({ expect, facts, record }: Context): readonly Check[] => {
+const checksFor = ({
+  expect,
+  facts,
+  record,
+  kernel,
+}: Context): readonly Check[] => {
   if (record.witnesses.console && facts.kernel === null) return [checkEnd]
-  return expect.panic === undefined ? CHECKS : PANIC_CHECKS
+  if (expect.panic !== undefined) return PANIC_CHECKS
+  return kernel.hostsTdx ? CHECKS : LAYOUT_CHECKS
 }
 
 /** What is judged, and by what. */
@@ -150,6 +170,7 @@ export const judge = (trial: Trial): Judgement => {
   return {
     verdict: verdictOf(reasons),
     reasons,
+    scope: trial.kernel.hostsTdx ? 'tdx' : 'layout',
     basis: context.basis,
     prediction: context.prediction,
     witnesses: witnessesOf(context.record),

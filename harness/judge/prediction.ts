@@ -9,7 +9,7 @@ import { tdxMemoryRegions } from '../memory/regions.ts'
 import type { MemoryRules } from '../memory/rules.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
 import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
-import { whyUnknown } from '../tdx/series/recognise.ts'
+import { seriesOfVersion, whyUnknown } from '../tdx/series/recognise.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import { predictEnding } from './predict-ending.ts'
 import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
@@ -44,6 +44,8 @@ export interface PredictionOptions {
   readonly series: Series | undefined
   /** As the image names it, to say what an unknown series is. */
   readonly release?: string | undefined
+  /** It calls the TDX module; default: it does. */
+  readonly hostsTdx?: boolean
   /** It takes tdx_fail_region=. */
   readonly failsRegions?: boolean
   /** Where the kernel lies; matters when memmap= touches it. */
@@ -80,7 +82,9 @@ export const predictCase = (
   options: PredictionOptions,
 ): Prediction => {
   const layout = layoutOn(item, {
-    rules: (options.series ?? NEWEST_SERIES).memoryRules,
+    // Rules of memory go by the version, whatever series of TDX is in it.
+    rules: (options.series ?? seriesOfVersion(options.release) ?? NEWEST_SERIES)
+      .memoryRules,
     kernelImage: options.kernelImage,
   })
   return predictFrom(item, layout, options)
@@ -94,16 +98,18 @@ export const predictCase = (
 export const predictFrom = (
   item: CaseInput,
   boot: Layout,
-  { series, release, failsRegions = false }: PredictionOptions,
+  { series, release, hostsTdx = true, failsRegions = false }: PredictionOptions,
 ): Prediction => {
-  if (series === undefined)
+  if (series === undefined || !hostsTdx)
     return {
       layout: boot,
       regionsAtBoot: undefined,
       online: [],
       updates: [],
       outcome: undefined,
-      open: whyUnknown(release),
+      open: hostsTdx
+        ? whyUnknown(release)
+        : 'the kernel has no TDX host support (CONFIG_INTEL_TDX_HOST)',
     }
   const layout = withHotAdded(item, boot, series)
   const ending = predictEnding({ item, layout, series, failsRegions })

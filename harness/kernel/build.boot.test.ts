@@ -8,7 +8,7 @@ import { verifyConfig } from './config.ts'
 import { BuildLog } from './make.ts'
 import {
   type SourceRecipe,
-  folderRecipes,
+  builtRecipes,
   loadRecipe,
   defaultRecipeNames,
 } from './recipe.ts'
@@ -110,7 +110,7 @@ const handMade = async (t: Test, name: string): Promise<string> => {
 
 t.test('a kernel somebody built, without a tree to build against', async t => {
   const folder = await handMade(t, 'v6-6.1')
-  const built = await buildKernel(folderRecipes([folder])[0]!, quiet)
+  const built = await buildKernel(builtRecipes([folder])[0]!, quiet)
   t.match(built, {
     vmlinux: join(folder, 'vmlinux'),
     bzImage: join(folder, 'bzImage'),
@@ -120,7 +120,7 @@ t.test('a kernel somebody built, without a tree to build against', async t => {
   })
   const again: string[] = []
   t.same(
-    await buildKernel(folderRecipes([folder])[0]!, {
+    await buildKernel(builtRecipes([folder])[0]!, {
       onProgress: ({ phase }) => again.push(phase),
     }),
     built,
@@ -128,7 +128,7 @@ t.test('a kernel somebody built, without a tree to build against', async t => {
   t.same(again, [], 'from the cache')
   writeFileSync(join(folder, '.config'), '# CONFIG_MODULES is not set\n')
   rmSync(join(folder, 'vmlinux'))
-  await t.rejects(buildKernel(folderRecipes([folder])[0]!, quiet), {
+  await t.rejects(buildKernel(builtRecipes([folder])[0]!, quiet), {
     code: 'KERNEL_BUILD',
     message: /found no vmlinux there: give the folder make ran in/,
   })

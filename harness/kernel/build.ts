@@ -24,7 +24,7 @@ import {
   writeManifest,
 } from './cache.ts'
 import { verifyConfig } from './config.ts'
-import { folderEntry } from './folder.ts'
+import { builtEntry } from './built.ts'
 import { KernelImage } from './elf.ts'
 import { kernelTraits } from './kernel-traits.ts'
 import { BuildLog, type OnProgress } from './make.ts'
@@ -80,7 +80,7 @@ export const findKernel = async (
 ): Promise<BuiltKernel | undefined> => (await entryOf(recipe)).load()
 
 const entryOf = async (recipe: Recipe): Promise<CacheEntry> => {
-  if (recipe.kind === 'folder') return folderEntry(recipe)
+  if (recipe.kind === 'built') return builtEntry(recipe)
   const { name } = recipe
   const key = await kernelKey(recipe)
   return {

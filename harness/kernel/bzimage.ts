@@ -75,11 +75,31 @@ const SIZE = 4
  * @throws InfraError when it cannot be unpacked here
  */
 export const unpackBzImage = async (path: string): Promise<Buffer> => {
-  const { name, bytes } = payloadOf(await readFile(path), path)
+  const { name, bytes, size } = payloadOf(await readFile(path), path)
+  const image = await decompress(bytes, `${path} (${name})`)
+  if (size !== undefined && size !== image.length)
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `the kernel in ${path} is damaged: expected ${size} bytes in its payload (${name}), found ${image.length}`,
+    )
+  return image
+}
+
+/**
+ * Bytes of any compression a distribution uses for its kernels and modules.
+ *
+ * @param what they are, for messages
+ * @throws UsageError when they are damaged
+ * @throws InfraError when there is no program for it
+ */
+export const decompress = async (
+  bytes: Buffer,
+  what: string,
+): Promise<Buffer> => {
   if ((await findProgram(UNPACKER)) === undefined)
     throw new InfraError(
       'NO_PROGRAM',
-      `${UNPACKER} is not in PATH, and ${path} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
+      `${UNPACKER} is not in PATH, and ${what} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
     )
   const { stdout, stderr, failed } = await execa(UNPACKER, {
     input: bytes,
@@ -90,7 +110,7 @@ export const unpackBzImage = async (path: string): Promise<Buffer> => {
   if (failed)
     throw new UsageError(
       'KERNEL_IMAGE',
-      `the kernel in ${path} cannot be unpacked (${name}): ${Buffer.from(stderr).toString('latin1').trim() || `it is larger than ${MAX_KERNEL} bytes`}`,
+      `${what} cannot be unpacked: ${Buffer.from(stderr).toString('latin1').trim() || `it is larger than ${MAX_KERNEL} bytes`}`,
     )
   return Buffer.from(stdout)
 }
@@ -98,10 +118,15 @@ export const unpackBzImage = async (path: string): Promise<Buffer> => {
 /** It knows all of the compressions; for LZO it starts lzop. */
 const UNPACKER = 'bsdcat'
 
-const payloadOf = (
-  file: Buffer,
-  path: string,
-): { readonly name: string; readonly bytes: Buffer } => {
+interface Payload {
+  /** Of its compression. */
+  readonly name: string
+  readonly bytes: Buffer
+  /** Of what it unpacks to; undefined: the compression says it itself. */
+  readonly size: number | undefined
+}
+
+const payloadOf = (file: Buffer, path: string): Payload => {
   const refuse = (found: string): UsageError =>
     new UsageError(
       'KERNEL_IMAGE',
@@ -129,7 +154,13 @@ const payloadOf = (
       `a payload of an unknown compression (it begins with ${payload.toString('hex', 0, 4)})`,
     )
   const { name, sizeBehind } = compression
-  return { name, bytes: sizeBehind ? payload.subarray(0, -SIZE) : payload }
+  if (!sizeBehind) return { name, bytes: payload, size: undefined }
+  const at = payload.length - SIZE
+  return {
+    name,
+    bytes: payload.subarray(0, at),
+    size: payload.readUInt32LE(at),
+  }
 }
 
 /** Release and build of a bzImage are those of a kernel's banner. */

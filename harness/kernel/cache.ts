@@ -162,7 +162,7 @@ export const kernelKey = async (recipe: SourceRecipe): Promise<string> =>
  *
  * @param files those that exist
  */
-export const folderKey = async (files: readonly string[]): Promise<string> =>
+export const builtKey = async (files: readonly string[]): Promise<string> =>
   keyOf({
     files: await Promise.all(
       files.map(async path => [

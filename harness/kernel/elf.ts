@@ -20,6 +20,9 @@ const SECTION_SIZE = 64
 /** __START_KERNEL_map (arch/x86/include/asm/page_64_types.h). */
 const START_KERNEL_MAP = 0xffffffff80000000n
 
+/** Bytes of a line of text. */
+const MAX_TEXT = 512
+
 /** Farther from any symbol there is no kernel code. */
 const MAX_DISTANCE = 0x100000n
 
@@ -63,6 +66,21 @@ export class KernelImage {
         throw notAKernel(path, 'a truncated ELF file')
       const symbols = await readSymbols(file, path, sections)
       return new KernelImage(path, sections, symbols)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /**
+   * Whether an ELF file has a symbol table.
+   *
+   * @throws UsageError when the file is no kernel image
+   */
+  static async hasSymbols(path: string): Promise<boolean> {
+    const file = await open(path)
+    try {
+      const sections = await readSections(file, path)
+      return sections.some(({ type }) => type === SHT_SYMTAB)
     } finally {
       await file.close()
     }
@@ -118,18 +136,45 @@ export class KernelImage {
   }
 
   async #searchTexts(texts: readonly string[]): Promise<string[]> {
-    const loaded = this.#sections.filter(
-      ({ type, address }) => type === SHT_PROGBITS && address !== 0n,
-    )
     const found = new Set<string>()
+    for await (const bytes of this.#loadedSections())
+      for (const text of texts)
+        if (bytes.includes(text, 0, 'latin1')) found.add(text)
+    return [...found]
+  }
+
+  /**
+   * The first line that is loaded and looks like this. Remembered as well.
+   *
+   * @param start of the line @param pattern of all of it
+   */
+  async textLike(start: string, pattern: RegExp): Promise<string | undefined> {
+    const found = await memoized(this.path, `text like ${pattern.source}`, () =>
+      this.#searchText(start, pattern),
+    )
+    return found === '' ? undefined : found
+  }
+
+  async #searchText(start: string, pattern: RegExp): Promise<string> {
+    for await (const bytes of this.#loadedSections())
+      for (
+        let at = bytes.indexOf(start, 0, 'latin1');
+        at >= 0;
+        at = bytes.indexOf(start, at + 1, 'latin1')
+      ) {
+        const text = bytes.toString('latin1', at, at + MAX_TEXT)
+        const line = /^[^\0\n]*/.exec(text)![0]
+        if (pattern.test(line)) return line
+      }
+    return ''
+  }
+
+  async *#loadedSections(): AsyncGenerator<Buffer> {
     const file = await open(this.path)
     try {
-      for (const { offset, size } of loaded) {
-        const bytes = await readAt(file, offset, size)
-        for (const text of texts)
-          if (bytes.includes(text, 0, 'latin1')) found.add(text)
-      }
-      return [...found]
+      for (const { type, address, offset, size } of this.#sections)
+        if (type === SHT_PROGBITS && address !== 0n)
+          yield await readAt(file, offset, size)
     } finally {
       await file.close()
     }

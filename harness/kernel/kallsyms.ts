@@ -59,6 +59,8 @@ const up = (at: number, align: number): number => Math.ceil(at / align) * align
 
 interface Tokens {
   readonly texts: readonly string[]
+  /** Of each code: it begins with a type. */
+  readonly mayBegin: readonly boolean[]
   /** In the file: the table, with the index behind it. */
   readonly place: Range
 }
@@ -105,7 +107,9 @@ const tokensAround = (
   const agrees = starts.every(
     (offset, i) => image.readUInt16LE(index + 2 * i) === offset,
   )
-  return agrees ? { texts, place: { start, end: stop } } : undefined
+  if (!agrees) return undefined
+  const mayBegin = texts.map(text => TYPE.test(text))
+  return { texts, mayBegin, place: { start, end: stop } }
 }
 
 interface Names {
@@ -146,35 +150,42 @@ interface NamesPlace {
   readonly align: number
 }
 
-const TYPE = /^[A-Za-z?-]./
+const TYPE = /^[A-Za-z?-]/
 const NAMES_BY_MARKER = 256
 
-/** @returns undefined unless the markers behind the names agree with them */
+/**
+ * @returns undefined unless the markers behind the names agree with them. Most
+ *   places are none: nothing is spelled out before that.
+ */
 const namesAt = (
   image: Buffer,
   { at: start, count, tokens, align }: NamesPlace,
 ): string[] | undefined => {
   const limit = tokens.place.start
-  const texts: string[] = []
+  const places: Range[] = []
   const marks: number[] = []
   let at = start
-  while (texts.length < count) {
-    if (texts.length % NAMES_BY_MARKER === 0) marks.push(at - start)
+  while (places.length < count) {
+    if (places.length % NAMES_BY_MARKER === 0) marks.push(at - start)
     const first = image[at++]!
     // Before 6.1 no name was long enough for a second byte.
     const length = first < 0x80 ? first : (first & 0x7f) | (image[at++]! << 7)
-    if (length === 0 || at + length > limit) return undefined
-    let text = ''
-    for (const end = at + length; at < end; at++)
-      text += tokens.texts[image[at]!]!
-    if (!TYPE.test(text)) return undefined
-    texts.push(text)
+    const end = at + length
+    if (length === 0 || end > limit || !tokens.mayBegin[image[at]!])
+      return undefined
+    places.push({ start: at, end })
+    at = end
   }
   const markers = up(at, align)
   if (markers + 4 * marks.length > limit) return undefined
-  return marks.every((mark, i) => image.readUInt32LE(markers + 4 * i) === mark)
-    ? texts
-    : undefined
+  if (marks.some((mark, i) => image.readUInt32LE(markers + 4 * i) !== mark))
+    return undefined
+  return places.map(place => {
+    let text = ''
+    for (let i = place.start; i < place.end; i++)
+      text += tokens.texts[image[i]!]!
+    return text
+  })
 }
 
 /** Kernel addresses begin here: __START_KERNEL_map. */

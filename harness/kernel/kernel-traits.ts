@@ -2,6 +2,7 @@ import { UsageError } from '../base/errors.ts'
 import type { Series } from '../tdx/series/index.ts'
 import {
   IMAGE_TEXTS,
+  linuxVersion,
   seriesOfImage,
   whyUnknown,
 } from '../tdx/series/recognise.ts'
@@ -37,7 +38,7 @@ const FAIL_REGION = 'tdx_fail_region'
 export const kernelTraits = async (
   image: KernelImage,
 ): Promise<KernelTraits> => {
-  const trigger = triggerOf(image)
+  const trigger = await triggerOf(image)
   const release = await releaseOf(image)
   const texts = await image.textsIn([REGION_LINE, FAIL_REGION, ...IMAGE_TEXTS])
   return {
@@ -52,29 +53,69 @@ export const kernelTraits = async (
   }
 }
 
-const exported = (image: KernelImage, name: string): boolean =>
-  image.symbol(`__ksymtab_${name}`) !== undefined
+/**
+ * What modules may call. Kallsyms without CONFIG_KALLSYMS_ALL has no symbols
+ * of data: then the names in __ksymtab_strings tell.
+ */
+const exportsOf = async (
+  image: KernelImage,
+  names: readonly string[],
+): Promise<ReadonlySet<string>> => {
+  if (image.symbolsLike('__ksymtab_', /^__ksymtab_/).length > 0)
+    return new Set(
+      names.filter(name => image.symbol(`__ksymtab_${name}`) !== undefined),
+    )
+  const found = await image.textsIn(names.map(name => `\0${name}\0`))
+  return new Set(names.filter(name => found.has(`\0${name}\0`)))
+}
 
-/** subsys_initcall(tdx_enable), as Linux 7 has it. */
-const BOOT_INITCALL = /^__initcall__kmod_.*_tdx_enable\d$/
+/** Linux 7 has subsys_initcall(tdx_enable), and no caller after boot. */
+const isBootOnly = (image: KernelImage): boolean => {
+  const at = image.symbol('tdx_enable')?.address
+  const start = image.symbol('_sinittext')?.address
+  const end = image.symbol('_einittext')?.address
+  if (at === undefined || start === undefined || end === undefined) return false
+  return at >= start && at < end
+}
 
-const triggerOf = (image: KernelImage): TriggerKind => {
-  if (image.symbolsLike('_tdx_enable', BOOT_INITCALL).length > 0)
-    return 'at boot'
-  if (!exported(image, 'tdx_enable')) return 'none'
-  return exported(image, 'tdx_cpu_enable')
+const triggerOf = async (image: KernelImage): Promise<TriggerKind> => {
+  if (isBootOnly(image)) return 'at boot'
+  const exported = await exportsOf(image, ['tdx_enable', 'tdx_cpu_enable'])
+  if (!exported.has('tdx_enable')) return 'none'
+  return exported.has('tdx_cpu_enable')
     ? 'tdx_cpu_enable, tdx_enable'
     : 'tdx_enable'
 }
 
-/** linux_banner (init/version.c): `Linux version 6.12.117 (...) #1 SMP ...`. */
+/**
+ * linux_banner (init/version.c): `Linux version 6.12.117 (...) #1 SMP ...`.
+ * Kallsyms may not name it, and nothing else looks like it.
+ */
 export const bannerOf = async (
   image: KernelImage,
 ): Promise<string | undefined> => {
   const banner = image.symbol('linux_banner')
-  if (!banner) return undefined
+  if (!banner) return image.textLike('Linux version ', /^Linux version \d+\./)
   const text = Buffer.from(await image.bytesAt(banner.address, 512))
   return /^[^\0\n]*/.exec(text.toString('latin1'))?.[0]
+}
+
+/** The first with messages of NUMA and e820 as the rig reads them, and of TDX. */
+const OLDEST = 5_019
+
+export const isTooOld = ({ release }: Pick<KernelTraits, 'release'>): boolean =>
+  (linuxVersion(release) ?? OLDEST) < OLDEST
+
+/** @throws UsageError when the kernel is older than any the rig knows */
+export const verifyAge = (
+  { release }: Pick<KernelTraits, 'release'>,
+  path: string,
+): void => {
+  if (isTooOld({ release }))
+    throw new UsageError(
+      'KERNEL_TOO_OLD',
+      `expected Linux 5.19 or later, found ${release ?? ''} at ${path}: how older kernels lay out memory is not modelled; give a newer one`,
+    )
 }
 
 const releaseOf = async (image: KernelImage): Promise<string | undefined> =>

@@ -3,7 +3,7 @@ import t from 'tap'
 import { bzImageVersion, isSameBuild } from './bzimage.ts'
 import { droppedOptions, parseOptions } from './config.ts'
 import { errorLines } from './make.ts'
-import { folderRecipes, loadRecipe, recipeNames } from './recipe.ts'
+import { builtRecipes, loadRecipe, recipeNames } from './recipe.ts'
 
 t.test('options of a .config, and those that were dropped', async t => {
   const asked = parseOptions(
@@ -77,9 +77,7 @@ t.test('a bzImage says of which build it is', async t => {
 
 t.test('folders are told apart by where they lie', async t => {
   t.same(
-    folderRecipes(['/a/build', '/b/build/', '/c/linux']).map(
-      ({ name }) => name,
-    ),
+    builtRecipes(['/a/build', '/b/build/', '/c/linux']).map(({ name }) => name),
     ['build-a-build', 'build-b-build', 'build-linux'],
   )
 })

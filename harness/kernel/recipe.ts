@@ -101,17 +101,18 @@ export interface SourceRecipe {
 }
 
 /** A kernel that somebody else has built. */
-export interface FolderRecipe {
-  readonly kind: 'folder'
+export interface BuiltRecipe {
+  readonly kind: 'built'
   readonly name: string
   readonly why: string
   /** As the recipe states it; undefined: it states none. */
   readonly series: Series | undefined
-  readonly folder: string
+  /** A folder, an image or a package. */
+  readonly path: string
 }
 
 /** How a kernel is obtained. */
-export type Recipe = SourceRecipe | FolderRecipe
+export type Recipe = SourceRecipe | BuiltRecipe
 
 const recipesRoot = (): string => join(projectRoot(), 'kernel-configs')
 
@@ -163,7 +164,7 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
  * Kernels that were built in some folders, as recipes: named by the folder, and
  * where two are called the same, by the one it lies in as well.
  */
-export const folderRecipes = (folders: readonly string[]): FolderRecipe[] => {
+export const builtRecipes = (folders: readonly string[]): BuiltRecipe[] => {
   const paths = folders.map(folder => resolve(folder))
   const nameOf = (path: string): string => {
     const alike = paths.filter(
@@ -173,9 +174,9 @@ export const folderRecipes = (folders: readonly string[]): FolderRecipe[] => {
     return `build-${parent}${basename(path)}`
   }
   return paths.map(path => ({
-    kind: 'folder',
+    kind: 'built',
     name: nameOf(path),
-    folder: path,
+    path,
     series: undefined,
     why: `the kernel built in ${path}`,
   }))
@@ -252,11 +253,11 @@ const recipeOf = async (
   const absolute = (entry: string): string => resolve(dirname(path), entry)
   if (!config)
     return {
-      kind: 'folder',
+      kind: 'built',
       name,
       why,
       series,
-      folder: absolute(source.build ?? '.'),
+      path: absolute(source.build ?? '.'),
     }
   /** What goes wrong with an entry is shown at its place in the file. */
   const each = async <T>(

@@ -20,6 +20,10 @@ export interface BootableKernel {
   readonly release: string | undefined
   /** Who initialises the module on it, and how. */
   readonly trigger: TriggerKind
+  /** It calls the TDX module; else only its memory layout can be judged. */
+  readonly hostsTdx: boolean
+  /** The region list can be read from memory. */
+  readonly hasMemlist: boolean
   /** It prints the region list when it has built it. */
   readonly printsRegions: boolean
   /** It takes tdx_fail_region=, which makes the list fail. */

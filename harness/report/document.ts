@@ -78,6 +78,7 @@ const judged = ({
   return {
     verdict: judgement.verdict,
     reasons: [...judgement.reasons],
+    scope: judgement.scope,
     witnesses: [...judgement.witnesses],
     unobserved: judgement.unobserved.map(({ check, missing }) => ({
       check,
@@ -135,6 +136,7 @@ const judged = ({
 const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
   verdict: kind,
   reasons: [{ kind, check: kind === 'error' ? 'machine' : 'kernel', message }],
+  scope: null,
   witnesses: [],
   unobserved: [],
   tdx: null,

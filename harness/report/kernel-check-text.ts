@@ -1,6 +1,6 @@
 import type { Site, SiteForm } from '../emulate/sites.ts'
-import type { InterposedCode } from '../emulate/kernel-sites.ts'
-import type { KernelTraits } from '../kernel/kernel-traits.ts'
+import { type InterposedCode, hostsTdx } from '../emulate/kernel-sites.ts'
+import { type KernelTraits, isTooOld } from '../kernel/kernel-traits.ts'
 import { whyUnknown } from '../tdx/series/recognise.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import type { Options } from '../kernel/config.ts'
@@ -36,37 +36,53 @@ export const findings = ({
   traits,
   code,
 }: CheckedKernel): Finding[] => [
-  finding('kernel', 'good', traits.release ?? 'a release it does not name'),
+  isTooOld(traits)
+    ? finding('kernel', 'bad', `${traits.release ?? ''}: 5.19 is the oldest`)
+    : finding('kernel', 'good', traits.release ?? 'a release it does not name'),
   finding('symbols', 'good', `${traits.symbols} in the vmlinux`),
   hostSupport(options, code),
+  ...(hostsTdx(code) ? tdxFindings(built, traits, code) : []),
+  start(built, traits),
+  ...(options ? [speaks(options), dimms(options)] : []),
+]
+
+/** What matters where there is TDX host support. */
+const tdxFindings = (
+  built: BuiltKernel,
+  traits: KernelTraits,
+  code: InterposedCode,
+): Finding[] => [
   series(traits),
   ...sites(code),
   x2apic(code),
   traits.hasMemlist
     ? finding('region list', 'good', 'read from memory (tdx_memlist)')
-    : finding('region list', 'limited', 'there is no symbol tdx_memlist'),
+    : finding(
+        'region list',
+        'limited',
+        'there is no symbol tdx_memlist (CONFIG_KALLSYMS_ALL)',
+      ),
   traits.printsRegions
     ? finding('printed regions', 'good', 'TDX memory region: [mem ...] node N')
     : finding('printed regions', 'limited', 'none: not patched to print them'),
-  start(built, traits),
   trigger(built, traits),
-  ...(options ? [speaks(options), dimms(options)] : []),
 ]
 
 const hostSupport = (
   options: Options | undefined,
-  { missing }: InterposedCode,
+  code: InterposedCode,
 ): Finding => {
   const what = 'TDX host support'
+  const { missing } = code
   const value = options?.get('INTEL_TDX_HOST') ?? 'n'
-  if (missing.length > 0)
+  if (!hostsTdx(code))
     return finding(
       what,
-      'bad',
-      options && value !== 'y'
-        ? 'CONFIG_INTEL_TDX_HOST is not set'
-        : `expected ${missing.join(' and ')}, found none`,
+      'limited',
+      `${options && value !== 'y' ? 'CONFIG_INTEL_TDX_HOST is not set' : 'none'}: the memory layout is judged, TDX is not`,
     )
+  if (missing.length > 0)
+    return finding(what, 'bad', `expected ${missing.join(' and ')}, found none`)
   if (options && value !== 'y')
     return finding(
       what,

@@ -34,6 +34,8 @@ const shortly = ({ item, judgement, evidence }: JudgedOutcome): string => {
   const count = (memory?.regions ?? facts.tdx.regions)?.length
   const { numaFallback } = judgement.prediction.layout
   const seen = judgement.witnesses.length
+  if (judgement.scope === 'layout')
+    return `memory layout only, the kernel has no TDX host support, ${seconds(record.timing.total)}`
   return [
     outcomeText(outcome, stage, errno),
     ...(count === undefined

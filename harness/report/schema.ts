@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
-import { VERDICTS } from '../judge/context.ts'
+import { SCOPES, VERDICTS } from '../judge/context.ts'
 import { END_REASONS, WITNESS_NAMES } from '../machine/record.ts'
 import { CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'
 import { faultSpelling } from '../tdx/fault.ts'
@@ -82,6 +82,13 @@ export const caseSchema = z.strictObject({
   steps: z.array(z.string()).describe('what happened once the kernel was up'),
   verdict: z.enum(VERDICTS),
   reasons: z.array(reason),
+  scope: z
+    .enum(SCOPES)
+    .nullable()
+    .default(null)
+    .describe(
+      'what was judged: all, or the layout of memory alone, of a kernel without TDX host support; null: nothing',
+    ),
   witnesses: z.array(z.enum(WITNESS_NAMES)).describe('who saw the boot'),
   unobserved: z
     .array(

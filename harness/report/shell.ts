@@ -11,9 +11,9 @@ export const shellLine = (words: readonly string[]): string =>
 /** How the command line names a kernel. */
 const kernelFlags = ({
   name,
-  folder,
-}: Pick<KernelIdentity, 'name' | 'folder'>): string[] =>
-  folder === undefined ? ['--kernel', name] : ['--kernel-build', folder]
+  build,
+}: Pick<KernelIdentity, 'name' | 'build'>): string[] =>
+  build === undefined ? ['--kernel', name] : ['--kernel-build', build]
 
 /**
  * @param program tdxrig, as it is called from the current folder

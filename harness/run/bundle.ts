@@ -82,17 +82,17 @@ const fill = async (
 /** A kernel of somebody's own has no name elsewhere. */
 const cellOf = (
   { input }: Case,
-  { folder, name }: PreparedKernel,
+  { build, name }: PreparedKernel,
 ): CellInput => ({
   ...input,
-  kernels: folder === undefined ? [name] : undefined,
+  kernels: build === undefined ? [name] : undefined,
 })
 
 /** What a judge needs of case and kernel, beside the record. */
 const caseJson = (item: Case, kernel: PreparedKernel): string => {
   const { id, scenario, input, machine } = item
   const { name, series, trigger, release, key } = kernel
-  const { printsRegions, failsRegions } = kernel
+  const { hostsTdx, hasMemlist, printsRegions, failsRegions } = kernel
   return `${JSON.stringify(
     {
       schema: BUNDLE_SCHEMA,
@@ -105,6 +105,8 @@ const caseJson = (item: Case, kernel: PreparedKernel): string => {
         series: series?.name ?? null,
         release: release ?? null,
         trigger,
+        hostsTdx,
+        hasMemlist,
         printsRegions,
         failsRegions,
         range: kernel.kernelImage ?? null,
@@ -127,7 +129,7 @@ const readme = (kernel: PreparedKernel, result: CaseResult): string =>
     `effective  ${result.cmdline?.effective ?? 'not known'}`,
     `machine    ${result.argv.join(' ')}`,
     '',
-    `run it again:    unpack it, and in its folder: tdxrig run ${BUNDLED.scenario}${kernel.folder === undefined ? '' : ' --kernel-build FOLDER'}`,
+    `run it again:    unpack it, and in its folder: tdxrig run ${BUNDLED.scenario}${kernel.build === undefined ? '' : ' --kernel-build KERNEL'}`,
     `                 as it was run: ${result.reproduce}`,
     'judge it again:  tdxrig run --rejudge THIS.tar.gz',
     'explain it:      tdxrig explain THIS.tar.gz',

@@ -6,6 +6,7 @@ import {
   type KernelTraits,
   bannerOf,
   kernelTraits,
+  verifyAge,
   verifySeries,
 } from '../kernel/kernel-traits.ts'
 import type { GuestStep } from '../guest/protocol.ts'
@@ -35,8 +36,8 @@ export interface PreparedKernel extends BootableKernel {
   readonly programs: Programs
   /** Initramfs of boots whose only step is the trigger. */
   readonly initramfs: string
-  /** The folder of `--kernel-build`; undefined for a recipe. */
-  readonly folder: string | undefined
+  /** What `--kernel-build` names; undefined for a recipe. */
+  readonly build: string | undefined
   /** Physical memory the image occupies. */
   readonly kernelImage: Range | undefined
 }
@@ -95,12 +96,15 @@ const prepare = async (
   const image = await KernelImage.open(built.vmlinux)
   const traits = await kernelTraits(image)
   verifySeries(recipe, traits)
+  verifyAge(traits, built.vmlinux)
+  const sites = await locate(image)
   // A kernel that initialises TDX as it boots has nobody left to ask it to.
   const trigger = traits.trigger === 'at boot' ? undefined : built.trigger
   const programs = { init, trigger, tdxHost: built.tdxHost }
   // Without a file of steps init has one: the trigger.
-  const steps =
-    traits.trigger === 'at boot' ? [triggerStep(traits.trigger)] : undefined
+  const steps = isAsked(traits.trigger, sites)
+    ? undefined
+    : [{ kind: 'none' } as const]
   await writeFile(initramfs, await buildInitramfs(programs, { steps }))
   return {
     name: built.name,
@@ -108,14 +112,16 @@ const prepare = async (
     series: traits.series,
     release: traits.release,
     trigger: traits.trigger,
+    hostsTdx: sites.hostsTdx,
+    hasMemlist: traits.hasMemlist,
     printsRegions: traits.printsRegions,
     failsRegions: traits.failsRegions,
     programs,
     initramfs,
     built,
     key: built.key,
-    folder: recipe.kind === 'folder' ? recipe.folder : undefined,
-    sites: await locate(image),
+    build: recipe.kind === 'built' ? recipe.path : undefined,
+    sites,
     bootFile: await bootFile(built, image, traits),
     kernelImage: image.physicalRange,
   }
@@ -143,12 +149,19 @@ const bootFile = async (
   return bzImage
 }
 
-/** The initramfs for the steps of a case; one of its own where it needs one. */
+/** What is done on a kernel: one without TDX host support is only booted. */
+export const stepsOn = (
+  { hostsTdx }: Pick<PreparedKernel, 'hostsTdx'>,
+  steps: readonly Step[],
+): readonly Step[] => (hostsTdx ? steps : [{ kind: 'trigger' }])
+
+/** The initramfs for steps; one of its own where they need one. */
 export const initramfsFor = async (
-  { programs, initramfs, trigger }: PreparedKernel,
+  kernel: PreparedKernel,
   steps: readonly Step[],
   directory: string,
 ): Promise<string> => {
+  const { programs, initramfs } = kernel
   const [first, ...others] = steps
   if (first?.kind === 'trigger' && others.length === 0) return initramfs
   const path = join(directory, 'initramfs')
@@ -156,7 +169,7 @@ export const initramfsFor = async (
     step.kind === 'update' ? [step.image] : [],
   )
   const content = {
-    steps: steps.map(step => guestStep(step, trigger, images)),
+    steps: steps.map(step => guestStep(step, kernel, images)),
     images: images.map(encodeImage),
   }
   await writeFile(path, await buildInitramfs(programs, content))
@@ -165,12 +178,12 @@ export const initramfsFor = async (
 
 const guestStep = (
   step: Step,
-  trigger: TriggerKind,
+  kernel: PreparedKernel,
   images: readonly UpdateImage[],
 ): GuestStep => {
   switch (step.kind) {
     case 'trigger':
-      return triggerStep(trigger)
+      return { kind: isAsked(kernel.trigger, kernel) ? 'trigger' : 'none' }
     case 'offline':
       return step
     case 'update':
@@ -181,7 +194,11 @@ const guestStep = (
   }
 }
 
-/** Steps keep their numbers on a kernel that needs no trigger. */
-const triggerStep = (trigger: TriggerKind): GuestStep => ({
-  kind: trigger === 'at boot' ? 'none' : 'trigger',
-})
+/**
+ * Whether init asks the kernel to initialise TDX. Steps keep their numbers on
+ * one that needs nobody for it, or cannot do it.
+ */
+const isAsked = (
+  trigger: TriggerKind,
+  { hostsTdx }: Pick<PreparedKernel, 'hostsTdx'>,
+): boolean => hostsTdx && trigger !== 'at boot'

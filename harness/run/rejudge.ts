@@ -49,6 +49,8 @@ const bundleSchema = z.object({
       .nullable()
       .transform(release => release ?? undefined),
     trigger: z.enum(TRIGGER_KINDS),
+    hostsTdx: z.boolean().default(true),
+    hasMemlist: z.boolean().default(true),
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),
     range: z
@@ -95,7 +97,7 @@ export const rejudge = async (path: string): Promise<JudgedOutcome> => {
   return {
     kind: 'judged',
     item,
-    kernel: { name: kernel.name, key: kernel.key, folder: undefined },
+    kernel: { name: kernel.name, key: kernel.key, build: undefined },
     prediction,
     judgement: judge({ item, kernel, prediction, evidence }),
     evidence,

@@ -12,7 +12,12 @@ import type { BootRecord } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { evidenceOf } from './evidence.ts'
-import { type PreparedKernel, initialisesTdx, initramfsFor } from './kernels.ts'
+import {
+  type PreparedKernel,
+  initialisesTdx,
+  initramfsFor,
+  stepsOn,
+} from './kernels.ts'
 import type { Workspace } from './workspace.ts'
 
 /** A kernel that was not prepared: its cases are skipped. */
@@ -89,7 +94,7 @@ const runCase = async (
     return {
       kind: 'skip',
       item,
-      kernel: { name: item.kernel, key: 'missing', folder: undefined },
+      kernel: { name: item.kernel, key: 'missing', build: undefined },
       prediction: predict(
         item,
         missing.series ? optionsOf(missing.series) : { series: undefined },
@@ -99,15 +104,22 @@ const runCase = async (
   const kernel = options.kernels.get(item.kernel)
   if (!kernel) throw new TypeError(`kernel ${item.kernel} was not prepared`)
   const prediction = predict(item, kernel)
-  const { name, key, folder } = kernel
-  const tried = { item, kernel: { name, key, folder }, prediction }
+  const { name, key, build } = kernel
+  const tried = { item, kernel: { name, key, build }, prediction }
   const unable = unableTo(item, options.machine)
   if (unable !== undefined) return { ...tried, kind: 'skip', message: unable }
-  if (!initialisesTdx(kernel) && asksForTdx(item))
+  if (kernel.hostsTdx && !initialisesTdx(kernel) && asksForTdx(item))
     return {
       ...tried,
       kind: 'skip',
       message: `there is no trigger module for this kernel: ${kernel.built.noTrigger ?? ''}`,
+    }
+  if (lacksUpdateDevice(kernel, item))
+    return {
+      ...tried,
+      kind: 'skip',
+      message:
+        'the scenario updates the TDX module, and this kernel was given without its tdx-host.ko: give its package or /lib/modules/VERSION',
     }
   let outcome: CaseOutcome
   try {
@@ -138,6 +150,17 @@ const unableTo = (
     ? `the scenario has faults of the module, and the module of this machine (${description}) cannot be told to fail`
     : undefined
 
+/** A kernel has the device in itself, or as a module that must be at hand. */
+const lacksUpdateDevice = (
+  { hostsTdx, series, programs, image }: PreparedKernel,
+  { steps }: Case,
+): boolean =>
+  hostsTdx &&
+  series?.updatesModule === true &&
+  steps.some(({ kind }) => kind === 'update') &&
+  programs.tdxHost === undefined &&
+  image.symbol('tdx_host_init') === undefined
+
 const asksForTdx = ({ steps }: Case): boolean =>
   steps.some(({ kind }) => kind === 'trigger')
 
@@ -153,24 +176,25 @@ const bootAndJudge = async (
   { machine, workspace, keepConsole = leave, signal }: RunOptions,
 ): Promise<JudgedOutcome> => {
   const directory = await workspace.directory(String(index))
+  const steps = stepsOn(kernel, item.steps)
   const record = await machine.boot(
     {
       kernel,
       machine: item.machine,
       platform: item.platform,
       words: item.words,
-      steps: item.steps,
-      initramfs: await initramfsFor(kernel, item.steps, directory),
+      steps,
+      initramfs: await initramfsFor(kernel, steps, directory),
       directory,
     },
     signal,
   )
   const evidence = await evidenceOf(record)
-  const { name, key, folder } = kernel
+  const { name, key, build } = kernel
   return {
     kind: 'judged',
     item,
-    kernel: { name, key, folder },
+    kernel: { name, key, build },
     prediction,
     judgement: judge({ item, kernel, prediction, evidence }),
     evidence,

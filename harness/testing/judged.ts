@@ -23,12 +23,16 @@ export const NODES = {
 export const KERNEL: TestKernel = {
   series: MAINLINE_6_8,
   trigger: MAINLINE_6_8.trigger,
+  hostsTdx: true,
+  hasMemlist: true,
   printsRegions: false,
   failsRegions: false,
 }
 export const V6: TestKernel = {
   series: V6_SERIES,
   trigger: V6_SERIES.trigger,
+  hostsTdx: true,
+  hasMemlist: true,
   printsRegions: true,
   failsRegions: true,
 }
@@ -64,7 +68,7 @@ export const judgedOutcome = (
   return {
     kind: 'judged',
     item,
-    kernel: { name: item.kernel, key: 'test', folder: undefined },
+    kernel: { name: item.kernel, key: 'test', build: undefined },
     prediction,
     judgement: judge({ item, kernel, prediction, evidence }),
     evidence,

@@ -241,6 +241,8 @@ const isConfig = ({ leaf }: { readonly leaf: number }): boolean =>
 const MAINLINE: TestKernel = {
   series: MAINLINE_6_8,
   trigger: MAINLINE_6_8.trigger,
+  hostsTdx: true,
+  hasMemlist: true,
   printsRegions: false,
   failsRegions: false,
 }

@@ -1,0 +1,179 @@
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { RigError, messageOf } from '../base/errors.ts'
+import { isThere } from '../base/paths.ts'
+import { decompress, unpackBzImage } from './bzimage.ts'
+import {
+  ARTEFACT,
+  type BuiltKernel,
+  type CacheEntry,
+  builtKey,
+  cachedKernel,
+} from './cache.ts'
+import { buildTrigger } from './trigger-module.ts'
+import { KernelImage } from './elf.ts'
+import {
+  type GivenPackage,
+  type KernelPlaces,
+  findKernelAt,
+  unpackPackage,
+} from './places.ts'
+import { withSymbols } from './with-symbols.ts'
+import { parseOptions } from './config.ts'
+import type { BuildLog } from './make.ts'
+import type { BuiltRecipe } from './recipe.ts'
+
+/** What a kernel exports to modules. */
+const SYMVERS = ['Module.symvers', 'vmlinux.symvers']
+
+/** A kernel that somebody else has built: nothing is written where it is. */
+export const builtEntry = async ({
+  name,
+  path,
+}: BuiltRecipe): Promise<CacheEntry> => {
+  const given = await findKernelAt(path)
+  return given.kind === 'package'
+    ? packageEntry(name, given)
+    : placesEntry(name, given.places)
+}
+
+const packageEntry = async (
+  name: string,
+  given: GivenPackage,
+): Promise<CacheEntry> => {
+  const key = await builtKey([given.path])
+  const cached = (): Promise<BuiltKernel | undefined> => cachedKernel(name, key)
+  return {
+    name,
+    key,
+    load: cached,
+    find: cached,
+    fill: async (result, work, log) => {
+      log.announce('unpack the package')
+      const unpacked = join(work, 'package')
+      await mkdir(unpacked)
+      const places = await unpackPackage(given, unpacked, log.signal)
+      const { vmlinux, bzImage, config, tdxHost } = places
+      if (vmlinux !== undefined && (await KernelImage.hasSymbols(vmlinux)))
+        await copyFile(vmlinux, join(result, ARTEFACT.vmlinux))
+      else await writeImage({ vmlinux, bzImage }, result, log)
+      if (bzImage !== undefined)
+        await copyFile(bzImage, join(result, ARTEFACT.bzImage))
+      if (config !== undefined)
+        await copyFile(config, join(result, ARTEFACT.config))
+      if (tdxHost !== undefined) await takeModule(tdxHost, result)
+      await writeFile(
+        join(result, ARTEFACT.noTrigger),
+        'a package has nothing that a module can be built with: give the folder /lib/modules/VERSION where its headers are installed as well',
+      )
+    },
+  }
+}
+
+const placesEntry = async (
+  name: string,
+  { vmlinux, bzImage, config, tdxHost, objects }: KernelPlaces,
+): Promise<CacheEntry> => {
+  const hasSymbols =
+    vmlinux !== undefined && (await KernelImage.hasSymbols(vmlinux))
+  const files = {
+    ...(hasSymbols && { vmlinux }),
+    ...(bzImage !== undefined && { bzImage }),
+    ...(config !== undefined && { config }),
+  }
+  const symvers =
+    objects === undefined ? [] : SYMVERS.map(file => join(objects, file))
+  const enters = [
+    vmlinux,
+    hasSymbols ? undefined : bzImage,
+    config,
+    tdxHost,
+    ...symvers,
+  ]
+  const present = await Promise.all(
+    enters.map(async path =>
+      path !== undefined && (await isThere(path)) ? [path] : [],
+    ),
+  )
+  const key = await builtKey(present.flat())
+  return {
+    name,
+    key,
+    load: () => cachedKernel(name, key, files),
+    // Why there is no trigger may have gone away: it is tried again.
+    find: async () => {
+      const kernel = await cachedKernel(name, key, files)
+      const final = objects === undefined || kernel?.noTrigger === undefined
+      return final ? kernel : undefined
+    },
+    fill: async (result, work, log) => {
+      if (!hasSymbols) await writeImage({ vmlinux, bzImage }, result, log)
+      if (tdxHost !== undefined) await takeModule(tdxHost, result)
+      const reason =
+        objects === undefined
+          ? 'an image alone has nothing that a module can be built with: give the folder the kernel was built in'
+          : await tryTrigger({ folder: objects, config, result, work }, log)
+      if (reason !== undefined)
+        await writeFile(join(result, ARTEFACT.noTrigger), reason)
+    },
+  }
+}
+
+/** An image with the symbols it carries for itself. */
+const writeImage = async (
+  { vmlinux, bzImage }: Record<'vmlinux' | 'bzImage', string | undefined>,
+  result: string,
+  log: BuildLog,
+): Promise<void> => {
+  const path = vmlinux ?? bzImage
+  if (path === undefined) throw new TypeError('there is no kernel')
+  log.announce(`take the kernel and its symbols out of ${basename(path)}`)
+  const elf =
+    vmlinux === undefined ? await unpackBzImage(path) : await readFile(path)
+  await writeFile(join(result, ARTEFACT.vmlinux), withSymbols(elf, path))
+}
+
+const takeModule = async (path: string, result: string): Promise<void> => {
+  const target = join(result, ARTEFACT.tdxHost)
+  if (path.endsWith('.ko')) await copyFile(path, target)
+  else await writeFile(target, await decompress(await readFile(path), path))
+}
+
+interface TriggerPlaces {
+  /** Of the kernel that was built. */
+  readonly folder: string
+  readonly config: string | undefined
+  readonly result: string
+  readonly work: string
+}
+
+/** @returns why there is no trigger module, or undefined when there is one */
+const tryTrigger = async (
+  { folder, config, result, work }: TriggerPlaces,
+  log: BuildLog,
+): Promise<string | undefined> => {
+  if (config === undefined)
+    return 'there is no .config: it is not known whether the kernel loads modules'
+  const options = parseOptions(await readFile(config, 'utf8'))
+  if (options.get('MODULES') !== 'y')
+    return 'the kernel was built without CONFIG_MODULES'
+  if (options.get('MODULE_SIG_FORCE') === 'y')
+    return 'CONFIG_MODULE_SIG_FORCE: the kernel loads signed modules only'
+  if (!(await isThere(join(folder, 'Makefile'))))
+    return 'the folder has no Makefile: only where the kernel was built a module can be built for it'
+  try {
+    await buildTrigger(
+      {
+        objects: folder,
+        work: join(work, 'trigger'),
+        result: join(result, ARTEFACT.trigger),
+        options: options.get('CC_IS_CLANG') === 'y' ? ['LLVM=1'] : [],
+      },
+      log,
+    )
+    return undefined
+  } catch (error) {
+    if (log.signal?.aborted || !(error instanceof RigError)) throw error
+    return messageOf(error)
+  }
+}
