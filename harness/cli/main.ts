@@ -218,7 +218,10 @@ const program = (): Command => {
   kernel
     .command('check')
     .description('report what tdxrig can use of a kernel')
-    .argument('<targets...>', 'recipes, and folders of kernel builds')
+    .argument(
+      '<targets...>',
+      'recipes, and paths of kernels that are built already',
+    )
     .option('--json', 'print JSON')
     .action(
       command(

@@ -55,8 +55,8 @@ export const kernelOption = (): Option =>
 
 export const kernelBuildOption = (): Option =>
   new Option(
-    '--kernel-build <folder>',
-    'boot the kernel that was built in this folder (repeatable)',
+    '--kernel-build <path>',
+    'boot a kernel that is built already: a folder, an image or a package (repeatable)',
   ).argParser(collect)
 
 export const accelOption = (): Option =>

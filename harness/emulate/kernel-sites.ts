@@ -17,6 +17,8 @@ export interface KernelSites {
   /** What x2apic_enabled() reads; undefined when TDX does not ask for it. */
   readonly x2apicBit: FeatureBit | undefined
   readonly patches: readonly Patch[]
+  /** It has static keys (CONFIG_JUMP_LABEL). */
+  readonly patchesItself: boolean
   /** Where the kernel goes on when a site faults, by its address. */
   readonly fixups: ReadonlyMap<bigint, Fixup>
   /**
@@ -73,6 +75,7 @@ export const locate = async (image: KernelImage): Promise<KernelSites> => {
     savedCommandLine: image.symbol('saved_command_line')?.address,
     x2apicBit,
     patches: hosts ? await findPatches(image) : [],
+    patchesItself: image.symbol('arch_jump_label_transform') !== undefined,
     fixups: await findFixups(image, sites),
     listReady: (
       image.symbol('alloc_pages_exact_noprof') ??

@@ -1,6 +1,13 @@
 import t from 'tap'
 import type { Seen } from '../testing/records.ts'
-import { NODES, V6, judgeBoot, judged, replace } from '../testing/judged.ts'
+import {
+  KERNEL,
+  NODES,
+  V6,
+  judgeBoot,
+  judged,
+  replace,
+} from '../testing/judged.ts'
 
 t.test('a boot that is as predicted passes', async t => {
   t.same(judged(NODES), { verdict: 'pass', text: '' })
@@ -239,4 +246,42 @@ t.test('a machine without debugger and module model', async t => {
     without: ['console', 'memory', 'module', 'steps'],
   })
   t.not(nothing.verdict, 'pass', 'nobody saw anything: that proves nothing')
+})
+
+t.test('a kernel without TDX host support: the layout alone', async t => {
+  const kernel = { ...KERNEL, hostsTdx: false }
+  const silent = (lines: string[]): string[] =>
+    lines.filter(line => !/tdx/i.test(line))
+  const boot = { kernel, editConsole: silent }
+  const fine = judgeBoot(NODES, boot)
+  t.match(fine, { verdict: 'pass', scope: 'layout', reasons: [] })
+  t.match(
+    judgeBoot({ ...NODES, expect: { tdx: 'failed' } }, boot),
+    { verdict: 'pass' },
+    'what is expected of TDX does not matter',
+  )
+  t.equal(judgeBoot(NODES).scope, 'tdx')
+  const other = judgeBoot(NODES, {
+    kernel,
+    editConsole: lines =>
+      replace(
+        /node {3}1: \[mem 0x\w+/,
+        'node   1: [mem 0x0000000123456000',
+      )(silent(lines)),
+  })
+  t.match(other, { verdict: 'fail', reasons: [{ check: 'node-ranges' }] })
+})
+
+t.test('a list that nobody can read is not observed', async t => {
+  const kernel = { ...KERNEL, hasMemlist: false }
+  const change = { regions: null, regionsAtBoot: null }
+  t.match(judgeBoot(NODES, { kernel, change }), {
+    verdict: 'pass',
+    unobserved: [{ check: 'regions', missing: ['memory'] }],
+  })
+  t.match(
+    judgeBoot(NODES, { change }),
+    { verdict: 'invalid', reasons: [{ check: 'regions' }] },
+    'it can be read, and was not',
+  )
 })

@@ -70,6 +70,7 @@ export class QemuMachine implements Machine {
       srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,
       vmx: turnsVmxOn(plan) ? plan.platform.vmx : undefined,
+      patchesItself: plan.kernel.sites.patchesItself,
       kernel: plan.kernel.bootFile,
       initramfs: plan.initramfs,
       consolePath: boot.console.consolePath,
@@ -105,11 +106,11 @@ const sratFile = async ({
   return path
 }
 
-/** Somebody in the guest waits for the rig. */
 /** Kernels that do not are given the CPU they always had. */
 const turnsVmxOn = ({ kernel }: BootPlan): boolean =>
   kernel.sites.sites.some(({ kind }) => kind === 'vmxon')
 
+/** Somebody in the guest waits for the rig. */
 const needsAnswers = ({ steps }: BootPlan): boolean =>
   steps.some(({ kind }) => kind === 'plug')
 

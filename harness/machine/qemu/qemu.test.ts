@@ -19,6 +19,7 @@ const plan = {
   initramfs: '/t/initramfs',
   cmdline: 'quiet a=b,c',
   vmx: undefined,
+  patchesItself: false,
   consolePath: '/t/console.log',
   gdbSocket: '/t/a,b/gdb',
   qmpSocket: '/t/qmp',
