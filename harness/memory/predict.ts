@@ -110,6 +110,10 @@ export const predictLayout = ({
     fatal: nodes.fatal ?? noTrampoline(memory),
     unpredictable: [
       ...parameters.unpredictable,
+      // Then it makes up a map of what the boot loader says in other ways.
+      ...(firmware.e820.length < rules.fewestEntries
+        ? ["the firmware's map, which has too few entries"]
+        : []),
       ...(map.kernelInHole ? ['a hole where the kernel image may lie'] : []),
     ],
     ...layoutOfRegions(

@@ -27,6 +27,8 @@ export interface MemoryRules {
    * becomes an entry of that type.
    */
   readonly hasReservedKern: boolean
+  /** Entries of the firmware's map; with fewer the kernel does not use it. */
+  readonly fewestEntries: 1 | 2
 }
 
 /** Rules by the first version that has them. */
@@ -42,11 +44,13 @@ export const MEMORY_RULES = {
     acpiAtEndOfMap: false,
     keepsRealNodes: false,
     hasReservedKern: true,
+    fewestEntries: 2,
   },
   /**
    * memblock_validate_numa_coverage() (mm/memblock.c), numa_memblks_init() and
    * numa_cleanup_meminfo() (mm/numa_memblks.c), e820__end_ram_pfn(),
-   * fix_pxm_node_maps() (drivers/acpi/numa/srat.c).
+   * fix_pxm_node_maps() (drivers/acpi/numa/srat.c); append_e820_table()
+   * (arch/x86/kernel/e820.c) wants two entries.
    */
   '6.12': {
     maxUncovered: MIB,
@@ -55,10 +59,12 @@ export const MEMORY_RULES = {
     acpiAtEndOfMap: true,
     keepsRealNodes: true,
     hasReservedKern: true,
+    fewestEntries: 2,
   },
   /**
    * The same functions; type 128 is gone (arch/x86/include/asm/e820/types.h and
-   * e820__memblock_setup(), arch/x86/kernel/e820.c).
+   * e820__memblock_setup(), arch/x86/kernel/e820.c), and append_e820_table()
+   * there takes one entry.
    */
   '7.1': {
     maxUncovered: MIB,
@@ -67,5 +73,6 @@ export const MEMORY_RULES = {
     acpiAtEndOfMap: true,
     keepsRealNodes: true,
     hasReservedKern: false,
+    fewestEntries: 1,
   },
 } as const satisfies Record<string, MemoryRules>
