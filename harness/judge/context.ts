@@ -44,6 +44,7 @@ export type JudgedKernel = Pick<
   | 'series'
   | 'trigger'
   | 'hostsTdx'
+  | 'hibernates'
   | 'hasMemlist'
   | 'printsRegions'
   | 'failsRegions'

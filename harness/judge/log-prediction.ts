@@ -66,6 +66,8 @@ export const predictFromLog = (facts: Facts): LogPrediction => {
       layout,
       series: recognised(facts).series,
       failsRegions: false,
+      // Not known: the line that says so is seen where it matters.
+      hibernates: false,
     }),
     notes: [...mapNote, ...note, ...notesOn(facts, words)],
   }

@@ -1,5 +1,6 @@
 import type { Outcome, Stage } from '../tdx/outcome.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
+import { hibernationWords, isHibernationOff } from '../scenario/rig-words.ts'
 import { clearedFeature, clearsVmx } from './cleared-features.ts'
 import {
   type EndingInput,
@@ -19,6 +20,7 @@ export const predictEarlyEnding = ({
   layout: { regions },
   series,
   failsRegions,
+  hibernates,
 }: EndingInput): PredictedOutcome | undefined => {
   const { needsX2apic, needsVmx, listBuilt, withoutKeyids } = series
   const { tdx } = platform.keyids
@@ -33,6 +35,13 @@ export const predictEarlyEnding = ({
       'disabled',
       'checks',
       'one private KeyID is the global one: none is left for guests',
+    )
+  const all = [...hibernationWords({ hibernates }, words), ...words]
+  if (series.excludesHibernation && hibernates && !isHibernationOff(all))
+    return early(
+      'disabled',
+      'checks',
+      'the kernel has hibernation, and nothing on the command line disables it',
     )
   if (needsX2apic && !platform.x2apic)
     return early('disabled', 'checks', 'the CPUs do not use x2APIC')

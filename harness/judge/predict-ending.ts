@@ -31,12 +31,8 @@ import { type FewerCpus, fewerCpus } from './fewer-cpus.ts'
  * The first step of the initialisation that must fail, in the order of the
  * kernel's code (init_tdx_module() and what comes before it), or its success.
  */
-export const predictEnding = ({
-  item,
-  layout,
-  series: host,
-  failsRegions,
-}: EndingInput): Ending => {
+export const predictEnding = (input: EndingInput): Ending => {
+  const { item, layout, series: host } = input
   if (layout.invalidMap)
     return {
       outcome: undefined,
@@ -52,12 +48,7 @@ export const predictEnding = ({
       outcome: undefined,
       open: `the kernel panics: ${layout.fatal.why}`,
     }
-  const early = predictEarlyEnding({
-    item,
-    layout,
-    series: host,
-    failsRegions,
-  })
+  const early = predictEarlyEnding(input)
   if (early) return { outcome: early, open: undefined }
   const failures = [
     ...hotAddedFailures(item, host),

@@ -41,6 +41,8 @@ export interface EndingInput {
   readonly series: Series
   /** The kernel takes tdx_fail_region=. */
   readonly failsRegions: boolean
+  /** The kernel has hibernation. */
+  readonly hibernates: boolean
 }
 
 /**

@@ -286,3 +286,22 @@ t.test('memory that is plugged, by series and by step', async t => {
     t.equal(layout.regions.at(-1)?.end, 0x180000000)
   }
 })
+
+t.test('hibernation disables TDX since 6.8', async t => {
+  const on = (series: Series, append: readonly string[]): object =>
+    predictCase(bodyOf({ cmdline: { append } }), { series, hibernates: true })
+      .outcome!
+  const speaks = ['hibernate=nocompress']
+  t.match(
+    on(MAINLINE_6_8, []),
+    { outcome: 'initialized' },
+    'the rig turns it off',
+  )
+  t.match(on(MAINLINE_6_8, ['hibernate=no']), { outcome: 'initialized' })
+  for (const series of [MAINLINE_6_8, MAINLINE_7_1])
+    t.match(on(series, speaks), { outcome: 'disabled', stage: 'checks' })
+  t.match(on(V6, speaks), { outcome: 'initialized' })
+  t.match(outcomeOf({ cmdline: { append: speaks } }), {
+    outcome: 'initialized',
+  })
+})

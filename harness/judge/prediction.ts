@@ -46,6 +46,8 @@ export interface PredictionOptions {
   readonly release?: string | undefined
   /** It calls the TDX module; default: it does. */
   readonly hostsTdx?: boolean
+  /** It has hibernation; default: it does not. */
+  readonly hibernates?: boolean
   /** It takes tdx_fail_region=. */
   readonly failsRegions?: boolean
   /** Where the kernel lies; matters when memmap= touches it. */
@@ -98,8 +100,10 @@ export const predictCase = (
 export const predictFrom = (
   item: CaseInput,
   boot: Layout,
-  { series, release, hostsTdx = true, failsRegions = false }: PredictionOptions,
+  options: PredictionOptions,
 ): Prediction => {
+  const { series, release, hostsTdx = true } = options
+  const { failsRegions = false, hibernates = false } = options
   if (series === undefined || !hostsTdx)
     return {
       layout: boot,
@@ -112,7 +116,13 @@ export const predictFrom = (
         : 'the kernel has no TDX host support (CONFIG_INTEL_TDX_HOST)',
     }
   const layout = withHotAdded(item, boot, series)
-  const ending = predictEnding({ item, layout, series, failsRegions })
+  const ending = predictEnding({
+    item,
+    layout,
+    series,
+    failsRegions,
+    hibernates,
+  })
   const { outcome } = ending
   return {
     layout,

@@ -25,6 +25,8 @@ export interface KernelTraits {
   readonly printsRegions: boolean
   /** It takes tdx_fail_region=. */
   readonly failsRegions: boolean
+  /** It has hibernation (CONFIG_HIBERNATION), and `nohibernate` to disable it. */
+  readonly hibernates: boolean
   /** It can be started as it is, without bzImage. */
   readonly pvh: boolean
 }
@@ -49,6 +51,7 @@ export const kernelTraits = async (
     hasMemlist: image.symbol('tdx_memlist') !== undefined,
     printsRegions: texts.has(REGION_LINE),
     failsRegions: texts.has(FAIL_REGION),
+    hibernates: image.symbol('nohibernate_setup') !== undefined,
     pvh: image.symbol('pvh_start_xen') !== undefined,
   }
 }

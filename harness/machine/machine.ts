@@ -22,6 +22,8 @@ export interface BootableKernel {
   readonly trigger: TriggerKind
   /** It calls the TDX module; else only its memory layout can be judged. */
   readonly hostsTdx: boolean
+  /** It has hibernation (CONFIG_HIBERNATION), and `nohibernate` to disable it. */
+  readonly hibernates: boolean
   /** The region list can be read from memory. */
   readonly hasMemlist: boolean
   /** It prints the region list when it has built it. */

@@ -92,7 +92,8 @@ const cellOf = (
 const caseJson = (item: Case, kernel: PreparedKernel): string => {
   const { id, scenario, input, machine } = item
   const { name, series, trigger, release, key } = kernel
-  const { hostsTdx, hasMemlist, printsRegions, failsRegions } = kernel
+  const { hostsTdx, hibernates, hasMemlist } = kernel
+  const { printsRegions, failsRegions } = kernel
   return `${JSON.stringify(
     {
       schema: BUNDLE_SCHEMA,
@@ -106,6 +107,7 @@ const caseJson = (item: Case, kernel: PreparedKernel): string => {
         release: release ?? null,
         trigger,
         hostsTdx,
+        hibernates,
         hasMemlist,
         printsRegions,
         failsRegions,

@@ -113,6 +113,7 @@ const prepare = async (
     release: traits.release,
     trigger: traits.trigger,
     hostsTdx: sites.hostsTdx,
+    hibernates: traits.hibernates,
     hasMemlist: traits.hasMemlist,
     printsRegions: traits.printsRegions,
     failsRegions: traits.failsRegions,

@@ -50,6 +50,7 @@ const bundleSchema = z.object({
       .transform(release => release ?? undefined),
     trigger: z.enum(TRIGGER_KINDS),
     hostsTdx: z.boolean().default(true),
+    hibernates: z.boolean().default(false),
     hasMemlist: z.boolean().default(true),
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),

@@ -25,6 +25,27 @@ export const RIG_WORDS: readonly RigWord[] = [
  */
 export const TCG_WORDS: readonly string[] = ['no_timer_check', 'nolapic_timer']
 
+const NO_HIBERNATION = 'nohibernate'
+
+/**
+ * Kernels with hibernation disable TDX: the rig turns hibernation off, unless
+ * the scenario itself says something about it.
+ */
+export const hibernationWords = (
+  { hibernates }: { readonly hibernates: boolean },
+  words: readonly string[],
+): readonly string[] =>
+  hibernates && !words.some(word => /^(?:no)?hibernate(?:=|$)/.test(word))
+    ? [NO_HIBERNATION]
+    : []
+
+/** hibernate_setup() and nohibernate_setup() (kernel/power/hibernate.c). */
+export const isHibernationOff = (words: readonly string[]): boolean =>
+  words.some(
+    word =>
+      word === NO_HIBERNATION || /^hibernate=no(?!resume|compress)/.test(word),
+  )
+
 /** Parameters that would take console, steps or breakpoints from the rig. */
 const ALSO_RESERVED = [
   'quiet',

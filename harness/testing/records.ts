@@ -242,6 +242,7 @@ const MAINLINE: TestKernel = {
   series: MAINLINE_6_8,
   trigger: MAINLINE_6_8.trigger,
   hostsTdx: true,
+  hibernates: false,
   hasMemlist: true,
   printsRegions: false,
   failsRegions: false,

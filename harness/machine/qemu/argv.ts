@@ -2,7 +2,12 @@ import { CPU_MODELS } from '../../scenario/cpu-models.ts'
 import { InfraError } from '../../base/errors.ts'
 import type { Board } from '../../board/board.ts'
 import type { MachineSpec } from '../../scenario/machine-spec.ts'
-import { RIG_WORDS, TCG_WORDS } from '../../scenario/rig-words.ts'
+import {
+  RIG_WORDS,
+  TCG_WORDS,
+  hibernationWords,
+} from '../../scenario/rig-words.ts'
+import type { BootableKernel } from '../machine.ts'
 
 export type Accel = 'tcg' | 'kvm'
 
@@ -34,10 +39,15 @@ export interface QemuPlan {
   readonly srat: string | undefined
 }
 
-export const kernelCmdline = (accel: Accel, words: readonly string[]): string =>
+export const kernelCmdline = (
+  accel: Accel,
+  kernel: Pick<BootableKernel, 'hibernates'>,
+  words: readonly string[],
+): string =>
   [
     ...RIG_WORDS.map(({ word }) => word),
     ...(accel === 'tcg' ? TCG_WORDS : []),
+    ...hibernationWords(kernel, words),
     ...words,
   ].join(' ')
 

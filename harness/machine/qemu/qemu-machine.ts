@@ -58,7 +58,7 @@ export class QemuMachine implements Machine {
     events.catch(() => undefined)
     const plugger = new Plugger(plan.steps, events, answers?.connection)
     using boot = new Boot({ plan, deadlines, accel, plugger, start })
-    const cmdline = kernelCmdline(accel, plan.words)
+    const cmdline = kernelCmdline(accel, plan.kernel, plan.words)
     const argv = qemuArgv({
       binary,
       accel,

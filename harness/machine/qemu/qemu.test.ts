@@ -80,10 +80,17 @@ t.test('a machine without nodes, under KVM', async t => {
   t.ok(argv.includes('memory-backend=ram'))
   t.ok(argv.includes('host'))
   t.notOk(argv.includes('-numa'))
-  t.notMatch(kernelCmdline('kvm', []), 'nolapic_timer')
+  const plain = { hibernates: false }
+  t.notMatch(kernelCmdline('kvm', plain, []), 'nolapic_timer')
   t.match(
-    kernelCmdline('tcg', ['mem=1G']),
+    kernelCmdline('tcg', plain, ['mem=1G']),
     /console=ttyS0 .*nokaslr .*nolapic_timer mem=1G$/,
+  )
+  const hibernating = { hibernates: true }
+  t.match(kernelCmdline('tcg', hibernating, ['mem=1G']), / nohibernate mem=1G$/)
+  t.notMatch(
+    kernelCmdline('tcg', hibernating, ['hibernate=nocompress']),
+    'nohibernate',
   )
 })
 

@@ -38,6 +38,7 @@ export const MAINLINE_6_8 = {
     'SYS_KEY_CONFIG',
     'SYS_TDMR_INIT',
   ]),
+  excludesHibernation: true,
   metadata: [
     0x9100000100000008n,
     0x9100000100000009n,

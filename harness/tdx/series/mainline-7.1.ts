@@ -32,6 +32,7 @@ export const MAINLINE_7_1 = {
     'SYS_SHUTDOWN',
   ]),
   leaves: MAINLINE_6_8.leaves,
+  excludesHibernation: true,
   metadata: [
     0x0800000100000003n,
     0x0800000100000004n,

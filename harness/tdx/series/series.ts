@@ -69,6 +69,11 @@ export interface Series {
   readonly listBuilt: 'at boot' | 'at initialisation'
   /** Leaves that may be called before the list exists. */
   readonly leavesBeforeList: ReadonlySet<LeafName>
+  /**
+   * tdx_init() wants hibernation to be off for good: not configured, or
+   * `nohibernate` (hibernation_available(), kernel/power/hibernate.c).
+   */
+  readonly excludesHibernation: boolean
   /** Fields of the module's metadata that it reads; it fails without one. */
   readonly metadata: readonly bigint[]
   /** Bits of TDX_FEATURES0 without which it refuses a module. */

@@ -34,6 +34,7 @@ export const V6 = {
     'SYS_TDMR_INIT',
     'SYS_LP_SHUTDOWN',
   ]),
+  excludesHibernation: false,
   metadata: [],
   neededFeatures: 0n,
   withoutKeyids: { outcome: 'absent', stage: null },
