@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import {
   chmodSync,
   readFileSync,
@@ -5,6 +7,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { findProgram } from '../base/paths.ts'
@@ -23,6 +27,8 @@ interface Archive {
   readonly download?: string
   /** The package holds no tarball. */
   readonly empty?: boolean
+  /** Where the package is; default: apt does not say it. */
+  readonly uri?: string
 }
 
 const SOURCE = {
@@ -35,7 +41,13 @@ const TOOLS = ['flock', 'sh', 'setpriv', 'mkdir', 'touch', 'echo', 'cat', 'env']
 
 const fetchFrom = async (
   t: Test,
-  { update, candidate = '99.9.1-1~bpo13+1', download, empty }: Archive,
+  {
+    update,
+    candidate = '99.9.1-1~bpo13+1',
+    download,
+    empty,
+    uri = '',
+  }: Archive,
 ): Promise<{ path: string; log: string[]; folder: string }> => {
   const folder = t.testdir({ bin: {}, cache: {}, log: '' })
   const bin = join(folder, 'bin')
@@ -54,10 +66,12 @@ const fetchFrom = async (
     'apt-get',
     `case "$*" in
   *indextargets*) echo 'http://debian.example/debian/ bookworm main'; echo 'http://debian.example/debian/ trixie main' ;;
+  *print-uris*) printf '%s\\n' "${uri}" ;;
   *update*) ${fails(update) || ':'} ;;
   *download*) ${fails(download) || `echo package >${SOURCE.package}_1_all.deb`} ;;
 esac`,
   )
+  program('apt-config', ':')
   program('apt-cache', `echo '  Candidate: ${candidate}'`)
   program(
     'dpkg-deb',
@@ -66,6 +80,9 @@ esac`,
       : `mkdir -p "$3/usr/src"; echo tarball >"$3/usr/src/${SOURCE.package}.tar.xz"`,
   )
   const before = { ...process.env }
+  // A proxy of whoever runs the tests would leave all to apt.
+  for (const name of Object.keys(process.env))
+    if (/_proxy$/i.test(name)) Reflect.deleteProperty(process.env, name)
   process.env['PATH'] = bin
   process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
   try {
@@ -90,6 +107,8 @@ t.test('the tarball is taken out of the newest package', async t => {
     /indextargets/,
     /^apt-get -q update/,
     /policy linux-source-99.9/,
+    /^apt-config dump/,
+    /--print-uris download/,
     /^apt-get -q download linux-source-99.9/,
     /^dpkg-deb --extract/,
   ])
@@ -103,6 +122,24 @@ t.test('the tarball is taken out of the newest package', async t => {
     readdirSync(suite).filter(name => name.includes('partial')),
     [],
     'nothing half-done is left',
+  )
+})
+
+t.test('the package comes from where the signed list says', async t => {
+  const content = 'package\n'
+  const server = createServer((_, response) => response.end(content))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const uri = `'http://127.0.0.1:${port}/l.deb' l.deb ${content.length}`
+  const sha256 = createHash('sha256').update(content).digest('hex')
+  const { path, log } = await fetchFrom(t, { uri: `${uri} SHA256:${sha256}` })
+  t.equal(readFileSync(path, 'utf8'), 'tarball\n')
+  t.notOk(log.some(line => line.startsWith('apt-get -q download')))
+  await t.rejects(
+    fetchFrom(t, { uri: `${uri} SHA256:${sha256.replaceAll(/./g, '0')}` }),
+    { code: 'SIGNATURE', exitCode: 2 },
   )
 })
 

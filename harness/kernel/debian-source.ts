@@ -11,6 +11,7 @@ import {
 import { withLock } from '../base/lock.ts'
 import { cacheRoot, findProgram, isThere } from '../base/paths.ts'
 import { visible } from '../base/text.ts'
+import { type OfferedFile, downloadFile } from './download.ts'
 import type { OnProgress } from './make.ts'
 import type { Source } from './recipe.ts'
 
@@ -70,7 +71,7 @@ export interface FetchOptions {
 
 /**
  * Fetches the newest version of a package, unless it is here. A download that
- * was cut off begins anew: apt-get download continues none.
+ * broke off goes on where it was.
  *
  * @returns the path of the tarball
  * @throws UsageError for a suite, package or signature that is not as expected
@@ -236,6 +237,43 @@ class Apt {
   /** @returns the path of the package */
   async download(): Promise<string> {
     const folder = join(this.#folder, 'apt/archives')
+    const offered = await this.#offered()
+    if (!offered) return this.#downloadWithApt(folder)
+    const path = join(folder, `${this.#source.package}_${offered.size}.deb`)
+    await downloadFile(offered, path, { signal: this.#signal })
+    return path
+  }
+
+  /**
+   * What the signed list says of the package. apt itself begins anew what was
+   * cut off, so it is left to fetch where only it can: through a proxy, or by
+   * another way than http.
+   */
+  async #offered(): Promise<OfferedFile | undefined> {
+    const { stdout: proxies } = await this.#run('apt-config', [
+      'dump',
+      '--no-empty',
+      '--format',
+      '%f %v%n',
+      'Acquire::http',
+      'Acquire::https',
+    ])
+    if (/proxy/i.test(proxies) || hasProxy(process.env)) return undefined
+    const { package: name } = this.#source
+    const { stdout } = await this.#run('apt-get', [
+      '-q',
+      '--print-uris',
+      'download',
+      name,
+    ])
+    const [, url, size, sha256] =
+      /^'(https?:[^']+)' \S+ (\d+) SHA256:([\da-f]{64})$/m.exec(stdout) ?? []
+    return url === undefined || size === undefined || sha256 === undefined
+      ? undefined
+      : { url, size: Number(size), sha256 }
+  }
+
+  async #downloadWithApt(folder: string): Promise<string> {
     const { package: name } = this.#source
     const { exitCode, stderr } = await this.#run(
       'apt-get',
@@ -281,6 +319,12 @@ class Apt {
     return { exitCode, stdout, stderr }
   }
 }
+
+/** curl's variables, which apt heeds too. */
+const hasProxy = (env: NodeJS.ProcessEnv): boolean =>
+  ['http_proxy', 'https_proxy', 'all_proxy'].some(
+    name => (env[name] ?? env[name.toUpperCase()] ?? '') !== '',
+  )
 
 interface Answer {
   readonly exitCode: number | undefined
