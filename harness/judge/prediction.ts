@@ -52,6 +52,8 @@ export interface PredictionOptions {
   readonly failsRegions?: boolean
   /** Where the kernel lies; matters when memmap= touches it. */
   readonly kernelImage?: Range | undefined
+  /** Bytes of its real mode code, which must fit below 1 MiB. */
+  readonly realMode?: number | undefined
 }
 
 /** For the kernel that ships and does what a series does, unseen. */
@@ -64,18 +66,20 @@ export const optionsOf = (series: Series): PredictionOptions => ({
 interface LayoutOptions {
   readonly rules: MemoryRules
   readonly kernelImage?: Range | undefined
+  readonly realMode?: number | undefined
 }
 
 /** The layout of boot memory. */
 export const layoutOn = (
   { machine, words }: Pick<CaseInput, 'machine' | 'words'>,
-  { rules, kernelImage }: LayoutOptions,
+  { rules, kernelImage, realMode }: LayoutOptions,
 ): Layout =>
   predictLayout({
     firmware: { ...machineFirmware(machine), kernelImage },
     cmdline: words.join(' '),
     limits: MODULE_LIMITS,
     rules,
+    realMode,
   })
 
 /** Predicts layout and outcome from the asked machine and cmdline alone. */
@@ -88,6 +92,7 @@ export const predictCase = (
     rules: (options.series ?? seriesOfVersion(options.release) ?? NEWEST_SERIES)
       .memoryRules,
     kernelImage: options.kernelImage,
+    realMode: options.realMode,
   })
   return predictFrom(item, layout, options)
 }

@@ -97,6 +97,15 @@ export class KernelImage {
     }
   }
 
+  /** Bytes from one symbol to another; undefined: there is none of one. */
+  distance(from: string, to: string): number | undefined {
+    const start = this.symbol(from)?.address
+    const end = this.symbol(to)?.address
+    return start === undefined || end === undefined
+      ? undefined
+      : Number(end - start)
+  }
+
   /** Where an address of the kernel image lies in memory, without KASLR. */
   physicalAddress(address: bigint): number {
     return Number(address - START_KERNEL_MAP)

@@ -6,7 +6,7 @@ import { memoryMap } from './memory-map.ts'
 import { assignNodes } from './numa.ts'
 import { type AreaBounds, pamtAreaBounds, pamtMayNotFit } from './pamt.ts'
 import { type NodeRange, type Range, intersect, sizeOf } from './range.ts'
-import { KIB } from '../base/units.ts'
+import { KIB, PAGE_SIZE } from '../base/units.ts'
 import { tdxMemoryRegions } from './regions.ts'
 import type { MemoryRules } from './rules.ts'
 import type { SratReading } from './srat.ts'
@@ -81,6 +81,11 @@ export interface LayoutInput {
   readonly limits: TdmrLimits
   /** Of the kernel. */
   readonly rules: MemoryRules
+  /**
+   * Bytes that the kernel's real mode code takes (real_mode_blob); default:
+   * those of the shipped kernels.
+   */
+  readonly realMode?: number | undefined
 }
 
 /** Predicts the layout from what a machine has and what it is asked to do. */
@@ -89,6 +94,7 @@ export const predictLayout = ({
   cmdline,
   limits,
   rules,
+  realMode = REAL_MODE,
 }: LayoutInput): Layout => {
   const parameters = memoryParameters(cmdline)
   const { sratIgnored, fake } = parameters
@@ -107,7 +113,7 @@ export const predictLayout = ({
     memblock: nodes.ranges,
     numaFallback: nodes.fallback,
     invalidMap: map.invalid,
-    fatal: nodes.fatal ?? noTrampoline(memory),
+    fatal: nodes.fatal ?? noTrampoline(memory, realMode),
     unpredictable: [
       ...parameters.unpredictable,
       // Then it makes up a map of what the boot loader says in other ways.
@@ -124,25 +130,31 @@ export const predictLayout = ({
   }
 }
 
-/**
- * reserve_real_mode() (arch/x86/realmode/init.c) wants this much below 1 MiB
- * (the pages of real_mode_blob in both kernels that ship), where setup_arch()
- * keeps the first 64 KiB to itself and reserve_bios_regions() what the BIOS
- * uses; the kernel panics without: `Real mode trampoline was not allocated`.
- */
-const TRAMPOLINE = 24 * KIB
+const REAL_MODE = 24 * KIB
 const BELOW_1M: Range = { start: 64 * KIB, end: 636 * KIB }
 
-const noTrampoline = (memory: readonly Range[]): FatalLayout | undefined =>
-  memory.some(range => {
+/**
+ * reserve_real_mode() (arch/x86/realmode/init.c) wants the pages of its code
+ * below 1 MiB, where setup_arch() keeps the first 64 KiB to itself and
+ * reserve_bios_regions() what the BIOS uses; the kernel panics without: `Real
+ * mode trampoline was not allocated`.
+ */
+const noTrampoline = (
+  memory: readonly Range[],
+  realMode: number,
+): FatalLayout | undefined => {
+  const needed = Math.ceil(realMode / PAGE_SIZE) * PAGE_SIZE
+  const fits = memory.some(range => {
     const low = intersect(range, BELOW_1M)
-    return low !== undefined && sizeOf(low) >= TRAMPOLINE
+    return low !== undefined && sizeOf(low) >= needed
   })
+  return fits
     ? undefined
     : {
         of: 'trampoline',
-        why: 'from 64 KiB to 636 KiB there are no 24 KiB in one piece for the real mode trampoline',
+        why: `from 64 KiB to 636 KiB there are no ${needed / KIB} KiB in one piece for the real mode trampoline`,
       }
+}
 
 /**
  * The part of a layout that follows from the regions alone.

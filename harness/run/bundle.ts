@@ -112,6 +112,7 @@ const caseJson = (item: Case, kernel: PreparedKernel): string => {
         printsRegions,
         failsRegions,
         range: kernel.kernelImage ?? null,
+        realMode: kernel.realMode ?? null,
         key,
       },
     },

@@ -40,6 +40,8 @@ export interface PreparedKernel extends BootableKernel {
   readonly build: string | undefined
   /** Physical memory the image occupies. */
   readonly kernelImage: Range | undefined
+  /** Bytes of its real mode code; undefined: the symbols do not tell. */
+  readonly realMode: number | undefined
 }
 
 /** It initialises TDX: when the trigger module asks it to, or by itself. */
@@ -125,6 +127,7 @@ const prepare = async (
     sites,
     bootFile: await bootFile(built, image, traits),
     kernelImage: image.physicalRange,
+    realMode: image.distance('real_mode_blob', 'real_mode_blob_end'),
   }
 }
 

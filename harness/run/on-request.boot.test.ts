@@ -17,6 +17,11 @@ const onRequest = (await recipeNames()).filter(
 
 t.ok(onRequest.length > 0, 'there are such kernels')
 
+/** Its real mode code takes 28 KiB; the scenario leaves the usual 24. */
+const FAILS: Readonly<Record<string, readonly string[]>> = {
+  'mainline-7.3-distribution': ['firmware/low-memory[end=90112]'],
+}
+
 for (const kernel of onRequest)
   t.test(
     `the matrix on ${kernel}`,
@@ -33,7 +38,14 @@ for (const kernel of onRequest)
         ],
         { cwd: shortFolder(t) },
       )
-      t.equal(code, 0, stderr)
-      t.match(stdout, /\d+ cases: \d+ pass, 0 fail/)
+      const fails = FAILS[kernel] ?? []
+      t.equal(code, fails.length > 0 ? 1 : 0, stderr)
+      t.same(
+        [...stdout.matchAll(/^(?:FAIL|INVALID|ERROR) +(\S+)@/gm)].map(
+          ([, id]) => id,
+        ),
+        fails,
+      )
+      t.match(stdout, /\d+ cases: \d+ pass, /)
     },
   )

@@ -54,6 +54,11 @@ const bundleSchema = z.object({
     hasMemlist: z.boolean().default(true),
     printsRegions: z.boolean(),
     failsRegions: z.boolean(),
+    realMode: z
+      .int()
+      .nullable()
+      .default(null)
+      .transform(size => size ?? undefined),
     range: z
       .strictObject({ start: z.int().min(0), end: z.int().min(0) })
       .nullable()
