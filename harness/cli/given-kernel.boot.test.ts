@@ -139,14 +139,12 @@ t.test('/lib/modules/VERSION: its kernel is in /boot', async t => {
 t.test('a kernel without TDX host support: its layout is judged', async t => {
   const folder = shortFolder(t)
   const vmlinux = join(folder, 'vmlinux')
-  const bytes = readFileSync(plain.vmlinux)
-  const seamcall = Buffer.of(0x66, 0x0f, 0x01, 0xcf)
-  for (
-    let at = bytes.indexOf(seamcall);
-    at >= 0;
-    at = bytes.indexOf(seamcall, at)
+  // Every name that speaks of TDX is changed, and with it what calls SEAMCALL.
+  const text = readFileSync(plain.vmlinux, 'latin1')
+  const bytes = Buffer.from(
+    text.replaceAll('tdx_', 'xdt_').replaceAll('__seamcall', '__xeamcall'),
+    'latin1',
   )
-    bytes.fill(0x90, at, at + seamcall.length)
   writeFileSync(vmlinux, bytes)
   const check = await runCli(['kernel', 'check', vmlinux], { cwd: folder })
   t.equal(check.code, 0)
@@ -174,6 +172,15 @@ t.test('what is no kernel: exit code 2, and what to give', async t => {
   writeFileSync(at('odd'), Buffer.from(image).fill('x', start, start + 4))
   const middle = start + 1_000_000
   writeFileSync(at('bad'), Buffer.from(image).fill(0, middle, middle + 400))
+  const foreign = readFileSync(plain.vmlinux)
+  const seamcall = Buffer.of(0x66, 0x0f, 0x01, 0xcf)
+  for (
+    let i = foreign.indexOf(seamcall);
+    i >= 0;
+    i = foreign.indexOf(seamcall, i)
+  )
+    foreign.fill(0x90, i, i + seamcall.length)
+  writeFileSync(at('foreign'), foreign)
   const old = Buffer.from(image)
   writeFileSync(at('old'), old.fill(0, 0x206, 0x208))
   const whole = packageOf(t, { 'boot/vmlinuz-1': bzImage! }, 'xz')
@@ -195,6 +202,7 @@ t.test('what is no kernel: exit code 2, and what to give', async t => {
     ['cut.deb', /expected a whole \.deb/],
     ['none.deb', /found neither boot\/vmlinuz-VERSION nor/],
     ['/bin/ls', /found no symbol table and no kallsyms/],
+    ['foreign', /not that: the rig does not know this form of TDX host/],
   ]
   for (const [kernel, message] of cases) {
     const { code, stderr, stdout } = await runCli(

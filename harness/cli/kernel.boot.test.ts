@@ -101,11 +101,14 @@ t.test(
     )
     const cases: [args: string[], message: RegExp][] = [
       [['kernel', 'check', 'nothing'], /found neither: 'nothing'/],
-      [['kernel', 'check', '/proc'], /found no vmlinux there/],
+      [['kernel', 'check', '/proc'], /found no vmlinux and no vmlinuz there/],
       [['kernel', 'check', '.'], /expected an ELF64 x86-64 kernel image/],
       [['kernel', 'check'], /missing required argument/],
       [['kernel', 'build', 'v6-6.2'], /did you mean 'v6-6.1'/],
-      [['run', 's.yaml', '--kernel-build', '/proc'], /found no vmlinux there/],
+      [
+        ['run', 's.yaml', '--kernel-build', '/proc'],
+        /found no vmlinux and no vmlinuz there/,
+      ],
       [['run', 's.yaml', '--kernel-build', '.'], /expected an ELF64/],
       [
         ['run', 's.yaml', '--kernel-build', '.', '--kernel-build', '.'],

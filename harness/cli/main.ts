@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander'
 import { RigError, messageOf, systemCode } from '../base/errors.ts'
+import { visible } from '../base/text.ts'
 import {
   accelOption,
   collect,
@@ -257,16 +258,19 @@ const program = (): Command => {
   return root
 }
 
+/** Messages name files and versions, which may hold anything. */
+const lines = (text: string): string => text.split('\n').map(visible).join('\n')
+
 /** One message for people; a stack trace only for a defect of tdxrig. */
 const report = (error: unknown): number => {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   if (error instanceof RigError) {
-    process.stderr.write(`tdxrig: ${error.message}\n`)
+    process.stderr.write(`tdxrig: ${lines(error.message)}\n`)
     return error.exitCode
   }
   // The surroundings: a full disk, a missing folder, no rights.
   if (systemCode(error) !== undefined) {
-    process.stderr.write(`tdxrig: ${messageOf(error)}\n`)
+    process.stderr.write(`tdxrig: ${lines(messageOf(error))}\n`)
     return 3
   }
   const trace = error instanceof Error ? error.stack : String(error)

@@ -50,7 +50,7 @@ export const size = (text: string): number => {
 export const kernelOption = (): Option =>
   new Option(
     '--kernel <name>',
-    `boot this kernel instead of those the scenarios name (repeatable); 'all': every kernel that ships`,
+    `boot this kernel instead of those the scenarios name (repeatable); 'all': every shipped kernel that a scenario is for`,
   ).argParser(collect)
 
 export const kernelBuildOption = (): Option =>

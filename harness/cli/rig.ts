@@ -33,6 +33,7 @@ export interface RigOptions {
   readonly progress: Pick<Progress, 'building' | 'step'>
   readonly signal: AbortSignal
   readonly onMissing?: PrepareOptions['onMissing']
+  readonly needed?: PrepareOptions['needed']
 }
 
 /** Builds the kernels, and finds out how guests are run. */
@@ -44,12 +45,14 @@ export const openRig = async ({
   progress,
   signal,
   onMissing,
+  needed,
 }: RigOptions): Promise<Rig> => {
   const kernels = await prepareKernels(recipes, {
     workspace,
     onBuild: progress.building,
     signal,
     ...(onMissing && { onMissing }),
+    ...(needed && { needed }),
   })
   const prover = [...kernels.values()].find(initialisesTdx)
   const choice = await chooseAccelerator(accel, {
@@ -124,9 +127,18 @@ export const chooseKernels = async (
   }
 }
 
-/** Then those count that there are; else each one must be there. */
-export const wantsAll = (kernel: readonly string[]): boolean =>
-  kernel.includes(ALL)
+const wantsAll = (kernel: readonly string[]): boolean => kernel.includes(ALL)
+
+/** Kernels that must be there; of others the cases are skipped. */
+export const neededKernels = (
+  kernel: readonly string[],
+  built: readonly BuiltRecipe[],
+): ReadonlySet<string> =>
+  new Set(
+    wantsAll(kernel)
+      ? []
+      : [DEFAULT_KERNEL, ...kernel, ...built.map(({ name }) => name)],
+  )
 
 /** The recipes of kernels, each once. */
 export const recipesOf = (

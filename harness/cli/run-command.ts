@@ -26,7 +26,7 @@ import { programName } from './program-name.ts'
 import { type Progress, progressFor } from './progress.ts'
 import { askedCases, fingerprintsOf, stillToRun } from './asked-cases.ts'
 import { boardHere } from './board-here.ts'
-import { openRig, recipesOf, wantsAll } from './rig.ts'
+import { neededKernels, openRig, recipesOf } from './rig.ts'
 import type { RunFlags } from './run-flags.ts'
 import { VERSION } from './version.ts'
 
@@ -67,20 +67,20 @@ export const runAndReport = async (
   const progress = await progressFor(asked.cases.length)
   try {
     const missing = new Map<string, MissingKernel>()
+    const built = builtRecipes(asked.request.kernelBuilds)
     const { machine, kernels } = await openRig({
       recipes: await recipesOf(
         asked.cases.map(({ kernel }) => kernel),
-        builtRecipes(asked.request.kernelBuilds),
+        built,
       ),
+      needed: neededKernels(asked.request.kernels, built),
       qemu,
       accel,
       workspace,
       progress,
       signal,
-      ...(wantsAll(asked.request.kernels) && {
-        onMissing: ({ name, series }, message) =>
-          missing.set(name, { series, message }),
-      }),
+      onMissing: ({ name, series }, message) =>
+        missing.set(name, { series, message }),
     })
     const { cases, before } = stillToRun(asked, kernels)
     const head: RunHead = {

@@ -41,6 +41,8 @@ export interface KernelSites {
 
 /** The interposed instructions of an image, and what is missing of them. */
 export interface InterposedCode extends SiteSearch {
+  /** Symbols that only a kernel with TDX host support has. */
+  readonly marks: readonly string[]
   readonly x2apicBit: FeatureBit | undefined
 }
 
@@ -49,8 +51,22 @@ export const interposedCode = async (
   image: KernelImage,
 ): Promise<InterposedCode> => {
   const { sites, missing } = await searchSites(image)
-  return { sites, missing, x2apicBit: await findFeatureBit(image, sites) }
+  return {
+    sites,
+    missing,
+    x2apicBit: await findFeatureBit(image, sites),
+    marks: MARKS.filter(name => image.symbol(name) !== undefined),
+  }
 }
+
+/** Guests have none of them (arch/x86/virt/vmx/tdx). */
+const MARKS = [
+  '__seamcall',
+  '__seamcall_ret',
+  'tdx_enable',
+  'tdx_cpu_enable',
+  'tdx_memlist',
+]
 
 /** The kernel calls the TDX module. */
 export const hostsTdx = ({ sites }: Pick<InterposedCode, 'sites'>): boolean =>
@@ -59,12 +75,12 @@ export const hostsTdx = ({ sites }: Pick<InterposedCode, 'sites'>): boolean =>
 /** @throws UsageError when the image has a part of TDX host support only */
 export const locate = async (image: KernelImage): Promise<KernelSites> => {
   const code = await interposedCode(image)
-  const { missing, x2apicBit } = code
+  const { missing, x2apicBit, marks } = code
   const hosts = hostsTdx(code)
-  if (hosts && missing.length > 0)
+  if ((hosts || marks.length > 0) && missing.length > 0)
     throw new UsageError(
       'NO_TDX_HOST',
-      `expected ${missing.join(' and ')} of ${image.path}, found none: the rig does not know this form of TDX host support`,
+      `expected ${missing.join(' and ')} of ${image.path}, found ${marks.join(', ') || 'SEAMCALL'} and not that: the rig does not know this form of TDX host support`,
     )
   // Without it nothing is to be answered: KVM alone has VMXON and VMXOFF too.
   const sites = hosts ? code.sites : []

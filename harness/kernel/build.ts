@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { sweep, withLock } from '../base/lock.ts'
 import { isThere } from '../base/paths.ts'
-import { buildTrigger } from './trigger-module.ts'
+import { buildTrigger, whyNoTrigger } from './trigger-module.ts'
 import {
   ARTEFACT,
   type BuiltKernel,
@@ -118,12 +118,6 @@ const fillEntry = async (
 /** Since 7.2; a module by itself, CONFIG_TDX_HOST_SERVICES. */
 const TDX_HOST = 'drivers/virt/coco/tdx-host'
 
-/** Why there is no trigger module. */
-const NO_TRIGGER = {
-  'at boot': 'the kernel initialises TDX as it boots',
-  none: 'the kernel exports no tdx_enable()',
-}
-
 const buildFromSource = async (
   recipe: SourceRecipe,
   result: string,
@@ -141,8 +135,8 @@ const buildFromSource = async (
   await log.make('compile the kernel', objects, ['bzImage', 'modules_prepare'])
   const image = await KernelImage.open(join(objects, 'vmlinux'))
   const { trigger } = await kernelTraits(image)
-  if (trigger === 'at boot' || trigger === 'none')
-    await writeFile(at(ARTEFACT.noTrigger), NO_TRIGGER[trigger])
+  const reason = whyNoTrigger(trigger)
+  if (reason !== undefined) await writeFile(at(ARTEFACT.noTrigger), reason)
   else
     await buildTrigger(
       { objects, work: join(work, 'trigger'), result: at(ARTEFACT.trigger) },

@@ -2,7 +2,7 @@ import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RigError, messageOf } from '../base/errors.ts'
 import { isThere } from '../base/paths.ts'
-import { decompress, unpackBzImage } from './bzimage.ts'
+import { unpackBzImage } from './bzimage.ts'
 import {
   ARTEFACT,
   type BuiltKernel,
@@ -10,7 +10,8 @@ import {
   builtKey,
   cachedKernel,
 } from './cache.ts'
-import { buildTrigger } from './trigger-module.ts'
+import { kernelTraits } from './kernel-traits.ts'
+import { TRIGGER_PHASE, buildTrigger, whyNoTrigger } from './trigger-module.ts'
 import { KernelImage } from './elf.ts'
 import {
   type GivenPackage,
@@ -18,6 +19,7 @@ import {
   findKernelAt,
   unpackPackage,
 } from './places.ts'
+import { decompress, readImage } from './unpack.ts'
 import { withSymbols } from './with-symbols.ts'
 import { parseOptions } from './config.ts'
 import type { BuildLog } from './make.ts'
@@ -41,7 +43,7 @@ const packageEntry = async (
   name: string,
   given: GivenPackage,
 ): Promise<CacheEntry> => {
-  const key = await builtKey([given.path])
+  const key = await builtKey([given.path], {})
   const cached = (): Promise<BuiltKernel | undefined> => cachedKernel(name, key)
   return {
     name,
@@ -61,7 +63,7 @@ const packageEntry = async (
         await copyFile(bzImage, join(result, ARTEFACT.bzImage))
       if (config !== undefined)
         await copyFile(config, join(result, ARTEFACT.config))
-      if (tdxHost !== undefined) await takeModule(tdxHost, result)
+      if (tdxHost !== undefined) await takeModule(tdxHost, result, log.signal)
       await writeFile(
         join(result, ARTEFACT.noTrigger),
         'a package has nothing that a module can be built with: give the folder /lib/modules/VERSION where its headers are installed as well',
@@ -95,24 +97,30 @@ const placesEntry = async (
       path !== undefined && (await isThere(path)) ? [path] : [],
     ),
   )
-  const key = await builtKey(present.flat())
+  const canBuild =
+    objects !== undefined && (await isThere(join(objects, 'Makefile')))
+  const key = await builtKey(present.flat(), { canBuild })
   return {
     name,
     key,
     load: () => cachedKernel(name, key, files),
-    // Why there is no trigger may have gone away: it is tried again.
+    // A build that failed is tried again; all else enters the key.
     find: async () => {
       const kernel = await cachedKernel(name, key, files)
-      const final = objects === undefined || kernel?.noTrigger === undefined
-      return final ? kernel : undefined
+      return kernel?.noTrigger?.startsWith(TRIGGER_PHASE) ? undefined : kernel
     },
     fill: async (result, work, log) => {
       if (!hasSymbols) await writeImage({ vmlinux, bzImage }, result, log)
-      if (tdxHost !== undefined) await takeModule(tdxHost, result)
+      if (tdxHost !== undefined) await takeModule(tdxHost, result, log.signal)
+      const image = await KernelImage.open(
+        files.vmlinux ?? join(result, ARTEFACT.vmlinux),
+      )
+      const { trigger } = await kernelTraits(image)
       const reason =
-        objects === undefined
+        whyNoTrigger(trigger) ??
+        (objects === undefined
           ? 'an image alone has nothing that a module can be built with: give the folder the kernel was built in'
-          : await tryTrigger({ folder: objects, config, result, work }, log)
+          : await tryTrigger({ folder: objects, config, result, work }, log))
       if (reason !== undefined)
         await writeFile(join(result, ARTEFACT.noTrigger), reason)
     },
@@ -129,14 +137,24 @@ const writeImage = async (
   if (path === undefined) throw new TypeError('there is no kernel')
   log.announce(`take the kernel and its symbols out of ${basename(path)}`)
   const elf =
-    vmlinux === undefined ? await unpackBzImage(path) : await readFile(path)
+    vmlinux === undefined
+      ? await unpackBzImage(path, log.signal)
+      : await readImage(path)
   await writeFile(join(result, ARTEFACT.vmlinux), withSymbols(elf, path))
 }
 
-const takeModule = async (path: string, result: string): Promise<void> => {
+const takeModule = async (
+  path: string,
+  result: string,
+  signal: AbortSignal | undefined,
+): Promise<void> => {
   const target = join(result, ARTEFACT.tdxHost)
   if (path.endsWith('.ko')) await copyFile(path, target)
-  else await writeFile(target, await decompress(await readFile(path), path))
+  else
+    await writeFile(
+      target,
+      await decompress(await readImage(path), path, signal),
+    )
 }
 
 interface TriggerPlaces {

@@ -1,7 +1,6 @@
-import { open, readFile } from 'node:fs/promises'
-import { execa } from 'execa'
-import { InfraError, UsageError } from '../base/errors.ts'
-import { findProgram } from '../base/paths.ts'
+import { open } from 'node:fs/promises'
+import { UsageError } from '../base/errors.ts'
+import { decompress, readImage } from './unpack.ts'
 
 /** Boot protocol: `HdrS` at 0x202, version string at [0x20e] + 0x200. */
 const MAGIC_OFFSET = 0x202
@@ -25,7 +24,10 @@ export const bzImageVersion = async (
       0,
     )
     const header = buffer.subarray(0, bytesRead)
-    if (header.toString('latin1', MAGIC_OFFSET, MAGIC_OFFSET + 4) !== 'HdrS')
+    if (
+      header.length < HEADER_END ||
+      header.toString('latin1', MAGIC_OFFSET, MAGIC_OFFSET + 4) !== 'HdrS'
+    )
       return undefined
     const at = header.readUInt16LE(VERSION_POINTER) + 0x200
     const text = header.toString('latin1', at, at + MAX_VERSION)
@@ -63,9 +65,6 @@ const COMPRESSIONS: readonly {
   { name: 'zstd', magic: Buffer.of(0x28, 0xb5, 0x2f, 0xfd), sizeBehind: true },
 ]
 
-/** The largest kernels have 150 MiB; whoever wrote the file may lie. */
-const MAX_KERNEL = 1024 * 1024 * 1024
-
 const SIZE = 4
 
 /**
@@ -74,9 +73,12 @@ const SIZE = 4
  * @throws UsageError when the file is no whole bzImage
  * @throws InfraError when it cannot be unpacked here
  */
-export const unpackBzImage = async (path: string): Promise<Buffer> => {
-  const { name, bytes, size } = payloadOf(await readFile(path), path)
-  const image = await decompress(bytes, `${path} (${name})`)
+export const unpackBzImage = async (
+  path: string,
+  signal?: AbortSignal,
+): Promise<Buffer> => {
+  const { name, bytes, size } = payloadOf(await readImage(path), path)
+  const image = await decompress(bytes, `${path} (${name})`, signal)
   if (size !== undefined && size !== image.length)
     throw new UsageError(
       'KERNEL_IMAGE',
@@ -84,39 +86,6 @@ export const unpackBzImage = async (path: string): Promise<Buffer> => {
     )
   return image
 }
-
-/**
- * Bytes of any compression a distribution uses for its kernels and modules.
- *
- * @param what they are, for messages
- * @throws UsageError when they are damaged
- * @throws InfraError when there is no program for it
- */
-export const decompress = async (
-  bytes: Buffer,
-  what: string,
-): Promise<Buffer> => {
-  if ((await findProgram(UNPACKER)) === undefined)
-    throw new InfraError(
-      'NO_PROGRAM',
-      `${UNPACKER} is not in PATH, and ${what} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
-    )
-  const { stdout, stderr, failed } = await execa(UNPACKER, {
-    input: bytes,
-    encoding: 'buffer',
-    maxBuffer: MAX_KERNEL,
-    reject: false,
-  })
-  if (failed)
-    throw new UsageError(
-      'KERNEL_IMAGE',
-      `${what} cannot be unpacked: ${Buffer.from(stderr).toString('latin1').trim() || `it is larger than ${MAX_KERNEL} bytes`}`,
-    )
-  return Buffer.from(stdout)
-}
-
-/** It knows all of the compressions; for LZO it starts lzop. */
-const UNPACKER = 'bsdcat'
 
 interface Payload {
   /** Of its compression. */
@@ -156,6 +125,7 @@ const payloadOf = (file: Buffer, path: string): Payload => {
   const { name, sizeBehind } = compression
   if (!sizeBehind) return { name, bytes: payload, size: undefined }
   const at = payload.length - SIZE
+  if (at < 0) throw refuse('a payload of a few bytes')
   return {
     name,
     bytes: payload.subarray(0, at),

@@ -160,10 +160,14 @@ export const kernelKey = async (recipe: SourceRecipe): Promise<string> =>
  * The same for a kernel that was built elsewhere: the image, and what a module
  * is built from.
  *
- * @param files those that exist
+ * @param files those that exist @param facts what else decides what is made
  */
-export const builtKey = async (files: readonly string[]): Promise<string> =>
+export const builtKey = async (
+  files: readonly string[],
+  facts: object,
+): Promise<string> =>
   keyOf({
+    facts,
     files: await Promise.all(
       files.map(async path => [
         basename(path),

@@ -57,6 +57,7 @@ t.test('an ELF image: symbols, bytes, sites', async t => {
   const folder = t.testdir({
     'a.s': ASSEMBLY,
     'b.s': '.text\n.globl f\nf: ret\n',
+    'c.s': '.text\n.globl tdx_enable\ntdx_enable: ret\n',
     text: 'no ELF',
   })
   const link = (source: string, ...flags: string[]): string => {
@@ -93,9 +94,15 @@ t.test('an ELF image: symbols, bytes, sites', async t => {
     ],
     'MOVDIR64B without and with REX, and nothing that only looks like it',
   )
+  t.match(
+    await locate(await KernelImage.open(link('b.s'))),
+    { hostsTdx: false, sites: [], patches: [] },
+    'without TDX host support nothing is answered',
+  )
   await t.rejects(
-    findSites(await KernelImage.open(link('b.s'))),
-    /build this kernel with CONFIG_INTEL_TDX_HOST=y/,
+    locate(await KernelImage.open(link('c.s'))),
+    { code: 'NO_TDX_HOST', message: /found tdx_enable and not that/ },
+    'one that has it in a form that is not known',
   )
   await t.rejects(
     KernelImage.open(link('a.s', '-s')),

@@ -64,6 +64,9 @@ export class KernelImage {
       const { size } = await file.stat()
       if (sections.some(section => isBeyond(section, size)))
         throw notAKernel(path, 'a truncated ELF file')
+      const loaded = sections.filter(({ type }) => type === SHT_PROGBITS)
+      if (loaded.reduce((sum, section) => sum + section.size, 0) > size)
+        throw notAKernel(path, 'one whose sections overlap')
       const symbols = await readSymbols(file, path, sections)
       return new KernelImage(path, sections, symbols)
     } finally {
@@ -269,6 +272,8 @@ const readSymbols = async (
 ): Promise<SymbolTable> => {
   const table = sections.find(section => section.type === SHT_SYMTAB)
   const strings = table && sections[table.link]
+  if (strings?.type === SHT_NOBITS)
+    throw notAKernel(path, 'symbols without names')
   if (!table || !strings)
     throw new UsageError(
       'KERNEL_SYMBOLS',

@@ -135,3 +135,28 @@ t.test(
       t.throws(() => withSymbols(elf, 'vmlinux'), { code: /^KERNEL_/, message })
   },
 )
+
+t.test('a forged image is given up in bounded time', async t => {
+  const real = encodeKallsyms(plain, KALLSYMS_FORMS['7.3'])
+  const zero = real.indexOf('0\x001\x00', 0, 'latin1')
+  // Each word may be the number of names, and a name may begin at each byte.
+  const words = Buffer.alloc(4_000_000)
+  for (let at = 0; at < words.length; at += 4)
+    words.writeUInt32LE(0x00020473, at)
+  const forged = Buffer.concat([words, real.subarray(zero - 1000)])
+  t.equal(readKallsyms(forged, loadedAll(forged)), undefined)
+})
+
+t.test('many symbols at one address', async t => {
+  const many = Array.from({ length: 200_000 }, (_, i) => ({
+    type: 'T',
+    name: `s${i % 7}`,
+    address: KALLSYMS_ADDRESS + (i < 100_000 ? 0n : 64n),
+  }))
+  const folder = t.testdir({})
+  const path = join(folder, 'vmlinux')
+  const elf = strippedElf(encodeKallsyms(many, KALLSYMS_FORMS['7.3']))
+  writeFileSync(path, withSymbols(elf, path))
+  const image = await KernelImage.open(path)
+  t.match(image.symbol('s3'), { size: 64n })
+})

@@ -35,9 +35,11 @@ export const readKallsyms = (
   image: Buffer,
   loaded: readonly LoadedBytes[],
 ): Kallsym[] | undefined => {
+  const effort = { left: MAX_EFFORT }
   for (const align of ALIGNMENTS)
     for (const tokens of tokenTables(image, align)) {
-      const names = findNames(image, tokens, align)
+      effort.left -= CODES
+      const names = findNames(image, tokens, { align, effort })
       const addresses =
         names && findAddresses({ image, loaded, align, tokens, names })
       if (addresses)
@@ -52,8 +54,14 @@ export const readKallsyms = (
 
 const CODES = 256
 
+/** Names looked at; kernels need a few million, a forged image may need more. */
+const MAX_EFFORT = 50_000_000
+
 /** How each table is aligned: in Linux 7.2 and 7.3, and before. */
 const ALIGNMENTS = [4, 8]
+
+/** KSYM_NAME_LEN (include/linux/kallsyms.h), with the type. */
+const MAX_NAME = 513
 
 const up = (at: number, align: number): number => Math.ceil(at / align) * align
 
@@ -98,6 +106,7 @@ const tokensAround = (
     const stop = image.indexOf(0, at)
     if (stop < 0) return undefined
     starts.push(at - start)
+    if (stop - at > MAX_NAME) return undefined
     texts.push(image.toString('latin1', at, stop))
     at = stop + 1
   }
@@ -128,7 +137,7 @@ const MAX_DISTANCE = 64 * 1024 * 1024
 const findNames = (
   image: Buffer,
   tokens: Tokens,
-  align: number,
+  { align, effort }: Pick<NamesPlace, 'align' | 'effort'>,
 ): Names | undefined => {
   const { start } = tokens.place
   const lowest = Math.max(0, start - MAX_DISTANCE)
@@ -137,7 +146,13 @@ const findNames = (
     if (count < MIN_NAMES || count > MAX_NAMES) continue
     // A name is two bytes or more.
     if (at + align + 2 * count > start) continue
-    const texts = namesAt(image, { at: at + align, count, tokens, align })
+    const texts = namesAt(image, {
+      at: at + align,
+      count,
+      tokens,
+      align,
+      effort,
+    })
     if (texts) return { texts, at }
   }
   return undefined
@@ -148,6 +163,7 @@ interface NamesPlace {
   readonly count: number
   readonly tokens: Tokens
   readonly align: number
+  readonly effort: { left: number }
 }
 
 const TYPE = /^[A-Za-z?-]/
@@ -159,13 +175,14 @@ const NAMES_BY_MARKER = 256
  */
 const namesAt = (
   image: Buffer,
-  { at: start, count, tokens, align }: NamesPlace,
+  { at: start, count, tokens, align, effort }: NamesPlace,
 ): string[] | undefined => {
   const limit = tokens.place.start
   const places: Range[] = []
   const marks: number[] = []
   let at = start
   while (places.length < count) {
+    if (effort.left-- <= 0) return undefined
     if (places.length % NAMES_BY_MARKER === 0) marks.push(at - start)
     const first = image[at++]!
     // Before 6.1 no name was long enough for a second byte.
@@ -180,12 +197,16 @@ const namesAt = (
   if (markers + 4 * marks.length > limit) return undefined
   if (marks.some((mark, i) => image.readUInt32LE(markers + 4 * i) !== mark))
     return undefined
-  return places.map(place => {
+  const texts: string[] = []
+  for (const place of places) {
     let text = ''
-    for (let i = place.start; i < place.end; i++)
+    for (let i = place.start; i < place.end; i++) {
       text += tokens.texts[image[i]!]!
-    return text
-  })
+      if (text.length > MAX_NAME) return undefined
+    }
+    texts.push(text)
+  }
+  return texts
 }
 
 /** Kernel addresses begin here: __START_KERNEL_map. */

@@ -122,7 +122,7 @@ export const verifyAge = (
 }
 
 const releaseOf = async (image: KernelImage): Promise<string | undefined> =>
-  /^Linux version (\S+)/.exec((await bannerOf(image)) ?? '')?.[1]
+  /^Linux version ([\w.+~-]+)/.exec((await bannerOf(image)) ?? '')?.[1]
 
 /**
  * A recipe that states its series must build a kernel of it.

@@ -1,9 +1,10 @@
 import type { Dirent } from 'node:fs'
-import { open, readdir, stat } from 'node:fs/promises'
+import { open, readdir, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { execa } from 'execa'
-import { InfraError, UsageError } from '../base/errors.ts'
-import { findProgram, isRegularFile, isThere } from '../base/paths.ts'
+import { UsageError } from '../base/errors.ts'
+import { isRegularFile, isThere } from '../base/paths.ts'
+import { visible } from '../base/text.ts'
+import { unpack } from './unpack.ts'
 
 /** Where the parts of a kernel are that somebody else has built. */
 export interface KernelPlaces {
@@ -42,11 +43,11 @@ const PATHS: Readonly<Record<Part, readonly string[]>> = {
   ),
 }
 
-/** Names of the parts in packages and in /boot. */
+/** Names of the parts in /boot. */
 const NAMES: Readonly<Record<Part, RegExp>> = {
-  vmlinux: /^vmlinux(?:-.+)?$/,
-  bzImage: /^(?:vmlinuz(?:-.+)?|bzImage)$/,
-  config: /^\.?config(?:-.+)?$/,
+  vmlinux: /^vmlinux-.+$/,
+  bzImage: /^vmlinuz-.+$/,
+  config: /^config-.+$/,
   tdxHost: /^tdx-host\.ko(?:\.(?:xz|zst|gz))?$/,
 }
 
@@ -138,10 +139,12 @@ const firstOf = async (
   return undefined
 }
 
-/** Real files: what a package links to is not looked at. */
 const filesNamed = (entries: readonly Dirent[], name: RegExp): string[] =>
   entries
-    .filter(entry => entry.isFile() && name.test(entry.name))
+    .filter(
+      entry =>
+        entry.isFile() && name.test(entry.name) && !PACKED.test(entry.name),
+    )
     .map(entry => join(entry.parentPath, entry.name))
     .sort()
 
@@ -154,74 +157,100 @@ const only = (part: Part, paths: readonly string[]): string | undefined => {
   return paths[0]
 }
 
-/** It reads both kinds of packages, and writes nothing outside of a folder. */
-const UNPACKER = 'bsdtar'
-
-/** What is taken out of a package; a kernel's modules are a gigabyte. */
-const INCLUDED = [
-  '*boot/vmlinu[xz]-*',
-  '*boot/config-*',
-  '*lib/modules/*/vmlinu[xz]',
-  '*lib/modules/*/config',
-  '*/tdx-host.ko*',
-].flatMap(pattern => ['--include', pattern])
-
-/** What it says, and fails, when a package has not all of them. */
-const HARMLESS = /: Not found in archive$|^bsdtar: Error exit delayed/
+/** Where packages have the parts; names with odd characters are none. */
+const MEMBERS: Readonly<Record<Part, RegExp>> = {
+  vmlinux:
+    /^[\w.+~/-]*(?:boot\/vmlinux-[\w.+~-]+|lib\/modules\/[\w.+~-]+\/vmlinux)$/,
+  bzImage:
+    /^[\w.+~/-]*(?:boot\/vmlinuz-[\w.+~-]+|lib\/modules\/[\w.+~-]+\/vmlinuz)$/,
+  config:
+    /^[\w.+~/-]*(?:boot\/config-[\w.+~-]+|lib\/modules\/[\w.+~-]+\/config)$/,
+  tdxHost: /^[\w.+~/-]*\/tdx-host\.ko(?:\.(?:xz|zst|gz))?$/,
+}
 
 /**
- * Takes the parts of a kernel out of a package of a distribution.
+ * Takes the parts of a kernel out of a package of a distribution: it is listed,
+ * and one file of each part is unpacked.
  *
  * @param work an empty folder to unpack in
  * @throws UsageError when there is no kernel in it, or it is damaged
  */
 export const unpackPackage = async (
-  { path, format }: GivenPackage,
+  given: GivenPackage,
   work: string,
   signal?: AbortSignal,
 ): Promise<KernelPlaces> => {
-  if ((await findProgram(UNPACKER)) === undefined)
-    throw new InfraError(
-      'NO_PROGRAM',
-      `${UNPACKER} is not in PATH, and ${path} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
+  const archive =
+    given.format === 'deb' ? await dataOfDeb(given, work, signal) : given.path
+  const list = await takeFrom(given, ['-tf', archive], signal)
+  const names = list.toString('utf8').split('\n')
+  const members: Partial<Record<Part, string>> = {}
+  for (const part of PARTS) {
+    const found = names.filter(
+      name => MEMBERS[part].test(name) && !PACKED.test(name),
     )
-  const unpack = ['-x', '-C', work, ...INCLUDED]
-  const quiet = { reject: false, ...(signal && { cancelSignal: signal }) }
-  const said =
-    format === 'rpm'
-      ? complaintsOf([await execa(UNPACKER, [...unpack, '-f', path], quiet)])
-      : await execa(UNPACKER, ['-xOf', path, 'data.tar*'], {
-          ...quiet,
-          buffer: { stdout: false },
-        })
-          .pipe(UNPACKER, [...unpack, '-f', '-'], quiet)
-          .then(result => complaintsOf([...result.pipedFrom, result]))
-  signal?.throwIfAborted()
-  if (said.length > 0)
+    // A kernel and its links; a module has a name of its own.
+    const [first, ...more] = part === 'tdxHost' ? found.slice(0, 1) : found
+    if (more.length > 0)
+      throw new UsageError(
+        'KERNEL_PACKAGE',
+        `expected one kernel in ${given.path}, found ${found.length} files that may be its ${part}: ${visible(found.slice(0, 4).join(', '))}; unpack it, and give the vmlinuz that is meant`,
+      )
+    if (first !== undefined) members[part] = first
+  }
+  if ((members.vmlinux ?? members.bzImage) === undefined)
     throw new UsageError(
       'KERNEL_PACKAGE',
-      `expected a whole ${format === 'deb' ? '.deb' : '.rpm'} at ${path}, and it cannot be unpacked: ${said.join('; ')}`,
+      `expected a kernel in ${given.path}, found neither boot/vmlinuz-VERSION nor lib/modules/VERSION/vmlinuz: on Debian and Ubuntu it is in linux-image-VERSION, on Fedora in kernel-core`,
     )
-  const entries = await readdir(work, { recursive: true, withFileTypes: true })
   const places: Partial<Record<Part, string>> = {}
   for (const part of PARTS) {
-    const found = only(part, filesNamed(entries, NAMES[part]))
-    if (found !== undefined) places[part] = found
+    const member = members[part]
+    if (member === undefined) continue
+    const bytes = await takeFrom(given, ['-xOf', archive, member], signal)
+    const path = join(work, basename(member))
+    await writeFile(path, bytes)
+    places[part] = path
   }
-  if ((places.vmlinux ?? places.bzImage) === undefined)
-    throw new UsageError(
-      'KERNEL_PACKAGE',
-      `expected a kernel in ${path}, found neither boot/vmlinuz-VERSION nor lib/modules/VERSION/vmlinuz: on Debian and Ubuntu it is in linux-image-VERSION, on Fedora in kernel-core`,
-    )
   return places
 }
 
-/** What the unpackers say that matters. */
-const complaintsOf = (
-  results: readonly { readonly stderr?: unknown }[],
-): string[] =>
-  results
-    .flatMap(({ stderr }) =>
-      typeof stderr === 'string' ? stderr.split('\n') : [],
+/** Not what their names begin with: debuggers' and compressed images. */
+const PACKED = /vmlinu[xz]\S*\.(?:gz|xz|zst|bz2|py|debug)$/
+
+/** A .deb is an ar archive; the package is a member of it. */
+const dataOfDeb = async (
+  given: GivenPackage,
+  work: string,
+  signal: AbortSignal | undefined,
+): Promise<string> => {
+  const list = await takeFrom(given, ['-tf', given.path], signal)
+  const [member] = /^data\.tar(?:\.\w+)?$/m.exec(list.toString('utf8')) ?? []
+  if (member === undefined)
+    throw new UsageError(
+      'KERNEL_PACKAGE',
+      `expected a .deb at ${given.path}, found no data.tar in it`,
     )
-    .filter(line => line !== '' && !HARMLESS.test(line))
+  const path = join(work, member)
+  await writeFile(
+    path,
+    await takeFrom(given, ['-xOf', given.path, member], signal),
+  )
+  return path
+}
+
+const takeFrom = async (
+  { path, format }: GivenPackage,
+  args: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Buffer> => {
+  const { stdout, complaint } = await unpack('bsdtar', args, {
+    what: path,
+    signal,
+  })
+  if (complaint === '') return stdout
+  throw new UsageError(
+    'KERNEL_PACKAGE',
+    `expected a whole .${format} of a kernel at ${path}, and it cannot be unpacked: ${complaint}`,
+  )
+}

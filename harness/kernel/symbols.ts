@@ -12,6 +12,9 @@ const SECTION = 6
 const VALUE = 8
 const SIZE = 16
 
+/** KSYM_NAME_LEN: no name of a kernel is longer. */
+const MAX_NAME = 512
+
 /** SHN_ABS: of no section. */
 const ABSOLUTE = 0xfff1
 
@@ -47,14 +50,21 @@ export class SymbolTable {
    */
   like(part: string, pattern = /^/): KernelSymbol[] {
     const starts = new Set<number>()
+    let before = -1
     for (
       let at = this.#names.indexOf(part, 0, 'latin1');
       at >= 0;
       at = this.#names.indexOf(part, at + 1, 'latin1')
-    )
+    ) {
       // A name may begin anywhere in another that ends like it.
-      for (let i = at; i >= 0 && (i === at || this.#names[i] !== 0); i--)
+      for (
+        let i = at;
+        i > before && (i === at || this.#names[i] !== 0) && at - i < MAX_NAME;
+        i--
+      )
         starts.add(i)
+      before = at
+    }
     const found: KernelSymbol[] = []
     for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
       if (!starts.has(this.#entries.readUInt32LE(at))) continue

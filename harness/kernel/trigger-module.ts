@@ -2,10 +2,23 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError } from '../base/errors.ts'
 import { isThere, projectRoot } from '../base/paths.ts'
+import type { TriggerKind } from '../tdx/series/series.ts'
 import type { BuildLog } from './make.ts'
 
 /** Built from `images/trigger`: the same source works against any tree. */
 const MODULE = 'tdxrig_trigger.ko'
+
+/** What a failure of the build begins with. */
+export const TRIGGER_PHASE = 'compile the trigger module'
+
+const NO_TRIGGER: Partial<Record<TriggerKind, string>> = {
+  'at boot': 'the kernel initialises TDX as it boots',
+  none: 'the kernel exports no tdx_enable()',
+}
+
+/** Why a kernel needs no trigger module, or cannot have one. */
+export const whyNoTrigger = (kind: TriggerKind): string | undefined =>
+  NO_TRIGGER[kind]
 
 /** Where and how the module is compiled. */
 export interface TriggerBuild {
@@ -32,7 +45,7 @@ export const buildTrigger = async (
     (await isThere(exported))
       ? [`KBUILD_EXTRA_SYMBOLS=${exported}`]
       : []
-  await log.make('compile the trigger module', objects, [
+  await log.make(TRIGGER_PHASE, objects, [
     `M=${work}`,
     ...options,
     ...extra,

@@ -38,6 +38,9 @@ const SECTION = {
 
 const SYMBOL_SIZE = 24n
 
+/** A kernel has fifty; whoever made the file may say anything. */
+const MAX_SECTIONS = 1000
+
 /**
  * A kernel image that was stripped, with the symbols it carries for itself as
  * a symbol table: what reads an unstripped vmlinux can read it.
@@ -54,7 +57,7 @@ export const withSymbols = (elf: Buffer, path: string): Buffer => {
       'KERNEL_SYMBOLS',
       `expected symbols in ${path}, found no symbol table and no kallsyms: build it with CONFIG_KALLSYMS=y, or give the unstripped vmlinux of the same build`,
     )
-  const { entries, names } = encodeSymbols(kallsyms.map(sized))
+  const { entries, names } = encodeSymbols(withSizes(kallsyms))
   const namesAt = up(elf.length)
   const entriesAt = up(namesAt + names.length)
   const sectionsAt = up(entriesAt + entries.length)
@@ -89,15 +92,18 @@ export const withSymbols = (elf: Buffer, path: string): Buffer => {
 const up = (at: number): number => Math.ceil(at / 16) * 16
 
 /** A symbol reaches to the next address, as kallsyms_lookup() has it. */
-const sized = (
-  { name, address }: Kallsym,
-  i: number,
-  all: readonly Kallsym[],
-): KernelSymbol => {
-  let next = i + 1
-  while (next < all.length && all[next]!.address === address) next++
-  const end = all[next]?.address ?? address
-  return { name, address, size: end - address }
+const withSizes = (symbols: readonly Kallsym[]): KernelSymbol[] => {
+  const sized: KernelSymbol[] = []
+  let next = symbols.at(-1)!.address
+  let following = next
+  for (const { name, address } of symbols.toReversed()) {
+    if (address !== next) {
+      following = next
+      next = address
+    }
+    sized.push({ name, address, size: following - address })
+  }
+  return sized.reverse()
 }
 
 /** What the program headers load. */
@@ -136,7 +142,7 @@ const sectionHeaders = (
   const table = Number(elf.readBigUInt64LE(HEADER.sections))
   const count = elf.readUInt16LE(HEADER.sectionCount)
   const end = table + count * SECTION.size
-  if (count > 0 && end <= elf.length)
+  if (count > 0 && count <= MAX_SECTIONS && end <= elf.length)
     return Array.from({ length: count }, (_, i) => {
       const at = table + i * SECTION.size
       return elf.subarray(at, at + SECTION.size)

@@ -73,9 +73,9 @@ const hostSupport = (
   code: InterposedCode,
 ): Finding => {
   const what = 'TDX host support'
-  const { missing } = code
+  const { missing, marks } = code
   const value = options?.get('INTEL_TDX_HOST') ?? 'n'
-  if (!hostsTdx(code))
+  if (!hostsTdx(code) && marks.length === 0 && value !== 'y')
     return finding(
       what,
       'limited',

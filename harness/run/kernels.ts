@@ -57,6 +57,8 @@ export interface PrepareOptions {
   readonly signal: AbortSignal
   /** Told of a recipe whose source is not there; default: it is an error. */
   readonly onMissing?: (recipe: Recipe, message: string) => void
+  /** Of these it is an error all the same. */
+  readonly needed?: ReadonlySet<string>
 }
 
 /**
@@ -66,7 +68,7 @@ export interface PrepareOptions {
  */
 export const prepareKernels = async (
   recipes: readonly Recipe[],
-  { workspace, onBuild, signal, onMissing }: PrepareOptions,
+  { workspace, onBuild, signal, onMissing, needed }: PrepareOptions,
 ): Promise<Map<string, PreparedKernel>> => {
   const kernels = new Map<string, PreparedKernel>()
   const init = await buildInit(signal)
@@ -79,7 +81,8 @@ export const prepareKernels = async (
         onBuild(name, progress)
       },
     }).catch((error: unknown) => {
-      if (!onMissing || !isMissingSource(error)) throw error
+      if (!onMissing || needed?.has(name) || !isMissingSource(error))
+        throw error
       onMissing(recipe, error.message)
       return undefined
     })

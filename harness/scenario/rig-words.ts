@@ -35,7 +35,7 @@ export const hibernationWords = (
   { hibernates }: { readonly hibernates: boolean },
   words: readonly string[],
 ): readonly string[] =>
-  hibernates && !words.some(word => /^(?:no)?hibernate(?:=|$)/.test(word))
+  hibernates && !words.some(word => /^(?:nohibernate|hibernate=)/.test(word))
     ? [NO_HIBERNATION]
     : []
 
@@ -43,7 +43,9 @@ export const hibernationWords = (
 export const isHibernationOff = (words: readonly string[]): boolean =>
   words.some(
     word =>
-      word === NO_HIBERNATION || /^hibernate=no(?!resume|compress)/.test(word),
+      // Parameters of __setup() are matched by how they begin.
+      word.startsWith(NO_HIBERNATION) ||
+      /^hibernate=no(?!resume|compress)/.test(word),
   )
 
 /** Parameters that would take console, steps or breakpoints from the rig. */

@@ -69,9 +69,8 @@ export const encodeKallsyms = (
   const tokens = tokensFor(symbols)
   const names = symbols.map(({ type, name }) => encodeName(type + name, tokens))
   add(Buffer.concat(names))
-  const marks = names.map((_, i) =>
-    names.slice(0, i).reduce((sum, { length: size }) => sum + size, 0),
-  )
+  let at = 0
+  const marks = names.map(({ length: size }) => (at += size) - size)
   add(int32s(marks.filter((_, i) => i % 256 === 0).map(BigInt)))
   add(Buffer.from(tokens.map(text => `${text}\0`).join(''), 'latin1'))
   const index = Buffer.alloc(2 * tokens.length)

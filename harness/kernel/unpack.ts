@@ -1,0 +1,109 @@
+import { readFile, stat } from 'node:fs/promises'
+import { execa } from 'execa'
+import { InfraError, UsageError } from '../base/errors.ts'
+import { findProgram } from '../base/paths.ts'
+import { visible } from '../base/text.ts'
+import { MIB } from '../base/units.ts'
+
+/** Programs of libarchive: they know what distributions pack kernels with. */
+type Unpacker = 'bsdtar' | 'bsdcat'
+
+/** The largest kernels have 150 MiB; whoever made a file may say anything. */
+export const MAX_KERNEL = 512 * MIB
+
+/** What an unpacker came to. */
+interface Unpacked {
+  readonly stdout: Buffer
+  /** What it complains about; empty: nothing. */
+  readonly complaint: string
+}
+
+export interface UnpackOptions {
+  /** What is unpacked, for messages. */
+  readonly what: string
+  /** Bytes it reads; default: none. */
+  readonly input?: Buffer
+  /** Complaints that do not count. */
+  readonly harmless?: RegExp
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Runs an unpacker, which ends with the rig. It writes no files, and to us no
+ * more than {@link MAX_KERNEL}.
+ */
+export const unpack = async (
+  program: Unpacker,
+  args: readonly string[],
+  { what, input, harmless, signal }: UnpackOptions,
+): Promise<Unpacked> => {
+  if ((await findProgram(program)) === undefined)
+    throw new InfraError(
+      'NO_PROGRAM',
+      `${program} is not in PATH, and ${what} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
+    )
+  const result = await execa(
+    'setpriv',
+    ['--pdeathsig', 'KILL', '--', program, ...args],
+    {
+      ...(input ? { input } : { stdin: 'ignore' as const }),
+      encoding: 'buffer',
+      maxBuffer: MAX_KERNEL,
+      reject: false,
+      // A locale that is not installed would be a complaint.
+      env: { LC_ALL: 'C.UTF-8' },
+      ...(signal && { cancelSignal: signal }),
+    },
+  )
+  if (result.isCanceled)
+    throw new InfraError('INTERRUPTED', `interrupted while: unpack ${what}`)
+  const stdout = Buffer.from(result.stdout)
+  if (result.isMaxBuffer)
+    return {
+      stdout,
+      complaint: `a file in it is larger than ${MAX_KERNEL / MIB} MiB`,
+    }
+  const lines = Buffer.from(result.stderr)
+    .toString('utf8')
+    .split('\n')
+    .filter(line => line !== '' && !harmless?.test(line))
+  const failed = result.signal !== undefined || (result.exitCode ?? 0) > 1
+  const said = visible(lines.slice(0, 3).join('; ')).slice(0, 300)
+  if (said === '' && failed)
+    return { stdout, complaint: `${program} ended without a result` }
+  return { stdout, complaint: result.failed ? said : '' }
+}
+
+/**
+ * Bytes of any compression a distribution uses for its kernels and modules.
+ *
+ * @throws UsageError when they are damaged
+ */
+export const decompress = async (
+  input: Buffer,
+  what: string,
+  signal?: AbortSignal,
+): Promise<Buffer> => {
+  const { stdout, complaint } = await unpack('bsdcat', [], {
+    what,
+    input,
+    signal,
+  })
+  if (complaint !== '')
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `${what} cannot be unpacked: ${complaint}`,
+    )
+  return stdout
+}
+
+/** @throws UsageError for a file that no kernel can be */
+export const readImage = async (path: string): Promise<Buffer> => {
+  const { size } = await stat(path)
+  if (size > 2 * MAX_KERNEL)
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `expected a kernel at ${path}, found ${size} bytes: that is larger than any`,
+    )
+  return readFile(path)
+}
