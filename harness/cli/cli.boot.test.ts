@@ -49,7 +49,7 @@ t.test(
 `,
     )
     const { code, stdout } = await runCli(
-      ['run', 's', ...TCG, '--out', 'out'],
+      ['run', 's', ...TCG, '--kernel', 'all', '--out', 'out'],
       { cwd: folder },
     )
     t.equal(code, 1)
@@ -73,6 +73,29 @@ t.test(
     t.same(litter(folder), [])
   },
 )
+
+t.test('which kernels boot', async t => {
+  const folder = shortFolder(t)
+  writeFileSync(join(folder, 'p.yaml'), PLAIN)
+  writeFileSync(join(folder, 'q.yaml'), `${PLAIN}kernels: [v6-6.1]\n`)
+  const { code, stdout } = await runCli(['run', 'p.yaml', 'q.yaml', ...TCG], {
+    cwd: folder,
+  })
+  t.equal(code, 0)
+  t.same([...stdout.matchAll(/^pass +(\S+)/gm)].map(([, id]) => id).sort(), [
+    'p@mainline-7.3',
+    'q@v6-6.1',
+  ])
+  for (const [args, message] of [
+    [['--kernel', 'all', '--kernel', 'v6-6.1'], /expected no other kernel/],
+    [['--kernel', 'al'], /there is no kernel 'al'/],
+    [['--filter', '@v6'], /kernels: mainline-7\.3; --kernel chooses others/],
+  ] as const) {
+    const refused = await runCli(['run', 'p.yaml', ...args], { cwd: folder })
+    t.equal(refused.code, 2)
+    t.match(refused.stderr, message)
+  }
+})
 
 t.test('wrong input: exit code 2, nothing booted, nothing written', async t => {
   const folder = shortFolder(t)
@@ -187,7 +210,7 @@ t.test(
     const options = pretendQemu(t, 'echo "cannot allocate memory" >&2; exit 1')
     const { code, stdout } = await runCli(['run', 'p.yaml', ...TCG], options)
     t.equal(code, 3)
-    t.match(stdout, /^ERROR .*@upstream-6.12/m)
+    t.match(stdout, /^ERROR .*@mainline-7\.3 /m)
     t.match(stdout, 'ended with exit code 1: cannot allocate memory')
     t.same(litter(options.cwd), [])
   },

@@ -62,6 +62,8 @@ const runMatrix = async (
     [
       'run',
       join(projectRoot(), 'scenarios'),
+      '--kernel',
+      'all',
       '--accel',
       'tcg',
       '--reporter',
