@@ -128,3 +128,35 @@ t.test(
     )
   },
 )
+
+t.test('a map of one entry, and too little low memory', async t => {
+  const predict = (
+    e820: Firmware['e820'],
+    rules: (typeof MEMORY_RULES)['7.1' | '6.12'],
+    realMode?: number,
+  ): Layout =>
+    predictLayout({
+      firmware: { e820, srat: undefined },
+      cmdline: '',
+      limits: LIMITS,
+      rules,
+      realMode,
+    })
+  const one = [{ start: 0, end: GIB, type: 1 }]
+  t.match(predict(one, MEMORY_RULES['6.12']).fatal, {
+    of: 'map',
+    why: /2 entries/,
+  })
+  const taken = predict(one, MEMORY_RULES['7.1'])
+  t.equal(taken.fatal, undefined)
+  t.same(taken.regions, [{ start: MIB, end: GIB, node: 0 }])
+  const low = [
+    { start: 0x1000, end: 0x16000, type: 1 },
+    { start: MIB, end: GIB, type: 1 },
+  ]
+  t.equal(predict(low, RULES).fatal, undefined)
+  t.match(predict(low, RULES, 0x6264).fatal, {
+    of: 'trampoline',
+    why: /no 28 KiB/,
+  })
+})

@@ -113,13 +113,12 @@ export const predictLayout = ({
     memblock: nodes.ranges,
     numaFallback: nodes.fallback,
     invalidMap: map.invalid,
-    fatal: nodes.fatal ?? noTrampoline(memory, realMode),
+    fatal:
+      tooFewEntries(firmware, rules) ??
+      nodes.fatal ??
+      noTrampoline(memory, realMode),
     unpredictable: [
       ...parameters.unpredictable,
-      // Then it makes up a map of what the boot loader says in other ways.
-      ...(firmware.e820.length < rules.fewestEntries
-        ? ["the firmware's map, which has too few entries"]
-        : []),
       ...(map.kernelInHole ? ['a hole where the kernel image may lie'] : []),
     ],
     ...layoutOfRegions(
@@ -129,6 +128,21 @@ export const predictLayout = ({
     ),
   }
 }
+
+/**
+ * A shorter map is not used. The kernel then asks what the boot loader says in
+ * other ways (e820__memory_setup_default()), and QEMU says nothing.
+ */
+const tooFewEntries = (
+  { e820 }: Firmware,
+  { fewestEntries }: MemoryRules,
+): FatalLayout | undefined =>
+  e820.length >= fewestEntries
+    ? undefined
+    : {
+        of: 'map',
+        why: `it wants ${fewestEntries} entries of a memory map, and without them finds no memory`,
+      }
 
 const REAL_MODE = 24 * KIB
 const BELOW_1M: Range = { start: 64 * KIB, end: 636 * KIB }

@@ -32,6 +32,7 @@ const canBoot = ({ invalidMap, fatal, memblock }: Layout): boolean => {
   const low = memblock.flatMap(piece => intersect(piece, LOW) ?? [])
   return (
     !invalidMap &&
+    fatal?.of !== 'map' &&
     fatal?.of !== 'trampoline' &&
     totalSize(memblock) >= MINIMUM_MEMORY.kernel &&
     Math.max(0, ...low.map(sizeOf)) >= MINIMUM_MEMORY.inOnePiece
