@@ -289,8 +289,8 @@ t.test('what is wrong in a recipe is shown with its place', async t => {
   }
   writeFileSync(join(folder, 'kernel.yaml'), 'why: w\nsource: { build: . }\n')
   t.match(await readRecipe('r', join(folder, 'kernel.yaml')), {
-    kind: 'folder',
+    kind: 'built',
     name: 'r',
-    folder,
+    path: folder,
   })
 })
