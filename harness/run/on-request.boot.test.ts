@@ -5,7 +5,7 @@ import { defaultRecipeNames, recipeNames } from '../kernel/recipe.ts'
 import { runCli, shortFolder } from '../testing/cli.ts'
 
 /**
- * The shipped matrix on kernels that are built on request only: each takes ten
+ * The shipped matrix on kernels that are built on request only: each takes five
  * minutes to build. `TDXRIG_ON_REQUEST=1 ./scripts/test FILE` asks for it.
  */
 const asked = process.env['TDXRIG_ON_REQUEST'] === '1'
