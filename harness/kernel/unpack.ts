@@ -9,7 +9,7 @@ import { MIB } from '../base/units.ts'
 type Unpacker = 'bsdtar' | 'bsdcat'
 
 /** The largest kernels have 150 MiB; whoever made a file may say anything. */
-export const MAX_KERNEL = 512 * MIB
+const MAX_KERNEL = 512 * MIB
 
 /** What an unpacker came to. */
 interface Unpacked {
