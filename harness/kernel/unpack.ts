@@ -42,23 +42,33 @@ export const unpack = async (
       'NO_PROGRAM',
       `${program} is not in PATH, and ${what} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
     )
-  const result = await execa(
+  const child = execa(
     'setpriv',
     ['--pdeathsig', 'KILL', '--', program, ...args],
     {
       ...(input ? { input } : { stdin: 'ignore' as const }),
       encoding: 'buffer',
-      maxBuffer: MAX_KERNEL,
+      // Collected below: execa would write all of it into the message of an
+      // error, which may be longer than a string can be.
+      buffer: { stdout: false },
       reject: false,
       // A locale that is not installed would be a complaint.
       env: { LC_ALL: 'C.UTF-8' },
       ...(signal && { cancelSignal: signal }),
     },
   )
+  const chunks: Buffer[] = []
+  let size = 0
+  child.stdout.on('data', (chunk: Buffer) => {
+    size += chunk.length
+    if (size > MAX_KERNEL) child.kill('SIGKILL')
+    else chunks.push(chunk)
+  })
+  const result = await child
   if (result.isCanceled)
     throw new InfraError('INTERRUPTED', `interrupted while: unpack ${what}`)
-  const stdout = Buffer.from(result.stdout)
-  if (result.isMaxBuffer)
+  const stdout = Buffer.concat(chunks)
+  if (size > MAX_KERNEL)
     return {
       stdout,
       complaint: `a file in it is larger than ${MAX_KERNEL / MIB} MiB`,
