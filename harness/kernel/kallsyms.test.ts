@@ -54,7 +54,7 @@ for (const [name, form] of Object.entries(KALLSYMS_FORMS))
         const bytes = encodeKallsyms(symbols, form)
         return isDeepStrictEqual(readKallsyms(bytes, loadedAll(bytes)), symbols)
       }),
-      100,
+      40,
     )
   })
 
@@ -140,7 +140,7 @@ t.test('a forged image is given up in bounded time', async t => {
   const real = encodeKallsyms(plain, KALLSYMS_FORMS['7.3'])
   const zero = real.indexOf('0\x001\x00', 0, 'latin1')
   // Each word may be the number of names, and a name may begin at each byte.
-  const words = Buffer.alloc(4_000_000)
+  const words = Buffer.alloc(1_000_000)
   for (let at = 0; at < words.length; at += 4)
     words.writeUInt32LE(0x00020473, at)
   const forged = Buffer.concat([words, real.subarray(zero - 1000)])
