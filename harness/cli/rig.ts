@@ -8,6 +8,7 @@ import {
   recipeNames,
 } from '../kernel/recipe.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
+import { GuestTsc } from '../machine/qemu/guest-tsc.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
 import {
@@ -64,7 +65,11 @@ export const openRig = async ({
     signal,
   })
   return {
-    machine: new QemuMachine({ binary: qemu.binary, ...choice }),
+    machine: new QemuMachine({
+      binary: qemu.binary,
+      ...choice,
+      tsc: new GuestTsc(qemu),
+    }),
     kernels,
   }
 }

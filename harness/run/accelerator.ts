@@ -1,9 +1,7 @@
-import { access, constants, mkdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, constants } from 'node:fs/promises'
 import { InfraError, RigError, messageOf, systemCode } from '../base/errors.ts'
-import { writeWhole } from '../base/output.ts'
-import { cacheRoot } from '../base/paths.ts'
 import { sizeText } from '../base/units.ts'
+import { type UntilReboot, untilReboot } from '../base/until-reboot.ts'
 import type { Board } from '../board/index.ts'
 import type { Accel } from '../machine/qemu/argv.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
@@ -78,7 +76,7 @@ const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
     const { answer, lasting } = await proveKvm({ ...options, kernel })
     // What was interrupted proves nothing.
     signal.throwIfAborted()
-    if (lasting) await remember(qemu, answer)
+    if (lasting) await memory(qemu).keep(answer)
     return answer
   } catch (error) {
     const ours = error instanceof RigError || systemCode(error) !== undefined
@@ -157,39 +155,14 @@ const proof = (accel: Accel, reason: string, lasting: boolean): Proof => ({
   lasting,
 })
 
-const memoryPath = (): string => join(cacheRoot(), 'accelerator.json')
-
-/** Identifies this boot of the host and the QEMU that was tried. */
-const situation = async (qemu: Qemu): Promise<string> => {
-  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
-  return `${boot.trim()} ${qemu.binary} ${qemu.version}`
-}
+const memory = ({ binary, version }: Qemu): UntilReboot =>
+  untilReboot('accelerator.json', `${binary} ${version}`)
 
 const remembered = async (qemu: Qemu): Promise<Accelerator | undefined> => {
-  try {
-    const data = JSON.parse(await readFile(memoryPath(), 'utf8')) as Partial<
-      Record<'situation' | 'accel' | 'reason', unknown>
-    >
-    const { accel, reason } = data
-    if (data.situation !== (await situation(qemu))) return undefined
-    return (accel === 'kvm' || accel === 'tcg') && typeof reason === 'string'
-      ? {
-          accel,
-          reason: `${reason} (remembered)`,
-        }
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** An answer that cannot be kept is asked for again. */
-const remember = async (qemu: Qemu, answer: Accelerator): Promise<void> => {
-  const text = JSON.stringify({ situation: await situation(qemu), ...answer })
-  try {
-    await mkdir(cacheRoot(), { recursive: true })
-    await writeWhole(memoryPath(), text)
-  } catch (error) {
-    if (systemCode(error) === undefined) throw error
-  }
+  const { accel, reason } = ((await memory(qemu).recall()) ?? {}) as Partial<
+    Record<'accel' | 'reason', unknown>
+  >
+  return (accel === 'kvm' || accel === 'tcg') && typeof reason === 'string'
+    ? { accel, reason: `${reason} (remembered)` }
+    : undefined
 }

@@ -1,6 +1,7 @@
 import { loadRecipe } from '../kernel/recipe.ts'
 import type { Deadlines } from '../machine/deadline.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
+import { GuestTsc } from '../machine/qemu/guest-tsc.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
 import type { Workspace } from '../run/workspace.ts'
@@ -20,9 +21,10 @@ export const realKernels = async (
 export const realMachine = async (
   deadlines?: Deadlines,
 ): Promise<QemuMachine> => {
-  const { binary } = await findQemu()
+  const qemu = await findQemu()
   return new QemuMachine({
-    binary,
+    binary: qemu.binary,
+    tsc: new GuestTsc(qemu),
     accel: 'tcg',
     reason: 'a test',
     ...(deadlines && { deadlines }),

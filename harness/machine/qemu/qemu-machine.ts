@@ -7,6 +7,7 @@ import type { BootPlan, Machine } from '../machine.ts'
 import { type BootRecord, type EndReason, WITNESS_NAMES } from '../record.ts'
 import { type Accel, apicIds, kernelCmdline, qemuArgv } from './argv.ts'
 import { Boot, type Ending } from './boot.ts'
+import type { GuestTsc } from './guest-tsc.ts'
 import { Plugger } from './plugger.ts'
 import { QemuProcess, qemuFailure } from './process.ts'
 import { QmpClient } from './qmp.ts'
@@ -19,6 +20,8 @@ export interface QemuOptions {
   readonly reason: string
   /** Replaces the deadlines that follow from the machine's size. */
   readonly deadlines?: Deadlines
+  /** Spares guests of TCG the calibration of their TSC. */
+  readonly tsc?: GuestTsc
   /** Look where a hung guest is; default: yes. */
   readonly diagnose?: boolean
 }
@@ -39,6 +42,7 @@ export class QemuMachine implements Machine {
 
   async boot(plan: BootPlan, signal: AbortSignal): Promise<BootRecord> {
     const { accel, binary, diagnose = true } = this.#options
+    const tsc = accel === 'tcg' ? this.#options.tsc : undefined
     const start = performance.now()
     const gdbSocket = join(plan.directory, 'gdb')
     const qmpSocket = join(plan.directory, 'qmp')
@@ -58,7 +62,10 @@ export class QemuMachine implements Machine {
     events.catch(() => undefined)
     const plugger = new Plugger(plan.steps, events, answers?.connection)
     using boot = new Boot({ plan, deadlines, accel, plugger, start })
-    const cmdline = kernelCmdline(accel, plan.kernel, plan.words)
+    const cmdline = kernelCmdline(accel, plan.kernel, [
+      ...((await tsc?.words()) ?? []),
+      ...plan.words,
+    ])
     const argv = qemuArgv({
       binary,
       accel,
@@ -82,6 +89,7 @@ export class QemuMachine implements Machine {
       const stuck = diagnose ? await boot.stuck(ending) : []
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
+      await tsc?.learn({ cmdline, consolePath: boot.console.consolePath })
       const end = await endReason({ ending, qemu, boot, events, argv })
       return { end, stuck, start: { cmdline, argv }, ...boot.evidence() }
     } finally {
