@@ -80,7 +80,9 @@ t.test('what QEMU answers about KVM is kept', async t => {
     accel: 'tcg',
     reason: /^KVM does not work: .*No such device/,
   })
-  t.match(JSON.parse(readFileSync(memory, 'utf8')), { finding: { accel: 'tcg' } })
+  t.match(JSON.parse(readFileSync(memory, 'utf8')), {
+    finding: { accel: 'tcg' },
+  })
   t.match(await choose(full), { reason: /No such device.*\(remembered\)$/ })
 })
 
