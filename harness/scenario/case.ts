@@ -5,6 +5,7 @@ import {
 } from '../memory/cmdline.ts'
 import { type Board, modelOf } from '../board/board.ts'
 import { parseMem, parseMemmap } from '../memory/memmap.ts'
+import { PLACE, hasPlace, resolvePlaces } from '../memory/places.ts'
 import { type Range, intersect } from '../memory/range.ts'
 import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
@@ -17,7 +18,12 @@ import {
   expectProblems,
   expectationOf,
 } from './expectation.ts'
-import { type MachineSpec, machineSpec, machineSrat } from './machine-spec.ts'
+import {
+  type MachineSpec,
+  bootMemory,
+  machineSpec,
+  machineSrat,
+} from './machine-spec.ts'
 import type { Problem } from './problem.ts'
 import { RESERVED_NAMES } from './rig-words.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
@@ -68,8 +74,11 @@ const MAX_WORDS_LENGTH = 2047 - 256
 
 /** A cell with the machine it asks for. */
 interface Looked {
+  /** Its places are addresses, where the machine has them. */
   readonly cell: Cell
   readonly machine: ReturnType<typeof machineSpec>
+  /** Places that the machine does not have. */
+  readonly unplaced: readonly Problem[]
 }
 
 /** Something that may be wrong with a cell. */
@@ -85,6 +94,7 @@ const CHECKS: readonly CellCheck[] = [
     look: ({ machine }) => ('problems' in machine ? machine.problems : []),
   },
   { reads: ['cmdline'], look: ({ cell }) => cmdlineProblems(cell) },
+  { reads: ['cmdline', 'machine'], look: ({ unplaced }) => unplaced },
   { reads: ['cmdline', 'steps'], look: ({ cell }) => hotplugProblems(cell) },
   { reads: ['tdx'], look: ({ cell }) => cmrProblems(cell) },
   {
@@ -111,10 +121,33 @@ const CHECKS: readonly CellCheck[] = [
   },
 ]
 
-const look = (cell: Cell, board: Board): Looked => ({
-  cell,
-  machine: machineSpec(cell.machine, dimmSizes(cell.steps), board),
-})
+const look = (asked: Cell, board: Board): Looked => {
+  const machine = machineSpec(asked.machine, dimmSizes(asked.steps), board)
+  const { memmap } = asked.cmdline
+  if (!memmap.some(hasPlace)) return { cell: asked, machine, unplaced: [] }
+  // Of a machine that cannot be built nothing is known.
+  const memory = 'spec' in machine ? bootMemory(machine.spec) : undefined
+  const placed = memmap.map(value =>
+    memory && hasPlace(value) ? resolvePlaces(value, memory) : { value },
+  )
+  return {
+    machine,
+    cell: {
+      ...asked,
+      cmdline: {
+        ...asked.cmdline,
+        memmap: placed.map((one, i) =>
+          ('value' in one ? one.value : memmap[i]!).replaceAll(PLACE, '0'),
+        ),
+      },
+    },
+    unplaced: placed.flatMap((one, i) =>
+      'error' in one
+        ? [{ at: ['cmdline', 'memmap', i], message: one.error }]
+        : [],
+    ),
+  }
+}
 
 /**
  * What is wrong with a cell some keys of which could not be read.
@@ -141,11 +174,11 @@ const endOfMemory = ({ board, memory }: MachineSpec): number =>
 
 /** @returns what to boot and expect, or all that is wrong with the cell */
 export const caseBody = (
-  cell: Cell,
+  asked: Cell,
   board: Board,
 ): { readonly body: CaseBody } | { readonly problems: readonly Problem[] } => {
-  const looked = look(cell, board)
-  const { machine } = looked
+  const looked = look(asked, board)
+  const { cell, machine } = looked
   const problems = problemsOf(looked)
   if ('problems' in machine || problems.length > 0) return { problems }
   return {

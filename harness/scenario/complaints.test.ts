@@ -9,7 +9,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     [
       `${HEAD}machine: { memroy: 4G }\n`,
       [
-        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, cpuModel, packages, memory, nodes, firmware\)/,
+        /^3:12: unknown key 'memroy'; did you mean 'memory'\? \(allowed: cpus, cpuModel, packages, memory, nodes, firmware, needs\)/,
       ],
     ],
     [
@@ -21,7 +21,26 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       `${HEAD}machine: { memory: 256M }\n`,
       [/^3:20: expected at least 512M .* found 256M/],
     ],
-    [`${HEAD}machine: {}\n`, [/^3:10: expected 'memory' .* or 'nodes'/]],
+    [
+      `${HEAD}machine: { memory: 4G, cpus: 2, needs: { nodes: 2, memory: 8G, cpus: 4 } }\n`,
+      [
+        /^3:\d+: expected a machine with 2 nodes, found 1/,
+        /^3:\d+: expected a machine with 8G of memory, found 4G/,
+        /^3:\d+: expected a machine with 4 CPUs, found 2/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { needs: { nodes: 2 } }\ncmdline: { memmap: ['64M$@node2', '1G$@node1+8G', '1G@@some'] }\n`,
+      [
+        /^4:\d+: '\$@node2': the machine has no such memory/,
+        /^4:\d+: '\$@node1\+8G' is 0x300000000, which is outside of the machine's memory/,
+        /^4:\d+: '@some' is no place: expected one of @node0/,
+      ],
+    ],
+    [
+      `${HEAD}machine: {}\n`,
+      [/^3:10: expected 'memory' .*, 'nodes' or 'needs'/],
+    ],
     [
       `${HEAD}machine: { memory: 4G, nodes: [{ memory: 4G }] }\n`,
       [/^3:20: 'memory' and 'nodes' exclude each other/],

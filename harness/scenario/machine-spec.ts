@@ -1,4 +1,12 @@
-import { GIB, KIB, MIB, PAGE_SIZE, formatSize, hex } from '../base/units.ts'
+import {
+  GIB,
+  KIB,
+  MIB,
+  PAGE_SIZE,
+  alignUp,
+  formatSize,
+  hex,
+} from '../base/units.ts'
 import {
   type Board,
   type BoardModel,
@@ -7,9 +15,16 @@ import {
 } from '../board/board.ts'
 import { setupData } from '../board/setup-data.ts'
 import { MINIMUM_MEMORY } from '../memory/minimum.ts'
-import type { Firmware } from '../memory/predict.ts'
-import { type Range, formatRange, overlaps } from '../memory/range.ts'
+import { type Firmware, predictLayout } from '../memory/predict.ts'
+import {
+  type NodeRange,
+  type Range,
+  formatRange,
+  overlaps,
+} from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
+import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { NEWEST_SERIES } from '../tdx/series/index.ts'
 import type { CpuModelName } from './cpu-models.ts'
 import {
   assignCpus,
@@ -57,6 +72,15 @@ export const setupDataOf = (machine: MachineSpec): Range | undefined => {
   return e820 && setupData(e820, machine, modelOf(machine.board))
 }
 
+/** Its usable memory before any parameter takes some, by the kernel's nodes. */
+export const bootMemory = (machine: MachineSpec): readonly NodeRange[] =>
+  predictLayout({
+    firmware: machineFirmware(machine),
+    cmdline: '',
+    limits: MODULE_LIMITS,
+    rules: NEWEST_SERIES.memoryRules,
+  }).memblock
+
 /** What the firmware and QEMU hand to a kernel on a machine. */
 export const machineFirmware = (machine: MachineSpec): Firmware => {
   const { firmware } = machine
@@ -84,7 +108,7 @@ export const machineSpec = (
   | { readonly spec: MachineSpec }
   | { readonly problems: readonly Problem[] } => {
   const model = modelOf(board)
-  const sized = withMemory(asked, model)
+  const sized = withMemory(withNeeds(asked), model)
   const machine = dimms.length > 0 ? withNode(sized) : sized
   const sizes = machine.nodes?.map(node => node.memory) ?? []
   const total = machine.memory ?? sizes.reduce((sum, size) => sum + size, 0)
@@ -103,6 +127,7 @@ export const machineSpec = (
     ...startProblems(machine, memory, model),
     ...cpuProblems(machine, nodeCpus),
     ...packageProblems(machine),
+    ...needProblems(machine, { memory, cpus }),
     ...sratExcludes(asked, dimms),
     ...firmwareProblems(machine.firmware, { memory, packages, cpus }, model),
   ]
@@ -129,6 +154,60 @@ const withNode = ({ memory, ...machine }: Machine): Machine =>
   machine.nodes || memory === undefined
     ? { ...machine, memory }
     : { ...machine, nodes: [{ memory }] }
+
+/** What is not said of the machine follows from what it needs. */
+const withNeeds = (machine: Machine): Machine => {
+  const { needs, nodes, memory, firmware } = machine
+  if (!needs || nodes || memory !== undefined || firmware.e820) return machine
+  const size = needs.memory ?? DEFAULT_NEED
+  const cpus = Math.max(machine.cpus, needs.cpus ?? 1)
+  if (needs.nodes === undefined) return { ...machine, cpus, memory: size }
+  const share = alignUp(Math.ceil(size / needs.nodes), MIB)
+  return {
+    ...machine,
+    cpus,
+    nodes: Array.from({ length: needs.nodes }, () => ({ memory: share })),
+  }
+}
+
+/** Memory on both sides of the hole below 4 GiB. */
+const DEFAULT_NEED = 4 * GIB
+
+/** What is needed, and is not there. */
+const needProblems = (
+  { needs }: Machine,
+  { memory, cpus }: Pick<MachineSpec, 'memory' | 'cpus'>,
+): Problem[] => {
+  const nodes = Math.max(1, memory.nodes.length)
+  const short = (key: string, message: string): Problem =>
+    problem(['needs', key], message)
+  return [
+    ...(nodes < (needs?.nodes ?? 1)
+      ? [
+          short(
+            'nodes',
+            `expected a machine with ${needs?.nodes ?? 1} nodes, found ${nodes}`,
+          ),
+        ]
+      : []),
+    ...(memory.size < (needs?.memory ?? 0)
+      ? [
+          short(
+            'memory',
+            `expected a machine with ${formatSize(needs?.memory ?? 0)} of memory, found ${formatSize(memory.size)}`,
+          ),
+        ]
+      : []),
+    ...(cpus < (needs?.cpus ?? 1)
+      ? [
+          short(
+            'cpus',
+            `expected a machine with ${needs?.cpus ?? 1} CPUs, found ${cpus}`,
+          ),
+        ]
+      : []),
+  ]
+}
 
 /** A map says how much memory it needs. */
 const withMemory = (machine: Machine, model: BoardModel): Machine =>
@@ -172,7 +251,9 @@ const memoryProblems = (machine: Machine, memory: MachineMemory): Problem[] => {
       ),
     ]
   if (!machine.nodes && machine.memory === undefined)
-    return [problem([], "expected 'memory' (for example 4G) or 'nodes'")]
+    return [
+      problem([], "expected 'memory' (for example 4G), 'nodes' or 'needs'"),
+    ]
   const at: DataPath = machine.nodes ? ['nodes'] : ['memory']
   if (memory.size < MINIMUM_MEMORY.machine)
     return [

@@ -23,6 +23,16 @@ const nodeSchema = z
   })
   .describe('A NUMA node. Nodes lie one after the other in memory.')
 
+const needsSchema = z
+  .strictObject({
+    nodes: z.int().min(1).max(MAX_NODES).optional(),
+    memory: sizeSchema('the least memory of the machine').optional(),
+    cpus: z.int().min(1).max(MAX_CPUS).optional(),
+  })
+  .describe(
+    'What any machine must have at least; where nothing else is said, one that just has it is built.',
+  )
+
 const machineSchema = z
   .strictObject({
     cpus: z.int().min(1).max(MAX_CPUS).default(2),
@@ -31,6 +41,7 @@ const machineSchema = z
     memory: sizeSchema('the memory of the machine').optional(),
     nodes: z.array(nodeSchema).min(1).max(MAX_NODES).optional(),
     firmware: firmwareSchema.prefault({}),
+    needs: needsSchema.optional(),
   })
   .describe('The machine: its memory, or its NUMA nodes, and its CPUs.')
 
