@@ -1,4 +1,6 @@
-import type { Board } from './board.ts'
+import { usable } from '../memory/e820.ts'
+import { totalSize } from '../memory/range.ts'
+import type { Board, FoundMachine } from './board.ts'
 
 /**
  * A physical host: its memory and its firmware's map are what the machine has,
@@ -10,3 +12,18 @@ export const AS_FOUND: Board = {
   qemu: undefined,
   model: undefined,
 }
+
+/** The board that a machine is: its own map and its own table. */
+export const foundBoard = (found: FoundMachine): Board => ({
+  ...AS_FOUND,
+  found,
+  model: {
+    ramRanges: () => usable(found.e820),
+    // In the map already.
+    firmwareTables: () => ({ start: 0, end: 0 }),
+    firmwareMap: () => [...found.e820],
+    srat: () => found.srat,
+    dimmRanges: () => [],
+    memoryFor: e820 => totalSize(usable(e820)),
+  },
+})

@@ -64,6 +64,25 @@ export interface Board {
     | undefined
   /** Undefined: memory and firmware are as they are found. */
   readonly model: BoardModel | undefined
+  /** A machine that is there already; undefined: scenarios describe theirs. */
+  readonly found?: FoundMachine
+}
+
+/** What a physical machine is, read from it. */
+export interface FoundMachine {
+  /** The firmware's map. */
+  readonly e820: readonly E820Entry[]
+  /** Undefined: its firmware has none. */
+  readonly srat: Srat | undefined
+  readonly cpus: number
+  /** Package of each CPU, by index. */
+  readonly packageOf: readonly number[]
+  /** CPUs of each node, by the kernel's number of the node. */
+  readonly nodeCpus: readonly (readonly number[])[]
+  /** Undefined: no kernel printed them; what most machines have is assumed. */
+  readonly keyids: { readonly mktme: number; readonly tdx: number } | undefined
+  /** Undefined: no kernel printed them; all memory is taken for convertible. */
+  readonly cmrs: readonly Range[] | undefined
 }
 
 /** @throws UsageError for a board whose memory is not known beforehand */

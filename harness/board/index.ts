@@ -2,7 +2,8 @@ import { AS_FOUND } from './as-found.ts'
 import type { Board } from './board.ts'
 import { Q35_BOARDS } from './q35.ts'
 
-export type { Board } from './board.ts'
+export type { Board, FoundMachine } from './board.ts'
+export { foundBoard } from './as-found.ts'
 
 /** Every board there is. Those of QEMU are ordered by its version. */
 export const BOARDS: readonly Board[] = [...Q35_BOARDS, AS_FOUND]

@@ -37,14 +37,7 @@ export const askedCases = async (
     flags.resume === undefined
       ? undefined
       : await resumedJournal(paths, flags, flags.resume)
-  const request = journal?.head.request ?? {
-    // Relative paths stay: ids and messages have them, and so must a resumed run.
-    paths: paths.length > 0 ? [...paths] : [shippedScenarios()],
-    kernels: [...(flags.kernel ?? [])],
-    kernelBuilds: (flags.kernelBuild ?? []).map(folder => resolve(folder)),
-    filter: [...(flags.filter ?? [])],
-    accel: flags.accel,
-  }
+  const request = journal?.head.request ?? requestOf(paths, flags)
   if (journal && ![request.accel, 'auto'].includes(flags.accel))
     throw new UsageError(
       'RESUME',
@@ -57,6 +50,19 @@ export const askedCases = async (
     )
   return { cases: await casesOf(request, board), request, journal }
 }
+
+/** What the command line asks for. */
+export const requestOf = (
+  paths: readonly string[],
+  flags: RunFlags,
+): RunRequest => ({
+  // Relative paths stay: ids and messages have them, and so must a resumed run.
+  paths: paths.length > 0 ? [...paths] : [shippedScenarios()],
+  kernels: [...(flags.kernel ?? [])],
+  kernelBuilds: (flags.kernelBuild ?? []).map(folder => resolve(folder)),
+  filter: [...(flags.filter ?? [])],
+  accel: flags.accel,
+})
 
 /** Options that a run which is resumed has already. */
 const FIXED: readonly ('kernel' | 'kernelBuild' | 'filter' | 'out')[] = [
@@ -86,12 +92,18 @@ const resumedJournal = async (
   return readJournal(join(folder, JOURNAL))
 }
 
-const casesOf = async (
+/** The cases of a request. */
+export const casesOf = async (
   { paths, kernels, kernelBuilds, filter }: RunRequest,
   board: Board,
+  host?: string,
 ): Promise<Case[]> => {
   const choice = await chooseKernels(kernels, builtRecipes(kernelBuilds))
-  const all = await loadCases(paths, { ...choice, board })
+  const all = await loadCases(paths, {
+    ...choice,
+    board,
+    ...(host !== undefined && { host }),
+  })
   const cases =
     filter.length > 0
       ? all.filter(({ id }) => filter.some(text => id.includes(text)))

@@ -4,6 +4,7 @@ import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import {
   accelOption,
+  hostsOption,
   collect,
   counted,
   duration,
@@ -49,6 +50,12 @@ const program = (): Command => {
       collect,
     )
     .option(
+      '--host <name>',
+      'boot on this physical host, or on all with this label, instead of QEMU (repeatable)',
+      collect,
+    )
+    .addOption(hostsOption())
+    .option(
       '--jobs <n>',
       'cases at a time; default: one for each CPU',
       positive,
@@ -74,6 +81,15 @@ const program = (): Command => {
     )
     .addOption(accelOption())
     .action(command(async () => (await import('./run-command.ts')).runCommand))
+  root
+    .command('hosts')
+    .description('physical hosts: list, check, or print the script they run')
+    .argument('<verb>', 'list, check or script')
+    .argument('[names...]', 'names and labels; default: all hosts')
+    .addOption(hostsOption())
+    .action(
+      command(async () => (await import('./hosts-command.ts')).hostsCommand),
+    )
   root
     .command('predict')
     .description('print the layout a kernel must build, without booting')

@@ -59,6 +59,12 @@ export const kernelBuildOption = (): Option =>
     'boot a kernel that is built already: a folder, an image or a package (repeatable)',
   ).argParser(collect)
 
+export const hostsOption = (): Option =>
+  new Option(
+    '--hosts <file>',
+    'the inventory of hosts; default: $XDG_CONFIG_HOME/tdxrig/hosts.yaml',
+  )
+
 export const accelOption = (): Option =>
   new Option(
     '--accel <name>',

@@ -7,6 +7,10 @@ export const REPORTERS = ['pretty', 'tap'] as const
 export interface RunFlags {
   readonly kernel?: readonly string[]
   readonly kernelBuild?: readonly string[]
+  /** Names and labels of physical hosts; undefined: QEMU. */
+  readonly host?: readonly string[]
+  /** The inventory they are in. */
+  readonly hosts?: string
   readonly filter?: readonly string[]
   readonly jobs?: number
   readonly out?: string

@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.ts'
+import { hostsJsonSchema } from '../machine/host/inventory.ts'
 import { explainJsonSchema } from '../report/explain-schema.ts'
 import { resultJsonSchema } from '../report/schema.ts'
 import { scenarioJsonSchema } from '../scenario/schema.ts'
@@ -7,6 +8,7 @@ const SCHEMAS: ReadonlyMap<string, () => unknown> = new Map([
   ['scenario', scenarioJsonSchema],
   ['result', resultJsonSchema],
   ['explain', explainJsonSchema],
+  ['hosts', hostsJsonSchema],
 ])
 
 /** `tdxrig schema`: the contracts, for editors and other programs. */

@@ -14,6 +14,8 @@ export interface BootableKernel {
   readonly sites: KernelSites
   /** What is started: the image itself where it has PVH, else a bzImage. */
   readonly bootFile: string
+  /** What a boot loader starts; undefined where only a vmlinux is there. */
+  readonly bzImage: string | undefined
   /** Undefined: a series the model does not know: how TDX ends is not predicted. */
   readonly series: Series | undefined
   /** `6.12.117`; undefined when the image does not say. */

@@ -7,7 +7,13 @@ import { memblockMemory } from './memblock.ts'
 import { assignNodes } from './numa.ts'
 import { type Range, sizeOf, totalSize } from './range.ts'
 import { MEMORY_RULES } from './rules.ts'
-import { type Srat, type SratMemory, encodeSrat, readSrat } from './srat.ts'
+import {
+  type Srat,
+  type SratMemory,
+  decodeSrat,
+  encodeSrat,
+  readSrat,
+} from './srat.ts'
 
 const RULES = MEMORY_RULES['6.12']
 
@@ -61,11 +67,37 @@ t.test('a table reads back as it was written', async t => {
           Buffer.from(bytes.subarray(0, 4)).toString() === 'SRAT' &&
           view.getUint32(4, true) === bytes.length &&
           JSON.stringify(decode(bytes)) ===
-            JSON.stringify({ cpus, memory, apicIds })
+            JSON.stringify({ cpus, memory, apicIds }) &&
+          JSON.stringify(decodeSrat(bytes)) === JSON.stringify({ cpus, memory })
         )
       },
     ),
   )
+})
+
+t.test('a table of any firmware', t => {
+  const table = (revision: number, ...entries: number[][]): Buffer => {
+    const header = Buffer.alloc(48)
+    header.write('SRAT')
+    header.writeUInt8(revision, 8)
+    return Buffer.concat([header, ...entries.map(bytes => Buffer.from(bytes))])
+  }
+  const local = [0, 16, 5, 9, 1, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0]
+  const disabled = local.with(4, 0)
+  const other = [4, 8, 0, 0, 0, 0, 0, 0]
+  t.same(decodeSrat(table(1, local, disabled, other)).cpus, [
+    { cpu: 0, domain: 5 },
+  ])
+  t.same(decodeSrat(table(2, other, local)).cpus, [{ cpu: 0, domain: 0x705 }])
+  for (const bad of [
+    Buffer.from('SRAT'),
+    Buffer.alloc(48),
+    table(3, [1, 40]),
+    table(3, [1, 0]),
+    table(3, [1]),
+  ])
+    t.throws(() => decodeSrat(bad), RangeError)
+  t.end()
 })
 
 /** Borders in whole MiB between 1 MiB and 3 GiB. */

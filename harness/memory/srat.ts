@@ -127,3 +127,51 @@ export const encodeSrat = (
   }
   return table
 }
+
+/** Types of entries that Linux reads (ACPI 6.5, 5.2.16). */
+const TYPE = { cpu: 0, memory: 1, x2apic: 2 } as const
+
+/**
+ * A SRAT as the firmware has it: what is enabled, in its order
+ * (acpi_parse_processor_affinity() and the like, drivers/acpi/numa/srat.c).
+ *
+ * @throws RangeError for what is no such table
+ */
+export const decodeSrat = (table: Uint8Array): Srat => {
+  const data = Buffer.from(table)
+  if (data.length < SIZES.header || data.toString('latin1', 0, 4) !== 'SRAT')
+    throw new RangeError('it does not begin as a SRAT')
+  const cpus: SratCpu[] = []
+  const memory: SratMemory[] = []
+  const wide = data.readUInt8(8) >= 2
+  for (let at: number = SIZES.header; at < data.length;) {
+    const length = data[at + 1] ?? 0
+    if (length < 2 || at + length > data.length)
+      throw new RangeError(`its entry at byte ${at} has ${length} bytes`)
+    const entry = data.subarray(at, at + length)
+    at += length
+    if (entry[0] === TYPE.memory && length >= SIZES.memory) {
+      const flags = entry.readUInt32LE(28)
+      const start = Number(entry.readBigUInt64LE(8))
+      const end = start + Number(entry.readBigUInt64LE(16))
+      const domain = entry.readUInt32LE(2)
+      if ((flags & ENABLED) !== 0 && end > start)
+        memory.push({
+          start,
+          end,
+          domain: wide ? domain : domain & 0xff,
+          hotplug: (flags & HOT_PLUGGABLE) !== 0,
+        })
+    } else if (entry[0] === TYPE.cpu && length >= 16) {
+      if ((entry.readUInt32LE(4) & ENABLED) === 0) continue
+      const high = wide ? entry.readUIntLE(9, 3) << 8 : 0
+      cpus.push({ cpu: cpus.length, domain: (high | entry[2]!) >>> 0 })
+    } else if (
+      entry[0] === TYPE.x2apic &&
+      length >= SIZES.cpu &&
+      (entry.readUInt32LE(12) & ENABLED) !== 0
+    )
+      cpus.push({ cpu: cpus.length, domain: entry.readUInt32LE(4) })
+  }
+  return { cpus, memory }
+}

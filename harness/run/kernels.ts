@@ -129,6 +129,7 @@ const prepare = async (
     build: recipe.kind === 'built' ? recipe.path : undefined,
     sites,
     bootFile: await bootFile(built, image, traits),
+    bzImage: built.bzImage,
     kernelImage: image.physicalRange,
     realMode: image.distance('real_mode_blob', 'real_mode_blob_end'),
   }

@@ -143,12 +143,13 @@ const errorText = (error: unknown): string => {
 
 /** Why this machine cannot do what the case asks for. */
 const unableTo = (
-  { platform }: Case,
+  { platform, unsuitable }: Case,
   { description, witnesses }: Machine,
 ): string | undefined =>
-  platform.faults.length > 0 && !witnesses.has('module')
+  unsuitable ??
+  (platform.faults.length > 0 && !witnesses.has('module')
     ? `the scenario has faults of the module, and the module of this machine (${description}) cannot be told to fail`
-    : undefined
+    : undefined)
 
 /** A kernel has the device in itself, or as a module that must be at hand. */
 const lacksUpdateDevice = (

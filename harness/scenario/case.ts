@@ -25,9 +25,10 @@ import {
   machineSrat,
 } from './machine-spec.ts'
 import type { Problem } from './problem.ts'
+import { takesTooMuch, whyUnsuitable } from './on-host.ts'
 import { RESERVED_NAMES } from './rig-words.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
-import type { Cell, CellInput } from './schema.ts'
+import { type Cell, type CellInput, cellSchema } from './schema.ts'
 
 /** One kernel, one machine, one command line. */
 export interface Case {
@@ -48,6 +49,8 @@ export interface Case {
   /** What happens once the kernel is up. */
   readonly steps: readonly Step[]
   readonly expect: Expectation
+  /** Why it cannot be booted on the machine that is there; undefined: it can. */
+  readonly unsuitable?: string
   /** What takes the place of {@link expect} on kernels of a series. */
   readonly expectOn: Readonly<Partial<Record<SeriesName, Expectation>>>
 }
@@ -179,6 +182,15 @@ export const caseBody = (
 ): { readonly body: CaseBody } | { readonly problems: readonly Problem[] } => {
   const looked = look(asked, board)
   const { cell, machine } = looked
+  if (board.found) {
+    const reasons = [
+      ...whyUnsuitable(asked),
+      ...problemsOf(looked).map(({ message }) => message),
+      ...('spec' in machine ? takesTooMuch(wordsOf(cell), machine.spec) : []),
+    ]
+    if (reasons.length > 0)
+      return { body: unsuitableBody(asked, board, reasons) }
+  }
   const problems = problemsOf(looked)
   if ('problems' in machine || problems.length > 0) return { problems }
   return {
@@ -204,6 +216,28 @@ export const caseBody = (
   }
 }
 
+/** A case that is not booted, for these reasons. */
+const unsuitableBody = (
+  { name, why, expect }: Cell,
+  board: Board,
+  reasons: readonly string[],
+): CaseBody => {
+  const cell = cellSchema.parse({ machine: {} })
+  const machine = machineSpec(cell.machine, [], board)
+  if ('problems' in machine) throw new TypeError('a machine that needs nothing')
+  return {
+    name,
+    why: why ?? '',
+    machine: machine.spec,
+    platform: platformOf(cell, machine.spec),
+    words: [],
+    steps: [{ kind: 'trigger' }],
+    expect: expectationOf(expect),
+    expectOn: {},
+    unsuitable: reasons.join('; '),
+  }
+}
+
 const wordsOf = ({ cmdline }: Cell): string[] => [
   ...(cmdline.mem === undefined ? [] : [`mem=${cmdline.mem}`]),
   ...cmdline.memmap.map(value => `memmap=${value}`),
@@ -211,22 +245,25 @@ const wordsOf = ({ cmdline }: Cell): string[] => [
 ]
 
 const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
-  keyids: tdx.keyids,
+  keyids: machine.board.found?.keyids ?? tdx.keyids,
   module: tdx.module === 'none' ? null : tdx.module,
   x2apic: tdx.x2apic,
   vmx: tdx.vmx,
   updatesLeft: tdx.updatesLeft,
   cmrs: tdx.cmrs === 'auto' ? convertibleMemory(machine) : tdx.cmrs,
   lps: machine.cpus,
-  packageOf: Array.from({ length: machine.cpus }, (_, cpu) =>
-    Math.floor((cpu * machine.packages) / machine.cpus),
-  ),
+  packageOf:
+    machine.board.found?.packageOf ??
+    Array.from({ length: machine.cpus }, (_, cpu) =>
+      Math.floor((cpu * machine.packages) / machine.cpus),
+    ),
   physicalBits: PHYSICAL_BITS,
   faults: tdx.faults,
 })
 
 /** All RAM but the first 1 MiB, which no platform reports as convertible. */
-const convertibleMemory = ({ board, memory }: MachineSpec): Range[] =>
+const convertibleMemory = ({ board, memory }: MachineSpec): readonly Range[] =>
+  board.found?.cmrs ??
   modelOf(board)
     .ramRanges(memory)
     .flatMap(range => intersect(range, { start: MIB, end: Infinity }) ?? [])

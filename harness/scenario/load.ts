@@ -30,6 +30,8 @@ export interface Surroundings {
   readonly onlyKernels: readonly string[] | undefined
   /** What the machines are built on. */
   readonly board: Board
+  /** The host the cases are for: part of their ids. */
+  readonly host?: string
 }
 
 /**
@@ -141,7 +143,7 @@ const oneCell = (
   file: YamlFile,
   base: unknown,
   { values }: Combination,
-  { kernels, byDefault = kernels, onlyKernels, board }: Surroundings,
+  { kernels, byDefault = kernels, onlyKernels, board, host }: Surroundings,
 ): (Case | Complaint)[] => {
   let data = base
   for (const { key, value, at } of values) {
@@ -187,7 +189,11 @@ const oneCell = (
   if (unknown.length > 0) return unknown
   const id = scenarioId(file.path) + cellLabel(values)
   return (onlyKernels ?? asked ?? byDefault).map(kernel =>
-    caseOf(built, { id: `${id}@${kernel}`, scenario: file.path, kernel }),
+    caseOf(built, {
+      id: [id, kernel, ...(host === undefined ? [] : [host])].join('@'),
+      scenario: file.path,
+      kernel,
+    }),
   )
 }
 

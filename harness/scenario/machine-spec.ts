@@ -10,10 +10,12 @@ import {
 import {
   type Board,
   type BoardModel,
+  type FoundMachine,
   type MachineMemory,
   modelOf,
 } from '../board/board.ts'
 import { setupData } from '../board/setup-data.ts'
+import { usable } from '../memory/e820.ts'
 import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import { type Firmware, predictLayout } from '../memory/predict.ts'
 import {
@@ -21,6 +23,7 @@ import {
   type Range,
   formatRange,
   overlaps,
+  totalSize,
 } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
@@ -107,6 +110,7 @@ export const machineSpec = (
 ):
   | { readonly spec: MachineSpec }
   | { readonly problems: readonly Problem[] } => {
+  if (board.found) return foundSpec(asked, board.found, board)
   const model = modelOf(board)
   const sized = withMemory(withNeeds(asked), model)
   const machine = dimms.length > 0 ? withNode(sized) : sized
@@ -155,6 +159,32 @@ const withNode = ({ memory, ...machine }: Machine): Machine =>
     ? { ...machine, memory }
     : { ...machine, nodes: [{ memory }] }
 
+/** A machine that is there; whatever else is asked for, it is this one. */
+const foundSpec = (
+  asked: Machine,
+  { e820, srat, cpus, packageOf, nodeCpus }: FoundMachine,
+  board: Board,
+): ReturnType<typeof machineSpec> => {
+  const blocks = srat ? readSrat(srat).blocks : []
+  const nodes = nodeCpus.map((_, node) =>
+    totalSize(blocks.filter(block => block.node === node)),
+  )
+  const memory = { size: totalSize(usable(e820)), nodes, dimms: [] }
+  const problems = needProblems(asked, { memory, cpus })
+  if (problems.length > 0) return { problems }
+  return {
+    spec: {
+      board,
+      memory,
+      cpus,
+      packages: new Set(packageOf).size,
+      nodeCpus,
+      firmware: { e820: undefined, srat: undefined },
+      cpuModel: asked.cpuModel,
+    },
+  }
+}
+
 /** What is not said of the machine follows from what it needs. */
 const withNeeds = (machine: Machine): Machine => {
   const { needs, nodes, memory, firmware } = machine
@@ -173,6 +203,9 @@ const withNeeds = (machine: Machine): Machine => {
 /** Memory on both sides of the hole below 4 GiB. */
 const DEFAULT_NEED = 4 * GIB
 
+/** Firmware keeps some of a server's memory: a 64 GiB machine has less. */
+const USABLE_SHARE = 15 / 16
+
 /** What is needed, and is not there. */
 const needProblems = (
   { needs }: Machine,
@@ -190,7 +223,7 @@ const needProblems = (
           ),
         ]
       : []),
-    ...(memory.size < (needs?.memory ?? 0)
+    ...(memory.size < (needs?.memory ?? 0) * USABLE_SHARE
       ? [
           short(
             'memory',

@@ -1,0 +1,250 @@
+import { relative } from 'node:path'
+import colors from 'picocolors'
+import { messageOf } from '../base/errors.ts'
+import { checkOutputFile, checkOutputFolder } from '../base/output.ts'
+import { visible } from '../base/text.ts'
+import { type CaseOutcome, verdictOf } from '../judge/case-outcome.ts'
+import type { Machine } from '../machine/machine.ts'
+import { prettyReporter } from '../report/pretty.ts'
+import {
+  type Reporter,
+  type Reproduce,
+  type RunHead,
+  tellAll,
+} from '../report/reporter.ts'
+import { reproduceWith, shellLine } from '../report/shell.ts'
+import { tapReporter } from '../report/tap.ts'
+import { documentReporter } from '../run/journal.ts'
+import { type MissingKernel, type RunOptions, runCases } from '../run/run.ts'
+import type { PreparedKernel } from '../run/kernels.ts'
+import { ResultStore } from '../run/store.ts'
+import type { Workspace } from '../run/workspace.ts'
+import type { Case } from '../scenario/case.ts'
+import { exitCode } from './exit-code.ts'
+import { INTERRUPTED } from './interrupt.ts'
+import { programName } from './program-name.ts'
+import type { Progress } from './progress.ts'
+import { type Asked, fingerprintsOf, stillToRun } from './asked-cases.ts'
+import type { RunFlags } from './run-flags.ts'
+import { VERSION } from './version.ts'
+
+/** What came of a run; nothing where it was interrupted early. */
+export interface RunOutcome {
+  readonly code: number
+  /** Of the cases that were booted now. */
+  readonly outcomes: readonly CaseOutcome[]
+}
+
+/** Where cases are booted. */
+export interface Ground {
+  /** For people. */
+  readonly machine: string
+  readonly board: string
+  readonly kernels: ReadonlyMap<string, PreparedKernel>
+  readonly missing: ReadonlyMap<string, MissingKernel>
+  /** Cases with what boots them; all groups at once. */
+  readonly groups: (cases: readonly Case[]) => readonly Group[]
+}
+
+interface Group {
+  readonly cases: readonly Case[]
+  readonly machine: Machine
+  readonly jobs: number
+}
+
+/** What every way of running has in common. */
+export interface Stage {
+  readonly workspace: Workspace
+  readonly progress: Progress
+  readonly signal: AbortSignal
+}
+
+/** Whatever cannot be written must be known before anything is booted. */
+export const checkOutputs = async (flags: RunFlags): Promise<void> => {
+  if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
+  if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
+  if (flags.bundle !== undefined)
+    await checkOutputFolder('--bundle', flags.bundle)
+}
+
+interface Conducted {
+  readonly stage: Stage
+  readonly ground: () => Promise<Ground>
+}
+
+/** Boots what was asked for, judges it, and reports. */
+export const conduct = async (
+  asked: Asked,
+  flags: RunFlags,
+  { stage, ground: prepare }: Conducted,
+): Promise<RunOutcome> => {
+  const { workspace, progress, signal } = stage
+  const { accel } = asked.request
+  const started = new Date()
+  const begin = performance.now()
+  try {
+    const ground = await prepare()
+    const { kernels, missing } = ground
+    const { cases, before } = stillToRun(asked, kernels)
+    const head: RunHead = {
+      rig: {
+        version: VERSION,
+        machine: ground.machine,
+        board: ground.board,
+      },
+      started: started.toISOString(),
+      kernels: [...kernels.values()].map(({ name, key }) => ({ name, key })),
+      cases: cases.length,
+    }
+    const store = await ResultStore.create(flags.resume ?? flags.out, started)
+    const reproduce = reproduceWith(programName(), [
+      ...(accel === 'auto' ? [] : ['--accel', accel]),
+      ...(flags.host ?? []).flatMap(name => ['--host', name]),
+      ...(flags.hosts === undefined ? [] : ['--hosts', flags.hosts]),
+    ])
+    const print = printer(flags, { progress, store, reproduce })
+    const reporter = tellAll([
+      documentReporter(
+        {
+          journal: store.journal,
+          documents: [
+            store.document,
+            ...(flags.json === undefined ? [] : [flags.json]),
+          ],
+        },
+        {
+          request: asked.request,
+          fingerprints: fingerprintsOf(asked),
+          before,
+        },
+        reproduce,
+      ),
+      print,
+    ])
+    const bundles: string[] = []
+    await reporter.start(head)
+    const run = (group: Group): Promise<CaseOutcome[]> =>
+      runCases({
+        ...group,
+        kernels,
+        missing,
+        workspace,
+        signal,
+        keepConsole: (id, record) => store.keepConsole(id, record),
+        onStart: ({ id }) => {
+          progress.started(id)
+        },
+        onOutcome: outcome => {
+          progress.finished(outcome.item.id)
+          return reporter.case(outcome)
+        },
+        ...(flags.bundle !== undefined &&
+          bundling(flags.bundle, { workspace, head, reproduce, bundles })),
+      })
+    const outcomes = (await Promise.all(ground.groups(cases).map(run))).flat()
+    progress.close()
+    const interrupted = signal.aborted
+    const verdicts = [
+      ...before.map(({ verdict }) => verdict),
+      ...outcomes.map(verdictOf),
+    ]
+    const durationMs = performance.now() - begin
+    await reporter.end({
+      durationMs,
+      interrupted,
+      resumed: before.length,
+      verdicts,
+    })
+    if (flags.reporter === 'pretty')
+      process.stdout.write(closing({ store, bundles, interrupted, flags }))
+    return { code: exitCode(verdicts, interrupted), outcomes }
+  } catch (error) {
+    if (signal.aborted) return { code: INTERRUPTED, outcomes: [] }
+    throw error
+  } finally {
+    progress.close()
+  }
+}
+
+interface Printing {
+  readonly progress: Progress
+  readonly store: ResultStore
+  readonly reproduce: Reproduce
+}
+
+/** What is shown on stdout. */
+const printer = (
+  { reporter }: Pick<RunFlags, 'reporter'>,
+  { progress, store, reproduce }: Printing,
+): Reporter => {
+  const write = (text: string): void => {
+    progress.around(() => {
+      process.stdout.write(text)
+    })
+  }
+  return reporter === 'tap'
+    ? tapReporter(write, reproduce)
+    : prettyReporter(write, {
+        colors,
+        folder: relative(process.cwd(), store.path) || '.',
+        reproduce,
+      })
+}
+
+interface Bundling {
+  readonly workspace: Workspace
+  readonly head: RunHead
+  readonly reproduce: Reproduce
+  /** Lines about what was bundled, for people. */
+  readonly bundles: string[]
+}
+
+/** An archive for each case that does not pass. */
+const bundling = (
+  folder: string,
+  { workspace, head, reproduce, bundles }: Bundling,
+): Pick<RunOptions, 'onFailure'> => ({
+  onFailure: async failure => {
+    try {
+      // Archives cost start-up time, and few runs need them.
+      const { writeBundle } = await import('../run/bundle.ts')
+      const work = await workspace.directory('bundles')
+      const path = await writeBundle(failure, { folder, work, head, reproduce })
+      bundles.push(`bundle: ${relative(process.cwd(), path)}`)
+    } catch (error) {
+      // The verdict is worth more than its archive.
+      bundles.push(
+        `no bundle of ${failure.outcome.item.id}: ${messageOf(error)}`,
+      )
+    }
+  },
+})
+
+const closing = ({
+  store,
+  bundles,
+  interrupted,
+  flags,
+}: {
+  readonly store: ResultStore
+  readonly bundles: readonly string[]
+  readonly interrupted: boolean
+  readonly flags: RunFlags
+}): string =>
+  [
+    `results: ${relative(process.cwd(), store.document)}`,
+    ...(interrupted
+      ? [
+          `to resume: ${shellLine([
+            programName(),
+            'run',
+            '--resume',
+            relative(process.cwd(), store.path) || '.',
+            ...(flags.json === undefined ? [] : ['--json', flags.json]),
+            ...(flags.bundle === undefined ? [] : ['--bundle', flags.bundle]),
+          ])}`,
+        ]
+      : []),
+    ...bundles.map(visible),
+    '',
+  ].join('\n')

@@ -1,0 +1,157 @@
+import { UsageError, messageOf } from '../base/errors.ts'
+import { type Board, foundBoard } from '../board/index.ts'
+import { builtRecipes } from '../kernel/recipe.ts'
+import { HostMachine } from '../machine/host/host-machine.ts'
+import { chosenHosts, readInventory } from '../machine/host/inventory.ts'
+import { HostSession } from '../machine/host/session.ts'
+import type { MissingKernel } from '../run/run.ts'
+import { prepareKernels } from '../run/kernels.ts'
+import { Workspace } from '../run/workspace.ts'
+import type { Case } from '../scenario/case.ts'
+import { casesOf, requestOf } from './asked-cases.ts'
+import { onInterrupt } from './interrupt.ts'
+import { progressFor } from './progress.ts'
+import { neededKernels, recipesOf } from './rig.ts'
+import {
+  type Ground,
+  type RunOutcome,
+  type Stage,
+  checkOutputs,
+  conduct,
+} from './conduct.ts'
+import type { RunFlags } from './run-flags.ts'
+
+/** A host with the cases for it. */
+interface HostPart {
+  readonly session: HostSession
+  readonly board: Board
+  readonly cases: readonly Case[]
+}
+
+/** Whoever interrupts waits that long for hosts to be given back. */
+const GIVE_BACK = 15_000
+
+/** `tdxrig run --host`: each host boots all cases that suit it, at once. */
+export const runOnHosts = async (
+  paths: readonly string[],
+  flags: RunFlags,
+): Promise<RunOutcome> => {
+  if (flags.resume !== undefined || flags.rejudge)
+    throw new UsageError(
+      'HOST',
+      '--host boots anew: it cannot be combined with --resume or --rejudge',
+    )
+  const { signal } = onInterrupt()
+  const hosts = chosenHosts(await readInventory(flags.hosts), flags.host ?? [])
+  const request = requestOf(paths, flags)
+  await checkOutputs(flags)
+  await using workspace = Workspace.create()
+  const progress = await progressFor(0)
+  const stage = { workspace, progress, signal }
+  const sessions: HostSession[] = []
+  try {
+    const opened = await Promise.allSettled(
+      hosts.map(async host => {
+        const session = await HostSession.open({
+          host,
+          directory: workspace.path,
+          purpose: `tdxrig run ${request.paths.join(' ')}`,
+          signal,
+          onStep: progress.step,
+        })
+        sessions.push(session)
+        return session
+      }),
+    )
+    for (const result of opened)
+      if (result.status === 'rejected') throw result.reason
+    const parts = await Promise.all(
+      sessions.map(async (session): Promise<HostPart> => {
+        const board = foundBoard(session.found.machine)
+        const cases = await casesOf(request, board, session.host.name)
+        return { session, board, cases }
+      }),
+    )
+    const cases = parts.flatMap(part => part.cases)
+    verifySuitable(cases)
+    return await conduct({ cases, request, journal: undefined }, flags, {
+      stage,
+      ground: () => hostGround(parts, request, stage),
+    })
+  } finally {
+    progress.close()
+    await giveBack(sessions, signal)
+  }
+}
+
+/** Nothing to boot is a mistake of whoever asks. */
+const verifySuitable = (cases: readonly Case[]): void => {
+  if (cases.some(({ unsuitable }) => unsuitable === undefined)) return
+  throw new UsageError(
+    'NO_CASES',
+    [
+      'no case suits these hosts:',
+      ...cases.map(({ id, unsuitable = '' }) => `  ${id}: ${unsuitable}`),
+    ].join('\n'),
+  )
+}
+
+const hostGround = async (
+  parts: readonly HostPart[],
+  request: ReturnType<typeof requestOf>,
+  { workspace, progress, signal }: Stage,
+): Promise<Ground> => {
+  const built = builtRecipes(request.kernelBuilds)
+  const missing = new Map<string, MissingKernel>()
+  const kernels = await prepareKernels(
+    await recipesOf(
+      parts.flatMap(({ cases }) => cases.map(({ kernel }) => kernel)),
+      built,
+    ),
+    {
+      workspace,
+      signal,
+      onBuild: progress.building,
+      needed: neededKernels(request.kernels, built),
+      onMissing: ({ name, series }, message) =>
+        missing.set(name, { series, message }),
+    },
+  )
+  const machines = parts.map(part => ({
+    part,
+    machine: new HostMachine(part.session),
+  }))
+  return {
+    machine: machines.map(({ machine }) => machine.description).join('; '),
+    board: parts[0]!.board.id,
+    kernels,
+    missing,
+    groups: cases =>
+      machines.map(({ part, machine }) => ({
+        cases: cases.filter(item => part.cases.includes(item)),
+        machine,
+        jobs: 1,
+      })),
+  }
+}
+
+/** Back to their default kernels, and without a trace of us. */
+const giveBack = async (
+  sessions: readonly HostSession[],
+  signal: AbortSignal,
+): Promise<void> => {
+  const patience = signal.aborted
+    ? AbortSignal.timeout(GIVE_BACK)
+    : new AbortController().signal
+  await Promise.all(
+    sessions.map(async session => {
+      try {
+        await session.close(patience)
+      } catch (error) {
+        process.stderr.write(
+          `tdxrig: ${session.host.name} was not given back (${messageOf(error)}): it goes back to its default kernel by itself when its lease ends\n`,
+        )
+      }
+    }),
+  )
+}

@@ -1,0 +1,77 @@
+import type { LoaderName } from './inventory.ts'
+
+/** The kernel a boot loader starts once. */
+export interface Entry {
+  /** File names in the folder of our kernels. */
+  readonly kernel: string
+  readonly initrd: string | undefined
+  readonly words: readonly string[]
+}
+
+/** Where GRUB finds the folder of our kernels. */
+export interface GrubPlace {
+  /** UUID of the file system that holds it. */
+  readonly uuid: string
+  /** Its path there. */
+  readonly folder: string
+}
+
+/**
+ * What is special to GRUB's command line within double quotes
+ * (grub-core/script/yylex.l). Outside of them `;`, `#`, `{` and more are.
+ */
+const quoted = (text: string): string =>
+  `"${text.replaceAll(/[\\"$]/g, String.raw`\$&`)}"`
+
+/**
+ * What GRUB cannot hand on as it is: it puts quotes around an argument that has
+ * a blank, and a backslash before every quote and backslash
+ * (grub_create_loader_cmdline(), grub-core/lib/cmdline.c; seen with 2.06).
+ */
+const MANGLED = /[\s"'\\]/
+
+/** Words that do not arrive as they are. */
+export const mangledBy = (
+  loader: LoaderName,
+  words: readonly string[],
+): string[] =>
+  loader === 'grub' ? words.filter(word => MANGLED.test(word)) : []
+
+/** A menu entry of GRUB; each word is quoted by itself. */
+const grubEntry = (entry: Entry, { uuid, folder }: GrubPlace): string =>
+  [
+    "menuentry 'tdxrig: one boot' --id tdxrig {",
+    `  search --no-floppy --fs-uuid --set=root ${quoted(uuid)}`,
+    `  linux ${[`${folder}/${entry.kernel}`, ...entry.words].map(quoted).join(' ')}`,
+    ...(entry.initrd === undefined
+      ? []
+      : [`  initrd ${quoted(`${folder}/${entry.initrd}`)}`]),
+    '}',
+    '',
+  ].join('\n')
+
+/** A file of the Boot Loader Specification: `$` and quotes mean nothing there. */
+const specEntry = ({ kernel, initrd, words }: Entry): string =>
+  [
+    'title tdxrig: one boot',
+    `linux /tdxrig/${kernel}`,
+    ...(initrd === undefined ? [] : [`initrd /tdxrig/${initrd}`]),
+    `options ${words.join(' ')}`,
+    '',
+  ].join('\n')
+
+/** What is handed to a boot loader for one boot. */
+export const entryText = (
+  loader: LoaderName,
+  entry: Entry,
+  place: GrubPlace,
+): string => {
+  switch (loader) {
+    case 'grub':
+      return grubEntry(entry, place)
+    case 'systemd-boot':
+      return specEntry(entry)
+    case 'kexec':
+      return entry.words.join(' ')
+  }
+}

@@ -1,0 +1,288 @@
+import { randomUUID } from 'node:crypto'
+import { hostname, userInfo } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
+import { InfraError, UsageError } from '../../base/errors.ts'
+import { visible } from '../../base/text.ts'
+import { type HostFacts, type HostState, hostFacts, stateOf } from './found.ts'
+import type { HostEntry } from './inventory.ts'
+import { type Entry, type GrubPlace, mangledBy } from './loader.ts'
+import { Power, powerCommands } from './power.ts'
+import { type Answer, Remote, hostScript, textOf } from './remote.ts'
+import { testBootOf } from './words.ts'
+
+export interface SessionOptions {
+  readonly host: HostEntry
+  /** Private folder with a short path. */
+  readonly directory: string
+  /** What the host is wanted for, for whoever wants it too. */
+  readonly purpose: string
+  readonly signal: AbortSignal
+  readonly onStep: (text: string) => void
+  readonly onCommand?: ((line: readonly string[]) => void) | undefined
+}
+
+/** Beyond a boot: what is done before and after it. */
+const SLACK_SECONDS = 120
+/** A host that was left in a test boot goes back by itself. */
+const RETRY = 1_000
+
+/**
+ * A host that is ours for a while: its lease is held, it is known what it is,
+ * and at the end it runs its default kernel again and has nothing of ours.
+ */
+export class HostSession {
+  readonly host: HostEntry
+  readonly power: Power | undefined
+  readonly #remote: Remote
+  readonly #token = randomUUID()
+  readonly #options: SessionOptions
+  #found: HostFacts | undefined
+
+  private constructor(options: SessionOptions) {
+    const { host, directory, onCommand } = options
+    this.#options = options
+    this.host = host
+    this.#remote = new Remote({
+      destination: host.ssh,
+      sshConfig: host.sshConfig,
+      directory,
+      onCommand,
+    })
+    const commands = powerCommands(host)
+    this.power = commands && new Power(host.name, commands)
+  }
+
+  /**
+   * Takes the lease, and finds out what the host is.
+   *
+   * @throws InfraError when somebody else has it (`HOST_HELD`)
+   */
+  static async open(options: SessionOptions): Promise<HostSession> {
+    const session = new HostSession(options)
+    try {
+      await session.#lease()
+      await session.#find()
+      return session
+    } catch (error) {
+      await session.#remote.close()
+      throw error
+    }
+  }
+
+  get found(): HostFacts {
+    if (!this.#found) throw new TypeError('the host was not looked at')
+    return this.#found
+  }
+
+  get grubPlace(): GrubPlace {
+    const { answer } = this.found
+    const [, uuid = '', target = '/'] = textOf(answer, 'boot-fs').split(' ')
+    const folder = '/boot/tdxrig'
+    return {
+      uuid,
+      folder: target === '/' ? folder : folder.slice(target.length),
+    }
+  }
+
+  pathOf(kernel: string): string {
+    return `${this.grubPlace.folder}/${kernel}`
+  }
+
+  /** How the host is told to boot, for a record. */
+  bootLine(): string[] {
+    return this.#remote.sshLine(['reboot'])
+  }
+
+  ask(verb: readonly string[], signal: AbortSignal): Promise<Answer> {
+    return this.#remote.ask(verb, { signal })
+  }
+
+  get #seconds(): string {
+    return String(Math.ceil(this.host.deadline / 1000) * 2 + SLACK_SECONDS)
+  }
+
+  async #lease(): Promise<void> {
+    const { signal, purpose, onStep } = this.#options
+    const base64 = (text: string): string =>
+      Buffer.from(text).toString('base64')
+    const owner = `${userInfo().username} on ${hostname()}`
+    onStep(`${this.host.name}: taking the lease`)
+    const answer = await this.#remote.ask(
+      ['lease', this.#token, this.#seconds, base64(owner), base64(purpose)],
+      { signal },
+    )
+    const held = textOf(answer, 'held')
+    if (held !== '') {
+      const [, expiry = '', who = '', why = ''] = held.split('\n')
+      const until = new Date(Number(expiry) * 1000)
+      throw new InfraError(
+        'HOST_HELD',
+        `${this.host.name} is held by ${visible(who)} for '${visible(why)}' until ${Number.isNaN(until.getTime()) ? 'an unknown time' : until.toISOString()}: wait, or ask them`,
+      )
+    }
+  }
+
+  renew(signal: AbortSignal): Promise<Answer> {
+    return this.#remote.ask(['renew', this.#token, this.#seconds], { signal })
+  }
+
+  async #find(): Promise<void> {
+    const { signal, onStep } = this.#options
+    let answer = await this.#remote.ask(['facts'], { signal })
+    if (testBootOf(stateOf(answer).cmdline) !== undefined) {
+      onStep(`${this.host.name}: left in a test boot, going back`)
+      await this.#home(stateOf(answer), signal)
+      answer = await this.#remote.ask(['facts'], { signal })
+    }
+    this.#found = hostFacts(this.host.name, answer)
+    const problems = loaderProblems(this.host, answer)
+    if (problems.length > 0)
+      throw new UsageError(
+        'HOST_LOADER',
+        problems.map(text => `${this.host.name}: ${text}`).join('\n'),
+      )
+  }
+
+  async install(
+    name: string,
+    {
+      image,
+      hash,
+      signal,
+    }: {
+      readonly image: Uint8Array
+      readonly hash: string
+      readonly signal: AbortSignal
+    },
+  ): Promise<void> {
+    const { boot } = this.host
+    const there = await this.#remote.ask(['have', boot, name], { signal })
+    if (textOf(there, name) === hash) return
+    const kept = await this.#remote.ask(['install', this.#token, boot, name], {
+      signal,
+      input: image,
+      timeout: this.host.deadline,
+    })
+    if (textOf(kept, 'sha256') !== hash)
+      throw new InfraError(
+        'HOST_COPY',
+        `${this.host.name}: ${name} arrived changed: expected SHA-256 ${hash}, found '${visible(textOf(kept, 'sha256'))}'`,
+      )
+  }
+
+  /** @returns what runs now: the boot that comes is another one */
+  async arm(
+    text: string,
+    { entry, signal }: { readonly entry: Entry; readonly signal: AbortSignal },
+  ): Promise<HostState> {
+    await this.#remote.ask(['keep-guard', this.#token], {
+      signal,
+      input: await hostScript(),
+    })
+    await this.renew(signal)
+    await this.#remote.ask(
+      ['arm', this.#token, this.host.boot, entry.kernel, entry.initrd ?? ''],
+      { signal, input: Buffer.from(text) },
+    )
+    return stateOf(await this.#remote.ask(['status'], { signal }))
+  }
+
+  reboot(signal: AbortSignal): Promise<Answer> {
+    return this.#remote.ask(['reboot', this.#token, this.host.boot], { signal })
+  }
+
+  /** Back to the default kernel; nothing of ours is left. */
+  async close(signal: AbortSignal): Promise<void> {
+    try {
+      const now = stateOf(await this.#remote.ask(['status'], { signal }))
+      if (testBootOf(now.cmdline) !== undefined) await this.#home(now, signal)
+      await this.#remote.ask(['disarm', this.#token, 'all'], { signal })
+      await this.#remote.ask(['release', this.#token], { signal })
+    } finally {
+      await this.#remote.close()
+    }
+  }
+
+  /** Without an entry that is armed a host boots its default. */
+  async #home(now: HostState, signal: AbortSignal): Promise<void> {
+    await this.#remote.ask(['disarm', this.#token], { signal })
+    await this.#remote.ask(['reboot', this.#token], { signal })
+    const end = performance.now() + this.host.deadline
+    for (;;) {
+      const state = await this.#remote
+        .ask(['status'], { signal })
+        .then(stateOf, (error: unknown) => {
+          if (error instanceof InfraError) return undefined
+          throw error
+        })
+      if (state && state.bootId !== now.bootId) {
+        if (testBootOf(state.cmdline) === undefined) return
+        throw new InfraError(
+          'HOST_DEFAULT',
+          `${this.host.name} boots a test kernel though none is armed: look at its boot loader`,
+        )
+      }
+      if (performance.now() > end)
+        throw new InfraError(
+          'HOST_LOST',
+          `${this.host.name} did not come back within ${this.host.deadline / 1000} s: look at its console`,
+        )
+      await setTimeout(RETRY, undefined, { signal })
+    }
+  }
+}
+
+/** File systems in which GRUB can write its environment block. */
+const WRITABLE_BY_GRUB = new Set(['ext2', 'ext3', 'ext4', 'vfat', 'xfs'])
+
+/** Why a boot loader would not start an entry once, or for ever. */
+export const loaderProblems = (
+  { boot, append }: Pick<HostEntry, 'boot' | 'append'>,
+  answer: Answer,
+): string[] => {
+  const has = (name: string): boolean => textOf(answer, name) !== ''
+  const unless = (good: boolean, message: string): string[] =>
+    good ? [] : [message]
+  const mangled = mangledBy(boot, append)
+  const common = unless(
+    mangled.length === 0,
+    `GRUB does not hand on ${mangled.join(', ')} as written`,
+  )
+  switch (boot) {
+    case 'grub': {
+      const fs = textOf(answer, 'grub-fs').split(' ')[0] ?? ''
+      const abstraction = textOf(answer, 'grub-abstraction').trim()
+      if (!has('grub-dir'))
+        return [
+          'expected GRUB with a grub.cfg in /boot/grub or /boot/grub2, found none',
+        ]
+      return [
+        ...common,
+        ...unless(has('grub-reboot'), 'expected grub-reboot, found none'),
+        ...unless(
+          has('grub-next'),
+          'expected a grub.cfg that looks at next_entry, found one that does not: one-shot entries would be ignored',
+        ),
+        ...unless(
+          has('grub-custom'),
+          'expected a grub.cfg that reads custom.cfg (/etc/grub.d/41_custom), found one that does not',
+        ),
+        ...unless(
+          textOf(answer, 'grub-env-size') === '1024',
+          `expected a grubenv of 1024 bytes, found ${textOf(answer, 'grub-env-size') || 'none'}`,
+        ),
+        ...unless(
+          WRITABLE_BY_GRUB.has(fs) && abstraction === '',
+          `GRUB cannot write its environment on ${[fs, abstraction].filter(Boolean).join(' on ')}: a one-shot entry would be started for ever`,
+        ),
+      ]
+    }
+    case 'systemd-boot':
+      return unless(
+        has('sd-boot-path') && has('efi'),
+        'expected systemd-boot on a machine with UEFI, found none (bootctl is-installed)',
+      )
+    case 'kexec':
+      return unless(has('kexec'), 'expected kexec (kexec-tools), found none')
+  }
+}
