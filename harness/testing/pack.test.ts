@@ -104,6 +104,8 @@ t.test('the packed program runs where it is installed', async t => {
   await t.test('the programs of the guest', async t => {
     const sources = join(modules, 'tdxrig', 'images')
     t.same(readdirSync(sources, { recursive: true }).sort(), [
+      'host',
+      'host/tdxrig-host',
       'init',
       'init/init.c',
       'trigger',
