@@ -233,7 +233,8 @@ const closing = ({
 }): string =>
   [
     `results: ${relative(process.cwd(), store.document)}`,
-    ...(interrupted
+    // Hosts are booted anew.
+    ...(interrupted && flags.host === undefined
       ? [
           `to resume: ${shellLine([
             programName(),

@@ -1,4 +1,5 @@
 import { UsageError, messageOf } from '../base/errors.ts'
+import { visible } from '../base/text.ts'
 import { type Board, foundBoard } from '../board/index.ts'
 import { builtRecipes } from '../kernel/recipe.ts'
 import { HostMachine } from '../machine/host/host-machine.ts'
@@ -28,9 +29,6 @@ interface HostPart {
   readonly cases: readonly Case[]
 }
 
-/** Whoever interrupts waits that long for hosts to be given back. */
-const GIVE_BACK = 15_000
-
 /** `tdxrig run --host`: each host boots all cases that suit it, at once. */
 export const runOnHosts = async (
   paths: readonly string[],
@@ -51,20 +49,20 @@ export const runOnHosts = async (
   const sessions: HostSession[] = []
   try {
     const opened = await Promise.allSettled(
-      hosts.map(async host => {
-        const session = await HostSession.open({
+      hosts.map(host =>
+        HostSession.open({
           host,
           directory: workspace.path,
           purpose: `tdxrig run ${request.paths.join(' ')}`,
           signal,
           onStep: progress.step,
-        })
-        sessions.push(session)
-        return session
-      }),
+        }),
+      ),
     )
-    for (const result of opened)
-      if (result.status === 'rejected') throw result.reason
+    sessions.push(
+      ...opened.flatMap(one => (one.status === 'fulfilled' ? [one.value] : [])),
+    )
+    for (const one of opened) if (one.status === 'rejected') throw one.reason
     const parts = await Promise.all(
       sessions.map(async (session): Promise<HostPart> => {
         const board = foundBoard(session.found.machine)
@@ -140,16 +138,15 @@ const giveBack = async (
   sessions: readonly HostSession[],
   signal: AbortSignal,
 ): Promise<void> => {
-  const patience = signal.aborted
-    ? AbortSignal.timeout(GIVE_BACK)
-    : new AbortController().signal
   await Promise.all(
     sessions.map(async session => {
       try {
-        await session.close(patience)
+        // Whoever interrupts does not wait for servers to boot.
+        if (signal.aborted) await session.leave()
+        else await session.close(signal)
       } catch (error) {
         process.stderr.write(
-          `tdxrig: ${session.host.name} was not given back (${messageOf(error)}): it goes back to its default kernel by itself when its lease ends\n`,
+          `tdxrig: ${session.host.name} was not given back (${visible(messageOf(error))}): it goes back to its default kernel by itself when its lease ends\n`,
         )
       }
     }),

@@ -2,6 +2,7 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import { endsWithUs } from '../base/ends-with-us.ts'
 import {
   InfraError,
   type RigError,
@@ -305,7 +306,7 @@ class Apt {
   ): Promise<Answer> {
     const { exitCode, stdout, stderr, isCanceled } = await execa(
       'setpriv',
-      ['--pdeathsig', 'TERM', '--', file, ...args],
+      endsWithUs([file, ...args], 'TERM'),
       {
         cwd,
         env: { APT_CONFIG: join(this.#folder, 'apt/apt.conf'), LC_ALL: 'C' },

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { useCacheIn } from '../testing/cache-folder.ts'
 import { shortFolder } from '../testing/cli.ts'
 import { applyPatch } from './apply.ts'
 import { BuildLog } from './make.ts'
@@ -209,12 +210,7 @@ const CONFIG = `config: { base: allnoconfig, fragments: [f] }\n`
 t.test('source from git and from a tarball, patched', async t => {
   const folder = shortFolder(t)
   const tree = repository(folder)
-  const before = process.env['XDG_CACHE_HOME']
-  process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
-  t.teardown(() => {
-    if (before === undefined) delete process.env['XDG_CACHE_HOME']
-    else process.env['XDG_CACHE_HOME'] = before
-  })
+  useCacheIn(t, folder)
   execFileSync('tar', ['-czf', join(folder, 't.tar.gz'), '-C', folder, 'tree'])
   writeFileSync(join(folder, 'f'), 'CONFIG_X=y\n')
   writeFileSync(join(folder, 's.mbox'), mailbox(tree))

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import { endsWithUs } from '../base/ends-with-us.ts'
 import { InfraError } from '../base/errors.ts'
 import { cacheRoot, findProgram } from '../base/paths.ts'
 
@@ -76,20 +77,16 @@ export class BuildLog {
       broken ??= error
     })
     log.write(`\n$ cd ${cwd} && ${[file, ...args].join(' ')}\n`)
-    const child = execa(
-      'setpriv',
-      ['--pdeathsig', 'KILL', '--', file, ...args],
-      {
-        cwd,
-        env: environment(),
-        extendEnv: false,
-        stdin: 'ignore',
-        all: true,
-        buffer: false,
-        reject: false,
-        ...(this.signal && { cancelSignal: this.signal }),
-      },
-    )
+    const child = execa('setpriv', endsWithUs([file, ...args]), {
+      cwd,
+      env: environment(),
+      extendEnv: false,
+      stdin: 'ignore',
+      all: true,
+      buffer: false,
+      reject: false,
+      ...(this.signal && { cancelSignal: this.signal }),
+    })
     child.all.on('data', (chunk: Buffer) => {
       log.write(chunk)
     })

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { execa } from 'execa'
+import { endsWithUs } from '../base/ends-with-us.ts'
 import { InfraError, UsageError } from '../base/errors.ts'
 import { findProgram } from '../base/paths.ts'
 import { visible } from '../base/text.ts'
@@ -42,21 +43,17 @@ export const unpack = async (
       'NO_PROGRAM',
       `${program} is not in PATH, and ${what} must be unpacked: install it (on Debian: apt install libarchive-tools)`,
     )
-  const child = execa(
-    'setpriv',
-    ['--pdeathsig', 'KILL', '--', program, ...args],
-    {
-      ...(input ? { input } : { stdin: 'ignore' as const }),
-      encoding: 'buffer',
-      // Collected below: execa would write all of it into the message of an
-      // error, which may be longer than a string can be.
-      buffer: { stdout: false },
-      reject: false,
-      // A locale that is not installed would be a complaint.
-      env: { LC_ALL: 'C.UTF-8' },
-      ...(signal && { cancelSignal: signal }),
-    },
-  )
+  const child = execa('setpriv', endsWithUs([program, ...args]), {
+    ...(input ? { input } : { stdin: 'ignore' as const }),
+    encoding: 'buffer',
+    // Collected below: execa would write all of it into the message of an
+    // error, which may be longer than a string can be.
+    buffer: { stdout: false },
+    reject: false,
+    // A locale that is not installed would be a complaint.
+    env: { LC_ALL: 'C.UTF-8' },
+    ...(signal && { cancelSignal: signal }),
+  })
   const chunks: Buffer[] = []
   let size = 0
   child.stdout.on('data', (chunk: Buffer) => {

@@ -1,4 +1,4 @@
-import { GIB, PAGE_SIZE, alignUp, parseSize } from '../base/units.ts'
+import { GIB, PAGE_SIZE, alignUp, hex, parseSize } from '../base/units.ts'
 import { intersect, sizeOf, type NodeRange, type Range } from './range.ts'
 
 /** Usable memory of a machine before any parameter, by the kernel's nodes. */
@@ -46,9 +46,9 @@ export const resolvePlaces = (
       )
       if (!inside)
         errors.push(
-          `'${whole}' is 0x${address.toString(16)}, which is outside of the machine's memory`,
+          `'${whole}' is ${address < 0 ? 'below 0' : hex(address)}, which is outside of the machine's memory`,
         )
-      return `${sign}0x${Math.max(0, address).toString(16)}`
+      return sign + hex(Math.max(0, address))
     },
   )
   const [left] = resolved.match(PLACE) ?? []

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { useCacheIn } from '../testing/cache-folder.ts'
 import { DEFAULT_BOARD } from '../board/index.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
 import { KERNEL } from '../testing/judged.ts'
@@ -20,12 +21,7 @@ const NO_KVM = "echo 'failed to initialize kvm: No such device' >&2; exit 1"
 /** A host whose /dev/kvm opens, with a QEMU that ends at once. */
 const host = (t: Test, end = NO_KVM) => {
   const folder = t.testdir({ kvm: '', cache: {} })
-  const before = process.env['XDG_CACHE_HOME']
-  process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
-  t.teardown(() => {
-    if (before === undefined) delete process.env['XDG_CACHE_HOME']
-    else process.env['XDG_CACHE_HOME'] = before
-  })
+  useCacheIn(t, folder)
   const binary = join(folder, 'qemu')
   writeFileSync(binary, `#!/bin/sh\n${end}\n`)
   chmodSync(binary, 0o755)

@@ -138,7 +138,7 @@ const checkWords = ({ cmdline }: HostFacts): HostCheck => {
 
 const checkLease = ({ answer, cmdline }: HostFacts): HostCheck => {
   const [, expiry = '', owner = ''] = textOf(answer, 'lease').split('\n')
-  if (Number(expiry) * 1000 > Date.now())
+  if (Number(expiry) > Number(textOf(answer, 'now')))
     return good('lease', `held by ${owner}`)
   return testBootOf(cmdline) === undefined
     ? good('lease', 'free')
@@ -169,7 +169,7 @@ const checkPower = async (
   const commands = powerCommands(host)
   if (!commands)
     return [
-      bad('power', 'none: a host that hangs must be switched off by hand'),
+      good('power', 'none: a host that hangs must be switched off by hand'),
     ]
   try {
     const state = await new Power(host.name, commands).status(signal)

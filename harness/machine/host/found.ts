@@ -13,6 +13,8 @@ import { type Answer, textOf } from './remote.ts'
 export interface HostState {
   readonly bootId: string
   readonly cmdline: readonly string[]
+  /** Our entry waits for the next boot. */
+  readonly armed: boolean
 }
 
 /** What was read from a host. */
@@ -27,6 +29,7 @@ export interface HostFacts extends HostState {
 export const stateOf = (answer: Answer): HostState => ({
   bootId: textOf(answer, 'boot-id'),
   cmdline: splitWords(textOf(answer, 'cmdline')),
+  armed: answer.has('armed'),
 })
 
 /**

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { execa } from 'execa'
+import { endsWithUs } from '../../base/ends-with-us.ts'
 import { ipmitool } from './power.ts'
 import type { HostEntry } from './inventory.ts'
 
@@ -22,25 +23,24 @@ const MAX_KEPT = 256 * 2 ** 20
  * Keeps what a console prints in a file while a host boots. The program's stdin
  * stays open: serial over LAN ends when it does.
  */
-export class HostConsole {
+export class HostConsole implements AsyncDisposable {
   readonly path: string
   readonly #file: FileHandle
-  readonly #end: AbortController
+  readonly #end = new AbortController()
   readonly #done: Promise<string>
   #kept = 0
   #lost = 0
   #written: Promise<unknown> = Promise.resolve()
+  #closed: Promise<string> | undefined
 
   private constructor(path: string, file: FileHandle, argv: readonly string[]) {
     this.path = path
     this.#file = file
-    this.#end = new AbortController()
-    const child = execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
+    const child = execa('setpriv', endsWithUs(argv), {
       stdin: 'pipe',
       stdout: 'pipe',
-      stderr: 'pipe',
-      buffer: { stdout: false },
-      maxBuffer: 64 * 1024,
+      stderr: 'ignore',
+      buffer: false,
       encoding: 'buffer',
       reject: false,
       detached: true,
@@ -52,7 +52,9 @@ export class HostConsole {
     })
     child.stdin.on('error', () => undefined)
     this.#done = child.then(({ exitCode, isCanceled }) =>
-      isCanceled ? '' : `ended with exit code ${exitCode ?? 'none'}`,
+      isCanceled
+        ? ''
+        : `its program ended with exit code ${exitCode ?? 'none'}`,
     )
   }
 
@@ -63,23 +65,27 @@ export class HostConsole {
     return new HostConsole(path, await open(path, 'w', 0o600), argv)
   }
 
-  /** Bytes that came so far. */
-  get size(): number {
-    return this.#kept
-  }
-
   #keep(chunk: Buffer): void {
-    const room = Math.max(0, MAX_KEPT - this.#kept)
-    const part = chunk.subarray(0, room)
+    const part = chunk.subarray(0, MAX_KEPT - this.#kept)
     this.#kept += part.length
     this.#lost += chunk.length - part.length
     if (part.length === 0) return
     this.#written = this.#written.then(() => this.#file.write(part))
+    // Awaited when it is closed.
     this.#written.catch(() => undefined)
   }
 
   /** @returns what is wrong with what was kept; empty when nothing is */
-  async close(): Promise<string> {
+  close(): Promise<string> {
+    this.#closed ??= this.#finish()
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #finish(): Promise<string> {
     this.#end.abort()
     const ended = await this.#done
     try {
@@ -88,7 +94,7 @@ export class HostConsole {
       await this.#file.close()
     }
     return [
-      ...(ended === '' ? [] : [`the console's program ${ended}`]),
+      ...(ended === '' ? [] : [ended]),
       ...(this.#lost === 0
         ? []
         : [`${this.#lost} bytes beyond ${MAX_KEPT} were left out`]),

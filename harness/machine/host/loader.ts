@@ -2,11 +2,21 @@ import type { LoaderName } from './inventory.ts'
 
 /** The kernel a boot loader starts once. */
 export interface Entry {
-  /** File names in the folder of our kernels. */
+  /** File name in the folder of our kernels. */
   readonly kernel: string
-  readonly initrd: string | undefined
   readonly words: readonly string[]
 }
+
+/** What the kernel then prints as its command line: GRUB adds the image. */
+export const printedCmdline = (
+  loader: LoaderName,
+  { kernel, words }: Entry,
+  { folder }: GrubPlace,
+): string =>
+  [
+    ...(loader === 'grub' ? [`BOOT_IMAGE=${folder}/${kernel}`] : []),
+    ...words,
+  ].join(' ')
 
 /** Where GRUB finds the folder of our kernels. */
 export interface GrubPlace {
@@ -43,19 +53,15 @@ const grubEntry = (entry: Entry, { uuid, folder }: GrubPlace): string =>
     "menuentry 'tdxrig: one boot' --id tdxrig {",
     `  search --no-floppy --fs-uuid --set=root ${quoted(uuid)}`,
     `  linux ${[`${folder}/${entry.kernel}`, ...entry.words].map(quoted).join(' ')}`,
-    ...(entry.initrd === undefined
-      ? []
-      : [`  initrd ${quoted(`${folder}/${entry.initrd}`)}`]),
     '}',
     '',
   ].join('\n')
 
 /** A file of the Boot Loader Specification: `$` and quotes mean nothing there. */
-const specEntry = ({ kernel, initrd, words }: Entry): string =>
+const specEntry = ({ kernel, words }: Entry): string =>
   [
     'title tdxrig: one boot',
     `linux /tdxrig/${kernel}`,
-    ...(initrd === undefined ? [] : [`initrd /tdxrig/${initrd}`]),
     `options ${words.join(' ')}`,
     '',
   ].join('\n')

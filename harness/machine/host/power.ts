@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { InfraError } from '../../base/errors.ts'
 import { visible } from '../../base/text.ts'
-import { type CommandResult, runCommand } from './command.ts'
+import { type ProgramResult, runProgram } from './program.ts'
 import type { HostEntry, IpmiEntry } from './inventory.ts'
 
 export type PowerState = 'on' | 'off'
@@ -100,8 +100,8 @@ export class Power {
   async #run(
     argv: readonly string[],
     signal?: AbortSignal,
-  ): Promise<CommandResult> {
-    const result = await runCommand(argv, { timeout: TIMEOUT, signal })
+  ): Promise<ProgramResult> {
+    const result = await runProgram(argv, { timeout: TIMEOUT, signal })
     if (result.exitCode === 0) return result
     const [program = ''] = argv
     const why = result.missing

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { InfraError, UsageError } from '../../base/errors.ts'
 import { projectRoot } from '../../base/paths.ts'
 import { visible } from '../../base/text.ts'
-import { type CommandResult, runCommand } from './command.ts'
+import { type ProgramResult, runProgram } from './program.ts'
 
 /** What a host answered: values by name. */
 export type Answer = ReadonlyMap<string, Buffer>
@@ -16,8 +16,6 @@ export interface RemoteOptions {
   readonly sshConfig?: string | undefined
   /** Private folder for the connection's socket; its path is short. */
   readonly directory: string
-  /** Told of every command; for --dry-run and for logs. */
-  readonly onCommand?: ((line: readonly string[]) => void) | undefined
 }
 
 export interface AskOptions {
@@ -93,7 +91,7 @@ export class Remote {
 
   /** Ends the connection; the next command opens another one. */
   async close(): Promise<void> {
-    await runCommand(
+    await runProgram(
       [
         ...this.#ssh(),
         '-o',
@@ -135,11 +133,10 @@ export class Remote {
   #run(
     command: readonly string[],
     options: AskOptions & { readonly timeout: number },
-  ): Promise<CommandResult> {
+  ): Promise<ProgramResult> {
     const line = this.sshLine(command)
-    this.#options.onCommand?.(line)
     const [ssh, ...rest] = line
-    return runCommand(
+    return runProgram(
       [
         ssh!,
         '-o',
@@ -154,7 +151,7 @@ export class Remote {
     )
   }
 
-  #answerOf(result: CommandResult, verb: readonly string[]): Answer {
+  #answerOf(result: ProgramResult, verb: readonly string[]): Answer {
     const { exitCode, stderr } = result
     const { destination } = this.#options
     if (exitCode === SSH_FAILED || exitCode === null)
@@ -181,7 +178,7 @@ export class Remote {
     return parseAnswer(result.stdout, destination)
   }
 
-  #unreachable({ stderr, timedOut, missing }: CommandResult): InfraError {
+  #unreachable({ stderr, timedOut, missing }: ProgramResult): InfraError {
     const { destination } = this.#options
     const why = missing
       ? 'there is no ssh in PATH: install openssh-client'

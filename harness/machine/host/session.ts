@@ -18,13 +18,21 @@ export interface SessionOptions {
   readonly purpose: string
   readonly signal: AbortSignal
   readonly onStep: (text: string) => void
-  readonly onCommand?: ((line: readonly string[]) => void) | undefined
+}
+
+/** What answered after a reboot. */
+export interface Back {
+  readonly state: HostState
+  /** Its power had to be cycled. */
+  readonly cycled: boolean
 }
 
 /** Beyond a boot: what is done before and after it. */
 const SLACK_SECONDS = 120
-/** A host that was left in a test boot goes back by itself. */
+/** Milliseconds between two tries to reach a host that boots. */
 const RETRY = 1_000
+/** How often the power of a host is cycled that does not come back. */
+const CYCLES = 2
 
 /**
  * A host that is ours for a while: its lease is held, it is known what it is,
@@ -39,14 +47,13 @@ export class HostSession {
   #found: HostFacts | undefined
 
   private constructor(options: SessionOptions) {
-    const { host, directory, onCommand } = options
+    const { host, directory } = options
     this.#options = options
     this.host = host
     this.#remote = new Remote({
       destination: host.ssh,
       sshConfig: host.sshConfig,
       directory,
-      onCommand,
     })
     const commands = powerCommands(host)
     this.power = commands && new Power(host.name, commands)
@@ -61,10 +68,16 @@ export class HostSession {
     const session = new HostSession(options)
     try {
       await session.#lease()
+    } catch (error) {
+      await session.#remote.close()
+      throw error
+    }
+    try {
       await session.#find()
       return session
     } catch (error) {
-      await session.#remote.close()
+      // What is wrong with the host is worth more than what this says.
+      await session.leave().catch(() => undefined)
       throw error
     }
   }
@@ -84,17 +97,19 @@ export class HostSession {
     }
   }
 
-  pathOf(kernel: string): string {
-    return `${this.grubPlace.folder}/${kernel}`
-  }
-
-  /** How the host is told to boot, for a record. */
+  /** How a person boots the host. */
   bootLine(): string[] {
     return this.#remote.sshLine(['reboot'])
   }
 
-  ask(verb: readonly string[], signal: AbortSignal): Promise<Answer> {
-    return this.#remote.ask(verb, { signal })
+  /** For whoever watches. */
+  say(text: string): void {
+    this.#options.onStep(`${this.host.name}: ${text}`)
+  }
+
+  /** Answers what {@link logOf} reads. */
+  log(signal: AbortSignal): Promise<Answer> {
+    return this.#remote.ask(['log'], { signal })
   }
 
   get #seconds(): string {
@@ -102,11 +117,11 @@ export class HostSession {
   }
 
   async #lease(): Promise<void> {
-    const { signal, purpose, onStep } = this.#options
+    const { signal, purpose } = this.#options
     const base64 = (text: string): string =>
       Buffer.from(text).toString('base64')
     const owner = `${userInfo().username} on ${hostname()}`
-    onStep(`${this.host.name}: taking the lease`)
+    this.say('taking the lease')
     const answer = await this.#remote.ask(
       ['lease', this.#token, this.#seconds, base64(owner), base64(purpose)],
       { signal },
@@ -122,15 +137,15 @@ export class HostSession {
     }
   }
 
-  renew(signal: AbortSignal): Promise<Answer> {
+  #renew(signal: AbortSignal): Promise<Answer> {
     return this.#remote.ask(['renew', this.#token, this.#seconds], { signal })
   }
 
   async #find(): Promise<void> {
-    const { signal, onStep } = this.#options
+    const { signal } = this.#options
     let answer = await this.#remote.ask(['facts'], { signal })
     if (testBootOf(stateOf(answer).cmdline) !== undefined) {
-      onStep(`${this.host.name}: left in a test boot, going back`)
+      this.say('left in a test boot, going back')
       await this.#home(stateOf(answer), signal)
       answer = await this.#remote.ask(['facts'], { signal })
     }
@@ -179,16 +194,60 @@ export class HostSession {
       signal,
       input: await hostScript(),
     })
-    await this.renew(signal)
-    await this.#remote.ask(
-      ['arm', this.#token, this.host.boot, entry.kernel, entry.initrd ?? ''],
-      { signal, input: Buffer.from(text) },
-    )
+    await this.#renew(signal)
+    await this.#remote.ask(['arm', this.#token, this.host.boot, entry.kernel], {
+      signal,
+      input: Buffer.from(text),
+    })
     return stateOf(await this.#remote.ask(['status'], { signal }))
   }
 
   reboot(signal: AbortSignal): Promise<Answer> {
     return this.#remote.ask(['reboot', this.#token, this.host.boot], { signal })
+  }
+
+  /**
+   * Waits for another boot to answer. A host that never does is switched off
+   * and on, where somebody can.
+   *
+   * @throws InfraError when it does not come back (`HOST_LOST`)
+   */
+  async comeBack(before: HostState, signal: AbortSignal): Promise<Back> {
+    const { name, deadline } = this.host
+    const state = await this.#another(before, signal)
+    if (state) return { state, cycled: false }
+    for (let i = 0; this.power && i < CYCLES; i++) {
+      this.say('does not answer, its power is cycled')
+      await this.power.cycle(signal)
+      const again = await this.#another(before, signal)
+      if (again) return { state: again, cycled: true }
+    }
+    throw new InfraError(
+      'HOST_LOST',
+      this.power
+        ? `${name} did not come back within ${deadline / 1000} s, nor after its power was cycled: look at its console`
+        : `${name} did not come back within ${deadline / 1000} s, and the inventory has no power for it: switch it off and on by hand`,
+    )
+  }
+
+  async #another(
+    before: HostState,
+    signal: AbortSignal,
+  ): Promise<HostState | undefined> {
+    const end = performance.now() + this.host.deadline
+    while (performance.now() < end) {
+      const state = await this.#remote
+        .ask(['status'], { signal })
+        .then(stateOf, (error: unknown) => {
+          const away =
+            error instanceof InfraError && error.code === 'HOST_UNREACHABLE'
+          if (!away) throw error
+          return undefined
+        })
+      if (state && state.bootId !== before.bootId) return state
+      await setTimeout(RETRY, undefined, { signal })
+    }
+    return undefined
   }
 
   /** Back to the default kernel; nothing of ours is left. */
@@ -203,34 +262,35 @@ export class HostSession {
     }
   }
 
+  /**
+   * Gives the host up at once, wherever it is: a test boot without a lease goes
+   * home by itself.
+   */
+  async leave(): Promise<void> {
+    const signal = AbortSignal.timeout(PATIENCE)
+    try {
+      await this.#remote.ask(['disarm', this.#token], { signal })
+      await this.#remote.ask(['release', this.#token], { signal })
+    } finally {
+      await this.#remote.close()
+    }
+  }
+
   /** Without an entry that is armed a host boots its default. */
   async #home(now: HostState, signal: AbortSignal): Promise<void> {
     await this.#remote.ask(['disarm', this.#token], { signal })
     await this.#remote.ask(['reboot', this.#token], { signal })
-    const end = performance.now() + this.host.deadline
-    for (;;) {
-      const state = await this.#remote
-        .ask(['status'], { signal })
-        .then(stateOf, (error: unknown) => {
-          if (error instanceof InfraError) return undefined
-          throw error
-        })
-      if (state && state.bootId !== now.bootId) {
-        if (testBootOf(state.cmdline) === undefined) return
-        throw new InfraError(
-          'HOST_DEFAULT',
-          `${this.host.name} boots a test kernel though none is armed: look at its boot loader`,
-        )
-      }
-      if (performance.now() > end)
-        throw new InfraError(
-          'HOST_LOST',
-          `${this.host.name} did not come back within ${this.host.deadline / 1000} s: look at its console`,
-        )
-      await setTimeout(RETRY, undefined, { signal })
-    }
+    const { state } = await this.comeBack(now, signal)
+    if (testBootOf(state.cmdline) !== undefined)
+      throw new InfraError(
+        'HOST_DEFAULT',
+        `${this.host.name} boots a test kernel though none is armed: look at its boot loader`,
+      )
   }
 }
+
+/** Milliseconds that whoever interrupts waits for a host. */
+const PATIENCE = 10_000
 
 /** File systems in which GRUB can write its environment block. */
 const WRITABLE_BY_GRUB = new Set(['ext2', 'ext3', 'ext4', 'vfat', 'xfs'])
@@ -258,7 +318,10 @@ export const loaderProblems = (
         ]
       return [
         ...common,
-        ...unless(has('grub-reboot'), 'expected grub-reboot, found none'),
+        ...unless(
+          has('grub-editenv'),
+          "expected grub-editenv, found none: install GRUB's tools",
+        ),
         ...unless(
           has('grub-next'),
           'expected a grub.cfg that looks at next_entry, found one that does not: one-shot entries would be ignored',

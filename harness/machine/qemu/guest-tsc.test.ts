@@ -1,18 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { useCacheIn } from '../../testing/cache-folder.ts'
 import { GuestTsc } from './guest-tsc.ts'
 
 const QEMU = { binary: '/usr/bin/qemu', version: '7.2' }
 
 const withCache = (t: Test) => {
   const folder = t.testdir({ cache: {} })
-  const before = process.env['XDG_CACHE_HOME']
-  process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
-  t.teardown(() => {
-    if (before === undefined) delete process.env['XDG_CACHE_HOME']
-    else process.env['XDG_CACHE_HOME'] = before
-  })
+  useCacheIn(t, folder)
   const consolePath = join(folder, 'console')
   return (text: string, cmdline = 'console=ttyS0') => {
     writeFileSync(consolePath, text)

@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { endsWithUs } from '../../base/ends-with-us.ts'
 import { InfraError } from '../../base/errors.ts'
 
 /** How a QEMU process ended. */
@@ -20,7 +21,7 @@ export class QemuProcess {
   readonly #kill: () => void
 
   constructor(argv: readonly string[], cwd: string) {
-    const child = execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
+    const child = execa('setpriv', endsWithUs(argv), {
       cwd,
       stdin: 'ignore',
       stdout: 'ignore',

@@ -89,8 +89,8 @@ export class QemuMachine implements Machine {
       const stuck = diagnose ? await boot.stuck(ending) : []
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
-      await tsc?.learn({ cmdline, consolePath: boot.console.consolePath })
       const end = await endReason({ ending, qemu, boot, events, argv })
+      await tsc?.learn({ cmdline, consolePath: boot.console.consolePath })
       return { end, stuck, start: { cmdline, argv }, ...boot.evidence() }
     } finally {
       await qemu.kill()

@@ -1,8 +1,9 @@
 import { execa } from 'execa'
+import { endsWithUs } from '../../base/ends-with-us.ts'
 import { systemCode } from '../../base/errors.ts'
 
-/** A command for somebody else's machine, and what came of it. */
-export interface CommandResult {
+/** A program that deals with somebody else's machine, and what came of it. */
+export interface ProgramResult {
   /** Null: it did not end by itself. */
   readonly exitCode: number | null
   readonly stdout: Buffer
@@ -12,7 +13,7 @@ export interface CommandResult {
   readonly missing: boolean
 }
 
-export interface CommandOptions {
+export interface ProgramOptions {
   readonly input?: Uint8Array | undefined
   /** Milliseconds after which it is ended. */
   readonly timeout: number
@@ -28,27 +29,23 @@ const MAX_OUTPUT = 256 * 2 ** 20
  *
  * @throws the reason of the signal
  */
-export const runCommand = async (
+export const runProgram = async (
   argv: readonly string[],
-  { input, timeout, signal }: CommandOptions,
-): Promise<CommandResult> => {
+  { input, timeout, signal }: ProgramOptions,
+): Promise<ProgramResult> => {
   signal?.throwIfAborted()
-  const result = await execa(
-    'setpriv',
-    ['--pdeathsig', 'KILL', '--', ...argv],
-    {
-      ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
-      encoding: 'buffer',
-      stripFinalNewline: false,
-      reject: false,
-      timeout,
-      killSignal: 'SIGKILL',
-      maxBuffer: MAX_OUTPUT,
-      // Its own session: no program asks on our terminal, and Ctrl-C is ours.
-      detached: true,
-      ...(signal && { cancelSignal: signal }),
-    },
-  )
+  const result = await execa('setpriv', endsWithUs(argv), {
+    ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+    encoding: 'buffer',
+    stripFinalNewline: false,
+    reject: false,
+    timeout,
+    killSignal: 'SIGKILL',
+    maxBuffer: MAX_OUTPUT,
+    // Its own session: no program asks on our terminal, and Ctrl-C is ours.
+    detached: true,
+    ...(signal && { cancelSignal: signal }),
+  })
   signal?.throwIfAborted()
   return {
     exitCode: result.exitCode ?? null,
