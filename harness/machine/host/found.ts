@@ -50,6 +50,24 @@ export const logOf = (answer: Answer): Buffer | undefined => {
     : undefined
 }
 
+/**
+ * What a serial console has of one boot: from its kernel's first line on. Before
+ * it stands how the last kernel went down.
+ *
+ * @param mark a word of that boot's command line
+ * @returns undefined where that boot is not on it
+ */
+export const markedBoot = (
+  console: Buffer,
+  mark: string,
+): Buffer | undefined => {
+  const at = console.indexOf(mark)
+  const version = at < 0 ? -1 : console.lastIndexOf('Linux version ', at)
+  return version < 0
+    ? undefined
+    : console.subarray(console.lastIndexOf('\n', version) + 1)
+}
+
 /** @throws InfraError when it does not say what memory it has */
 export const hostFacts = (host: string, answer: Answer): HostFacts => {
   const reader = new ConsoleReader()

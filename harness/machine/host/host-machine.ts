@@ -5,11 +5,11 @@ import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
 import { hibernationWords } from '../../scenario/rig-words.ts'
 import type { BootPlan, BootableKernel, Machine } from '../machine.ts'
 import type { BootRecord, EndReason, WitnessName } from '../record.ts'
-import { logOf } from './found.ts'
+import { logOf, markedBoot } from './found.ts'
 import { HostConsole, consoleCommand } from './host-console.ts'
 import { type Entry, entryText, mangledBy, printedCmdline } from './loader.ts'
 import type { Back, HostSession } from './session.ts'
-import { splitHostWords, testBootOf, testWords } from './words.ts'
+import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 
 /**
  * A physical machine: each case is one boot of it, from the kernel that runs to
@@ -72,7 +72,7 @@ export class HostMachine implements Machine {
       },
       witnesses: {
         // The kernel's own log is whole; a serial line may lose characters.
-        console: await keptConsole(plan, log ?? (await bytesOf(serial))),
+        console: await keptConsole(plan, log ?? (await bootOn(serial, mark))),
         memory: null,
         module: null,
         steps: null,
@@ -140,12 +140,11 @@ const endOf = (back: Back, mark: string): EndReason => {
   return isOurs(back, mark) ? 'settled' : 'reset'
 }
 
-const bytesOf = async (
+const bootOn = async (
   serial: HostConsole | undefined,
-): Promise<Buffer | undefined> => {
-  const bytes = serial && (await readFile(serial.path))
-  return bytes && bytes.length > 0 ? bytes : undefined
-}
+  mark: string,
+): Promise<Buffer | undefined> =>
+  serial && markedBoot(await readFile(serial.path), markOf(mark))
 
 const keptConsole = async (
   { directory }: BootPlan,

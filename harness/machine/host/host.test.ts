@@ -5,12 +5,12 @@ import { execa } from 'execa'
 import t, { type Test } from 'tap'
 import { InfraError } from '../../base/errors.ts'
 import { projectRoot } from '../../base/paths.ts'
-import { hostFacts, logOf } from './found.ts'
+import { hostFacts, logOf, markedBoot } from './found.ts'
 import { entryText, mangledBy, printedCmdline } from './loader.ts'
 import { ipmitool, Power } from './power.ts'
 import { parseAnswer } from './remote.ts'
 import { loaderProblems } from './session.ts'
-import { splitHostWords, testBootOf, testWords } from './words.ts'
+import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 
 const answer = (values: Readonly<Record<string, string | Buffer>>) =>
   new Map(
@@ -99,6 +99,19 @@ t.test('the log of a boot from its first line', t => {
   const journal = LOG.replaceAll('] ', '] spr-1 kernel: ')
   t.equal(logOf(answer({ 'dmesg-cut': 'x', journal }))?.toString(), LOG)
   t.equal(logOf(answer({ 'dmesg-cut': 'x', journal: 'x' })), undefined)
+  t.end()
+})
+
+t.test('one boot of a serial console', t => {
+  const before = '[   30.1] reboot: Restarting system\r\nGRUB\r\n'
+  const ours =
+    '[    0.000000] Linux version 7.3.4\r\n[    0.000000] Command line: a tdxrig.boot=m1 b\r\n'
+  t.equal(
+    markedBoot(Buffer.from(before + ours + 'login:'), markOf('m1'))?.toString(),
+    `${ours}login:`,
+  )
+  t.equal(markedBoot(Buffer.from(before + ours), markOf('m2')), undefined)
+  t.equal(markedBoot(Buffer.from('tdxrig.boot=m1'), markOf('m1')), undefined)
   t.end()
 })
 

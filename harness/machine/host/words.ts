@@ -63,9 +63,12 @@ export const splitHostWords = (
   ),
 })
 
-export const testWords = (nonce: string): string[] => [
+/** The word by which a test boot is known again. */
+export const markOf = (boot: string): string => MARK + boot
+
+export const testWords = (boot: string): string[] => [
   ...HOST_WORDS.map(({ word }) => word),
-  MARK + nonce,
+  markOf(boot),
 ]
 
 /** It runs a test boot of ours: which. */
