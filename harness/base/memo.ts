@@ -1,15 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import {
-  mkdir,
-  readFile,
-  realpath,
-  rename,
-  stat,
-  writeFile,
-} from 'node:fs/promises'
+import { readFile, realpath, rename, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { ensureFolder } from './output.ts'
 import { cacheRoot, isRegularFile } from './paths.ts'
 
 /**
@@ -33,7 +27,7 @@ export const memoized = async (
   const known = await remembered(entry, key)
   if (known !== undefined) return known
   const value = await compute(real)
-  await mkdir(dirname(entry), { recursive: true })
+  await ensureFolder(dirname(entry))
   const temporary = `${entry}.${randomUUID()}`
   await writeFile(temporary, `${key}\n${value}`)
   await rename(temporary, entry)

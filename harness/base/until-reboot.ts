@@ -1,7 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemCode } from './errors.ts'
-import { writeWhole } from './output.ts'
+import { ensureFolder, writeWhole } from './output.ts'
 import { cacheRoot } from './paths.ts'
 
 /** Something found out about this host, which holds until it boots again. */
@@ -36,7 +36,7 @@ export const untilReboot = (file: string, about: string): UntilReboot => {
     keep: async finding => {
       const text = JSON.stringify({ situation: await situation(), finding })
       try {
-        await mkdir(cacheRoot(), { recursive: true })
+        await ensureFolder(cacheRoot())
         await writeWhole(path(), text)
       } catch (error) {
         if (systemCode(error) === undefined) throw error

@@ -51,6 +51,15 @@ export const askedCases = async (
   return { cases: await casesOf(request, board), request, journal }
 }
 
+/** resolve() takes nothing for the folder we are in. */
+const kernelPath = (path: string): string => {
+  if (path !== '') return resolve(path)
+  throw new UsageError(
+    'KERNEL_BUILD',
+    'expected a kernel, found an empty name behind --kernel-build',
+  )
+}
+
 /** What the command line asks for. */
 export const requestOf = (
   paths: readonly string[],
@@ -59,7 +68,7 @@ export const requestOf = (
   // Relative paths stay: ids and messages have them, and so must a resumed run.
   paths: paths.length > 0 ? [...paths] : [shippedScenarios()],
   kernels: [...(flags.kernel ?? [])],
-  kernelBuilds: (flags.kernelBuild ?? []).map(folder => resolve(folder)),
+  kernelBuilds: (flags.kernelBuild ?? []).map(kernelPath),
   filter: [...(flags.filter ?? [])],
   accel: flags.accel,
 })

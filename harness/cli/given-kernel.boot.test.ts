@@ -132,7 +132,24 @@ t.test('/lib/modules/VERSION: its kernel is in /boot', async t => {
   mkdirSync(join(root, 'boot'))
   copyFileSync(bzImage!, join(root, 'boot/vmlinuz-7.3.4'))
   copyFileSync(tdxHost!, join(modules, UPDATE_DEVICE))
+  // What is no file does not count.
+  mkdirSync(join(root, 'boot/config-7.3.4'))
+  mkdirSync(join(modules, 'Module.symvers'))
   const cases = await boot(t, modules, [shipped('update/older-module.yaml')])
+  t.match(cases, [{ verdict: 'pass' }])
+})
+
+t.test('a name in a package that looks like an option is a name', async t => {
+  const folder = shortFolder(t)
+  mkdirSync(join(folder, 'boot'))
+  copyFileSync(bzImage!, join(folder, 'boot/vmlinuz-1'))
+  const options = { cwd: folder }
+  const renamed = ['--transform', 's,^boot,-C/boot,', 'boot/vmlinuz-1']
+  execFileSync('tar', ['-cf', 'data.tar', ...renamed], options)
+  execFileSync('ar', ['rc', 'linux.deb', 'data.tar'], options)
+  const cases = await boot(t, join(folder, 'linux.deb'), [
+    shipped('plain/two-uneven-nodes.yaml'),
+  ])
   t.match(cases, [{ verdict: 'pass' }])
 })
 
@@ -190,7 +207,17 @@ t.test('what is no kernel: exit code 2, and what to give', async t => {
     packageOf(t, { 'usr/share/x': Buffer.from('x') }, 'xz'),
     at('none.deb'),
   )
+  const huge = image.length + 2 ** 31
+  copyFileSync(bzImage!, at('huge'))
+  truncateSync(at('huge'), huge)
+  mkdirSync(at('config'))
+  copyFileSync(plain.vmlinux, at('config/vmlinux'))
+  writeFileSync(at('config/.config'), '')
+  truncateSync(at('config/.config'), huge)
   const cases: [kernel: string, message: RegExp][] = [
+    ['huge', new RegExp(`found ${huge} bytes: that is larger than any`)],
+    ['config', /config\/\.config, found \d+ bytes: that is larger than any/],
+    ['', /expected a kernel, found an empty name/],
     ['text', /found another kind of file: give a folder in which/],
     ['nothing', /found nothing: give/],
     ['empty', /found no vmlinux and no vmlinuz there/],

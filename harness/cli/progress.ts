@@ -1,3 +1,4 @@
+import { visible } from '../base/text.ts'
 import type { BuildProgress } from '../kernel/make.ts'
 
 /** Shows what is under way; results go to stdout, this goes to stderr. */
@@ -23,7 +24,9 @@ const seconds = (since: number): string =>
   `${Math.round((performance.now() - since) / 1000)} s`
 
 const buildText = (kernel: string, { phase, files }: BuildProgress): string =>
-  `kernel ${kernel}: ${phase}${files > 0 ? `, ${files} files done` : ''}`
+  visible(
+    `kernel ${kernel}: ${phase}${files > 0 ? `, ${files} files done` : ''}`,
+  )
 
 /** A few lines that are drawn over and over, on a terminal. */
 const liveProgress = async (total: number): Promise<Progress> => {

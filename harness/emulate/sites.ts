@@ -209,6 +209,10 @@ const RULES: readonly Rule[] = [
 
 /** Functions without a size in the symbol table are searched this far. */
 const SEARCH_LIMIT = 4096
+/** No function is longer, whatever a forged symbol says. */
+const LONGEST_FUNCTION = 64 * 1024
+/** A kernel has some hundred functions whose names are like that. */
+const MAX_ALIKE = 10_000
 
 /** What was found, and what a kernel must have and this one has not. */
 export interface SiteSearch {
@@ -242,7 +246,9 @@ const sitesOf = async (image: KernelImage, rule: Rule): Promise<Site[]> => {
   const named = rule.symbols.flatMap(name => image.symbol(name) ?? [])
   const found = await among(image, rule, named)
   if (found.length > 0 || !rule.elsewhere) return found
-  const others = rule.elsewhere.flatMap(part => image.symbolsLike(part))
+  const others = rule.elsewhere
+    .flatMap(part => image.symbolsLike(part))
+    .slice(0, MAX_ALIKE)
   return (await among(image, rule, others)).slice(0, 1)
 }
 
@@ -254,7 +260,10 @@ const among = async (
   const sites: Site[] = []
   for (const { name, address, size } of symbols) {
     const bytes = Buffer.from(
-      await image.bytesAt(address, Number(size) || SEARCH_LIMIT),
+      await image.bytesAt(
+        address,
+        Math.min(Number(size) || SEARCH_LIMIT, LONGEST_FUNCTION),
+      ),
     )
     const found = rule.find({ image, address, bytes })
     if (!found) continue

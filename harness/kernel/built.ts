@@ -1,7 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RigError, messageOf } from '../base/errors.ts'
-import { isThere } from '../base/paths.ts'
+import { isRegularFile, isThere } from '../base/paths.ts'
 import { unpackBzImage } from './bzimage.ts'
 import {
   ARTEFACT,
@@ -19,7 +19,7 @@ import {
   findKernelAt,
   unpackPackage,
 } from './places.ts'
-import { decompress, readImage } from './unpack.ts'
+import { MAX_BYTES, decompress, readImage, verifySize } from './unpack.ts'
 import { withSymbols } from './with-symbols.ts'
 import { parseOptions } from './config.ts'
 import type { BuildLog } from './make.ts'
@@ -76,6 +76,9 @@ const placesEntry = async (
   name: string,
   { vmlinux, bzImage, config, tdxHost, objects }: KernelPlaces,
 ): Promise<CacheEntry> => {
+  const symvers =
+    objects === undefined ? [] : SYMVERS.map(file => join(objects, file))
+  await verifyParts({ vmlinux, bzImage, tdxHost }, [config, ...symvers])
   const hasSymbols =
     vmlinux !== undefined && (await KernelImage.hasSymbols(vmlinux))
   const files = {
@@ -83,8 +86,6 @@ const placesEntry = async (
     ...(bzImage !== undefined && { bzImage }),
     ...(config !== undefined && { config }),
   }
-  const symvers =
-    objects === undefined ? [] : SYMVERS.map(file => join(objects, file))
   const enters = [
     vmlinux,
     hasSymbols ? undefined : bzImage,
@@ -94,7 +95,7 @@ const placesEntry = async (
   ]
   const present = await Promise.all(
     enters.map(async path =>
-      path !== undefined && (await isThere(path)) ? [path] : [],
+      path !== undefined && (await isRegularFile(path)) ? [path] : [],
     ),
   )
   const canBuild =
@@ -125,6 +126,26 @@ const placesEntry = async (
         await writeFile(join(result, ARTEFACT.noTrigger), reason)
     },
   }
+}
+
+/** Sizes are looked at before anything is read or hashed. */
+const verifyParts = async (
+  {
+    vmlinux,
+    bzImage,
+    tdxHost,
+  }: Record<'vmlinux' | 'bzImage' | 'tdxHost', string | undefined>,
+  texts: readonly (string | undefined)[],
+): Promise<void> => {
+  const parts: readonly (readonly [string | undefined, number])[] = [
+    [vmlinux, MAX_BYTES.vmlinux],
+    [bzImage, MAX_BYTES.image],
+    [tdxHost, MAX_BYTES.image],
+    ...texts.map(path => [path, MAX_BYTES.text] as const),
+  ]
+  for (const [path, most] of parts)
+    if (path !== undefined && (await isRegularFile(path)))
+      await verifySize(path, most)
 }
 
 /** An image with the symbols it carries for itself. */

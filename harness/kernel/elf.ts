@@ -221,6 +221,11 @@ const readAt = async (
   position: number,
   length: number,
 ): Promise<Buffer> => {
+  if (length > MAX_PART)
+    throw new UsageError(
+      'KERNEL_IMAGE',
+      `expected a kernel, found an ELF file with a part of ${length} bytes: that is larger than any`,
+    )
   const { buffer, bytesRead } = await file.read(
     Buffer.alloc(length),
     0,
@@ -229,6 +234,9 @@ const readAt = async (
   )
   return buffer.subarray(0, bytesRead)
 }
+
+/** What one read of Node.js takes, and more than a part of a kernel has. */
+const MAX_PART = 2 ** 31 - 1
 
 const isBeyond = ({ type, offset, size }: Section, end: number): boolean =>
   type !== SHT_NOBITS && offset + size > end

@@ -38,6 +38,7 @@ export const readKallsyms = (
   const effort = { left: MAX_EFFORT }
   for (const align of ALIGNMENTS)
     for (const tokens of tokenTables(image, align)) {
+      if (effort.left <= 0) return undefined
       effort.left -= CODES
       const names = findNames(image, tokens, { align, effort })
       const addresses =
@@ -56,6 +57,10 @@ const CODES = 256
 
 /** Names looked at; kernels need a few million, a forged image may need more. */
 const MAX_EFFORT = 50_000_000
+/** What looking at a place where names may begin costs, in names. */
+const LOOK = 0.1
+/** Of all names together; the largest kernels have a tenth of it. */
+const MAX_CHARACTERS = 128 * 1024 * 1024
 
 /** How each table is aligned: in Linux 7.2 and 7.3, and before. */
 const ALIGNMENTS = [4, 8]
@@ -142,6 +147,8 @@ const findNames = (
   const { start } = tokens.place
   const lowest = Math.max(0, start - MAX_DISTANCE)
   for (let at = start - align; at >= lowest; at -= align) {
+    effort.left -= LOOK
+    if (effort.left <= 0) return undefined
     const count = image.readUInt32LE(at)
     if (count < MIN_NAMES || count > MAX_NAMES) continue
     // A name is two bytes or more.
@@ -198,12 +205,15 @@ const namesAt = (
   if (marks.some((mark, i) => image.readUInt32LE(markers + 4 * i) !== mark))
     return undefined
   const texts: string[] = []
+  let characters = 0
   for (const place of places) {
     let text = ''
     for (let i = place.start; i < place.end; i++) {
       text += tokens.texts[image[i]!]!
       if (text.length > MAX_NAME) return undefined
     }
+    characters += text.length
+    if (characters > MAX_CHARACTERS) return undefined
     texts.push(text)
   }
   return texts

@@ -4,7 +4,8 @@ import { basename, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { isRegularFile, isThere } from '../base/paths.ts'
 import { visible } from '../base/text.ts'
-import { unpack } from './unpack.ts'
+import { MIB } from '../base/units.ts'
+import { type UnpackOptions, unpack } from './unpack.ts'
 
 /** Where the parts of a kernel are that somebody else has built. */
 export interface KernelPlaces {
@@ -122,7 +123,8 @@ const inBoot = async (
     const bzImage = join(root, 'boot', `vmlinuz-${release}`)
     const config = join(root, 'boot', `config-${release}`)
     if (!(await isRegularFile(bzImage))) continue
-    const hasConfig = places.config === undefined && (await isThere(config))
+    const hasConfig =
+      places.config === undefined && (await isRegularFile(config))
     return { ...places, bzImage, ...(hasConfig && { config }) }
   }
   return places
@@ -142,8 +144,7 @@ const firstOf = async (
 const filesNamed = (entries: readonly Dirent[], name: RegExp): string[] =>
   entries
     .filter(
-      entry =>
-        entry.isFile() && name.test(entry.name) && !PACKED.test(entry.name),
+      entry => entry.isFile() && name.test(entry.name) && !isPacked(entry.name),
     )
     .map(entry => join(entry.parentPath, entry.name))
     .sort()
@@ -182,12 +183,12 @@ export const unpackPackage = async (
 ): Promise<KernelPlaces> => {
   const archive =
     given.format === 'deb' ? await dataOfDeb(given, work, signal) : given.path
-  const list = await takeFrom(given, ['-tf', archive], signal)
-  const names = list.toString('utf8').split('\n')
+  const list = await listOf(given, archive, signal)
+  const names = list.split('\n').filter(name => name.length <= MAX_NAME)
   const members: Partial<Record<Part, string>> = {}
   for (const part of PARTS) {
     const found = names.filter(
-      name => MEMBERS[part].test(name) && !PACKED.test(name),
+      name => MEMBERS[part].test(name) && !isPacked(name),
     )
     // A kernel and its links; a module has a name of its own.
     const [first, ...more] = part === 'tdxHost' ? found.slice(0, 1) : found
@@ -207,7 +208,7 @@ export const unpackPackage = async (
   for (const part of PARTS) {
     const member = members[part]
     if (member === undefined) continue
-    const bytes = await takeFrom(given, ['-xOf', archive, member], signal)
+    const bytes = await memberOf(given, { archive, member, signal })
     const path = join(work, basename(member))
     await writeFile(path, bytes)
     places[part] = path
@@ -215,8 +216,13 @@ export const unpackPackage = async (
   return places
 }
 
+/** PATH_MAX (include/uapi/linux/limits.h): no kernel has a longer name. */
+const MAX_NAME = 4096
+
 /** Not what their names begin with: debuggers' and compressed images. */
-const PACKED = /vmlinu[xz]\S*\.(?:gz|xz|zst|bz2|py|debug)$/
+const PACKED = /\.(?:gz|xz|zst|bz2|py|debug)$/
+const isPacked = (name: string): boolean =>
+  name.includes('vmlinu') && PACKED.test(name)
 
 /** A .deb is an ar archive; the package is a member of it. */
 const dataOfDeb = async (
@@ -224,8 +230,8 @@ const dataOfDeb = async (
   work: string,
   signal: AbortSignal | undefined,
 ): Promise<string> => {
-  const list = await takeFrom(given, ['-tf', given.path], signal)
-  const [member] = /^data\.tar(?:\.\w+)?$/m.exec(list.toString('utf8')) ?? []
+  const list = await listOf(given, given.path, signal)
+  const [member] = /^data\.tar(?:\.\w+)?$/m.exec(list) ?? []
   if (member === undefined)
     throw new UsageError(
       'KERNEL_PACKAGE',
@@ -234,19 +240,47 @@ const dataOfDeb = async (
   const path = join(work, member)
   await writeFile(
     path,
-    await takeFrom(given, ['-xOf', given.path, member], signal),
+    await memberOf(given, { archive: given.path, member, signal }),
   )
   return path
 }
 
+/** A package of a kernel with all its modules lists some hundred KB. */
+const MAX_LIST = 16 * MIB
+
+const listOf = async (
+  given: GivenPackage,
+  archive: string,
+  signal: AbortSignal | undefined,
+): Promise<string> => {
+  const list = await takeFrom(given, ['-tf', archive], {
+    most: MAX_LIST,
+    signal,
+  })
+  return list.toString('utf8')
+}
+
+interface Member {
+  readonly archive: string
+  /** A name that the archive gives: it may look like an option. */
+  readonly member: string
+  readonly signal: AbortSignal | undefined
+}
+
+const memberOf = (
+  given: GivenPackage,
+  { archive, member, signal }: Member,
+): Promise<Buffer> =>
+  takeFrom(given, ['-xOf', archive, '--', member], { signal })
+
 const takeFrom = async (
   { path, format }: GivenPackage,
   args: readonly string[],
-  signal: AbortSignal | undefined,
+  options: Pick<UnpackOptions, 'most' | 'signal'>,
 ): Promise<Buffer> => {
   const { stdout, complaint } = await unpack('bsdtar', args, {
     what: path,
-    signal,
+    ...options,
   })
   if (complaint === '') return stdout
   throw new UsageError(

@@ -160,6 +160,9 @@ export const loadRecipe = async (name: string): Promise<Recipe> => {
   return readRecipe(name, recipePath(name))
 }
 
+/** The name becomes part of file names, which have 255 bytes. */
+const MAX_BUILT_NAME = 120
+
 /**
  * Kernels that were built in some folders, as recipes: named by the folder, and
  * where two are called the same, by the one it lies in as well.
@@ -171,7 +174,7 @@ export const builtRecipes = (folders: readonly string[]): BuiltRecipe[] => {
       other => other !== path && basename(other) === basename(path),
     )
     const parent = alike.length > 0 ? `${basename(dirname(path))}-` : ''
-    return `build-${parent}${basename(path)}`
+    return `build-${parent}${basename(path)}`.slice(0, MAX_BUILT_NAME)
   }
   return paths.map(path => ({
     kind: 'built',

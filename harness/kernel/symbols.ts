@@ -15,6 +15,9 @@ const SIZE = 16
 /** KSYM_NAME_LEN: no name of a kernel is longer. */
 const MAX_NAME = 512
 
+/** Places a name is looked for at; more are in no kernel, but in a forged one. */
+const MAX_PLACES = 1_000_000
+
 /** SHN_ABS: of no section. */
 const ABSOLUTE = 0xfff1
 
@@ -53,7 +56,7 @@ export class SymbolTable {
     let before = -1
     for (
       let at = this.#names.indexOf(part, 0, 'latin1');
-      at >= 0;
+      at >= 0 && starts.size < MAX_PLACES;
       at = this.#names.indexOf(part, at + 1, 'latin1')
     ) {
       // A name may begin anywhere in another that ends like it.
@@ -104,7 +107,7 @@ export class SymbolTable {
     const text = Buffer.from(`${name}\0`, 'latin1')
     for (
       let at = this.#names.indexOf(text);
-      at >= 0;
+      at >= 0 && offsets.size < MAX_PLACES;
       at = this.#names.indexOf(text, at + 1)
     )
       offsets.add(at)

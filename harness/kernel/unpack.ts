@@ -24,6 +24,8 @@ export interface UnpackOptions {
   readonly what: string
   /** Bytes it reads; default: none. */
   readonly input?: Buffer
+  /** The most bytes it may print; default: those of a large kernel. */
+  readonly most?: number
   /** Complaints that do not count. */
   readonly harmless?: RegExp
   readonly signal?: AbortSignal | undefined
@@ -31,12 +33,12 @@ export interface UnpackOptions {
 
 /**
  * Runs an unpacker, which ends with the rig. It writes no files, and to us no
- * more than {@link MAX_KERNEL}.
+ * more than it may.
  */
 export const unpack = async (
   program: Unpacker,
   args: readonly string[],
-  { what, input, harmless, signal }: UnpackOptions,
+  { what, input, most = MAX_KERNEL, harmless, signal }: UnpackOptions,
 ): Promise<Unpacked> => {
   if ((await findProgram(program)) === undefined)
     throw new InfraError(
@@ -58,17 +60,17 @@ export const unpack = async (
   let size = 0
   child.stdout.on('data', (chunk: Buffer) => {
     size += chunk.length
-    if (size > MAX_KERNEL) child.kill('SIGKILL')
+    if (size > most) child.kill('SIGKILL')
     else chunks.push(chunk)
   })
   const result = await child
   if (result.isCanceled)
     throw new InfraError('INTERRUPTED', `interrupted while: unpack ${what}`)
   const stdout = Buffer.concat(chunks)
-  if (size > MAX_KERNEL)
+  if (size > most)
     return {
       stdout,
-      complaint: `a file in it is larger than ${MAX_KERNEL / MIB} MiB`,
+      complaint: `more than ${most / MIB} MiB came out of it`,
     }
   const lines = Buffer.from(result.stderr)
     .toString('utf8')
@@ -104,13 +106,25 @@ export const decompress = async (
   return stdout
 }
 
-/** @throws UsageError for a file that no kernel can be */
-export const readImage = async (path: string): Promise<Buffer> => {
+/** The most bytes of the parts of a kernel; debuggers' images are large. */
+export const MAX_BYTES = {
+  vmlinux: 4096 * MIB,
+  image: MAX_KERNEL,
+  text: 64 * MIB,
+} as const
+
+/** @throws UsageError for a file that no part of a kernel can be */
+export const verifySize = async (path: string, most: number): Promise<void> => {
   const { size } = await stat(path)
-  if (size > 2 * MAX_KERNEL)
+  if (size > most)
     throw new UsageError(
       'KERNEL_IMAGE',
-      `expected a kernel at ${path}, found ${size} bytes: that is larger than any`,
+      `expected a part of a kernel at ${path}, found ${size} bytes: that is larger than any`,
     )
+}
+
+/** @throws UsageError for a file that no kernel can be */
+export const readImage = async (path: string): Promise<Buffer> => {
+  await verifySize(path, MAX_BYTES.image)
   return readFile(path)
 }
