@@ -126,24 +126,27 @@ const CHECKS: readonly CellCheck[] = [
 
 const look = (asked: Cell, board: Board): Looked => {
   const machine = machineSpec(asked.machine, dimmSizes(asked.steps), board)
-  const { memmap } = asked.cmdline
-  if (!memmap.some(hasPlace)) return { cell: asked, machine, unplaced: [] }
   // Of a machine that cannot be built nothing is known.
-  const memory = 'spec' in machine ? bootMemory(machine.spec) : undefined
+  const spec = 'spec' in machine ? machine.spec : undefined
+  return { machine, ...withPlaces(asked, spec) }
+}
+
+/** Its places as addresses; what has none is complained about, and stands for 0. */
+const withPlaces = (
+  asked: Cell,
+  machine: MachineSpec | undefined,
+): Pick<Looked, 'cell' | 'unplaced'> => {
+  const { memmap } = asked.cmdline
+  if (!memmap.some(hasPlace)) return { cell: asked, unplaced: [] }
+  const memory = machine && bootMemory(machine)
   const placed = memmap.map(value =>
-    memory && hasPlace(value) ? resolvePlaces(value, memory) : { value },
+    memory ? resolvePlaces(value, memory) : { value },
+  )
+  const values = placed.map((one, i) =>
+    ('value' in one ? one.value : memmap[i]!).replaceAll(PLACE, '0'),
   )
   return {
-    machine,
-    cell: {
-      ...asked,
-      cmdline: {
-        ...asked.cmdline,
-        memmap: placed.map((one, i) =>
-          ('value' in one ? one.value : memmap[i]!).replaceAll(PLACE, '0'),
-        ),
-      },
-    },
+    cell: { ...asked, cmdline: { ...asked.cmdline, memmap: values } },
     unplaced: placed.flatMap((one, i) =>
       'error' in one
         ? [{ at: ['cmdline', 'memmap', i], message: one.error }]

@@ -208,37 +208,33 @@ const USABLE_SHARE = 15 / 16
 
 /** What is needed, and is not there. */
 const needProblems = (
-  { needs }: Machine,
+  { needs = {} }: Machine,
   { memory, cpus }: Pick<MachineSpec, 'memory' | 'cpus'>,
 ): Problem[] => {
   const nodes = Math.max(1, memory.nodes.length)
-  const short = (key: string, message: string): Problem =>
-    problem(['needs', key], message)
+  const compared = [
+    { key: 'nodes', least: needs.nodes, found: nodes, show: 'nodes' },
+    { key: 'cpus', least: needs.cpus, found: cpus, show: 'CPUs' },
+  ]
   return [
-    ...(nodes < (needs?.nodes ?? 1)
-      ? [
-          short(
-            'nodes',
-            `expected a machine with ${needs?.nodes ?? 1} nodes, found ${nodes}`,
+    ...compared.flatMap(({ key, least = 1, found, show }) =>
+      found >= least
+        ? []
+        : [
+            problem(
+              ['needs', key],
+              `expected a machine with ${least} ${show}, found ${found}`,
+            ),
+          ],
+    ),
+    ...(memory.size >= (needs.memory ?? 0) * USABLE_SHARE
+      ? []
+      : [
+          problem(
+            ['needs', 'memory'],
+            `expected a machine with ${formatSize(needs.memory ?? 0)} of memory, found ${formatSize(memory.size)}`,
           ),
-        ]
-      : []),
-    ...(memory.size < (needs?.memory ?? 0) * USABLE_SHARE
-      ? [
-          short(
-            'memory',
-            `expected a machine with ${formatSize(needs?.memory ?? 0)} of memory, found ${formatSize(memory.size)}`,
-          ),
-        ]
-      : []),
-    ...(cpus < (needs?.cpus ?? 1)
-      ? [
-          short(
-            'cpus',
-            `expected a machine with ${needs?.cpus ?? 1} CPUs, found ${cpus}`,
-          ),
-        ]
-      : []),
+        ]),
   ]
 }
 
