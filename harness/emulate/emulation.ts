@@ -126,9 +126,13 @@ export class Emulation {
       }
       await guest.remove(kernel.entry)
       if (map) await injectE820(guest, stop.cpu, map)
+      // It is mapped now, wherever the boot loader has put it.
+      for (const { address, bytes } of kernel.patches)
+        await guest.writeVirtual(stop.cpu, address, bytes)
+    } else {
+      for (const { physical, bytes } of kernel.patches)
+        await guest.writePhysical(physical, bytes)
     }
-    for (const { address, bytes } of kernel.patches)
-      await guest.writePhysical(address, bytes)
     await this.#plantFirst()
     // freeze() may come while a stop is being answered.
     let answered = DONE

@@ -1,8 +1,11 @@
 import type { KernelImage } from '../kernel/elf.ts'
 
-/** Bytes to put into guest-physical memory before the kernel starts. */
+/** Bytes to put into the kernel before it starts. */
 export interface Patch {
-  readonly address: number
+  /** Virtual address. */
+  readonly address: bigint
+  /** Where that lies in memory, unless a boot loader put the kernel elsewhere. */
+  readonly physical: number
   readonly bytes: Uint8Array
 }
 
@@ -77,7 +80,8 @@ export const findPatches = async (image: KernelImage): Promise<Patch[]> => {
       const code = Buffer.from(await image.bytesAt(address, Number(size)))
       for (const [offset, bytes] of find(code))
         patches.push({
-          address: image.physicalAddress(address + BigInt(offset)),
+          address: address + BigInt(offset),
+          physical: image.physicalAddress(address + BigInt(offset)),
           bytes,
         })
     }

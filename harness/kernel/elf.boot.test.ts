@@ -89,8 +89,8 @@ t.test('an ELF image: symbols, bytes, sites', async t => {
   t.match(
     await findPatches(image),
     [
-      { address: image.physicalAddress(pages + 1n), bytes: { length: 5 } },
-      { address: image.physicalAddress(pages + 6n), bytes: { length: 6 } },
+      { address: pages + 1n, bytes: { length: 5 } },
+      { address: pages + 6n, bytes: { length: 6 } },
     ],
     'MOVDIR64B without and with REX, and nothing that only looks like it',
   )
@@ -267,7 +267,8 @@ t.test('VMX of the kernel itself, and where it goes on', async t => {
     t.same(
       (await findPatches(image)).at(-1),
       {
-        address: image.physicalAddress(on),
+        address: on,
+        physical: image.physicalAddress(on),
         bytes: Buffer.from('bf00000000', 'hex'),
       },
       'CR4.VMXE stays 0',

@@ -48,6 +48,7 @@ const HARMLESS = [
 const PROGRAMS = [
   'cli/main.ts',
   'testing/bench.ts',
+  'testing/made-host/main.ts',
   'testing/tap-summary.ts',
   'testing/update-examples.ts',
 ]
