@@ -185,7 +185,7 @@ const checkPower = async (
 }
 
 const checkConsole = async (host: HostEntry): Promise<HostCheck[]> => {
-  const [program] = consoleCommand(host) ?? []
+  const program = consoleCommand(host)?.argv[0]
   if (program === undefined)
     return [
       good('console', 'none: a kernel that does not come up leaves no log'),

@@ -1,41 +1,93 @@
 import { type FileHandle, open } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import { endsWithUs } from '../../base/ends-with-us.ts'
 import { ipmitool } from './power.ts'
+import { runProgram } from './program.ts'
 import type { HostEntry } from './inventory.ts'
 
-/** What prints the console of a host; undefined: nothing does. */
+/** What prints the console of a host. */
+export interface ConsoleCommand {
+  readonly argv: readonly string[]
+  /** What frees the console; it may fail. */
+  readonly before: readonly string[] | undefined
+  /** It ends by itself, and tidily, when its input does. */
+  readonly endsWithInput: boolean
+}
+
+/** Undefined: nobody prints it. */
 export const consoleCommand = ({
   console,
   power,
-}: Pick<HostEntry, 'console' | 'power'>): string[] | undefined => {
+}: Pick<HostEntry, 'console' | 'power'>): ConsoleCommand | undefined => {
   if (console === 'none') return undefined
-  if ('command' in console) return console.command
+  if ('command' in console)
+    return { argv: console.command, before: undefined, endsWithInput: false }
+  // A BMC has one session: one that was left over would refuse ours.
   return power && 'ipmi' in power
-    ? ipmitool(power.ipmi, ['sol', 'activate'])
+    ? {
+        argv: ipmitool(power.ipmi, ['sol', 'activate']),
+        before: ipmitool(power.ipmi, ['sol', 'deactivate']),
+        endsWithInput: true,
+      }
     : undefined
 }
 
 /** A boot's log has some hundred KB; this is a kernel that prints for ever. */
 const MAX_KEPT = 256 * 2 ** 20
 
-/**
- * Keeps what a console prints in a file while a host boots. The program's stdin
- * stays open: serial over LAN ends when it does.
- */
+/** Milliseconds in which a BMC ends a session. */
+const PATIENCE = 5_000
+/** Milliseconds before a program is started again. */
+const AGAIN = 1_000
+
+/** Keeps what a console prints in a file while a host boots. */
 export class HostConsole implements AsyncDisposable {
   readonly path: string
   readonly #file: FileHandle
-  readonly #end = new AbortController()
-  readonly #done: Promise<string>
+  readonly #command: ConsoleCommand
+  readonly #close = new AbortController()
+  readonly #done: Promise<void>
+  #ends = 0
+  #lastEnd = ''
   #kept = 0
   #lost = 0
   #written: Promise<unknown> = Promise.resolve()
   #closed: Promise<string> | undefined
 
-  private constructor(path: string, file: FileHandle, argv: readonly string[]) {
+  private constructor(path: string, file: FileHandle, command: ConsoleCommand) {
     this.path = path
     this.#file = file
+    this.#command = command
+    this.#done = this.#watch()
+  }
+
+  static async open(
+    command: ConsoleCommand,
+    path: string,
+  ): Promise<HostConsole> {
+    return new HostConsole(path, await open(path, 'w', 0o600), command)
+  }
+
+  /** A BMC may end a session when its host's power goes: another one begins. */
+  async #watch(): Promise<void> {
+    const { signal } = this.#close
+    while (!signal.aborted) {
+      const { before } = this.#command
+      if (before) await runProgram(before, { timeout: PATIENCE })
+      const exitCode = await this.#listen()
+      // The signal may have come while it was awaited.
+      if (this.#close.signal.aborted) return
+      this.#ends++
+      this.#lastEnd = `its program ended with exit code ${exitCode ?? 'none'}`
+      await delay(AGAIN, undefined, { signal }).catch(() => undefined)
+    }
+  }
+
+  async #listen(): Promise<number | undefined> {
+    const { argv, endsWithInput } = this.#command
+    const { signal } = this.#close
+    const end = new AbortController()
     const child = execa('setpriv', endsWithUs(argv), {
       stdin: 'pipe',
       stdout: 'pipe',
@@ -44,25 +96,31 @@ export class HostConsole implements AsyncDisposable {
       encoding: 'buffer',
       reject: false,
       detached: true,
-      cancelSignal: this.#end.signal,
+      cancelSignal: end.signal,
       forceKillAfterDelay: 2000,
     })
     child.stdout.on('data', (chunk: Buffer) => {
       this.#keep(chunk)
     })
     child.stdin.on('error', () => undefined)
-    this.#done = child.then(({ exitCode, isCanceled }) =>
-      isCanceled
-        ? ''
-        : `its program ended with exit code ${exitCode ?? 'none'}`,
-    )
-  }
-
-  static async open(
-    argv: readonly string[],
-    path: string,
-  ): Promise<HostConsole> {
-    return new HostConsole(path, await open(path, 'w', 0o600), argv)
+    let timer: NodeJS.Timeout | undefined
+    const stop = (): void => {
+      child.stdin.end()
+      timer = setTimeout(
+        () => {
+          end.abort()
+        },
+        endsWithInput ? PATIENCE : 0,
+      )
+    }
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+    try {
+      return (await child).exitCode
+    } finally {
+      signal.removeEventListener('abort', stop)
+      clearTimeout(timer)
+    }
   }
 
   #keep(chunk: Buffer): void {
@@ -86,15 +144,17 @@ export class HostConsole implements AsyncDisposable {
   }
 
   async #finish(): Promise<string> {
-    this.#end.abort()
-    const ended = await this.#done
+    this.#close.abort()
+    await this.#done
     try {
       await this.#written
     } finally {
       await this.#file.close()
     }
     return [
-      ...(ended === '' ? [] : [ended]),
+      ...(this.#ends === 0
+        ? []
+        : [`${this.#lastEnd}${this.#ends > 1 ? `, ${this.#ends} times` : ''}`]),
       ...(this.#lost === 0
         ? []
         : [`${this.#lost} bytes beyond ${MAX_KEPT} were left out`]),

@@ -9,6 +9,10 @@ const HOST_WORDS: readonly { readonly word: string; readonly why: string }[] = [
   { word: 'panic=10', why: 'a kernel that panics resets the host' },
   { word: 'oops=panic', why: 'so does one that oopses' },
   {
+    word: 'systemd.watchdog_sec=60',
+    why: "a watchdog of the host's, which systemd feeds, resets it when it hangs",
+  },
+  {
     word: 'systemd.wants=tdxrig-guard.service',
     why: 'the host goes back to its default kernel when nobody renews the lease',
   },

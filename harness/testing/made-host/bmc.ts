@@ -1,4 +1,6 @@
-import { type FileHandle, open, writeFile } from 'node:fs/promises'
+import { constants, openSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { endsWithUs } from '../../base/ends-with-us.ts'
@@ -27,23 +29,22 @@ export class Bmc implements AsyncDisposable {
   readonly passwordFile: string
   readonly #state: string
   readonly #process: Program
-  readonly #wishes: FileHandle
+  readonly #wishes: Socket
   #lie: 'on' | 'off' | undefined
 
   private constructor(
     { directory, port, onPower }: BmcOptions,
     process: Program,
-    wishes: FileHandle,
+    wishes: Socket,
   ) {
     this.port = port
     this.passwordFile = join(directory, 'password')
     this.#state = join(directory, 'power')
     this.#process = process
     this.#wishes = wishes
-    const stream = wishes.createReadStream({ autoClose: false })
-    stream.on('error', () => undefined)
-    stream.on('data', chunk => {
-      for (const wish of String(chunk).split('\n').filter(Boolean))
+    wishes.on('error', () => undefined)
+    wishes.on('data', (chunk: Buffer) => {
+      for (const wish of chunk.toString().split('\n').filter(Boolean))
         onPower(wish === '1' ? 'on' : 'off')
     })
   }
@@ -55,7 +56,9 @@ export class Bmc implements AsyncDisposable {
     await writeFile(file('power'), 'power:0\n')
     await execa('mkfifo', [file('wishes')])
     // Kept open for writing, too: nobody who writes has to wait.
-    const wishes = await open(file('wishes'), 'r+')
+    const wishes = new Socket({
+      fd: openSync(file('wishes'), constants.O_RDWR | constants.O_NONBLOCK),
+    })
     await writeFile(file('chassis'), chassis(directory), { mode: 0o700 })
     await writeFile(file('lan.conf'), lanConf(directory, port, serialPort))
     await writeFile(file('commands'), COMMANDS)
@@ -101,7 +104,7 @@ export class Bmc implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill('SIGKILL')
     await this.#process.ended
-    await this.#wishes.close()
+    this.#wishes.destroy()
   }
 }
 
