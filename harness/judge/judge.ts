@@ -167,9 +167,10 @@ export const judge = (trial: Trial): Judgement => {
       check: 'witnesses',
       message: 'the console was not observed: how TDX ended is not known',
     })
+  const weighed = weigh(reasons, context)
   return {
-    verdict: verdictOf(reasons),
-    reasons,
+    verdict: verdictOf(weighed),
+    reasons: weighed,
     scope: trial.kernel.hostsTdx ? 'tdx' : 'layout',
     basis: context.basis,
     prediction: context.prediction,
@@ -178,14 +179,42 @@ export const judge = (trial: Trial): Judgement => {
   }
 }
 
-/** A panic or a hang stays a failure even if nothing else is proven. */
+/** How a boot ended: no lost character makes a panic. */
+const ENDINGS: ReadonlySet<string> = new Set(['end', 'incident', 'panic'])
+
+/** What differs on a console that may have lost characters proves nothing. */
+const weigh = (
+  reasons: readonly Reason[],
+  { record }: Context,
+): readonly Reason[] => {
+  const isDoubtful = ({ check }: Reason): boolean => !ENDINGS.has(check)
+  if (record.witnesses.console?.lossy !== true || !reasons.some(isDoubtful))
+    return reasons
+  return [
+    ...reasons.map(reason =>
+      isDoubtful(reason) ? { ...reason, kind: 'invalid' as const } : reason,
+    ),
+    {
+      kind: 'invalid',
+      check: 'console',
+      message:
+        'the console came over a serial line, which may lose characters: what differs may be what was lost',
+    },
+  ]
+}
+
+/**
+ * A panic or a hang stays a failure even if nothing else is proven, unless the
+ * kernel was told something else than was asked: that may have caused it.
+ */
 const verdictOf = (reasons: readonly Reason[]): Verdict => {
   if (reasons.length === 0) return 'pass'
-  const ended = reasons.some(
-    ({ check }) => check === 'end' || check === 'incident' || check === 'panic',
+  const toldOtherwise = reasons.some(
+    ({ check, expected }) => check === 'cmdline' && expected !== undefined,
   )
+  const ended = reasons.some(({ check }) => ENDINGS.has(check))
   const invalid = reasons.some(({ kind }) => kind === 'invalid')
-  return invalid && !ended ? 'invalid' : 'fail'
+  return toldOtherwise || (invalid && !ended) ? 'invalid' : 'fail'
 }
 
 /**

@@ -224,8 +224,8 @@ const PACKED = /\.(?:gz|xz|zst|bz2|py|debug)$/
 const isPacked = (name: string): boolean =>
   name.includes('vmlinu') && PACKED.test(name)
 
-/** A .deb is an ar archive; the package is a member of it. */
-const dataOfDeb = async (
+/** A .deb is an ar archive; the package is a member of it. @returns its path */
+export const dataOfDeb = async (
   given: GivenPackage,
   work: string,
   signal: AbortSignal | undefined,

@@ -109,6 +109,8 @@ export interface BuiltRecipe {
   readonly series: Series | undefined
   /** A folder, an image or a package. */
   readonly path: string
+  /** Its release, where it is a copy of what a host has installed. */
+  readonly installed: string | undefined
 }
 
 /** How a kernel is obtained. */
@@ -181,6 +183,7 @@ export const builtRecipes = (folders: readonly string[]): BuiltRecipe[] => {
     name: nameOf(path),
     path,
     series: undefined,
+    installed: undefined,
     why: `the kernel built in ${path}`,
   }))
 }
@@ -260,6 +263,7 @@ const recipeOf = async (
       name,
       why,
       series,
+      installed: undefined,
       path: absolute(source.build ?? '.'),
     }
   /** What goes wrong with an entry is shown at its place in the file. */

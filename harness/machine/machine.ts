@@ -1,5 +1,6 @@
 import type { KernelSites } from '../emulate/kernel-sites.ts'
 import type { KernelImage } from '../kernel/elf.ts'
+import type { ModuleSource } from '../kernel/modules.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
 import type { Step } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
@@ -16,6 +17,10 @@ export interface BootableKernel {
   readonly bootFile: string
   /** What a boot loader starts; undefined where only a vmlinux is there. */
   readonly bzImage: string | undefined
+  /** Undefined: it has none, or they are not where it came from. */
+  readonly modules: ModuleSource | undefined
+  /** Our module that asks it to initialise TDX; undefined: there is none. */
+  readonly triggerModule: string | undefined
   /** Undefined: a series the model does not know: how TDX ends is not predicted. */
   readonly series: Series | undefined
   /** `6.12.117`; undefined when the image does not say. */

@@ -42,7 +42,11 @@ const recordSchema = z.strictObject({
   start: z.strictObject({ cmdline: text, argv: z.array(z.string()) }),
   witnesses: z.strictObject({
     console: z
-      .strictObject({ path: z.string(), timesPath: z.string().nullable() })
+      .strictObject({
+        path: z.string(),
+        timesPath: z.string().nullable(),
+        lossy: z.boolean().default(false),
+      })
       .nullable(),
     memory: z
       .strictObject({
@@ -84,7 +88,7 @@ export const readRecord = (
   const record: BootRecord = z.decode(recordSchema, data as never)
   const console =
     record.witnesses.console && consolePath !== null
-      ? { path: consolePath, timesPath: null }
+      ? { ...record.witnesses.console, path: consolePath, timesPath: null }
       : null
   return { ...record, witnesses: { ...record.witnesses, console } }
 }

@@ -16,6 +16,8 @@ export interface ConsoleFiles {
   readonly path: string
   /** `milliseconds offset length` of each piece; null: times are not known. */
   readonly timesPath: string | null
+  /** It came over a serial line without flow control: characters may be lost. */
+  readonly lossy: boolean
 }
 
 /** What was read from the kernel's memory while it ran. */

@@ -185,7 +185,7 @@ const withConsole = (
   path: string,
 ): ReturnType<typeof Ways.judgedOutcome> => {
   const { record } = outcome.evidence
-  const console = { path, timesPath: null }
+  const console = { path, timesPath: null, lossy: false }
   const witnesses = { ...record.witnesses, console }
   const evidence = { ...outcome.evidence, record: { ...record, witnesses } }
   return { ...outcome, evidence }

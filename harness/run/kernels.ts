@@ -17,6 +17,7 @@ import type { BuiltKernel } from '../kernel/cache.ts'
 import { bzImageVersion, isSameBuild } from '../kernel/bzimage.ts'
 import { KernelImage } from '../kernel/elf.ts'
 import type { BuildProgress } from '../kernel/make.ts'
+import { moduleSource } from '../kernel/modules.ts'
 import type { Recipe } from '../kernel/recipe.ts'
 import { isMissingSource } from '../kernel/source.ts'
 import type { BootableKernel } from '../machine/machine.ts'
@@ -126,14 +127,22 @@ const prepare = async (
     initramfs,
     built,
     key: built.key,
-    build: recipe.kind === 'built' ? recipe.path : undefined,
+    build: buildOf(recipe),
     sites,
     bootFile: await bootFile(built, image, traits),
     bzImage: built.bzImage,
+    modules: await moduleSource(recipe),
+    triggerModule: trigger,
     kernelImage: image.physicalRange,
     realMode: image.distance('real_mode_blob', 'real_mode_blob_end'),
   }
 }
+
+/** A copy of what a host has installed is named by its release. */
+const buildOf = (recipe: Recipe): string | undefined =>
+  recipe.kind === 'built' && recipe.installed === undefined
+    ? recipe.path
+    : undefined
 
 /** What QEMU starts; its symbols are those of the vmlinux. */
 const bootFile = async (

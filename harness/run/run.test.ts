@@ -48,7 +48,11 @@ t.test('the result store', async t => {
   writeFileSync('console.times', '1 0 5')
   const record = recordOf(perfectBoot(bodyOf({})).seen)
   const id = 'a/b[memmap=64M$1G]@k'
-  const console = { path: 'console.log', timesPath: 'console.times' }
+  const console = {
+    path: 'console.log',
+    timesPath: 'console.times',
+    lossy: false,
+  }
   const path = await store.keepConsole(id, {
     ...record,
     witnesses: { ...record.witnesses, console },

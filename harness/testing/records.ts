@@ -271,7 +271,11 @@ export const recordOf = (seen: Seen): BootRecord => ({
   timing: seen.timing,
   start: { cmdline: seen.cmdline, argv: ['qemu-system-x86_64'] },
   witnesses: {
-    console: { path: '/t/console.log', timesPath: '/t/console.times' },
+    console: {
+      path: '/t/console.log',
+      timesPath: '/t/console.times',
+      lossy: false,
+    },
     memory: {
       regions: seen.regions,
       regionsAtBoot: seen.regionsAtBoot,

@@ -65,7 +65,7 @@ export class ReplayMachine implements Machine {
       ...this.#record,
       witnesses: {
         ...witnesses,
-        console: witnesses.console && { path, timesPath: null },
+        console: witnesses.console && { path, timesPath: null, lossy: false },
       },
     }
   }

@@ -46,7 +46,7 @@ export class ScriptedMachine implements Machine {
     const record = recordOf(seen)
     const witnesses = {
       ...record.witnesses,
-      console: { path, timesPath: null },
+      console: { path, timesPath: null, lossy: false },
     }
     for (const name of WITNESS_NAMES)
       if (!this.witnesses.has(name)) Object.assign(witnesses, { [name]: null })

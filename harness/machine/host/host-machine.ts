@@ -71,8 +71,12 @@ export class HostMachine implements Machine {
         argv: this.#session.bootLine(),
       },
       witnesses: {
-        // The kernel's own log is whole; a serial line may lose characters.
-        console: await keptConsole(plan, log ?? (await bootOn(serial, mark))),
+        // The kernel's own log is whole.
+        console: log
+          ? await keptConsole(plan, log, { lossy: false })
+          : await keptConsole(plan, await bootOn(serial, mark), {
+              lossy: true,
+            }),
         memory: null,
         module: null,
         steps: null,
@@ -149,11 +153,12 @@ const bootOn = async (
 const keptConsole = async (
   { directory }: BootPlan,
   bytes: Buffer | undefined,
+  { lossy }: { readonly lossy: boolean },
 ): Promise<BootRecord['witnesses']['console']> => {
   if (!bytes) return null
   const path = join(directory, 'console')
   await writeFile(path, bytes)
-  return { path, timesPath: null }
+  return { path, timesPath: null, lossy }
 }
 
 const bootImage = ({ name, bzImage }: BootableKernel): string => {

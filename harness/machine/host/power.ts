@@ -80,7 +80,13 @@ export class Power {
    * and returns before it has begun (seen with ipmi_sim 2.0.33).
    */
   async cycle(signal?: AbortSignal): Promise<void> {
-    await this.#switch('off', signal)
+    try {
+      await this.#switch('off', signal)
+    } catch (error) {
+      // Whatever its BMC says, nobody wants it to stay off.
+      await this.#run(this.#commands.on, signal).catch(() => undefined)
+      throw error
+    }
     await this.#switch('on', signal)
   }
 

@@ -187,7 +187,7 @@ export class Boot {
     return {
       timing: { total: performance.now() - this.#start, firstByte },
       witnesses: {
-        console: { path: consolePath, timesPath },
+        console: { path: consolePath, timesPath, lossy: false },
         memory: {
           regions: emulation?.regions ?? null,
           regionsAtBoot: emulation?.regionsAtBoot ?? null,

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { messageOf } from '../../base/errors.ts'
+import { InfraError, messageOf } from '../../base/errors.ts'
 import { GIB, MIB } from '../../base/units.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import { GdbClient } from '../../machine/qemu/gdb.ts'
@@ -141,7 +141,8 @@ const start = async (
   )
   void watchResets(qmp, guest)
   const emulated = emulate(guest).catch((error: unknown) => {
-    onTrouble(`the emulation ended: ${messageOf(error)}`)
+    const wasOff = error instanceof InfraError && error.code === 'GDB_CLOSED'
+    if (!wasOff) onTrouble(`the emulation ended: ${messageOf(error)}`)
   })
   const ended = qemu.exit.then(async ({ stderr }) => {
     if (stderr !== '') onTrouble(stderr)

@@ -1,0 +1,212 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { projectRoot } from '../../base/paths.ts'
+import { shortFolder, runCli } from '../../testing/cli.ts'
+import { whyNoHosts } from '../../testing/made-host/image.ts'
+import type { MadeHost } from '../../testing/made-host/lab.ts'
+import {
+  bootOf,
+  inventoryWith,
+  labFor,
+  runOn,
+  startRun,
+  stateOf,
+} from '../../testing/made-host/runs.ts'
+
+/** What can happen to the rig and on the way to a host, on one made host. */
+const why = await whyNoHosts()
+if (why !== undefined) t.bailout(why)
+
+const lab = await labFor(t, { one: {} })
+const host = lab.host('one')
+const before = await stateOf(host)
+
+const SCENARIO = JSON.stringify({
+  machine: { needs: { memory: '2G' } },
+  cmdline: { memmap: ['64M$@largest+256M'] },
+})
+const INITIALIZED = 'TDX-Module initialized'
+const GOING_DOWN = 'reboot: Restarting system'
+
+const fault = (
+  name: string,
+  body: (t: Test, host: MadeHost) => Promise<void>,
+): void => {
+  void t.test(name, async t => {
+    await body(t, host)
+    t.equal(await stateOf(host), before, 'the host is as it was')
+  })
+}
+
+fault('a host whose key is another one', async (t, host) => {
+  const boot = await bootOf(host)
+  const folder = shortFolder(t)
+  const known = join(folder, 'known')
+  writeFileSync(
+    known,
+    readFileSync(join(lab.directory, 'known_hosts'), 'utf8').replace(
+      / AAAA.*$/m,
+      ' AAAAC3NzaC1lZDI1NTE5AAAAIBd1gGRlkX5EJ9Ck2Xv1k2zqVnXo1PVrL8l1nm2XxKqA',
+    ),
+  )
+  const config = join(folder, 'config')
+  writeFileSync(
+    config,
+    readFileSync(lab.sshConfig, 'utf8').replace(
+      /UserKnownHostsFile .*/,
+      `UserKnownHostsFile ${known}`,
+    ),
+  )
+  const inventory = join(folder, 'hosts.yaml')
+  writeFileSync(
+    inventory,
+    JSON.stringify({ sshConfig: config, hosts: [host.entry] }),
+  )
+  const { code, stderr } = await runOn(t, {
+    lab,
+    host: 'one',
+    inventory,
+    scenario: SCENARIO,
+  })
+  t.equal(code, 3)
+  t.match(stderr, /its key/)
+  t.equal(await bootOf(host), boot, 'nothing was booted')
+})
+
+fault('no room in /boot', async (t, host) => {
+  const boot = await bootOf(host)
+  await host.shell(
+    'fallocate -l $(($(df --output=avail -B1 /boot | tail -1) - 4096)) /filler; dd if=/dev/zero of=/filler2 bs=4k 2>/dev/null; true',
+  )
+  const { code, stderr, stdout } = await runOn(t, {
+    lab,
+    host: 'one',
+    scenario: SCENARIO,
+  })
+  await host.shell('rm -f /filler /filler2')
+  t.not(code, 0)
+  t.match(stdout + stderr, /No space left|KiB are free/)
+  t.equal(await bootOf(host), boot, 'nothing was booted')
+})
+
+fault('a lease that somebody else holds; Ctrl-C', async (t, host) => {
+  const at = host.serial.text.length
+  const first = startRun(t, { lab, host: 'one', scenario: SCENARIO })
+  await host.serial.printed(GOING_DOWN, at)
+  await host.serial.printed('login:', at)
+  const second = await runOn(t, { lab, host: 'one', scenario: SCENARIO })
+  t.equal(second.code, 3)
+  t.match(second.stderr, /one is held by .* for 'tdxrig run scenario.yaml'/)
+  first.child.kill('SIGINT')
+  const home = host.serial.printed('login:')
+  t.match([0, 130], [(await first.run).code].slice(1))
+  await home
+  await host.shell('rm -rf /boot/tdxrig')
+})
+
+/** Nobody waits for it to run out. */
+const endLease = (host: MadeHost): Promise<string> =>
+  host.shell("sed -i '2s/.*/1/' /var/lib/tdxrig/lease")
+
+fault('kill -9 before the reboot', async (t, host) => {
+  const boot = await bootOf(host)
+  const first = startRun(t, { lab, host: 'one', scenario: SCENARIO })
+  // The entry is armed, and the reboot comes right behind it.
+  await host.shell(
+    'i=0; while ! grub-editenv list | grep -q next_entry && [ $i -lt 3000 ]; do i=$((i+1)); done',
+  )
+  first.child.kill('SIGKILL')
+  await first.run
+  await endLease(host).catch(() => undefined)
+  t.ok(boot)
+  // Whichever came first: the next run takes over and puts all in order.
+  const second = await runOn(t, { lab, host: 'one', scenario: SCENARIO })
+  t.equal(second.cases[0]?.verdict, 'pass')
+})
+
+fault('kill -9 while the host goes down', async (t, host) => {
+  const at = host.serial.text.length
+  const { child, run } = startRun(t, { lab, host: 'one', scenario: SCENARIO })
+  await host.serial.printed(GOING_DOWN, at)
+  child.kill('SIGKILL')
+  await run
+  await host.serial.printed('login:', at)
+  const home = host.serial.printed('login:')
+  await endLease(host)
+  await home
+  t.notMatch(await host.shell('cat /proc/cmdline'), 'tdxrig')
+  const second = await runOn(t, { lab, host: 'one', scenario: SCENARIO })
+  t.equal(second.cases[0]?.verdict, 'pass')
+})
+
+fault('kill -9 in a test boot, and a lease that runs out', async (t, host) => {
+  const at = host.serial.text.length
+  const { child, run } = startRun(t, {
+    lab,
+    host: 'one',
+    // A lease is twice that and two minutes.
+    inventory: inventoryWith(lab, host, { deadline: '10s' }),
+    scenario: SCENARIO,
+  })
+  await host.serial.printed(INITIALIZED, at)
+  child.kill('SIGKILL')
+  await run
+  await host.serial.printed(GOING_DOWN, host.serial.text.length)
+  await host.serial.printed('login:')
+  t.notMatch(await host.shell('cat /proc/cmdline'), 'tdxrig')
+  const { cases } = await runOn(t, { lab, host: 'one', scenario: SCENARIO })
+  t.equal(cases[0]?.verdict, 'pass')
+})
+
+fault('a user who may run one script', async (t, host) => {
+  const script = join(projectRoot(), 'images', 'host', 'tdxrig-host')
+  const inventory = inventoryWith(lab, host, { ssh: 'ci-one' })
+  const without = await runOn(t, {
+    lab,
+    host: 'one',
+    inventory,
+    scenario: SCENARIO,
+  })
+  t.equal(without.code, 2)
+  t.match(without.stderr, "install it as 'tdxrig hosts script' says")
+  await host.shell(
+    `echo ${readFileSync(script).toString('base64')} | base64 -d >/usr/local/sbin/tdxrig-host; chmod 755 /usr/local/sbin/tdxrig-host`,
+  )
+  const { cases } = await runOn(t, {
+    lab,
+    host: 'one',
+    inventory,
+    scenario: SCENARIO,
+  })
+  t.equal(cases[0]?.verdict, 'pass')
+  await host.shell('rm /usr/local/sbin/tdxrig-host')
+})
+
+fault('kexec', async (t, host) => {
+  const { cases } = await runOn(t, {
+    lab,
+    host: 'one',
+    inventory: inventoryWith(lab, host, { boot: { kexec: {} } }),
+    scenario: SCENARIO,
+  })
+  t.equal(cases[0]?.verdict, 'pass')
+})
+
+fault('a host that is off', async (t, host) => {
+  await host.machine.off()
+  const { code, stderr } = await runOn(t, {
+    lab,
+    host: 'one',
+    scenario: SCENARIO,
+  })
+  t.equal(code, 3)
+  t.match(stderr, 'cannot reach one')
+  t.match(stderr, 'off')
+  const { stdout } = await runCli(
+    ['hosts', 'check', '--hosts', lab.inventory],
+    { cwd: shortFolder(t) },
+  )
+  t.match(stdout, 'its BMC says it is off')
+  await host.up()
+})

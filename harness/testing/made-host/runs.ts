@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { Workspace } from '../../run/workspace.ts'
+import { type Outcome, type Running, shortFolder, startCli } from '../cli.ts'
+import type { CaseResult, ResultDocument } from '../../report/schema.ts'
+import { HOST_KERNEL, type HostWish, Lab, type MadeHost } from './lab.ts'
+
+/** Made hosts that are up, for the tests of a file. */
+export const labFor = async (
+  t: Test,
+  hosts: Readonly<Record<string, HostWish>>,
+): Promise<Lab> => {
+  const directory = shortFolder(t)
+  const workspace = Workspace.create()
+  const lab = await Lab.create({ directory, workspace, hosts })
+  t.teardown(async () => {
+    for (const { name, troubles } of lab.hosts)
+      for (const text of troubles) t.comment(`${name}: ${text}`)
+    await lab[Symbol.asyncDispose]()
+    await workspace[Symbol.asyncDispose]()
+  })
+  await Promise.all(lab.hosts.map(host => host.up()))
+  return lab
+}
+
+export interface HostRun extends Outcome {
+  readonly cases: readonly CaseResult[]
+}
+
+export interface HostRunOptions {
+  readonly lab: Lab
+  readonly host: string
+  /** YAML of a scenario. */
+  readonly scenario: string
+  /** Another inventory. */
+  readonly inventory?: string
+}
+
+/** `tdxrig run --host` under way. */
+export const startRun = (
+  t: Test,
+  { lab, host, scenario, inventory = lab.inventory }: HostRunOptions,
+): Running & { readonly run: Promise<HostRun> } => {
+  const cwd = shortFolder(t)
+  writeFileSync(join(cwd, 'scenario.yaml'), scenario)
+  const running = startCli(
+    [
+      'run',
+      '--host',
+      host,
+      '--hosts',
+      inventory,
+      '--kernel',
+      HOST_KERNEL,
+      '--json',
+      'result.json',
+      'scenario.yaml',
+    ],
+    { cwd },
+  )
+  const run = running.ended.then((outcome): HostRun => {
+    t.comment(outcome.stdout + outcome.stderr)
+    return { ...outcome, cases: casesIn(join(cwd, 'result.json')) }
+  })
+  return { ...running, run }
+}
+
+const casesIn = (path: string): readonly CaseResult[] => {
+  try {
+    return (JSON.parse(readFileSync(path, 'utf8')) as ResultDocument).cases
+  } catch {
+    return []
+  }
+}
+
+export const runOn = (t: Test, options: HostRunOptions): Promise<HostRun> =>
+  startRun(t, options).run
+
+/** An inventory with other values for a host. */
+export const inventoryWith = (
+  lab: Lab,
+  host: MadeHost,
+  values: Readonly<Record<string, unknown>>,
+): string => {
+  const text = JSON.stringify({
+    sshConfig: 'ssh_config',
+    hosts: [{ ...host.entry, ...values }],
+  })
+  const name = createHash('sha256').update(text).digest('hex').slice(0, 8)
+  const path = join(lab.directory, `hosts-${name}.yaml`)
+  writeFileSync(path, text)
+  return path
+}
+
+/** What must be the same before and after, whatever happened. */
+export const stateOf = async (host: MadeHost): Promise<string> =>
+  host.shell(
+    [
+      'uname -r',
+      'grep -c tdxrig.boot /proc/cmdline',
+      'sha256sum /boot/grub/grub.cfg',
+      'grub-editenv list',
+      'ls /boot /boot/grub',
+      'ls /etc/systemd/system',
+    ].join('; ') + '; true',
+  )
+
+/** The boot that a host runs. */
+export const bootOf = (host: MadeHost): Promise<string> =>
+  host.shell('cat /proc/sys/kernel/random/boot_id')
