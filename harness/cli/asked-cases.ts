@@ -2,7 +2,7 @@ import { join, relative, resolve } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import type { Board } from '../board/index.ts'
-import { builtRecipes } from '../kernel/recipe.ts'
+import { type BuiltRecipe, builtRecipes } from '../kernel/recipe.ts'
 import type { CaseResult } from '../report/schema.ts'
 import {
   JOURNAL,
@@ -105,13 +105,16 @@ const resumedJournal = async (
 export const casesOf = async (
   { paths, kernels, kernelBuilds, filter }: RunRequest,
   board: Board,
-  host?: string,
+  on?: { readonly host: string; readonly installed: readonly BuiltRecipe[] },
 ): Promise<Case[]> => {
-  const choice = await chooseKernels(kernels, builtRecipes(kernelBuilds))
+  const choice = await chooseKernels(kernels, [
+    ...builtRecipes(kernelBuilds),
+    ...(on?.installed ?? []),
+  ])
   const all = await loadCases(paths, {
     ...choice,
     board,
-    ...(host !== undefined && { host }),
+    ...(on && { host: on.host }),
   })
   const cases =
     filter.length > 0

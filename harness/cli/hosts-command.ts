@@ -1,14 +1,21 @@
+import { join } from 'node:path'
 import colors from 'picocolors'
 import { UsageError } from '../base/errors.ts'
+import { checkOutputFolder, writeWhole } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import { type HostCheck, checkHost } from '../machine/host/check.ts'
 import { chosenHosts, readInventory } from '../machine/host/inventory.ts'
 import { INSTALLED, hostScript } from '../machine/host/remote.ts'
+import { portraitOf } from '../machine/host/portrait.ts'
+import { HostSession } from '../machine/host/session.ts'
 import { Workspace } from '../run/workspace.ts'
 import { onInterrupt } from './interrupt.ts'
+import { progressFor } from './progress.ts'
 
 interface HostsFlags {
   readonly hosts?: string
+  /** Folder for what `boot` finds. */
+  readonly out?: string
 }
 
 const VERBS: Readonly<
@@ -39,6 +46,37 @@ const VERBS: Readonly<
         `${[host.name, ...checks.map(checkLine)].join('\n')}\n`,
       )
     return all.every(({ checks }) => checks.every(({ ok }) => ok)) ? 0 : 3
+  },
+  boot: async (names, { hosts: path, out = '.' }) => {
+    const { signal } = onInterrupt()
+    if (names.length === 0)
+      throw new UsageError('HOSTS', 'expected the hosts to boot, found none')
+    const hosts = chosenHosts(await readInventory(path), names)
+    await checkOutputFolder('--out', out)
+    await using workspace = Workspace.create()
+    const progress = await progressFor(0)
+    try {
+      for (const host of hosts) {
+        const session = await HostSession.open({
+          host,
+          directory: workspace.path,
+          purpose: 'tdxrig hosts boot',
+          signal,
+          onStep: progress.step,
+        })
+        try {
+          const portrait = portraitOf(await session.rebootAsFound(signal))
+          const file = join(out, `${host.name}.json`)
+          await writeWhole(file, `${JSON.stringify(portrait, null, 2)}\n`)
+          process.stdout.write(`${host.name}: ${file}\n`)
+        } finally {
+          await (signal.aborted ? session.leave() : session.close(signal))
+        }
+      }
+    } finally {
+      progress.close()
+    }
+    return 0
   },
   script: async () => {
     process.stdout.write(await hostScript())

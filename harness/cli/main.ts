@@ -56,6 +56,10 @@ const program = (): Command => {
     )
     .addOption(hostsOption())
     .option(
+      '--dry-run',
+      'with --host: print every command that would be run for the hosts, and run none',
+    )
+    .option(
       '--jobs <n>',
       'cases at a time; default: one for each CPU',
       positive,
@@ -83,10 +87,13 @@ const program = (): Command => {
     .action(command(async () => (await import('./run-command.ts')).runCommand))
   root
     .command('hosts')
-    .description('physical hosts: list, check, or print the script they run')
-    .argument('<verb>', 'list, check or script')
+    .description(
+      'physical hosts: list and check them, boot them as they are, print the script they run',
+    )
+    .argument('<verb>', 'list, check, boot or script')
     .argument('[names...]', 'names and labels; default: all hosts')
     .addOption(hostsOption())
+    .option('--out <folder>', 'boot: where it writes NAME.json; default: here')
     .action(
       command(async () => (await import('./hosts-command.ts')).hostsCommand),
     )

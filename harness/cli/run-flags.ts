@@ -11,6 +11,8 @@ export interface RunFlags {
   readonly host?: readonly string[]
   /** The inventory they are in. */
   readonly hosts?: string
+  /** Print what would be executed for the hosts, and do nothing. */
+  readonly dryRun?: boolean
   readonly filter?: readonly string[]
   readonly jobs?: number
   readonly out?: string

@@ -1,10 +1,18 @@
 import { UsageError, messageOf } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import { type Board, foundBoard } from '../board/index.ts'
-import { builtRecipes } from '../kernel/recipe.ts'
+import { join } from 'node:path'
+import { type BuiltRecipe, builtRecipes } from '../kernel/recipe.ts'
+import { InstalledKernels, splitInstalled } from './installed-kernels.ts'
 import { HostMachine } from '../machine/host/host-machine.ts'
-import { chosenHosts, readInventory } from '../machine/host/inventory.ts'
+import {
+  type HostEntry,
+  chosenHosts,
+  readInventory,
+} from '../machine/host/inventory.ts'
+import { rehearse } from '../machine/host/rehearsal.ts'
 import { HostSession } from '../machine/host/session.ts'
+import { shellLine } from '../report/shell.ts'
 import type { MissingKernel } from '../run/run.ts'
 import { prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -27,6 +35,8 @@ interface HostPart {
   readonly session: HostSession
   readonly board: Board
   readonly cases: readonly Case[]
+  /** Of the kernels that were asked for, those that are its own. */
+  readonly installed: readonly BuiltRecipe[]
 }
 
 /** `tdxrig run --host`: each host boots all cases that suit it, at once. */
@@ -41,7 +51,12 @@ export const runOnHosts = async (
     )
   const { signal } = onInterrupt()
   const hosts = chosenHosts(await readInventory(flags.hosts), flags.host ?? [])
-  const request = requestOf(paths, flags)
+  if (flags.dryRun === true) {
+    for (const host of hosts) process.stdout.write(rehearsal(host))
+    return { code: 0, outcomes: [] }
+  }
+  const { installed: words, others } = splitInstalled(flags.kernel ?? [])
+  const request = requestOf(paths, { ...flags, kernel: others })
   await checkOutputs(flags)
   await using workspace = Workspace.create()
   const progress = await progressFor(0)
@@ -63,13 +78,15 @@ export const runOnHosts = async (
       ...opened.flatMap(one => (one.status === 'fulfilled' ? [one.value] : [])),
     )
     for (const one of opened) if (one.status === 'rejected') throw one.reason
-    const parts = await Promise.all(
-      sessions.map(async (session): Promise<HostPart> => {
-        const board = foundBoard(session.found.machine)
-        const cases = await casesOf(request, board, session.host.name)
-        return { session, board, cases }
-      }),
-    )
+    const copies = new InstalledKernels(join(workspace.path, 'installed'))
+    const parts: HostPart[] = []
+    for (const session of sessions) {
+      const board = foundBoard(session.found.machine)
+      const installed = await copies.of(session, words, signal)
+      const host = session.host.name
+      const cases = await casesOf(request, board, { host, installed })
+      parts.push({ session, board, cases, installed })
+    }
     const cases = parts.flatMap(part => part.cases)
     verifySuitable(cases)
     return await conduct({ cases, request, journal: undefined }, flags, {
@@ -81,6 +98,17 @@ export const runOnHosts = async (
     await giveBack(sessions, signal)
   }
 }
+
+/** For people: what `--dry-run` prints of a host. */
+const rehearsal = (host: HostEntry): string =>
+  [
+    `# ${host.name}: what a run would execute here; nothing was`,
+    ...rehearse(host, '/tmp/tdxrig').flatMap(({ argv, when }) => [
+      `# ${when}`,
+      shellLine(argv),
+    ]),
+    '',
+  ].join('\n')
 
 /** Nothing to boot is a mistake of whoever asks. */
 const verifySuitable = (cases: readonly Case[]): void => {
@@ -99,7 +127,10 @@ const hostGround = async (
   request: ReturnType<typeof requestOf>,
   { workspace, progress, signal }: Stage,
 ): Promise<Ground> => {
-  const built = builtRecipes(request.kernelBuilds)
+  const built = [
+    ...builtRecipes(request.kernelBuilds),
+    ...parts.flatMap(({ installed }) => installed),
+  ]
   const missing = new Map<string, MissingKernel>()
   const kernels = await prepareKernels(
     await recipesOf(

@@ -24,6 +24,7 @@ export class BootReader {
   readonly #acpiTables = new Map<string, number>()
   #kernel: { version: string; line: number } | null = null
   #cmdline: { text: string; line: number } | null = null
+  #cmdlineAgain: string | null = null
   #cpu: MachineFacts['cpu'] = null
   #cpus: MachineFacts['cpus'] = null
   #panicked = false
@@ -46,6 +47,7 @@ export class BootReader {
     return {
       kernel: this.#kernel?.version ?? bootImage(cmdline),
       cmdline,
+      cmdlineAgain: this.#cmdlineAgain,
       records: this.#records,
       at: {
         kernel: this.#kernel?.line ?? null,
@@ -85,6 +87,11 @@ export class BootReader {
     this.#tdx.read(record)
   }
 
+  #takeCmdline(said: { readonly text: string; readonly line: number }): void {
+    if (this.#cmdline) this.#cmdlineAgain ??= said.text
+    else this.#cmdline = said
+  }
+
   /** What a line may say, and where that fact goes. First match wins. */
   readonly #rules = new Openings<Rule>([
     {
@@ -97,8 +104,9 @@ export class BootReader {
     ...['Command line:', 'Kernel command line:'].map(opening => ({
       opening,
       pattern: new RegExp(`^${opening}(?: (.*))?$`, 's'),
-      take: ([, text]: Groups, { line }: LogRecord) =>
-        (this.#cmdline ??= { text: text ?? '', line }),
+      take: ([, text]: Groups, { line }: LogRecord) => {
+        this.#takeCmdline({ text: text ?? '', line })
+      },
     })),
     {
       opening: 'smpboot: CPU0: ',

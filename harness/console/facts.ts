@@ -137,6 +137,8 @@ export interface Facts extends MemoryFacts, MachineFacts {
   /** Records with something before them that kernels or journals put there. */
   readonly records: number
   readonly cmdline: string | null
+  /** A kernel prints it twice: what the second line says. */
+  readonly cmdlineAgain: string | null
   readonly at: {
     readonly kernel: number | null
     readonly cmdline: number | null

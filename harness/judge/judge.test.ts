@@ -285,3 +285,50 @@ t.test('a list that nobody can read is not observed', async t => {
     'it can be read, and was not',
   )
 })
+
+t.test('a kernel that was told something else, and died of it', async t => {
+  const { verdict, text } = judged(
+    NODES,
+    { end: 'reset', effectiveCmdline: null },
+    replace(/memmap=64M\$0x140000000/g, 'memmap=64Mx140000000'),
+  )
+  t.equal(verdict, 'invalid', 'that may be why')
+  t.match(text, /found memmap=64Mx140000000/)
+  t.match(text, /^end: /m)
+})
+
+t.test('a console that may have lost characters', async t => {
+  const lossy = {
+    lossy: true,
+    without: ['memory', 'module', 'steps'] as const,
+  }
+  const cut = replace('user: [mem 0x144000000', 'user: [mem 0x145000000')
+  t.equal(judgeBoot(NODES, lossy).verdict, 'pass')
+  const { verdict, reasons } = judgeBoot(NODES, { ...lossy, editConsole: cut })
+  t.equal(verdict, 'invalid')
+  t.equal(reasons.at(-1)?.check, 'console')
+  t.ok(reasons.every(({ kind }) => kind === 'invalid'))
+  t.equal(
+    judgeBoot(NODES, { ...lossy, editConsole: cut, change: { end: 'reset' } })
+      .verdict,
+    'fail',
+    'an end is an end',
+  )
+  const first = replace('memmap=64M$0x140000000', 'memmap=64Mx140000000')
+  const again = (lines: string[]): string[] => {
+    const at = lines.findIndex(line => line.includes('Command line: '))
+    const line = lines[at]!.replace('Command line', 'Kernel command line')
+    return [...first(lines), line]
+  }
+  t.equal(
+    judgeBoot(NODES, { ...lossy, editConsole: again }).verdict,
+    'pass',
+    'the kernel prints its command line twice',
+  )
+  t.equal(
+    judgeBoot(NODES, { ...lossy, editConsole: first, change: { end: 'reset' } })
+      .verdict,
+    'fail',
+    'a word that one line lacks may be lost',
+  )
+})

@@ -48,6 +48,8 @@ export interface JudgedBoot {
   readonly editConsole?: (lines: string[]) => string[]
   /** Witnesses that the machine does not have. */
   readonly without?: readonly WitnessName[]
+  /** The console came over a line that may lose characters. */
+  readonly lossy?: boolean
 }
 
 /** Judges a perfect boot after it was changed. */
@@ -57,7 +59,13 @@ export const judgeBoot = (cell: object, boot: JudgedBoot = {}): Judgement =>
 /** What comes of a case whose boot is perfect but for what was changed. */
 export const judgedOutcome = (
   item: Case,
-  { kernel = KERNEL, change = {}, editConsole, without = [] }: JudgedBoot = {},
+  {
+    kernel = KERNEL,
+    change = {},
+    editConsole,
+    without = [],
+    lossy = false,
+  }: JudgedBoot = {},
 ): JudgedOutcome => {
   const { prediction, seen, console } = perfectBoot(item, editConsole, kernel)
   const record = recordOf({
@@ -66,6 +74,7 @@ export const judgedOutcome = (
   })
   const witnesses = { ...record.witnesses }
   for (const name of without) witnesses[name] = null
+  if (witnesses.console) witnesses.console = { ...witnesses.console, lossy }
   const evidence = { ...console, record: { ...record, witnesses } }
   return {
     kind: 'judged',

@@ -1,6 +1,7 @@
 import { type E820Entry, e820TypeName } from '../../memory/e820.ts'
 import { splitWords } from '../../memory/cmdline.ts'
 import { formatNodeRange, formatRange } from '../../memory/range.ts'
+import type { BootRecord } from '../../machine/record.ts'
 import { NUMA_OFF } from '../../memory/numa.ts'
 import { type Reason, check } from '../context.ts'
 import { differing, firstDifference } from '../differences.ts'
@@ -36,21 +37,33 @@ export const checkCmdline = check(
           'the kernel printed no command line: it is not known which parameters it got',
         ),
       ]
-    return differing(
-      {
-        kind: 'invalid',
-        check: 'cmdline',
-        what: "the kernel's command line",
-      },
-      firstDifference({
-        what: 'word',
-        expected: splitWords(record.start.cmdline),
-        found: splitWords(effective),
-        format: word => word,
-      }),
+    const differs = (found: string): Reason[] =>
+      differing(
+        {
+          kind: 'invalid',
+          check: 'cmdline',
+          what: "the kernel's command line",
+        },
+        firstDifference({
+          what: 'word',
+          expected: splitWords(record.start.cmdline),
+          found: splitWords(found),
+          format: word => word,
+        }),
+      )
+    const { cmdlineAgain } = facts
+    if (!mayHaveLost(record) || effective === cmdlineAgain)
+      return differs(effective)
+    // Hardly ever it loses the same characters twice.
+    if (cmdlineAgain !== null && differs(cmdlineAgain).length === 0) return []
+    return differs(effective).map(({ message }) =>
+      invalid('cmdline', `${message} (characters may be lost)`),
     )
   },
 )
+
+const mayHaveLost = ({ witnesses }: BootRecord): boolean =>
+  witnesses.console?.lossy === true
 
 /** The kernel asked for the KeyIDs, and it was the rig that answered. */
 export const checkInterposition = check(

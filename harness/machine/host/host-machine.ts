@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
@@ -8,6 +8,7 @@ import type { BootRecord, EndReason, WitnessName } from '../record.ts'
 import { logOf, markedBoot } from './found.ts'
 import { HostConsole, consoleCommand } from './host-console.ts'
 import { type Entry, entryText, mangledBy, printedCmdline } from './loader.ts'
+import { provideKernel } from './provide-kernel.ts'
 import type { Back, HostSession } from './session.ts'
 import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 
@@ -19,6 +20,7 @@ import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 export class HostMachine implements Machine {
   readonly witnesses: ReadonlySet<WitnessName> = new Set(['console'])
   readonly #session: HostSession
+  readonly #provided = new Map<string, ReturnType<typeof provideKernel>>()
   #broken: string | undefined
 
   constructor(session: HostSession) {
@@ -39,20 +41,15 @@ export class HostMachine implements Machine {
       )
     const start = performance.now()
     const mark = randomUUID().slice(0, 8)
-    const image = await readFile(bootImage(plan.kernel))
-    const hash = createHash('sha256').update(image).digest('hex')
-    const entry = {
-      kernel: `vmlinuz-${hash.slice(0, 16)}`,
-      words: this.#wordsOf(plan, mark),
-    }
-    await this.#session.install(entry.kernel, { image, hash, signal })
+    const words = this.#wordsOf(plan, mark)
+    const entry = { ...(await this.#files(plan, signal)), words }
     const command = consoleCommand(host)
     await using serial =
       command &&
       (await HostConsole.open(command, join(plan.directory, 'serial')))
     const back = await this.#bootOnce(entry, signal)
     const log = isOurs(back, mark)
-      ? logOf(await this.#session.log(signal))
+      ? await this.#askedLog(plan.kernel, signal)
       : undefined
     const complaint = (await serial?.close()) ?? ''
     if (complaint !== '')
@@ -84,6 +81,37 @@ export class HostMachine implements Machine {
     }
   }
 
+  /** A kernel is put there once. */
+  #files(
+    { kernel, directory }: BootPlan,
+    signal: AbortSignal,
+  ): Promise<Pick<Entry, 'kernel' | 'initrd'>> {
+    const known =
+      this.#provided.get(kernel.name) ??
+      provideKernel(this.#session, kernel, { directory, signal })
+    this.#provided.set(kernel.name, known)
+    known.catch(() => this.#provided.delete(kernel.name))
+    return known
+  }
+
+  /** The log of a kernel that has initialised TDX, by itself or when asked. */
+  async #askedLog(
+    { hostsTdx, trigger, triggerModule }: BootableKernel,
+    signal: AbortSignal,
+  ): Promise<Buffer | undefined> {
+    if (hostsTdx && trigger !== 'at boot')
+      await this.#session.act(
+        ['trigger', ...(triggerModule === undefined ? [] : ['module'])],
+        {
+          signal,
+          ...(triggerModule !== undefined && {
+            input: await readFile(triggerModule),
+          }),
+        },
+      )
+    return logOf(await this.#session.ask(['log'], { signal }))
+  }
+
   /**
    * Everything the kernel is told.
    *
@@ -91,15 +119,14 @@ export class HostMachine implements Machine {
    */
   #wordsOf({ kernel, words }: BootPlan, mark: string): string[] {
     const { host, found } = this.#session
-    if (kernel.hostsTdx && kernel.trigger !== 'at boot')
-      throw new UsageError(
-        'HOST_TRIGGER',
-        `${kernel.name} does not initialise TDX by itself: expected a kernel from 7.1 on`,
-      )
     const all = [
       ...splitHostWords(found.cmdline).kept,
       ...host.append,
       ...testWords(mark),
+      // KVM initialises TDX before 7.1, when it is told to.
+      ...(kernel.hostsTdx && kernel.trigger !== 'at boot'
+        ? ['kvm_intel.tdx=1']
+        : []),
       ...hibernationWords(kernel, words),
       ...words,
     ]
@@ -159,12 +186,4 @@ const keptConsole = async (
   const path = join(directory, 'console')
   await writeFile(path, bytes)
   return { path, timesPath: null, lossy }
-}
-
-const bootImage = ({ name, bzImage }: BootableKernel): string => {
-  if (bzImage !== undefined) return bzImage
-  throw new UsageError(
-    'HOST_KERNEL',
-    `${name} has no bzImage, and no boot loader starts a vmlinux: give its vmlinuz`,
-  )
 }

@@ -20,6 +20,7 @@ const answer = (values: Readonly<Record<string, string | Buffer>>) =>
 t.test('a menu entry of GRUB', t => {
   const entry = {
     kernel: 'vmlinuz-1',
+    initrd: 'initrd-1',
     words: ['root=/dev/sda1', 'memmap=64M$0x40000000', 'a=;#{}'],
   }
   const text = entryText('grub', entry, { uuid: 'u-1', folder: '/tdxrig' })
@@ -27,6 +28,7 @@ t.test('a menu entry of GRUB', t => {
     text,
     'linux "/tdxrig/vmlinuz-1" "root=/dev/sda1" "memmap=64M\\$0x40000000" "a=;#{}"\n',
   )
+  t.match(text, 'initrd "/tdxrig/initrd-1"\n')
   t.match(text, '--fs-uuid --set=root "u-1"')
   t.equal(
     printedCmdline('grub', entry, { uuid: '', folder: '/tdxrig' }),
@@ -42,7 +44,7 @@ t.test('a menu entry of GRUB', t => {
   )
   t.match(
     entryText('systemd-boot', entry, { uuid: '', folder: '' }),
-    'options root=/dev/sda1 memmap=64M$0x40000000',
+    'initrd /tdxrig/initrd-1\noptions root=/dev/sda1 memmap=64M$0x40000000',
   )
   t.same(mangledBy('grub', ['a="b c"', "d='e'", String.raw`f\g`, 'h$i']), [
     'a="b c"',

@@ -4,6 +4,8 @@ import type { LoaderName } from './inventory.ts'
 export interface Entry {
   /** File name in the folder of our kernels. */
   readonly kernel: string
+  /** Undefined: the kernel needs none. */
+  readonly initrd: string | undefined
   readonly words: readonly string[]
 }
 
@@ -53,15 +55,19 @@ const grubEntry = (entry: Entry, { uuid, folder }: GrubPlace): string =>
     "menuentry 'tdxrig: one boot' --id tdxrig {",
     `  search --no-floppy --fs-uuid --set=root ${quoted(uuid)}`,
     `  linux ${[`${folder}/${entry.kernel}`, ...entry.words].map(quoted).join(' ')}`,
+    ...(entry.initrd === undefined
+      ? []
+      : [`  initrd ${quoted(`${folder}/${entry.initrd}`)}`]),
     '}',
     '',
   ].join('\n')
 
 /** A file of the Boot Loader Specification: `$` and quotes mean nothing there. */
-const specEntry = ({ kernel, words }: Entry): string =>
+const specEntry = ({ kernel, initrd, words }: Entry): string =>
   [
     'title tdxrig: one boot',
     `linux /tdxrig/${kernel}`,
+    ...(initrd === undefined ? [] : [`initrd /tdxrig/${initrd}`]),
     `options ${words.join(' ')}`,
     '',
   ].join('\n')

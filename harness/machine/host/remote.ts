@@ -30,6 +30,13 @@ const STATE = '/var/lib/tdxrig'
 /** Where an administrator installs it for a user who may run nothing else. */
 export const INSTALLED = '/usr/local/sbin/tdxrig-host'
 
+/** Its name has its hash. */
+const SENT = `${STATE}/tdxrig-host-HASH`
+
+/** For the shell there. Constant but for the hash: nothing comes from outside. */
+const putScript = (path: string): string =>
+  `umask 077; mkdir -p ${STATE} && cat >${path}.$$ && mv -f ${path}.$$ ${path}`
+
 const MINUTE = 60_000
 /** Whoever does not answer in that time is not there. */
 const CONNECT_SECONDS = 10
@@ -91,17 +98,34 @@ export class Remote {
 
   /** Ends the connection; the next command opens another one. */
   async close(): Promise<void> {
-    await runProgram(
-      [
-        ...this.#ssh(),
-        '-o',
-        `ControlPath=${this.#socket}`,
-        '-O',
-        'exit',
-        this.#options.destination,
-      ],
-      { timeout: MINUTE },
-    )
+    await runProgram(this.exitLine(), { timeout: MINUTE })
+  }
+
+  exitLine(): string[] {
+    return [
+      ...this.#ssh(),
+      '-o',
+      `ControlPath=${this.#socket}`,
+      '-O',
+      'exit',
+      this.#options.destination,
+    ]
+  }
+
+  /** What finds out how the script is run, and brings it where root may. */
+  introduction(): { readonly argv: string[]; readonly when: string }[] {
+    return [
+      { argv: this.sshLine(['id', '-u']), when: 'asks who we are there' },
+      {
+        argv: this.sshLine([putScript(SENT)]),
+        when: 'as root: brings our script (stdin)',
+      },
+    ]
+  }
+
+  /** How the script is run; as root it is the one that was brought. */
+  scriptLine(): string {
+    return `{ sh ${SENT} | sudo -n ${INSTALLED} }`
   }
 
   /** What the host runs of ours: root is given it, others must have it. */
@@ -113,9 +137,7 @@ export class Remote {
       return ['sudo', '-n', INSTALLED]
     const hash = createHash('sha256').update(script).digest('hex')
     const path = `${STATE}/tdxrig-host-${hash.slice(0, 16)}`
-    // Constant but for the hash: nothing of it comes from outside.
-    const put = `umask 077; mkdir -p ${STATE} && cat >${path}.$$ && mv -f ${path}.$$ ${path}`
-    const installed = await this.#run([put], {
+    const installed = await this.#run([putScript(path)], {
       signal,
       input: script,
       timeout: MINUTE,

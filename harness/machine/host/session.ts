@@ -7,7 +7,13 @@ import { type HostFacts, type HostState, hostFacts, stateOf } from './found.ts'
 import type { HostEntry } from './inventory.ts'
 import { type Entry, type GrubPlace, mangledBy } from './loader.ts'
 import { Power, powerCommands } from './power.ts'
-import { type Answer, Remote, hostScript, textOf } from './remote.ts'
+import {
+  type Answer,
+  type AskOptions,
+  Remote,
+  hostScript,
+  textOf,
+} from './remote.ts'
 import { testBootOf } from './words.ts'
 
 export interface SessionOptions {
@@ -107,11 +113,6 @@ export class HostSession {
     this.#options.onStep(`${this.host.name}: ${text}`)
   }
 
-  /** Answers what {@link logOf} reads. */
-  log(signal: AbortSignal): Promise<Answer> {
-    return this.#remote.ask(['log'], { signal })
-  }
-
   get #seconds(): string {
     return String(Math.ceil(this.host.deadline / 1000) * 2 + SLACK_SECONDS)
   }
@@ -138,7 +139,7 @@ export class HostSession {
   }
 
   #renew(signal: AbortSignal): Promise<Answer> {
-    return this.#remote.ask(['renew', this.#token, this.#seconds], { signal })
+    return this.act(['renew', this.#seconds], { signal })
   }
 
   async #find(): Promise<void> {
@@ -158,31 +159,16 @@ export class HostSession {
       )
   }
 
-  async install(
-    name: string,
-    {
-      image,
-      hash,
-      signal,
-    }: {
-      readonly image: Uint8Array
-      readonly hash: string
-      readonly signal: AbortSignal
-    },
-  ): Promise<void> {
-    const { boot } = this.host
-    const there = await this.#remote.ask(['have', boot, name], { signal })
-    if (textOf(there, name) === hash) return
-    const kept = await this.#remote.ask(['install', this.#token, boot, name], {
-      signal,
-      input: image,
-      timeout: this.host.deadline,
-    })
-    if (textOf(kept, 'sha256') !== hash)
-      throw new InfraError(
-        'HOST_COPY',
-        `${this.host.name}: ${name} arrived changed: expected SHA-256 ${hash}, found '${visible(textOf(kept, 'sha256'))}'`,
-      )
+  ask(verb: readonly string[], options: AskOptions): Promise<Answer> {
+    return this.#remote.ask(verb, options)
+  }
+
+  /** What only the holder of the lease may do. */
+  act(
+    [verb = '', ...args]: readonly string[],
+    options: AskOptions,
+  ): Promise<Answer> {
+    return this.#remote.ask([verb, this.#token, ...args], options)
   }
 
   /** @returns what runs now: the boot that comes is another one */
@@ -190,20 +176,22 @@ export class HostSession {
     text: string,
     { entry, signal }: { readonly entry: Entry; readonly signal: AbortSignal },
   ): Promise<HostState> {
-    await this.#remote.ask(['keep-guard', this.#token], {
-      signal,
-      input: await hostScript(),
-    })
+    await this.act(['keep-guard'], { signal, input: await hostScript() })
     await this.#renew(signal)
-    await this.#remote.ask(['arm', this.#token, this.host.boot, entry.kernel], {
-      signal,
-      input: Buffer.from(text),
-    })
+    await this.act(
+      [
+        'arm',
+        this.host.boot,
+        entry.kernel,
+        ...(entry.initrd ? [entry.initrd] : []),
+      ],
+      { signal, input: Buffer.from(text) },
+    )
     return stateOf(await this.#remote.ask(['status'], { signal }))
   }
 
   reboot(signal: AbortSignal): Promise<Answer> {
-    return this.#remote.ask(['reboot', this.#token, this.host.boot], { signal })
+    return this.act(['reboot', this.host.boot], { signal })
   }
 
   /**
@@ -250,13 +238,24 @@ export class HostSession {
     return undefined
   }
 
+  /** One boot of the default kernel, and what the host is then. */
+  async rebootAsFound(signal: AbortSignal): Promise<HostFacts> {
+    await this.#renew(signal)
+    const before = stateOf(await this.ask(['status'], { signal }))
+    this.say('booting its default kernel')
+    await this.act(['reboot'], { signal })
+    await this.comeBack(before, signal)
+    await this.#find()
+    return this.found
+  }
+
   /** Back to the default kernel; nothing of ours is left. */
   async close(signal: AbortSignal): Promise<void> {
     try {
       const now = stateOf(await this.#remote.ask(['status'], { signal }))
       if (testBootOf(now.cmdline) !== undefined) await this.#home(now, signal)
-      await this.#remote.ask(['disarm', this.#token, 'all'], { signal })
-      await this.#remote.ask(['release', this.#token], { signal })
+      await this.act(['disarm', 'all'], { signal })
+      await this.act(['release'], { signal })
     } finally {
       await this.#remote.close()
     }
@@ -269,8 +268,8 @@ export class HostSession {
   async leave(): Promise<void> {
     const signal = AbortSignal.timeout(PATIENCE)
     try {
-      await this.#remote.ask(['disarm', this.#token], { signal })
-      await this.#remote.ask(['release', this.#token], { signal })
+      await this.act(['disarm'], { signal })
+      await this.act(['release'], { signal })
     } finally {
       await this.#remote.close()
     }
@@ -278,8 +277,8 @@ export class HostSession {
 
   /** Without an entry that is armed a host boots its default. */
   async #home(now: HostState, signal: AbortSignal): Promise<void> {
-    await this.#remote.ask(['disarm', this.#token], { signal })
-    await this.#remote.ask(['reboot', this.#token], { signal })
+    await this.act(['disarm'], { signal })
+    await this.act(['reboot'], { signal })
     const { state } = await this.comeBack(now, signal)
     if (testBootOf(state.cmdline) !== undefined)
       throw new InfraError(
