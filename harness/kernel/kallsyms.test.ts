@@ -74,6 +74,13 @@ t.test('addresses within the area of a CPU come first', async t => {
   t.same(readKallsyms(bytes, loadedAll(bytes)), symbols)
 })
 
+t.test('the tokens follow upon numbers, without a gap', async t => {
+  // Debian's 6.1.187: 3 bytes each, and a multiple of 8 of them.
+  const symbols = plain.slice(0, 8 * 40)
+  const bytes = encodeKallsyms(symbols, KALLSYMS_FORMS['the stable 6.1'])
+  t.same(readKallsyms(bytes, loadedAll(bytes)), symbols)
+})
+
 t.test('what is damaged is no kallsyms', async t => {
   const bytes = encodeKallsyms(plain, KALLSYMS_FORMS['7.3'])
   const zero = bytes.indexOf('0\x001\x00', 0, 'latin1')

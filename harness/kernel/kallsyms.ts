@@ -69,6 +69,8 @@ const ALIGNMENTS = [4, 8]
 const MAX_NAME = 513
 
 const up = (at: number, align: number): number => Math.ceil(at / align) * align
+const down = (at: number, align: number): number =>
+  Math.floor(at / align) * align
 
 interface Tokens {
   readonly texts: readonly string[]
@@ -103,7 +105,22 @@ const tokensAround = (
   let end = zero - 1
   for (let i = 0; i < CODE_OF_ZERO && end >= 0; i++)
     end = image.lastIndexOf(0, end - 1)
-  const start = up(end + 1, align)
+  // What stands before the table need not end in a NUL: since Linux 6.2, and in
+  // the stable 6.1, these are numbers of three bytes (kallsyms_seqs_of_names).
+  const stop = image.indexOf(0, end + 1)
+  const lowest = Math.max(end + 1, stop - MAX_NAME)
+  for (let start = down(stop, align); start >= lowest; start -= align) {
+    const tokens = tokensAt(image, start, align)
+    if (tokens) return tokens
+  }
+  return undefined
+}
+
+const tokensAt = (
+  image: Buffer,
+  start: number,
+  align: number,
+): Tokens | undefined => {
   const texts: string[] = []
   const starts: number[] = []
   let at = start
@@ -237,7 +254,7 @@ const findAddresses = (tables: Tables): bigint[] | undefined => {
   const behind = up(tokens.place.end, align)
   const baseBehind = up(behind + 4 * count, align)
   const baseBefore = names.at - 8
-  const before = Math.floor((baseBefore - 4 * count) / align) * align
+  const before = down(baseBefore - 4 * count, align)
   return [
     // As in Linux 6.12: behind the names, and the base behind them.
     fromBase(image, { offsets: behind, base: baseBehind, count }),

@@ -12,10 +12,18 @@ export interface KallsymsForm {
   readonly addresses: 'before' | 'behind' | 'relative to themselves'
   /** CONFIG_KALLSYMS_ABSOLUTE_PERCPU. */
   readonly absolutePercpu?: boolean
+  /** Numbers of three bytes stand before the tokens (kallsyms_seqs_of_names). */
+  readonly numbersBefore?: boolean
 }
 
 export const KALLSYMS_FORMS = {
   '6.1': { align: 8, addresses: 'before', absolutePercpu: true },
+  'the stable 6.1': {
+    align: 8,
+    addresses: 'before',
+    absolutePercpu: true,
+    numbersBefore: true,
+  },
   '6.12': { align: 8, addresses: 'behind', absolutePercpu: true },
   'no absolute addresses': { align: 8, addresses: 'behind' },
   '7.3': { align: 4, addresses: 'relative to themselves' },
@@ -35,7 +43,12 @@ const PAIRS = ['sy', 'ms', '__', 'ab', 'tt', 'td']
  */
 export const encodeKallsyms = (
   symbols: readonly NamedAddress[],
-  { align, addresses, absolutePercpu = false }: KallsymsForm,
+  {
+    align,
+    addresses,
+    absolutePercpu = false,
+    numbersBefore = false,
+  }: KallsymsForm,
 ): Buffer => {
   const parts: Buffer[] = []
   let length = 0
@@ -72,6 +85,8 @@ export const encodeKallsyms = (
   let at = 0
   const marks = names.map(({ length: size }) => (at += size) - size)
   add(int32s(marks.filter((_, i) => i % 256 === 0).map(BigInt)))
+  // None of them is a NUL here: nothing shows where the tokens begin.
+  if (numbersBefore) add(Buffer.alloc(3 * symbols.length, 0x11))
   add(Buffer.from(tokens.map(text => `${text}\0`).join(''), 'latin1'))
   const index = Buffer.alloc(2 * tokens.length)
   let end = 0
