@@ -17,6 +17,8 @@ export interface BootableKernel {
   readonly bootFile: string
   /** What a boot loader starts; undefined where only a vmlinux is there. */
   readonly bzImage: string | undefined
+  /** Its .config; undefined: not known. */
+  readonly config: string | undefined
   /** Undefined: it has none, or they are not where it came from. */
   readonly modules: ModuleSource | undefined
   /** Our module that asks it to initialise TDX; undefined: there is none. */

@@ -131,6 +131,7 @@ const prepare = async (
     sites,
     bootFile: await bootFile(built, image, traits),
     bzImage: built.bzImage,
+    config: built.config,
     modules: await moduleSource(recipe),
     triggerModule: trigger,
     kernelImage: image.physicalRange,

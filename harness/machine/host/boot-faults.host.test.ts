@@ -74,11 +74,19 @@ const reasonsOf = ({ cases }: HostRun): string =>
 fault("a '$' that something on the host takes away", async (t, host) => {
   // As tools do that write GRUB's files anew while the host goes down.
   await host.shell(
-    `systemd-run --unit=eater --property=ExecStop="/bin/sed -i 's/64M.*0x/64Mx/' /boot/grub/custom.cfg" --remain-after-exit /bin/true`,
+    `systemd-run --unit=eater --property=ExecStop="/bin/sed -i 's/1G.*0x/1Gx/' /boot/grub/custom.cfg" --remain-after-exit /bin/true`,
   )
-  const run = await runOn(t, { lab, host: 'one', scenario: scenario() })
+  const run = await runOn(t, {
+    lab,
+    host: 'one',
+    // The kernel takes the rest for the end of all memory: some must be left.
+    scenario: JSON.stringify({
+      machine: { needs: { memory: '4G' } },
+      cmdline: { memmap: ['1G$@largest+256M'] },
+    }),
+  })
   t.equal(verdictOf(run), 'invalid')
-  t.match(reasonsOf(run), /expected memmap=64M\$0x\w+, found memmap=64Mx/)
+  t.match(reasonsOf(run), /expected memmap=1G\$0x\w+, found memmap=1Gx/)
   t.equal(run.code, 1)
 })
 

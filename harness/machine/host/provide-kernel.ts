@@ -87,7 +87,7 @@ const provideInitrd = async (
   { kernel, modules, initrd }: InitrdPlan,
   { directory, signal }: ProvideOptions,
 ): Promise<void> => {
-  const { boot, deadline } = session.host
+  const { boot } = session.host
   const { name, release } = kernel
   if (release === undefined)
     throw new UsageError(
@@ -99,20 +99,23 @@ const provideInitrd = async (
   try {
     session.say(`copying the modules of ${release}`)
     const archive = await packModules(modules, { release, work, signal })
-    await session.act(['modules', release], {
+    await session.actLong(['modules', release], {
       signal,
       input: await readFile(archive),
-      timeout: deadline,
     })
   } finally {
     await rm(work, { recursive: true, force: true })
   }
   session.say(`making an initrd for ${release}`)
-  await session.act(['initrd', boot, release, initrd], {
+  await session.actLong(['initrd', boot, release, initrd], {
     signal,
-    timeout: deadline,
+    input: await configOf(kernel),
   })
 }
+
+/** Kernels unpack gzip unless somebody has turned that off. */
+const configOf = async ({ config }: BootableKernel): Promise<Buffer> =>
+  config === undefined ? Buffer.from('CONFIG_RD_GZIP=y\n') : readFile(config)
 
 const bootImage = ({ name, bzImage }: BootableKernel): string => {
   if (bzImage !== undefined) return bzImage

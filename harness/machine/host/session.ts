@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { setTimeout } from 'node:timers/promises'
-import { InfraError, UsageError } from '../../base/errors.ts'
+import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
 import { visible } from '../../base/text.ts'
 import { type HostFacts, type HostState, hostFacts, stateOf } from './found.ts'
 import type { HostEntry } from './inventory.ts'
@@ -35,6 +35,10 @@ export interface Back {
 
 /** Beyond a boot: what is done before and after it. */
 const SLACK_SECONDS = 120
+/** Milliseconds between two renewals of a lease. */
+const RENEWAL = 60_000
+/** Milliseconds in which the slowest host has made an initrd. */
+const PACKING = 1_800_000
 /** Milliseconds between two tries to reach a host that boots. */
 const RETRY = 1_000
 /** How often the power of a host is cycled that does not come back. */
@@ -76,7 +80,7 @@ export class HostSession {
       await session.#lease()
     } catch (error) {
       await session.#remote.close()
-      throw error
+      throw await session.#withPower(error)
     }
     try {
       await session.#find()
@@ -86,6 +90,18 @@ export class HostSession {
       await session.leave().catch(() => undefined)
       throw error
     }
+  }
+
+  /** Why nobody answers: its BMC may know. */
+  async #withPower(error: unknown): Promise<unknown> {
+    const isAway =
+      error instanceof InfraError && error.code === 'HOST_UNREACHABLE'
+    if (!isAway || !this.power) return error
+    const state = await this.power.status(this.#options.signal).catch(messageOf)
+    return new InfraError(
+      error.code,
+      `${error.message}; its BMC ${state === 'off' ? 'says that it is off: switch it on' : state === 'on' ? 'says that it is on' : `does not answer either (${state})`}`,
+    )
   }
 
   get found(): HostFacts {
@@ -169,6 +185,26 @@ export class HostSession {
     options: AskOptions,
   ): Promise<Answer> {
     return this.#remote.ask([verb, this.#token, ...args], options)
+  }
+
+  /** The same for what takes minutes: the lease is renewed meanwhile. */
+  async actLong(
+    words: readonly string[],
+    options: AskOptions,
+  ): Promise<Answer> {
+    const { signal } = this.#options
+    const timer = setInterval(() => {
+      // Whether it is still ours shows with the next act.
+      this.#renew(signal).catch(() => undefined)
+    }, RENEWAL)
+    try {
+      return await this.act(words, {
+        ...options,
+        timeout: Math.max(this.host.deadline, PACKING),
+      })
+    } finally {
+      clearInterval(timer)
+    }
   }
 
   /** @returns what runs now: the boot that comes is another one */

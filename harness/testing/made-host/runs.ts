@@ -36,12 +36,19 @@ export interface HostRunOptions {
   readonly scenario: string
   /** Another inventory. */
   readonly inventory?: string
+  readonly kernel?: string
 }
 
 /** `tdxrig run --host` under way. */
 export const startRun = (
   t: Test,
-  { lab, host, scenario, inventory = lab.inventory }: HostRunOptions,
+  {
+    lab,
+    host,
+    scenario,
+    inventory = lab.inventory,
+    kernel = HOST_KERNEL,
+  }: HostRunOptions,
 ): Running & { readonly run: Promise<HostRun> } => {
   const cwd = shortFolder(t)
   writeFileSync(join(cwd, 'scenario.yaml'), scenario)
@@ -53,7 +60,7 @@ export const startRun = (
       '--hosts',
       inventory,
       '--kernel',
-      HOST_KERNEL,
+      kernel,
       '--json',
       'result.json',
       'scenario.yaml',
