@@ -1,3 +1,4 @@
+import { UsageError } from '../base/errors.ts'
 import {
   type Ground,
   type RunOutcome,
@@ -26,6 +27,8 @@ export const runCommand = async (
     const { runOnHosts } = await import('./run-hosts.ts')
     return (await runOnHosts(paths, flags)).code
   }
+  if (flags.dryRun === true)
+    throw new UsageError('DRY_RUN', '--dry-run is for hosts: expected --host')
   if (!flags.rejudge) return (await runAndReport(paths, flags)).code
   const { rejudgeBundles } = await import('./rejudge-command.ts')
   return rejudgeBundles(paths, flags)

@@ -5,14 +5,9 @@ import { join } from 'node:path'
 import { type BuiltRecipe, builtRecipes } from '../kernel/recipe.ts'
 import { InstalledKernels, splitInstalled } from './installed-kernels.ts'
 import { HostMachine } from '../machine/host/host-machine.ts'
-import {
-  type HostEntry,
-  chosenHosts,
-  readInventory,
-} from '../machine/host/inventory.ts'
-import { rehearse } from '../machine/host/rehearsal.ts'
+import { chosenHosts, readInventory } from '../machine/host/inventory.ts'
+import { rehearsalText } from '../machine/host/rehearsal.ts'
 import { HostSession } from '../machine/host/session.ts'
-import { shellLine } from '../report/shell.ts'
 import type { MissingKernel } from '../run/run.ts'
 import { prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -52,7 +47,7 @@ export const runOnHosts = async (
   const { signal } = onInterrupt()
   const hosts = chosenHosts(await readInventory(flags.hosts), flags.host ?? [])
   if (flags.dryRun === true) {
-    for (const host of hosts) process.stdout.write(rehearsal(host))
+    for (const host of hosts) process.stdout.write(rehearsalText(host))
     return { code: 0, outcomes: [] }
   }
   const { installed: words, others } = splitInstalled(flags.kernel ?? [])
@@ -98,17 +93,6 @@ export const runOnHosts = async (
     await giveBack(sessions, signal)
   }
 }
-
-/** For people: what `--dry-run` prints of a host. */
-const rehearsal = (host: HostEntry): string =>
-  [
-    `# ${host.name}: what a run would execute here; nothing was`,
-    ...rehearse(host, '/tmp/tdxrig').flatMap(({ argv, when }) => [
-      `# ${when}`,
-      shellLine(argv),
-    ]),
-    '',
-  ].join('\n')
 
 /** Nothing to boot is a mistake of whoever asks. */
 const verifySuitable = (cases: readonly Case[]): void => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import t, { type Test } from 'tap'
@@ -9,6 +9,7 @@ import { hostFacts, logOf, markedBoot } from './found.ts'
 import { entryText, mangledBy, printedCmdline } from './loader.ts'
 import { ipmitool, Power } from './power.ts'
 import { parseAnswer } from './remote.ts'
+import { SCRIPT_VERBS, rehearsalText } from './rehearsal.ts'
 import { loaderProblems } from './session.ts'
 import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 
@@ -293,4 +294,44 @@ t.test('the script takes no other orders', async t => {
       .status,
     0,
   )
+})
+
+t.test('--dry-run has every verb of the script, and every program', async t => {
+  const script = readFileSync(
+    join(projectRoot(), 'images', 'host', 'tdxrig-host'),
+    'utf8',
+  )
+  const verbs = [
+    ...script.matchAll(/^ {2}([a-z-]+)\) [a-z_]+(?: "\$@")? ;;$/gm),
+  ]
+  t.same(
+    SCRIPT_VERBS.map(([verb]) => verb.split(' ')[0]).sort(),
+    // The guard is run by systemd, in a test boot.
+    verbs
+      .map(([, verb]) => verb)
+      .filter(verb => verb !== 'guard')
+      .sort(),
+  )
+  const text = rehearsalText({
+    name: 'spr-1',
+    ssh: 'root@spr-1.lab',
+    sshConfig: undefined,
+    labels: [],
+    boot: 'grub',
+    power: {
+      ipmi: {
+        address: 'bmc.lab',
+        port: 623,
+        user: 'ci',
+        passwordFile: '/p',
+        cipherSuite: 3,
+      },
+    },
+    console: { 'ipmi-sol': {} },
+    deadline: 60_000,
+    append: [],
+  })
+  t.match(text, 'StrictHostKeyChecking=yes')
+  for (const words of ['sol deactivate', 'sol activate', 'chassis power off'])
+    t.match(text, `-C 3 -H bmc.lab -p 623 -U ci -f /p ${words}`)
 })

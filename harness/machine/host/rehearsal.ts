@@ -1,11 +1,20 @@
 import { consoleCommand } from './host-console.ts'
 import type { HostEntry } from './inventory.ts'
 import { powerCommands } from './power.ts'
-import { Remote } from './remote.ts'
+import { INSTALLED, Remote, putScript, scriptPath } from './remote.ts'
 
-/** A command, and when it is run. */
-export interface Rehearsed {
-  readonly argv: readonly string[]
+/** Commands, and when they are run. */
+interface Rehearsal {
+  /** What carries every command to the host. */
+  readonly ssh: readonly string[]
+  /** Executed there, by its shell. */
+  readonly there: readonly Rehearsed[]
+  /** Executed here. */
+  readonly here: readonly Rehearsed[]
+}
+
+interface Rehearsed {
+  readonly words: readonly string[]
   readonly when: string
 }
 
@@ -30,8 +39,8 @@ export const SCRIPT_VERBS: readonly (readonly [string, string])[] = [
   ['release TOKEN', 'gives the lease back'],
 ]
 
-/** Every command that is run here for a host: nothing else is. */
-export const rehearse = (host: HostEntry, directory: string): Rehearsed[] => {
+/** Every command that is run for a host: nothing else is. */
+const rehearse = (host: HostEntry, directory: string): Rehearsal => {
   const remote = new Remote({
     destination: host.ssh,
     sshConfig: host.sshConfig,
@@ -39,23 +48,51 @@ export const rehearse = (host: HostEntry, directory: string): Rehearsed[] => {
   })
   const console = consoleCommand(host)
   const power = powerCommands(host)
+  return {
+    ssh: remote.line([]),
+    there: [
+      { words: ['id', '-u'], when: 'asks who we are there' },
+      {
+        words: [putScript('HASH')],
+        when: 'as root: brings our script (stdin)',
+      },
+      ...SCRIPT_VERBS.map(([verb, when]) => ({
+        words: ['SCRIPT', ...verb.split(' ')],
+        when,
+      })),
+    ],
+    here: [
+      { words: remote.exitLine(), when: 'ends the connection' },
+      ...(console?.before
+        ? [{ words: console.before, when: 'frees the console, before a boot' }]
+        : []),
+      ...(console ? [{ words: console.argv, when: 'watches a boot' }] : []),
+      ...(power
+        ? [
+            { words: power.off, when: 'when the host does not come back' },
+            {
+              words: power.status,
+              when: 'until it is off, and until it is on',
+            },
+            { words: power.on, when: 'when it is off' },
+          ]
+        : []),
+    ],
+  }
+}
+
+/** For people: what `--dry-run` prints of a host. */
+export const rehearsalText = (host: HostEntry): string => {
+  const { ssh, there, here } = rehearse(host, '/tmp/tdxrig')
+  const lines = (commands: readonly Rehearsed[]): string[] =>
+    commands.map(({ words, when }) => `  ${words.join(' ')}\n      ${when}`)
   return [
-    ...remote.introduction(),
-    ...SCRIPT_VERBS.map(([verb, when]) => ({
-      argv: remote.sshLine([remote.scriptLine(), verb]),
-      when,
-    })),
-    { argv: remote.exitLine(), when: 'ends the connection' },
-    ...(console?.before
-      ? [{ argv: console.before, when: 'frees the console, before a boot' }]
-      : []),
-    ...(console ? [{ argv: console.argv, when: 'watches a boot' }] : []),
-    ...(power
-      ? [
-          { argv: power.off, when: 'when the host does not come back' },
-          { argv: power.status, when: 'until it is off, and then on' },
-          { argv: power.on, when: 'behind it' },
-        ]
-      : []),
-  ]
+    `${host.name}: nothing was executed. A run would execute, there`,
+    `over ${ssh.join(' ')}`,
+    `with SCRIPT for 'sh ${scriptPath('HASH')}', or 'sudo -n ${INSTALLED}' where we are not root:`,
+    ...lines(there),
+    'and here:',
+    ...lines(here),
+    '',
+  ].join('\n')
 }

@@ -30,12 +30,15 @@ const STATE = '/var/lib/tdxrig'
 /** Where an administrator installs it for a user who may run nothing else. */
 export const INSTALLED = '/usr/local/sbin/tdxrig-host'
 
-/** Its name has its hash. */
-const SENT = `${STATE}/tdxrig-host-HASH`
+/** Where root has it; its name has its hash. */
+export const scriptPath = (hash: string): string =>
+  `${STATE}/tdxrig-host-${hash}`
 
 /** For the shell there. Constant but for the hash: nothing comes from outside. */
-const putScript = (path: string): string =>
-  `umask 077; mkdir -p ${STATE} && cat >${path}.$$ && mv -f ${path}.$$ ${path}`
+export const putScript = (hash: string): string => {
+  const path = scriptPath(hash)
+  return `umask 077; mkdir -p ${STATE} && cat >${path}.$$ && mv -f ${path}.$$ ${path}`
+}
 
 const MINUTE = 60_000
 /** Whoever does not answer in that time is not there. */
@@ -112,22 +115,6 @@ export class Remote {
     ]
   }
 
-  /** What finds out how the script is run, and brings it where root may. */
-  introduction(): { readonly argv: string[]; readonly when: string }[] {
-    return [
-      { argv: this.sshLine(['id', '-u']), when: 'asks who we are there' },
-      {
-        argv: this.sshLine([putScript(SENT)]),
-        when: 'as root: brings our script (stdin)',
-      },
-    ]
-  }
-
-  /** How the script is run; as root it is the one that was brought. */
-  scriptLine(): string {
-    return `{ sh ${SENT} | sudo -n ${INSTALLED} }`
-  }
-
   /** What the host runs of ours: root is given it, others must have it. */
   async #introduce(signal: AbortSignal | undefined): Promise<string[]> {
     const script = await hostScript()
@@ -136,8 +123,8 @@ export class Remote {
     if (result.stdout.toString('latin1').trim() !== '0')
       return ['sudo', '-n', INSTALLED]
     const hash = createHash('sha256').update(script).digest('hex')
-    const path = `${STATE}/tdxrig-host-${hash.slice(0, 16)}`
-    const installed = await this.#run([putScript(path)], {
+    const name = hash.slice(0, 16)
+    const installed = await this.#run([putScript(name)], {
       signal,
       input: script,
       timeout: MINUTE,
@@ -149,28 +136,30 @@ export class Remote {
             'HOST_STATE',
             `${this.#options.destination}: cannot write ${STATE}: ${visible(installed.stderr) || 'no reason given'}`,
           )
-    return ['sh', path]
+    return ['sh', scriptPath(name)]
   }
 
   #run(
     command: readonly string[],
     options: AskOptions & { readonly timeout: number },
   ): Promise<ProgramResult> {
-    const line = this.sshLine(command)
-    const [ssh, ...rest] = line
-    return runProgram(
-      [
-        ssh!,
-        '-o',
-        'ControlMaster=auto',
-        '-o',
-        'ControlPersist=20',
-        '-o',
-        `ControlPath=${this.#socket}`,
-        ...rest,
-      ],
-      options,
-    )
+    return runProgram(this.line(command), options)
+  }
+
+  /** As it is executed: one connection for all commands. */
+  line(command: readonly string[]): string[] {
+    return [
+      ...this.#ssh(),
+      '-o',
+      'ControlMaster=auto',
+      '-o',
+      'ControlPersist=20',
+      '-o',
+      `ControlPath=${this.#socket}`,
+      this.#options.destination,
+      '--',
+      ...command,
+    ]
   }
 
   #answerOf(result: ProgramResult, verb: readonly string[]): Answer {
