@@ -368,3 +368,30 @@ t.test('the reader of a pipe may leave', async t => {
   t.equal(code, 0)
   t.equal(stderr, '')
 })
+
+t.test('hosts: what is wrong is told before anybody is asked', async t => {
+  const cwd = shortFolder(t)
+  const inventory = join(cwd, 'hosts.yaml')
+  // Nobody listens there.
+  writeFileSync(
+    inventory,
+    JSON.stringify({
+      hosts: [{ name: 'h', ssh: '127.0.0.1:1', boot: { kexec: {} } }],
+    }),
+  )
+  writeFileSync(join(cwd, 'bad.yaml'), 'cmdline: { memap: [1G] }\n')
+  writeFileSync(join(cwd, 'good.yaml'), 'machine: { needs: { memory: 2G } }\n')
+  const on = ['--host', 'h', '--hosts', inventory]
+  const bad = await runCli(['run', 'bad.yaml', ...on], { cwd })
+  t.equal(bad.code, 2)
+  t.match(bad.stderr, /bad\.yaml:1:12/)
+  t.match(bad.stderr, 'memmap')
+  t.notMatch(bad.stderr, 'lease')
+  const dry = await runCli(['run', 'good.yaml', ...on, '--dry-run'], { cwd })
+  t.equal(dry.code, 0)
+  t.match(dry.stdout, 'SCRIPT lease TOKEN')
+  t.equal((await runCli(['run', 'good.yaml', '--dry-run'], { cwd })).code, 2)
+  const away = await runCli(['run', 'good.yaml', ...on], { cwd })
+  t.equal(away.code, 3)
+  t.match(away.stderr, 'cannot reach')
+})

@@ -1,6 +1,7 @@
 import { UsageError, messageOf } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
-import { type Board, foundBoard } from '../board/index.ts'
+import { TIB } from '../base/units.ts'
+import { type Board, type FoundMachine, foundBoard } from '../board/index.ts'
 import { join } from 'node:path'
 import { type BuiltRecipe, builtRecipes } from '../kernel/recipe.ts'
 import { InstalledKernels, splitInstalled } from './installed-kernels.ts'
@@ -8,6 +9,8 @@ import { HostMachine } from '../machine/host/host-machine.ts'
 import { chosenHosts, readInventory } from '../machine/host/inventory.ts'
 import { rehearsalText } from '../machine/host/rehearsal.ts'
 import { HostSession } from '../machine/host/session.ts'
+import { E820 } from '../memory/e820.ts'
+import type { RunRequest } from '../run/journal.ts'
 import type { MissingKernel } from '../run/run.ts'
 import { prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -52,6 +55,7 @@ export const runOnHosts = async (
   }
   const { installed: words, others } = splitInstalled(flags.kernel ?? [])
   const request = requestOf(paths, { ...flags, kernel: others })
+  await verifyScenarios(request, words.length > 0)
   await checkOutputs(flags)
   await using workspace = Workspace.create()
   const progress = await progressFor(0)
@@ -94,6 +98,43 @@ export const runOnHosts = async (
   }
 }
 
+/** Any host: what is wrong in a file is wrong on all of them. */
+const ANY_HOST: FoundMachine = {
+  e820: [{ start: 0, end: TIB, type: E820.RAM }],
+  srat: undefined,
+  cpus: 1,
+  packageOf: [0],
+  nodeCpus: [],
+  keyids: undefined,
+  cmrs: undefined,
+}
+
+/**
+ * Mistakes are told before anybody's host is asked anything.
+ *
+ * @throws UsageError
+ */
+const verifyScenarios = async (
+  request: RunRequest,
+  wantsInstalled: boolean,
+): Promise<void> => {
+  const installed: BuiltRecipe[] = wantsInstalled
+    ? [
+        {
+          kind: 'built',
+          name: 'installed',
+          why: 'what a host has',
+          path: '/',
+          installed: '',
+          series: undefined,
+        },
+      ]
+    : []
+  // The names of hosts, which are in ids, are not known here.
+  const all = { ...request, filter: [] }
+  await casesOf(all, foundBoard(ANY_HOST), { host: '', installed })
+}
+
 /** Nothing to boot is a mistake of whoever asks. */
 const verifySuitable = (cases: readonly Case[]): void => {
   if (cases.some(({ unsuitable }) => unsuitable === undefined)) return
@@ -108,7 +149,7 @@ const verifySuitable = (cases: readonly Case[]): void => {
 
 const hostGround = async (
   parts: readonly HostPart[],
-  request: ReturnType<typeof requestOf>,
+  request: RunRequest,
   { workspace, progress, signal }: Stage,
 ): Promise<Ground> => {
   const built = [
