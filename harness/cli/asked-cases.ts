@@ -14,6 +14,7 @@ import {
 import type { PreparedKernel } from '../run/kernels.ts'
 import type { Case } from '../scenario/case.ts'
 import { loadCases } from '../scenario/load.ts'
+import { splitInstalled } from './installed-kernels.ts'
 import { chooseKernels } from './rig.ts'
 import { VERSION } from './version.ts'
 import { type RunFlags, flagName } from './run-flags.ts'
@@ -71,10 +72,14 @@ export const requestOf = (
   kernelBuilds: (flags.kernelBuild ?? []).map(kernelPath),
   filter: [...(flags.filter ?? [])],
   accel: flags.accel,
+  hosts: [...(flags.host ?? [])],
+  inventory: flags.hosts === undefined ? null : resolve(flags.hosts),
 })
 
 /** Options that a run which is resumed has already. */
-const FIXED: readonly ('kernel' | 'kernelBuild' | 'filter' | 'out')[] = [
+const FIXED: readonly (keyof RunFlags)[] = [
+  'host',
+  'hosts',
   'kernel',
   'kernelBuild',
   'filter',
@@ -82,7 +87,7 @@ const FIXED: readonly ('kernel' | 'kernelBuild' | 'filter' | 'out')[] = [
 ]
 
 /** What was asked for cannot be changed on the way. */
-const resumedJournal = async (
+export const resumedJournal = async (
   paths: readonly string[],
   flags: RunFlags,
   folder: string,
@@ -107,7 +112,9 @@ export const casesOf = async (
   board: Board,
   on?: { readonly host: string; readonly installed: readonly BuiltRecipe[] },
 ): Promise<Case[]> => {
-  const choice = await chooseKernels(kernels, [
+  // What is installed on a host is known by another name there.
+  const named = on ? splitInstalled(kernels).others : kernels
+  const choice = await chooseKernels(named, [
     ...builtRecipes(kernelBuilds),
     ...(on?.installed ?? []),
   ])

@@ -99,8 +99,10 @@ export const conduct = async (
     const store = await ResultStore.create(flags.resume ?? flags.out, started)
     const reproduce = reproduceWith(programName(), [
       ...(accel === 'auto' ? [] : ['--accel', accel]),
-      ...(flags.host ?? []).flatMap(name => ['--host', name]),
-      ...(flags.hosts === undefined ? [] : ['--hosts', flags.hosts]),
+      ...asked.request.hosts.flatMap(name => ['--host', name]),
+      ...(asked.request.inventory === null
+        ? []
+        : ['--hosts', asked.request.inventory]),
     ])
     const print = printer(flags, { progress, store, reproduce })
     const reporter = tellAll([
@@ -233,8 +235,7 @@ const closing = ({
 }): string =>
   [
     `results: ${relative(process.cwd(), store.document)}`,
-    // Hosts are booted anew.
-    ...(interrupted && flags.host === undefined
+    ...(interrupted
       ? [
           `to resume: ${shellLine([
             programName(),

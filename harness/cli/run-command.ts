@@ -7,7 +7,9 @@ import {
   conduct,
 } from './conduct.ts'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { builtRecipes } from '../kernel/recipe.ts'
+import { JOURNAL, readJournal } from '../run/journal.ts'
 import { type Qemu, findQemu } from '../machine/qemu/probe.ts'
 import type { MissingKernel } from '../run/run.ts'
 import { Workspace } from '../run/workspace.ts'
@@ -23,7 +25,7 @@ export const runCommand = async (
   paths: readonly string[],
   flags: RunFlags,
 ): Promise<number> => {
-  if (flags.host !== undefined) {
+  if (flags.host !== undefined || (await resumesOnHosts(flags))) {
     const { runOnHosts } = await import('./run-hosts.ts')
     return (await runOnHosts(paths, flags)).code
   }
@@ -32,6 +34,13 @@ export const runCommand = async (
   if (!flags.rejudge) return (await runAndReport(paths, flags)).code
   const { rejudgeBundles } = await import('./rejudge-command.ts')
   return rejudgeBundles(paths, flags)
+}
+
+/** The run that goes on was one on hosts. */
+const resumesOnHosts = async ({ resume }: RunFlags): Promise<boolean> => {
+  if (resume === undefined) return false
+  const { head } = await readJournal(join(resume, JOURNAL))
+  return head.request.hosts.length > 0
 }
 
 /** Boots scenarios under QEMU, judges and reports. */

@@ -15,7 +15,7 @@ import type { MissingKernel } from '../run/run.ts'
 import { prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
-import { casesOf, requestOf } from './asked-cases.ts'
+import { casesOf, requestOf, resumedJournal } from './asked-cases.ts'
 import { onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 import { neededKernels, recipesOf } from './rig.ts'
@@ -42,19 +42,26 @@ export const runOnHosts = async (
   paths: readonly string[],
   flags: RunFlags,
 ): Promise<RunOutcome> => {
-  if (flags.resume !== undefined || flags.rejudge)
+  if (flags.rejudge)
     throw new UsageError(
       'HOST',
-      '--host boots anew: it cannot be combined with --resume or --rejudge',
+      '--host boots, and --rejudge does not: expected one of them',
     )
   const { signal } = onInterrupt()
-  const hosts = chosenHosts(await readInventory(flags.hosts), flags.host ?? [])
+  const journal =
+    flags.resume === undefined
+      ? undefined
+      : await resumedJournal(paths, flags, flags.resume)
+  const request = journal?.head.request ?? requestOf(paths, flags)
+  const hosts = chosenHosts(
+    await readInventory(request.inventory ?? undefined),
+    request.hosts,
+  )
   if (flags.dryRun === true) {
     for (const host of hosts) process.stdout.write(rehearsalText(host))
     return { code: 0, outcomes: [] }
   }
-  const { installed: words, others } = splitInstalled(flags.kernel ?? [])
-  const request = requestOf(paths, { ...flags, kernel: others })
+  const { installed: words } = splitInstalled(request.kernels)
   await verifyScenarios(request, words.length > 0)
   await checkOutputs(flags)
   await using workspace = Workspace.create()
@@ -88,7 +95,7 @@ export const runOnHosts = async (
     }
     const cases = parts.flatMap(part => part.cases)
     verifySuitable(cases)
-    return await conduct({ cases, request, journal: undefined }, flags, {
+    return await conduct({ cases, request, journal }, flags, {
       stage,
       ground: () => hostGround(parts, request, stage),
     })

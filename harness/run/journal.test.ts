@@ -20,6 +20,8 @@ const REQUEST = {
   kernelBuilds: [],
   filter: ['x'],
   accel: 'tcg' as const,
+  hosts: [],
+  inventory: null,
 }
 const CASES = ['a/one@kernel', 'a/two@kernel'].map(id => namedCase({}, id))
 const FINGERPRINTS = Object.fromEntries(

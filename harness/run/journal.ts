@@ -24,6 +24,10 @@ const requestSchema = z.strictObject({
   kernelBuilds: z.array(z.string()),
   filter: z.array(z.string()),
   accel: z.enum(['auto', 'tcg', 'kvm']),
+  /** Names and labels of physical hosts; none: QEMU. */
+  hosts: z.array(z.string()).default([]),
+  /** The inventory they are in; null: the usual one. */
+  inventory: z.string().nullable().default(null),
 })
 export type RunRequest = z.output<typeof requestSchema>
 

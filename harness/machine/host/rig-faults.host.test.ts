@@ -9,6 +9,7 @@ import {
   bootOf,
   inventoryWith,
   labFor,
+  resume,
   runOn,
   startRun,
   stateOf,
@@ -128,19 +129,19 @@ fault('kill -9 before the reboot', async (t, host) => {
   t.equal(second.cases[0]?.verdict, 'pass')
 })
 
-fault('kill -9 while the host goes down', async (t, host) => {
+fault('kill -9 while the host goes down, and --resume', async (t, host) => {
   const at = host.serial.text.length
-  const { child, run } = startRun(t, { lab, host: 'one', scenario: SCENARIO })
+  const first = startRun(t, { lab, host: 'one', scenario: SCENARIO })
   await host.serial.printed(GOING_DOWN, at)
-  child.kill('SIGKILL')
-  await run
+  first.child.kill('SIGKILL')
+  await first.run
   await host.serial.printed('login:', at)
   const home = host.serial.printed('login:')
   await endLease(host)
   await home
   t.notMatch(await host.shell('cat /proc/cmdline'), 'tdxrig')
-  const second = await runOn(t, { lab, host: 'one', scenario: SCENARIO })
-  t.equal(second.cases[0]?.verdict, 'pass')
+  const { cases } = await resume(t, first)
+  t.equal(cases[0]?.verdict, 'pass')
 })
 
 fault('kill -9 in a test boot, and a lease that runs out', async (t, host) => {

@@ -39,6 +39,12 @@ export interface HostRunOptions {
   readonly kernel?: string
 }
 
+/** A command line under way, and its folder. */
+type HostRunning = Running & {
+  readonly cwd: string
+  readonly run: Promise<HostRun>
+}
+
 /** `tdxrig run --host` under way. */
 export const startRun = (
   t: Test,
@@ -49,29 +55,30 @@ export const startRun = (
     inventory = lab.inventory,
     kernel = HOST_KERNEL,
   }: HostRunOptions,
-): Running & { readonly run: Promise<HostRun> } => {
+): HostRunning => {
   const cwd = shortFolder(t)
   writeFileSync(join(cwd, 'scenario.yaml'), scenario)
-  const running = startCli(
-    [
-      'run',
-      '--host',
-      host,
-      '--hosts',
-      inventory,
-      '--kernel',
-      kernel,
-      '--json',
-      'result.json',
-      'scenario.yaml',
-    ],
-    { cwd },
-  )
+  const on = ['--host', host, '--hosts', inventory, '--kernel', kernel]
+  return startIn(t, cwd, [...on, 'scenario.yaml'])
+}
+
+/** A run goes on that was killed. */
+export const resume = (
+  t: Test,
+  { cwd }: Pick<HostRunning, 'cwd'>,
+): Promise<HostRun> => startIn(t, cwd, ['--resume', 'results/latest']).run
+
+const startIn = (
+  t: Test,
+  cwd: string,
+  args: readonly string[],
+): HostRunning => {
+  const running = startCli(['run', '--json', 'result.json', ...args], { cwd })
   const run = running.ended.then((outcome): HostRun => {
     t.comment(outcome.stdout + outcome.stderr)
     return { ...outcome, cases: casesIn(join(cwd, 'result.json')) }
   })
-  return { ...running, run }
+  return { ...running, cwd, run }
 }
 
 const casesIn = (path: string): readonly CaseResult[] => {
