@@ -83,11 +83,13 @@ export class Power {
     try {
       await this.#switch('off', signal)
     } catch (error) {
-      // Whatever its BMC says, nobody wants it to stay off.
-      await this.#run(this.#commands.on, signal).catch(() => undefined)
+      // Whatever its BMC says, and whoever interrupts: it must not stay off.
+      await this.#run(this.#commands.on).catch(() => undefined)
       throw error
     }
-    await this.#switch('on', signal)
+    // Not with the signal: an interrupted run leaves no host that is off.
+    await this.#switch('on')
+    signal?.throwIfAborted()
   }
 
   async #switch(to: PowerState, signal?: AbortSignal): Promise<void> {

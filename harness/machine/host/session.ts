@@ -279,6 +279,7 @@ export class HostSession {
     await this.#renew(signal)
     const before = stateOf(await this.ask(['status'], { signal }))
     this.say('booting its default kernel')
+    await this.act(['disarm'], { signal })
     await this.act(['reboot'], { signal })
     await this.comeBack(before, signal)
     await this.#find()
