@@ -95,10 +95,12 @@ export const runOnHosts = async (
     }
     const cases = parts.flatMap(part => part.cases)
     verifySuitable(cases)
-    return await conduct({ cases, request, journal }, flags, {
+    const outcome = await conduct({ cases, request, journal }, flags, {
       stage,
       ground: () => hostGround(parts, request, stage),
     })
+    const isBack = await giveBack(sessions.splice(0), signal)
+    return isBack || outcome.code !== 0 ? outcome : { ...outcome, code: 3 }
   } finally {
     progress.close()
     await giveBack(sessions, signal)
@@ -196,22 +198,36 @@ const hostGround = async (
   }
 }
 
-/** Back to their default kernels, and without a trace of us. */
+/** Back to their default kernels, and without a trace of us. @returns whether all are */
 const giveBack = async (
   sessions: readonly HostSession[],
   signal: AbortSignal,
-): Promise<void> => {
-  await Promise.all(
+): Promise<boolean> => {
+  const back = await Promise.all(
     sessions.map(async session => {
       try {
-        // Whoever interrupts does not wait for servers to boot.
-        if (signal.aborted) await session.leave()
-        else await session.close(signal)
+        await (signal.aborted ? session.leave() : closed(session, signal))
+        return true
       } catch (error) {
         process.stderr.write(
           `tdxrig: ${session.host.name} was not given back (${visible(messageOf(error))}): it goes back to its default kernel by itself when its lease ends\n`,
         )
+        return false
       }
     }),
   )
+  return back.every(Boolean)
+}
+
+/** Whoever interrupts does not wait for servers to boot. */
+const closed = async (
+  session: HostSession,
+  signal: AbortSignal,
+): Promise<void> => {
+  try {
+    await session.close(signal)
+  } catch (error) {
+    if (!signal.aborted) throw error
+    await session.leave()
+  }
 }

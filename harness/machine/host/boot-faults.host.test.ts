@@ -186,7 +186,8 @@ fault('a BMC that is silent', async (t, host) => {
   const ended = await run
   host.bmc.silence(false)
   t.equal(verdictOf(ended), 'error')
-  t.match(reasonsOf(ended), 'no answer within 30 s')
+  // ipmitool gives up by itself, or is given up.
+  t.match(reasonsOf(ended), /Unable to establish IPMI|no answer within 30 s/)
   t.match(ended.stderr, 'was not given back')
   await leftAlone(host)
 })
