@@ -1,42 +1,23 @@
-import t, { type Test } from 'tap'
-import { whyNoHosts } from '../../testing/made-host/image.ts'
+import t from 'tap'
 import type { MadeHost } from '../../testing/made-host/lab.ts'
 import {
   type HostRun,
+  INITIALIZED,
+  endLease,
+  faultsOn,
   inventoryWith,
-  labFor,
   runOn,
   startRun,
-  stateOf,
 } from '../../testing/made-host/runs.ts'
 
 /** What can happen to a test boot, on one made host. Each takes a minute or two. */
-const why = await whyNoHosts()
-if (why !== undefined) t.bailout(why)
-
-const lab = await labFor(t, { one: {} })
-const host = lab.host('one')
-const before = await stateOf(host)
+const { lab, host, fault } = await faultsOn(t)
 
 const scenario = (...append: string[]): string =>
   JSON.stringify({
     machine: { needs: { memory: '2G' } },
     cmdline: { memmap: ['64M$@largest+256M'], append },
   })
-
-/** The first line that the kernel under test prints about TDX's end. */
-const INITIALIZED = 'TDX-Module initialized'
-
-/** Every case ends with a host that is as it was. */
-const fault = (
-  name: string,
-  body: (t: Test, host: MadeHost) => Promise<void>,
-): void => {
-  void t.test(name, async t => {
-    await body(t, host)
-    t.equal(await stateOf(host), before, 'the host is as it was')
-  })
-}
 
 /** A service that test boots ask for. */
 const addUnit = async (
@@ -60,7 +41,7 @@ const leftAlone = async (host: MadeHost): Promise<void> => {
   await host.machine.off()
   await host.up()
   t.notMatch(await host.shell('cat /proc/cmdline'), 'tdxrig')
-  await host.shell("sed -i '2s/.*/1/' /var/lib/tdxrig/lease")
+  await endLease(host)
   t.equal(
     verdictOf(await runOn(t, { lab, host: 'one', scenario: scenario() })),
     'pass',

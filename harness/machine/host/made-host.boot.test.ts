@@ -9,7 +9,7 @@ import { runCli, shortFolder } from '../../testing/cli.ts'
  */
 const why = await whyNoHosts()
 t.test('a scenario on a made host', { skip: why ?? false }, async t => {
-  const lab = await labFor(t, { one: {} })
+  const lab = await labFor(t)
   const host = lab.host('one')
   const before = await stateOf(host)
 

@@ -1,44 +1,27 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { projectRoot } from '../../base/paths.ts'
 import { shortFolder, runCli } from '../../testing/cli.ts'
-import { whyNoHosts } from '../../testing/made-host/image.ts'
-import type { MadeHost } from '../../testing/made-host/lab.ts'
 import {
+  INITIALIZED,
   bootOf,
+  endLease,
+  faultsOn,
   inventoryWith,
-  labFor,
   resume,
   runOn,
   startRun,
-  stateOf,
 } from '../../testing/made-host/runs.ts'
 
 /** What can happen to the rig and on the way to a host, on one made host. */
-const why = await whyNoHosts()
-if (why !== undefined) t.bailout(why)
-
-const lab = await labFor(t, { one: {} })
-const host = lab.host('one')
-const before = await stateOf(host)
+const { lab, fault } = await faultsOn(t)
 
 const SCENARIO = JSON.stringify({
   machine: { needs: { memory: '2G' } },
   cmdline: { memmap: ['64M$@largest+256M'] },
 })
-const INITIALIZED = 'TDX-Module initialized'
 const GOING_DOWN = 'reboot: Restarting system'
-
-const fault = (
-  name: string,
-  body: (t: Test, host: MadeHost) => Promise<void>,
-): void => {
-  void t.test(name, async t => {
-    await body(t, host)
-    t.equal(await stateOf(host), before, 'the host is as it was')
-  })
-}
 
 fault('a host whose key is another one', async (t, host) => {
   const boot = await bootOf(host)
@@ -108,10 +91,6 @@ fault('a lease that somebody else holds; Ctrl-C', async (t, host) => {
     'rm -rf /boot/tdxrig /etc/systemd/system/tdxrig-guard.service',
   )
 })
-
-/** Nobody waits for it to run out. */
-const endLease = (host: MadeHost): Promise<string> =>
-  host.shell("sed -i '2s/.*/1/' /var/lib/tdxrig/lease")
 
 fault('kill -9 before the reboot', async (t, host) => {
   const boot = await bootOf(host)
@@ -187,7 +166,7 @@ fault('a user who may run one script', async (t, host) => {
   await host.shell('rm /usr/local/sbin/tdxrig-host')
 })
 
-fault('a kernel that is installed there, with its initrd', async t => {
+fault('a kernel that is installed there, with its initrd', async (t, host) => {
   const release = await host.shell('ls /lib/modules')
   const { cases } = await runOn(t, {
     lab,

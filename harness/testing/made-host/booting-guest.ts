@@ -4,8 +4,7 @@ import type {
   Registers,
   Stop,
 } from '../../emulate/debugger.ts'
-import type { KernelSites } from '../../emulate/kernel-sites.ts'
-import { locate } from '../../emulate/kernel-sites.ts'
+import { type KernelSites, locate } from '../../emulate/kernel-sites.ts'
 import type { KernelImage } from '../../kernel/elf.ts'
 
 /** A kernel that may begin in the guest, and how it is known there. */

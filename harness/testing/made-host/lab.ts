@@ -12,21 +12,14 @@ import { MadeMachine } from './machine.ts'
 import { SerialLine } from './serial-line.ts'
 
 export interface LabOptions {
-  /** One host for each: its name, and what the inventory says besides. */
-  readonly hosts: Readonly<Record<string, HostWish>>
+  /** Names: one host for each. */
+  readonly hosts: readonly string[]
   /** Private folder with a short path. */
   readonly directory: string
   readonly workspace: Workspace
-  /** Kernels that find a TDX module there; the first one is the default. */
-  readonly kernels?: readonly string[]
 }
 
-export interface HostWish {
-  /** Keys of the inventory; default: root, GRUB, IPMI, serial over LAN. */
-  readonly entry?: Readonly<Record<string, unknown>>
-}
-
-/** The kernel that made hosts run by default. */
+/** The kernel that made hosts run by default, and that finds a TDX module there. */
 export const HOST_KERNEL = 'mainline-7.3-server'
 
 /** Made hosts with their BMCs, and what one has to know to reach them. */
@@ -46,20 +39,18 @@ export class Lab implements AsyncDisposable {
 
   /** Puts hosts up; they are off. */
   static async create(options: LabOptions): Promise<Lab> {
-    const { directory, workspace, kernels: names = [HOST_KERNEL] } = options
-    const prepared = await realKernels(names, workspace)
+    const { directory, workspace } = options
+    const prepared = await realKernels([HOST_KERNEL], workspace)
     const kernels = [...prepared.values()]
     const image = await hostImage(kernels[0]!)
     const known = await Promise.all(
       kernels.map(kernel => knownKernel(kernel.image)),
     )
     const hosts: MadeHost[] = []
-    for (const [name, { entry }] of Object.entries(options.hosts)) {
+    for (const name of options.hosts) {
       const folder = join(directory, name)
       await mkdir(folder, { mode: 0o700 })
-      hosts.push(
-        await MadeHost.create({ name, folder, image, kernels: known, entry }),
-      )
+      hosts.push(await MadeHost.create({ name, folder, image, kernels: known }))
     }
     const lab = new Lab(directory, hosts)
     await writeFile(
@@ -102,7 +93,6 @@ interface MadeHostOptions {
   readonly folder: string
   readonly image: HostImage
   readonly kernels: readonly KnownKernel[]
-  readonly entry: HostWish['entry']
 }
 
 /** A server made here: machine, BMC, serial line. */
@@ -119,7 +109,7 @@ export class MadeHost implements AsyncDisposable {
   readonly #sshPort: number
 
   private constructor(
-    { name, folder, entry }: MadeHostOptions,
+    { name, folder }: MadeHostOptions,
     parts: Pick<MadeHost, 'machine' | 'bmc' | 'serial' | 'troubles'> & {
       readonly sshPort: number
     },
@@ -145,7 +135,6 @@ export class MadeHost implements AsyncDisposable {
       },
       console: { 'ipmi-sol': {} },
       deadline: '3m',
-      ...entry,
     }
   }
 

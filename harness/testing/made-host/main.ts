@@ -25,7 +25,7 @@ const up = async (count: number): Promise<void> => {
     await using lab = await Lab.create({
       directory,
       workspace,
-      hosts: Object.fromEntries(names.map(name => [name, {}])),
+      hosts: names,
     })
     await Promise.race([Promise.all(lab.hosts.map(host => host.up())), stop])
     process.stdout.write(

@@ -5,16 +5,14 @@ import type { Test } from 'tap'
 import { Workspace } from '../../run/workspace.ts'
 import { type Outcome, type Running, shortFolder, startCli } from '../cli.ts'
 import type { CaseResult, ResultDocument } from '../../report/schema.ts'
-import { HOST_KERNEL, type HostWish, Lab, type MadeHost } from './lab.ts'
+import { whyNoHosts } from './image.ts'
+import { HOST_KERNEL, Lab, type MadeHost } from './lab.ts'
 
-/** Made hosts that are up, for the tests of a file. */
-export const labFor = async (
-  t: Test,
-  hosts: Readonly<Record<string, HostWish>>,
-): Promise<Lab> => {
+/** A made host that is up, for the tests of a file; its name is `one`. */
+export const labFor = async (t: Test): Promise<Lab> => {
   const directory = shortFolder(t)
   const workspace = Workspace.create()
-  const lab = await Lab.create({ directory, workspace, hosts })
+  const lab = await Lab.create({ directory, workspace, hosts: ['one'] })
   t.teardown(async () => {
     for (const { name, troubles } of lab.hosts)
       for (const text of troubles) t.comment(`${name}: ${text}`)
@@ -124,3 +122,40 @@ export const stateOf = async (host: MadeHost): Promise<string> =>
 /** The boot that a host runs. */
 export const bootOf = (host: MadeHost): Promise<string> =>
   host.shell('cat /proc/sys/kernel/random/boot_id')
+
+/** What tests of faults have in common. */
+interface Faults {
+  readonly lab: Lab
+  readonly host: MadeHost
+  /** A fault, behind which the host must be as it was. */
+  readonly fault: (
+    name: string,
+    body: (t: Test, host: MadeHost) => Promise<void>,
+  ) => void
+}
+
+/** Puts up a made host for faults, or ends the tests with what is missing. */
+export const faultsOn = async (t: Test): Promise<Faults> => {
+  const why = await whyNoHosts()
+  if (why !== undefined) t.bailout(why)
+  const lab = await labFor(t)
+  const host = lab.host('one')
+  const before = await stateOf(host)
+  return {
+    lab,
+    host,
+    fault: (name, body) => {
+      void t.test(name, async t => {
+        await body(t, host)
+        t.equal(await stateOf(host), before, 'the host is as it was')
+      })
+    },
+  }
+}
+
+/** What the kernel under test prints when TDX is initialised. */
+export const INITIALIZED = 'TDX-Module initialized'
+
+/** Nobody waits for a lease to run out. */
+export const endLease = (host: MadeHost): Promise<string> =>
+  host.shell("sed -i '2s/.*/1/' /var/lib/tdxrig/lease")
