@@ -9,6 +9,7 @@ import { INSTALLED, hostScript } from '../machine/host/remote.ts'
 import { portraitOf } from '../machine/host/portrait.ts'
 import { HostSession } from '../machine/host/session.ts'
 import { Workspace } from '../run/workspace.ts'
+import { giveBack } from './give-back.ts'
 import { onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
 
@@ -41,6 +42,7 @@ const VERBS: Readonly<
         checks: await checkHost(host, { directory: workspace.path, signal }),
       })),
     )
+    signal.throwIfAborted()
     for (const { host, checks } of all)
       process.stdout.write(
         `${[host.name, ...checks.map(checkLine)].join('\n')}\n`,
@@ -55,6 +57,7 @@ const VERBS: Readonly<
     await checkOutputFolder('--out', out)
     await using workspace = Workspace.create()
     const progress = await progressFor(0)
+    let areBack = true
     try {
       for (const host of hosts) {
         const session = await HostSession.open({
@@ -70,13 +73,13 @@ const VERBS: Readonly<
           await writeWhole(file, `${JSON.stringify(portrait, null, 2)}\n`)
           process.stdout.write(`${host.name}: ${file}\n`)
         } finally {
-          await (signal.aborted ? session.leave() : session.close(signal))
+          areBack = (await giveBack([session], signal)) && areBack
         }
       }
     } finally {
       progress.close()
     }
-    return 0
+    return areBack ? 0 : 3
   },
   script: async () => {
     process.stdout.write(await hostScript())

@@ -15,6 +15,7 @@ import {
   size,
 } from './options.ts'
 import { REPORTERS } from './run-flags.ts'
+import { INTERRUPTED, wasInterrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
 
 /** The only place that exits or prints errors for people. */
@@ -286,6 +287,7 @@ const lines = (text: string): string => text.split('\n').map(visible).join('\n')
 
 /** One message for people; a stack trace only for a defect of tdxrig. */
 const report = (error: unknown): number => {
+  if (wasInterrupted()) return INTERRUPTED
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   if (error instanceof RigError) {
     process.stderr.write(`tdxrig: ${lines(error.message)}\n`)

@@ -1,9 +1,9 @@
-import { UsageError, messageOf } from '../base/errors.ts'
-import { visible } from '../base/text.ts'
+import { UsageError } from '../base/errors.ts'
 import { TIB } from '../base/units.ts'
 import { type Board, type FoundMachine, foundBoard } from '../board/index.ts'
 import { join } from 'node:path'
 import { type BuiltRecipe, builtRecipes } from '../kernel/recipe.ts'
+import { giveBack } from './give-back.ts'
 import { InstalledKernels, splitInstalled } from './installed-kernels.ts'
 import { HostMachine } from '../machine/host/host-machine.ts'
 import { chosenHosts, readInventory } from '../machine/host/inventory.ts'
@@ -12,7 +12,7 @@ import { HostSession } from '../machine/host/session.ts'
 import { E820 } from '../memory/e820.ts'
 import type { RunRequest } from '../run/journal.ts'
 import type { MissingKernel } from '../run/run.ts'
-import { prepareKernels } from '../run/kernels.ts'
+import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
 import { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
 import { casesOf, requestOf, resumedJournal } from './asked-cases.ts'
@@ -156,6 +156,27 @@ const verifySuitable = (cases: readonly Case[]): void => {
   )
 }
 
+/**
+ * A release has one folder of modules on a host.
+ *
+ * @throws UsageError
+ */
+const verifyReleases = (kernels: readonly PreparedKernel[]): void => {
+  const withModules = kernels.filter(
+    ({ modules }) => modules && modules.kind !== 'installed',
+  )
+  for (const [i, { name, release }] of withModules.entries()) {
+    const other = withModules
+      .slice(0, i)
+      .find(before => before.release === release)
+    if (other)
+      throw new UsageError(
+        'HOST_KERNEL',
+        `${other.name} and ${name} are both ${release ?? 'of no release'}, and a host keeps one set of modules of a release: run them one after the other, or give one another CONFIG_LOCALVERSION`,
+      )
+  }
+}
+
 const hostGround = async (
   parts: readonly HostPart[],
   request: RunRequest,
@@ -180,6 +201,7 @@ const hostGround = async (
         missing.set(name, { series, message }),
     },
   )
+  verifyReleases([...kernels.values()])
   const machines = parts.map(part => ({
     part,
     machine: new HostMachine(part.session),
@@ -195,39 +217,5 @@ const hostGround = async (
         machine,
         jobs: 1,
       })),
-  }
-}
-
-/** Back to their default kernels, and without a trace of us. @returns whether all are */
-const giveBack = async (
-  sessions: readonly HostSession[],
-  signal: AbortSignal,
-): Promise<boolean> => {
-  const back = await Promise.all(
-    sessions.map(async session => {
-      try {
-        await (signal.aborted ? session.leave() : closed(session, signal))
-        return true
-      } catch (error) {
-        process.stderr.write(
-          `tdxrig: ${session.host.name} was not given back (${visible(messageOf(error))}): it goes back to its default kernel by itself when its lease ends\n`,
-        )
-        return false
-      }
-    }),
-  )
-  return back.every(Boolean)
-}
-
-/** Whoever interrupts does not wait for servers to boot. */
-const closed = async (
-  session: HostSession,
-  signal: AbortSignal,
-): Promise<void> => {
-  try {
-    await session.close(signal)
-  } catch (error) {
-    if (!signal.aborted) throw error
-    await session.leave()
   }
 }

@@ -37,9 +37,7 @@ export const readKallsyms = (
 ): Kallsym[] | undefined => {
   const effort = { left: MAX_EFFORT }
   for (const align of ALIGNMENTS)
-    for (const tokens of tokenTables(image, align)) {
-      if (effort.left <= 0) return undefined
-      effort.left -= CODES
+    for (const tokens of tokenTables(image, { align, effort })) {
       const names = findNames(image, tokens, { align, effort })
       const addresses =
         names && findAddresses({ image, loaded, align, tokens, names })
@@ -84,14 +82,19 @@ interface Tokens {
 const DIGITS = Buffer.from('0123456789'.replaceAll(/./g, '$&\0'), 'latin1')
 const CODE_OF_ZERO = 0x30
 
+interface TokenSearch {
+  readonly align: number
+  readonly effort: { left: number }
+}
+
 /** Tables whose index agrees with them. */
-function* tokenTables(image: Buffer, align: number): Generator<Tokens> {
+function* tokenTables(image: Buffer, search: TokenSearch): Generator<Tokens> {
   for (
     let at = image.indexOf(DIGITS);
-    at >= 0;
+    at >= 0 && search.effort.left > 0;
     at = image.indexOf(DIGITS, at + 1)
   ) {
-    const tokens = tokensAround(image, at, align)
+    const tokens = tokensAround(image, at, search)
     if (tokens) yield tokens
   }
 }
@@ -99,7 +102,7 @@ function* tokenTables(image: Buffer, align: number): Generator<Tokens> {
 const tokensAround = (
   image: Buffer,
   zero: number,
-  align: number,
+  { align, effort }: TokenSearch,
 ): Tokens | undefined => {
   // The end of the text before each text, back to the first.
   let end = zero - 1
@@ -110,6 +113,7 @@ const tokensAround = (
   const stop = image.indexOf(0, end + 1)
   const lowest = Math.max(end + 1, stop - MAX_NAME)
   for (let start = down(stop, align); start >= lowest; start -= align) {
+    effort.left -= CODES
     const tokens = tokensAt(image, start, align)
     if (tokens) return tokens
   }

@@ -6,9 +6,9 @@ import { totalSize } from '../../memory/range.ts'
 import { consoleCommand } from './host-console.ts'
 import { type HostFacts, hostFacts } from './found.ts'
 import type { HostEntry } from './inventory.ts'
+import { loaderProblems } from './loader.ts'
 import { Power, powerCommands } from './power.ts'
 import { Remote, textOf } from './remote.ts'
-import { loaderProblems } from './session.ts'
 import { splitHostWords, testBootOf } from './words.ts'
 
 /** One part of a host, as it was found. */

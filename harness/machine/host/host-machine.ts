@@ -9,7 +9,7 @@ import { logOf, markedBoot } from './found.ts'
 import { HostConsole, consoleCommand } from './host-console.ts'
 import { type Entry, entryText, mangledBy, printedCmdline } from './loader.ts'
 import { provideKernel } from './provide-kernel.ts'
-import type { Back, HostSession } from './session.ts'
+import { type Back, type HostSession, isUnreachable } from './session.ts'
 import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 
 /**
@@ -47,10 +47,7 @@ export class HostMachine implements Machine {
     await using serial =
       command &&
       (await HostConsole.open(command, join(plan.directory, 'serial')))
-    const back = await this.#bootOnce(entry, signal)
-    const log = isOurs(back, mark)
-      ? await this.#askedLog(plan.kernel, signal)
-      : undefined
+    const { back, log } = await this.#bootOnce(plan, { entry, mark, signal })
     const complaint = (await serial?.close()) ?? ''
     if (complaint !== '')
       this.#session.say(`the console was not kept whole: ${complaint}`)
@@ -94,24 +91,6 @@ export class HostMachine implements Machine {
     return known
   }
 
-  /** The log of a kernel that has initialised TDX, by itself or when asked. */
-  async #askedLog(
-    { hostsTdx, trigger, triggerModule }: BootableKernel,
-    signal: AbortSignal,
-  ): Promise<Buffer | undefined> {
-    if (hostsTdx && trigger !== 'at boot')
-      await this.#session.act(
-        ['trigger', ...(triggerModule === undefined ? [] : ['module'])],
-        {
-          signal,
-          ...(triggerModule !== undefined && {
-            input: await readFile(triggerModule),
-          }),
-        },
-      )
-    return logOf(await this.#session.ask(['log'], { signal }))
-  }
-
   /**
    * Everything the kernel is told.
    *
@@ -140,7 +119,8 @@ export class HostMachine implements Machine {
   }
 
   /** A host that did not come back, or not as it was told, gets no other case. */
-  async #bootOnce(entry: Entry, signal: AbortSignal): Promise<Back> {
+  async #bootOnce(plan: BootPlan, once: Once): Promise<Booted> {
+    const { entry, mark, signal } = once
     const { host, grubPlace } = this.#session
     const text = entryText(host.boot, entry, grubPlace)
     const before = await this.#session.arm(text, { entry, signal })
@@ -152,14 +132,73 @@ export class HostMachine implements Machine {
           'HOST_LOADER',
           `${host.name} came back and its boot loader has not taken the entry: expected it to read next_entry`,
         )
-      return back
+      return isOurs(back, mark)
+        ? await this.#asked(plan.kernel, { back, signal })
+        : { back, log: undefined }
     } catch (error) {
       if (!signal.aborted && error instanceof InfraError)
         this.#broken ??= messageOf(error)
       throw error
     }
   }
+
+  /**
+   * The log of a kernel that has initialised TDX, by itself or when asked. It
+   * may die of that, which its console shows, or its network may be away for a
+   * while.
+   */
+  async #asked(
+    kernel: BootableKernel,
+    { back, signal }: { readonly back: Back; readonly signal: AbortSignal },
+  ): Promise<Booted> {
+    for (let tries = 1; ; tries++) {
+      try {
+        // A kernel that answers and is not through with it hangs in there.
+        if (tries <= TRIGGERS) await this.#trigger(kernel, signal)
+        return {
+          back,
+          log: logOf(await this.#session.ask(['log'], { signal })),
+        }
+      } catch (error) {
+        if (!isUnreachable(error) || tries > TRIGGERS) throw error
+        const now = await this.#session.answerAgain(signal)
+        if (now.cycled || now.state.bootId !== back.state.bootId)
+          return { back: now, log: undefined }
+      }
+    }
+  }
+
+  async #trigger(
+    { hostsTdx, trigger, triggerModule }: BootableKernel,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (!hostsTdx || trigger === 'at boot') return
+    const module = triggerModule === undefined ? [] : ['module']
+    await this.#session.act(['trigger', ...module], {
+      signal,
+      ...(triggerModule !== undefined && {
+        input: await readFile(triggerModule),
+      }),
+    })
+  }
 }
+
+/** One boot of an entry. */
+interface Once {
+  readonly entry: Entry
+  /** Of this boot, on its command line. */
+  readonly mark: string
+  readonly signal: AbortSignal
+}
+
+interface Booted {
+  readonly back: Back
+  /** Undefined: the kernel does not answer, or has lost what it printed first. */
+  readonly log: Buffer | undefined
+}
+
+/** How often a kernel is asked to initialise TDX, when nothing comes back. */
+const TRIGGERS = 2
 
 /** The test boot itself answers. */
 const isOurs = ({ state, cycled }: Back, mark: string): boolean =>

@@ -6,11 +6,15 @@ import t, { type Test } from 'tap'
 import { InfraError } from '../../base/errors.ts'
 import { projectRoot } from '../../base/paths.ts'
 import { hostFacts, logOf, markedBoot } from './found.ts'
-import { entryText, mangledBy, printedCmdline } from './loader.ts'
+import {
+  entryText,
+  loaderProblems,
+  mangledBy,
+  printedCmdline,
+} from './loader.ts'
 import { ipmitool, Power } from './power.ts'
 import { parseAnswer } from './remote.ts'
 import { SCRIPT_VERBS, rehearsalText } from './rehearsal.ts'
-import { loaderProblems } from './session.ts'
 import { markOf, splitHostWords, testBootOf, testWords } from './words.ts'
 
 const answer = (values: Readonly<Record<string, string | Buffer>>) =>

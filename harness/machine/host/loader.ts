@@ -1,4 +1,5 @@
-import type { LoaderName } from './inventory.ts'
+import type { HostEntry, LoaderName } from './inventory.ts'
+import { type Answer, textOf } from './remote.ts'
 
 /** The kernel a boot loader starts once. */
 export interface Entry {
@@ -85,5 +86,63 @@ export const entryText = (
       return specEntry(entry)
     case 'kexec':
       return entry.words.join(' ')
+  }
+}
+
+/** File systems in which GRUB can write its environment block. */
+const WRITABLE_BY_GRUB = new Set(['ext2', 'ext3', 'ext4', 'vfat', 'xfs'])
+
+/** Why a boot loader would not start an entry once, or for ever. */
+export const loaderProblems = (
+  { boot, append }: Pick<HostEntry, 'boot' | 'append'>,
+  answer: Answer,
+): string[] => {
+  const has = (name: string): boolean => textOf(answer, name) !== ''
+  const unless = (good: boolean, message: string): string[] =>
+    good ? [] : [message]
+  const mangled = mangledBy(boot, append)
+  const common = unless(
+    mangled.length === 0,
+    `GRUB does not hand on ${mangled.join(', ')} as written`,
+  )
+  switch (boot) {
+    case 'grub': {
+      const fs = textOf(answer, 'grub-fs').split(' ')[0] ?? ''
+      const abstraction = textOf(answer, 'grub-abstraction').trim()
+      if (!has('grub-dir'))
+        return [
+          'expected GRUB with a grub.cfg in /boot/grub or /boot/grub2, found none',
+        ]
+      return [
+        ...common,
+        ...unless(
+          has('grub-editenv'),
+          "expected grub-editenv, found none: install GRUB's tools",
+        ),
+        ...unless(
+          has('grub-next'),
+          'expected a grub.cfg that looks at next_entry, found one that does not: one-shot entries would be ignored',
+        ),
+        ...unless(
+          has('grub-custom'),
+          'expected a grub.cfg that reads custom.cfg (/etc/grub.d/41_custom), found one that does not',
+        ),
+        ...unless(
+          textOf(answer, 'grub-env-size') === '1024',
+          `expected a grubenv of 1024 bytes, found ${textOf(answer, 'grub-env-size') || 'none'}`,
+        ),
+        ...unless(
+          WRITABLE_BY_GRUB.has(fs) && abstraction === '',
+          `GRUB cannot write its environment on ${[fs, abstraction].filter(Boolean).join(' on ')}: a one-shot entry would be started for ever`,
+        ),
+      ]
+    }
+    case 'systemd-boot':
+      return unless(
+        has('sd-boot-path') && has('efi'),
+        'expected systemd-boot on a machine with UEFI, found none (bootctl is-installed)',
+      )
+    case 'kexec':
+      return unless(has('kexec'), 'expected kexec (kexec-tools), found none')
   }
 }

@@ -8,8 +8,8 @@ export type PowerState = 'on' | 'off'
 
 /** A BMC that has not answered by then will not. */
 const TIMEOUT = 30_000
-/** Servers take that long to switch off or on. */
-const SETTLE = 60_000
+/** Milliseconds in which a server is off, or on, after it was told. */
+export const SETTLE = 60_000
 const POLL = 1_000
 
 /** How a host is switched: words of a program for each thing to do. */

@@ -15,6 +15,9 @@ export interface ProvideOptions {
   readonly signal: AbortSignal
 }
 
+/** Milliseconds in which the slowest host has made an initrd. */
+const PACKING = 1_800_000
+
 type KernelFiles = Pick<Entry, 'kernel' | 'initrd'>
 
 /**
@@ -63,7 +66,7 @@ const copyImage = async (
   const name = `vmlinuz-${hash.slice(0, 16)}`
   const there = await session.ask(['have', boot, name], { signal })
   if (textOf(there, name) === hash) return name
-  const kept = await session.act(['install', boot, name], {
+  const kept = await session.act(['install', boot, name, hash], {
     signal,
     input: image,
     timeout: deadline,
@@ -87,7 +90,8 @@ const provideInitrd = async (
   { kernel, modules, initrd }: InitrdPlan,
   { directory, signal }: ProvideOptions,
 ): Promise<void> => {
-  const { boot } = session.host
+  const { boot, deadline } = session.host
+  const timeout = Math.max(deadline, PACKING)
   const { name, release } = kernel
   if (release === undefined)
     throw new UsageError(
@@ -99,16 +103,18 @@ const provideInitrd = async (
   try {
     session.say(`copying the modules of ${release}`)
     const archive = await packModules(modules, { release, work, signal })
-    await session.actLong(['modules', release], {
+    await session.act(['modules', release], {
       signal,
+      timeout,
       input: await readFile(archive),
     })
   } finally {
     await rm(work, { recursive: true, force: true })
   }
   session.say(`making an initrd for ${release}`)
-  await session.actLong(['initrd', boot, release, initrd], {
+  await session.act(['initrd', boot, release, initrd], {
     signal,
+    timeout,
     input: await configOf(kernel),
   })
 }

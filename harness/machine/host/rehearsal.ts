@@ -21,15 +21,15 @@ interface Rehearsed {
 /** Verbs of our script in the order of a run; capitals stand for values. */
 export const SCRIPT_VERBS: readonly (readonly [string, string])[] = [
   ['lease TOKEN SECONDS OWNER PURPOSE', 'takes the lease, or says who has it'],
+  ['renew TOKEN SECONDS', 'renews the lease, every minute and before a boot'],
   ['facts', 'reads what the host is'],
   ['kernel RELEASE', 'with --kernel installed: reads that kernel'],
   ['have LOADER FILE', 'asks whether the kernel is there'],
-  ['install TOKEN LOADER FILE', 'copies the kernel (stdin)'],
+  ['install TOKEN LOADER FILE HASH', 'copies the kernel (stdin)'],
   ['adopt TOKEN LOADER RELEASE FILE FILE', 'or one that is installed'],
   ['modules TOKEN RELEASE', 'copies its modules, where it has some (stdin)'],
   ['initrd TOKEN LOADER RELEASE FILE', 'and makes an initrd for them'],
   ['keep-guard TOKEN', 'keeps what takes the host back by itself (stdin)'],
-  ['renew TOKEN SECONDS', 'renews the lease, before every boot'],
   ['arm TOKEN LOADER FILE [FILE]', 'the entry for one boot (stdin)'],
   ['status', 'asks which boot runs, every second until it is another one'],
   ['reboot TOKEN LOADER', 'reboots: once for a case, once to go home'],

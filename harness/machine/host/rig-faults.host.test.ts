@@ -128,8 +128,8 @@ fault('kill -9 in a test boot, and a lease that runs out', async (t, host) => {
   const { child, run } = startRun(t, {
     lab,
     host: 'one',
-    // A lease is twice that and two minutes.
-    inventory: inventoryWith(lab, host, { deadline: '10s' }),
+    // A lease is that and two minutes, where nobody can cycle its power.
+    inventory: inventoryWith(lab, host, { deadline: '10s', power: undefined }),
     scenario: SCENARIO,
   })
   await host.serial.printed(INITIALIZED, at)

@@ -5,8 +5,8 @@ import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
 import { visible } from '../../base/text.ts'
 import { type HostFacts, type HostState, hostFacts, stateOf } from './found.ts'
 import type { HostEntry } from './inventory.ts'
-import { type Entry, type GrubPlace, mangledBy } from './loader.ts'
-import { Power, powerCommands } from './power.ts'
+import { type Entry, type GrubPlace, loaderProblems } from './loader.ts'
+import { Power, SETTLE, powerCommands } from './power.ts'
 import {
   type Answer,
   type AskOptions,
@@ -33,12 +33,12 @@ export interface Back {
   readonly cycled: boolean
 }
 
-/** Beyond a boot: what is done before and after it. */
-const SLACK_SECONDS = 120
-/** Milliseconds between two renewals of a lease. */
+/** Seconds a lease lasts that is renewed all the time. */
+const LEASE_SECONDS = 180
+/** Milliseconds between two renewals. */
 const RENEWAL = 60_000
-/** Milliseconds in which the slowest host has made an initrd. */
-const PACKING = 1_800_000
+/** Seconds beyond a boot: what is done before and after it. */
+const SLACK_SECONDS = 120
 /** Milliseconds between two tries to reach a host that boots. */
 const RETRY = 1_000
 /** How often the power of a host is cycled that does not come back. */
@@ -54,6 +54,11 @@ export class HostSession {
   readonly #remote: Remote
   readonly #token = randomUUID()
   readonly #options: SessionOptions
+  #heartbeat: NodeJS.Timeout | undefined
+  /** The renewal that is under way. */
+  #beating: Promise<unknown> = Promise.resolve()
+  /** It boots: nobody answers there. */
+  #isAway = false
   #found: HostFacts | undefined
 
   private constructor(options: SessionOptions) {
@@ -79,9 +84,14 @@ export class HostSession {
     try {
       await session.#lease()
     } catch (error) {
-      await session.#remote.close()
+      // It may have been granted, and the answer is what was not waited for.
+      if (options.signal.aborted) await session.leave().catch(() => undefined)
+      else await session.#remote.close()
       throw await session.#withPower(error)
     }
+    session.#heartbeat = setInterval(() => {
+      session.#beat()
+    }, RENEWAL).unref()
     try {
       await session.#find()
       return session
@@ -94,9 +104,7 @@ export class HostSession {
 
   /** Why nobody answers: its BMC may know. */
   async #withPower(error: unknown): Promise<unknown> {
-    const isAway =
-      error instanceof InfraError && error.code === 'HOST_UNREACHABLE'
-    if (!isAway || !this.power) return error
+    if (!isUnreachable(error) || !this.power) return error
     const state = await this.power.status(this.#options.signal).catch(messageOf)
     return new InfraError(
       error.code,
@@ -129,8 +137,21 @@ export class HostSession {
     this.#options.onStep(`${this.host.name}: ${text}`)
   }
 
-  get #seconds(): string {
-    return String(Math.ceil(this.host.deadline / 1000) * 2 + SLACK_SECONDS)
+  /** How long a boot may take until the host answers again, power cycles included. */
+  get #bootSeconds(): number {
+    const cycles = this.power ? CYCLES : 0
+    return Math.ceil(
+      ((1 + cycles) * this.host.deadline + cycles * 2 * SETTLE) / 1000 +
+        SLACK_SECONDS,
+    )
+  }
+
+  /** Whether the lease is still ours shows with the next act. */
+  #beat(): void {
+    if (this.#isAway) return
+    this.#beating = this.#renew(LEASE_SECONDS, this.#options.signal).catch(
+      () => undefined,
+    )
   }
 
   async #lease(): Promise<void> {
@@ -140,7 +161,13 @@ export class HostSession {
     const owner = `${userInfo().username} on ${hostname()}`
     this.say('taking the lease')
     const answer = await this.#remote.ask(
-      ['lease', this.#token, this.#seconds, base64(owner), base64(purpose)],
+      [
+        'lease',
+        this.#token,
+        String(LEASE_SECONDS),
+        base64(owner),
+        base64(purpose),
+      ],
       { signal },
     )
     const held = textOf(answer, 'held')
@@ -154,8 +181,8 @@ export class HostSession {
     }
   }
 
-  #renew(signal: AbortSignal): Promise<Answer> {
-    return this.act(['renew', this.#seconds], { signal })
+  #renew(seconds: number, signal: AbortSignal): Promise<Answer> {
+    return this.act(['renew', String(seconds)], { signal })
   }
 
   async #find(): Promise<void> {
@@ -187,33 +214,12 @@ export class HostSession {
     return this.#remote.ask([verb, this.#token, ...args], options)
   }
 
-  /** The same for what takes minutes: the lease is renewed meanwhile. */
-  async actLong(
-    words: readonly string[],
-    options: AskOptions,
-  ): Promise<Answer> {
-    const { signal } = this.#options
-    const timer = setInterval(() => {
-      // Whether it is still ours shows with the next act.
-      this.#renew(signal).catch(() => undefined)
-    }, RENEWAL)
-    try {
-      return await this.act(words, {
-        ...options,
-        timeout: Math.max(this.host.deadline, PACKING),
-      })
-    } finally {
-      clearInterval(timer)
-    }
-  }
-
   /** @returns what runs now: the boot that comes is another one */
   async arm(
     text: string,
     { entry, signal }: { readonly entry: Entry; readonly signal: AbortSignal },
   ): Promise<HostState> {
     await this.act(['keep-guard'], { signal, input: await hostScript() })
-    await this.#renew(signal)
     await this.act(
       [
         'arm',
@@ -226,8 +232,16 @@ export class HostSession {
     return stateOf(await this.#remote.ask(['status'], { signal }))
   }
 
-  reboot(signal: AbortSignal): Promise<Answer> {
-    return this.act(['reboot', this.host.boot], { signal })
+  /** The lease outlasts the boot: nobody can renew it meanwhile. */
+  async reboot(
+    signal: AbortSignal,
+    how: readonly HostEntry['boot'][] = [this.host.boot],
+  ): Promise<void> {
+    this.#isAway = true
+    // A renewal that came later would shorten the lease again.
+    await this.#beating
+    await this.#renew(this.#bootSeconds, signal)
+    await this.act(['reboot', ...how], { signal })
   }
 
   /**
@@ -236,15 +250,30 @@ export class HostSession {
    *
    * @throws InfraError when it does not come back (`HOST_LOST`)
    */
-  async comeBack(before: HostState, signal: AbortSignal): Promise<Back> {
+  comeBack(before: HostState, signal: AbortSignal): Promise<Back> {
+    return this.#back(({ bootId }) => bootId !== before.bootId, signal)
+  }
+
+  /** Waits for a host that answers no more: the same boot, or another one. */
+  answerAgain(signal: AbortSignal): Promise<Back> {
+    return this.#back(() => true, signal)
+  }
+
+  async #back(
+    isBack: (state: HostState) => boolean,
+    signal: AbortSignal,
+  ): Promise<Back> {
     const { name, deadline } = this.host
-    const state = await this.#another(before, signal)
-    if (state) return { state, cycled: false }
-    for (let i = 0; this.power && i < CYCLES; i++) {
+    for (let cycles = 0; ; cycles++) {
+      const state = await this.#answered(isBack, signal)
+      if (state) {
+        this.#isAway = false
+        this.#beat()
+        return { state, cycled: cycles > 0 }
+      }
+      if (!this.power || cycles === CYCLES) break
       this.say('does not answer, its power is cycled')
       await this.power.cycle(signal)
-      const again = await this.#another(before, signal)
-      if (again) return { state: again, cycled: true }
     }
     throw new InfraError(
       'HOST_LOST',
@@ -254,8 +283,8 @@ export class HostSession {
     )
   }
 
-  async #another(
-    before: HostState,
+  async #answered(
+    isBack: (state: HostState) => boolean,
     signal: AbortSignal,
   ): Promise<HostState | undefined> {
     const end = performance.now() + this.host.deadline
@@ -263,12 +292,10 @@ export class HostSession {
       const state = await this.#remote
         .ask(['status'], { signal })
         .then(stateOf, (error: unknown) => {
-          const away =
-            error instanceof InfraError && error.code === 'HOST_UNREACHABLE'
-          if (!away) throw error
+          if (!isUnreachable(error)) throw error
           return undefined
         })
-      if (state && state.bootId !== before.bootId) return state
+      if (state && isBack(state)) return state
       await setTimeout(RETRY, undefined, { signal })
     }
     return undefined
@@ -276,11 +303,10 @@ export class HostSession {
 
   /** One boot of the default kernel, and what the host is then. */
   async rebootAsFound(signal: AbortSignal): Promise<HostFacts> {
-    await this.#renew(signal)
     const before = stateOf(await this.ask(['status'], { signal }))
     this.say('booting its default kernel')
     await this.act(['disarm'], { signal })
-    await this.act(['reboot'], { signal })
+    await this.reboot(signal, [])
     await this.comeBack(before, signal)
     await this.#find()
     return this.found
@@ -294,6 +320,7 @@ export class HostSession {
       await this.act(['disarm', 'all'], { signal })
       await this.act(['release'], { signal })
     } finally {
+      clearInterval(this.#heartbeat)
       await this.#remote.close()
     }
   }
@@ -303,6 +330,7 @@ export class HostSession {
    * home by itself.
    */
   async leave(): Promise<void> {
+    clearInterval(this.#heartbeat)
     const signal = AbortSignal.timeout(PATIENCE)
     try {
       await this.act(['disarm'], { signal })
@@ -315,7 +343,7 @@ export class HostSession {
   /** Without an entry that is armed a host boots its default. */
   async #home(now: HostState, signal: AbortSignal): Promise<void> {
     await this.act(['disarm'], { signal })
-    await this.act(['reboot'], { signal })
+    await this.reboot(signal, [])
     const { state } = await this.comeBack(now, signal)
     if (testBootOf(state.cmdline) !== undefined)
       throw new InfraError(
@@ -325,63 +353,9 @@ export class HostSession {
   }
 }
 
+/** Nobody answered, which may be a network or a host that boots. */
+export const isUnreachable = (error: unknown): error is InfraError =>
+  error instanceof InfraError && error.code === 'HOST_UNREACHABLE'
+
 /** Milliseconds that whoever interrupts waits for a host. */
 const PATIENCE = 10_000
-
-/** File systems in which GRUB can write its environment block. */
-const WRITABLE_BY_GRUB = new Set(['ext2', 'ext3', 'ext4', 'vfat', 'xfs'])
-
-/** Why a boot loader would not start an entry once, or for ever. */
-export const loaderProblems = (
-  { boot, append }: Pick<HostEntry, 'boot' | 'append'>,
-  answer: Answer,
-): string[] => {
-  const has = (name: string): boolean => textOf(answer, name) !== ''
-  const unless = (good: boolean, message: string): string[] =>
-    good ? [] : [message]
-  const mangled = mangledBy(boot, append)
-  const common = unless(
-    mangled.length === 0,
-    `GRUB does not hand on ${mangled.join(', ')} as written`,
-  )
-  switch (boot) {
-    case 'grub': {
-      const fs = textOf(answer, 'grub-fs').split(' ')[0] ?? ''
-      const abstraction = textOf(answer, 'grub-abstraction').trim()
-      if (!has('grub-dir'))
-        return [
-          'expected GRUB with a grub.cfg in /boot/grub or /boot/grub2, found none',
-        ]
-      return [
-        ...common,
-        ...unless(
-          has('grub-editenv'),
-          "expected grub-editenv, found none: install GRUB's tools",
-        ),
-        ...unless(
-          has('grub-next'),
-          'expected a grub.cfg that looks at next_entry, found one that does not: one-shot entries would be ignored',
-        ),
-        ...unless(
-          has('grub-custom'),
-          'expected a grub.cfg that reads custom.cfg (/etc/grub.d/41_custom), found one that does not',
-        ),
-        ...unless(
-          textOf(answer, 'grub-env-size') === '1024',
-          `expected a grubenv of 1024 bytes, found ${textOf(answer, 'grub-env-size') || 'none'}`,
-        ),
-        ...unless(
-          WRITABLE_BY_GRUB.has(fs) && abstraction === '',
-          `GRUB cannot write its environment on ${[fs, abstraction].filter(Boolean).join(' on ')}: a one-shot entry would be started for ever`,
-        ),
-      ]
-    }
-    case 'systemd-boot':
-      return unless(
-        has('sd-boot-path') && has('efi'),
-        'expected systemd-boot on a machine with UEFI, found none (bootctl is-installed)',
-      )
-    case 'kexec':
-      return unless(has('kexec'), 'expected kexec (kexec-tools), found none')
-  }
-}
