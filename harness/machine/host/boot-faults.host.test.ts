@@ -10,8 +10,11 @@ import {
   startRun,
 } from '../../testing/made-host/runs.ts'
 
+/** It initialises TDX when our module asks it to, after ssh has answered. */
+const OLDER_KERNEL = 'upstream-6.12-server'
+
 /** What can happen to a test boot, on one made host. Each takes a minute or two. */
-const { lab, host, fault } = await faultsOn(t)
+const { lab, host, fault } = await faultsOn(t, [OLDER_KERNEL])
 
 const scenario = (...append: string[]): string =>
   JSON.stringify({
@@ -83,6 +86,35 @@ fault('a panic', async (t, host) => {
   t.match(reasonsOf(run), /panic/)
   t.equal(run.cases[0]?.tdx?.outcome, 'initialized', 'judged by its console')
   t.equal(run.code, 1)
+})
+
+fault('a kernel before 7.1', async t => {
+  const run = await runOn(t, {
+    lab,
+    host: 'one',
+    kernel: OLDER_KERNEL,
+    scenario: scenario(),
+  })
+  t.equal(verdictOf(run), 'pass')
+  t.equal(run.cases[0]?.tdx?.outcome, 'initialized')
+})
+
+fault('a kernel that dies of what it is asked', async (t, host) => {
+  await addUnit(
+    host,
+    'crash',
+    'dmesg --follow | grep -q "module initialized"; echo c >/proc/sysrq-trigger',
+  )
+  const run = await runOn(t, {
+    lab,
+    host: 'one',
+    kernel: OLDER_KERNEL,
+    scenario: scenario('systemd.wants=crash.service'),
+  })
+  await removeUnit(host, 'crash')
+  t.equal(verdictOf(run), 'fail')
+  t.match(reasonsOf(run), /panic/)
+  t.equal(run.cases[0]?.tdx?.outcome, 'initialized', 'judged by its console')
 })
 
 fault('a hang that a watchdog ends', async (t, host) => {

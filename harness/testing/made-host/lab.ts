@@ -14,6 +14,8 @@ import { SerialLine } from './serial-line.ts'
 export interface LabOptions {
   /** Names: one host for each. */
   readonly hosts: readonly string[]
+  /** Recipes of further kernels that find a TDX module when a host boots them. */
+  readonly alsoKnown?: readonly string[]
   /** Private folder with a short path. */
   readonly directory: string
   readonly workspace: Workspace
@@ -39,8 +41,8 @@ export class Lab implements AsyncDisposable {
 
   /** Puts hosts up; they are off. */
   static async create(options: LabOptions): Promise<Lab> {
-    const { directory, workspace } = options
-    const prepared = await realKernels([HOST_KERNEL], workspace)
+    const { directory, workspace, alsoKnown = [] } = options
+    const prepared = await realKernels([HOST_KERNEL, ...alsoKnown], workspace)
     const kernels = [...prepared.values()]
     const image = await hostImage(kernels[0]!)
     const known = await Promise.all(

@@ -4,14 +4,17 @@ import { makeUserland, whyNoHosts } from './image.ts'
 import { Lab } from './lab.ts'
 
 /**
- * Made hosts for people: `prepare` fetches what they are made of, `up [COUNT]`
- * puts them up until Ctrl-C.
+ * Made hosts for people: `prepare` fetches what they are made of, `up COUNT
+ * [KERNEL...]` puts them up until Ctrl-C; these kernels find a TDX module, too.
  */
 const prepare = async (): Promise<void> => {
   await makeUserland()
 }
 
-const up = async (count: number): Promise<void> => {
+const up = async (
+  count: number,
+  alsoKnown: readonly string[],
+): Promise<void> => {
   const why = await whyNoHosts()
   if (why !== undefined) throw new TypeError(why)
   const stop = new Promise<void>(resolve => {
@@ -26,6 +29,7 @@ const up = async (count: number): Promise<void> => {
       directory,
       workspace,
       hosts: names,
+      alsoKnown,
     })
     await Promise.race([Promise.all(lab.hosts.map(host => host.up())), stop])
     process.stdout.write(
@@ -39,5 +43,13 @@ const up = async (count: number): Promise<void> => {
   }
 }
 
-const [verb = 'up', count = '1'] = process.argv.slice(2)
-await (verb === 'prepare' ? prepare() : up(Number(count)))
+const [verb = 'up', count = '1', ...alsoKnown] = process.argv.slice(2)
+if (verb === 'prepare') await prepare()
+else if (verb === 'up' && /^[1-9]$/.test(count))
+  await up(Number(count), alsoKnown)
+else {
+  process.stderr.write(
+    `expected prepare, or up, 1 to 9 and kernels, found '${[verb, count].join(' ')}'\n`,
+  )
+  process.exitCode = 2
+}

@@ -8,11 +8,23 @@ import type { CaseResult, ResultDocument } from '../../report/schema.ts'
 import { whyNoHosts } from './image.ts'
 import { HOST_KERNEL, Lab, type MadeHost } from './lab.ts'
 
-/** A made host that is up, for the tests of a file; its name is `one`. */
-export const labFor = async (t: Test): Promise<Lab> => {
+/**
+ * A made host that is up, for the tests of a file; its name is `one`.
+ *
+ * @param alsoKnown recipes of kernels that find a TDX module there, too
+ */
+export const labFor = async (
+  t: Test,
+  alsoKnown: readonly string[] = [],
+): Promise<Lab> => {
   const directory = shortFolder(t)
   const workspace = Workspace.create()
-  const lab = await Lab.create({ directory, workspace, hosts: ['one'] })
+  const lab = await Lab.create({
+    directory,
+    workspace,
+    hosts: ['one'],
+    alsoKnown,
+  })
   t.teardown(async () => {
     for (const { name, troubles } of lab.hosts)
       for (const text of troubles) t.comment(`${name}: ${text}`)
@@ -135,10 +147,13 @@ interface Faults {
 }
 
 /** Puts up a made host for faults, or ends the tests with what is missing. */
-export const faultsOn = async (t: Test): Promise<Faults> => {
+export const faultsOn = async (
+  t: Test,
+  alsoKnown: readonly string[] = [],
+): Promise<Faults> => {
   const why = await whyNoHosts()
   if (why !== undefined) t.bailout(why)
-  const lab = await labFor(t)
+  const lab = await labFor(t, alsoKnown)
   const host = lab.host('one')
   const before = await stateOf(host)
   return {
