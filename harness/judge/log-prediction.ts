@@ -1,7 +1,7 @@
 import type { Facts } from '../console/facts.ts'
 import { MIB, PHYSICAL_LIMIT } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
-import { type E820Entry, e820TypeName } from '../memory/e820.ts'
+import { type E820Entry, e820TypeName, joinUsable } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
@@ -103,8 +103,8 @@ const fromMap = (
     }
   const difference = firstDifference({
     what: 'entry',
-    expected: predicted.userMap ?? [],
-    found: userMap,
+    expected: joinUsable(predicted.userMap ?? []),
+    found: joinUsable(userMap),
     format: formatEntry,
   })
   if (!difference) return { predicted, note: [] }

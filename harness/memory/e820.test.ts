@@ -6,6 +6,7 @@ import {
   type E820Entry,
   e820TypeByName,
   e820TypeName,
+  joinUsable,
   rangeRemove,
   rangeUpdate,
   sanitize,
@@ -127,4 +128,33 @@ t.test('type names are those the kernel prints, both ways', async t => {
   t.equal(e820TypeName(20), 'type 20')
   t.equal(e820TypeByName('type 20'), 20)
   t.equal(e820TypeByName('ussable'), undefined)
+})
+
+t.test('usable entries that touch are one, whoever split them', t => {
+  const { RAM, RESERVED, RESERVED_KERN } = E820
+  const entry = (start: number, end: number, type: number): E820Entry => ({
+    start,
+    end,
+    type,
+  })
+  t.same(
+    joinUsable([
+      entry(0, 1, RAM),
+      entry(1, 2, RESERVED_KERN),
+      entry(2, 3, RAM),
+      entry(3, 4, RESERVED),
+      entry(4, 5, RESERVED),
+      entry(6, 7, RAM),
+      entry(8, 9, RAM),
+    ]),
+    [
+      entry(0, 3, RAM),
+      entry(3, 4, RESERVED),
+      entry(4, 5, RESERVED),
+      entry(6, 7, RAM),
+      entry(8, 9, RAM),
+    ],
+  )
+  t.same(joinUsable([]), [])
+  t.end()
 })

@@ -205,3 +205,19 @@ export const usable = (table: readonly E820Entry[]): Range[] =>
 
 /** Everything from `start` up: what `mem=` and a bare `memmap=nn` remove. */
 export const from = (start: number): Range => ({ start, end: PHYSICAL_LIMIT })
+
+/**
+ * A table with usable entries that touch as one. Where setup data lies, which
+ * E820_TYPE_RESERVED_KERN marks and which is printed as usable too, is up to the
+ * boot loader, and UEFI always has some.
+ */
+export const joinUsable = (table: readonly E820Entry[]): E820Entry[] => {
+  const joined: E820Entry[] = []
+  for (const entry of table) {
+    const last = joined.at(-1)
+    if (last?.end === entry.start && isUsable(last) && isUsable(entry))
+      joined[joined.length - 1] = { ...last, end: entry.end }
+    else joined.push(entry)
+  }
+  return joined
+}

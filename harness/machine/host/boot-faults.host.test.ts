@@ -14,7 +14,9 @@ import {
 const OLDER_KERNEL = 'upstream-6.12-server'
 
 /** What can happen to a test boot, on one made host. Each takes a minute or two. */
-const { lab, host, fault } = await faultsOn(t, [OLDER_KERNEL])
+const { lab, host, fault } = await faultsOn(t, {
+  alsoKnown: [OLDER_KERNEL],
+})
 
 const scenario = (...append: string[]): string =>
   JSON.stringify({
@@ -92,7 +94,7 @@ fault('a kernel before 7.1', async t => {
   const run = await runOn(t, {
     lab,
     host: 'one',
-    kernel: OLDER_KERNEL,
+    kernels: [OLDER_KERNEL],
     scenario: scenario(),
   })
   t.equal(verdictOf(run), 'pass')
@@ -100,21 +102,19 @@ fault('a kernel before 7.1', async t => {
 })
 
 fault('a kernel that dies of what it is asked', async (t, host) => {
-  await addUnit(
-    host,
-    'crash',
-    'dmesg --follow | grep -q "module initialized"; echo c >/proc/sysrq-trigger',
+  // Before 7.1 KVM initialises TDX, if there is one.
+  await host.shell(
+    `echo 'install kvm_intel echo c >/proc/sysrq-trigger' >/etc/modprobe.d/crash.conf`,
   )
   const run = await runOn(t, {
     lab,
     host: 'one',
-    kernel: OLDER_KERNEL,
-    scenario: scenario('systemd.wants=crash.service'),
+    kernels: [OLDER_KERNEL],
+    scenario: scenario(),
   })
-  await removeUnit(host, 'crash')
+  await host.shell('rm /etc/modprobe.d/crash.conf')
   t.equal(verdictOf(run), 'fail')
-  t.match(reasonsOf(run), /panic/)
-  t.equal(run.cases[0]?.tdx?.outcome, 'initialized', 'judged by its console')
+  t.match(reasonsOf(run), /panic/, 'judged by its console')
 })
 
 fault('a hang that a watchdog ends', async (t, host) => {

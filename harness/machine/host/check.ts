@@ -64,7 +64,7 @@ const reached = async (
     ...(problems.length === 0
       ? [good('boot', `${host.boot} starts an entry once`)]
       : problems.map(text => bad('boot', text))),
-    ...checkSpace(facts),
+    ...checkSpace(host, facts),
     checkInit(facts),
     good('watchdog', watchdogs(facts)),
     checkWords(facts),
@@ -95,8 +95,12 @@ const watchdogs = ({ answer }: HostFacts): string =>
 const NEEDED_KIB = 128 * 1024
 
 /** `df -Pk`: the fourth column is what is free. */
-const checkSpace = ({ answer }: HostFacts): HostCheck[] => {
-  const free = textOf(answer, 'free')
+const checkSpace = (
+  { boot: loader }: Pick<HostEntry, 'boot'>,
+  { answer }: HostFacts,
+): HostCheck[] => {
+  const where = loader === 'systemd-boot' ? 'sd-boot-free' : 'free'
+  const free = textOf(answer, where)
     .split('\n')
     .slice(1)
     .flatMap(line => {
@@ -105,7 +109,7 @@ const checkSpace = ({ answer }: HostFacts): HostCheck[] => {
       return mount === undefined || Number.isNaN(kib) ? [] : [{ kib, mount }]
     })
   const [boot] = free
-  if (!boot) return [bad('space', 'df does not say what is free in /boot')]
+  if (!boot) return [bad('space', 'df does not say what is free for kernels')]
   const text = `${Math.floor(boot.kib / 1024)}M free in ${boot.mount}`
   return [
     boot.kib >= NEEDED_KIB

@@ -47,6 +47,10 @@ t.test('a menu entry of GRUB', t => {
     entryText('kexec', entry, { uuid: '', folder: '' }),
     entry.words.join(' '),
   )
+  t.equal(
+    printedCmdline('systemd-boot', entry, { uuid: '', folder: '' }),
+    `initrd=\\tdxrig\\initrd-1 ${entry.words.join(' ')}`,
+  )
   t.match(
     entryText('systemd-boot', entry, { uuid: '', folder: '' }),
     'initrd /tdxrig/initrd-1\noptions root=/dev/sda1 memmap=64M$0x40000000',

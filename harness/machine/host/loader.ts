@@ -10,16 +10,22 @@ export interface Entry {
   readonly words: readonly string[]
 }
 
-/** What the kernel then prints as its command line: GRUB adds the image. */
+/**
+ * What the kernel then prints as its command line: GRUB adds the image, and
+ * systemd-boot the initrd as UEFI names it (seen with 252, and Linux 6.1).
+ */
 export const printedCmdline = (
   loader: LoaderName,
-  { kernel, words }: Entry,
+  { kernel, initrd, words }: Entry,
   { folder }: GrubPlace,
-): string =>
-  [
-    ...(loader === 'grub' ? [`BOOT_IMAGE=${folder}/${kernel}`] : []),
-    ...words,
-  ].join(' ')
+): string => {
+  const added: Record<LoaderName, readonly string[]> = {
+    grub: [`BOOT_IMAGE=${folder}/${kernel}`],
+    'systemd-boot': initrd === undefined ? [] : [`initrd=\\tdxrig\\${initrd}`],
+    kexec: [],
+  }
+  return [...added[loader], ...words].join(' ')
+}
 
 /** Where GRUB finds the folder of our kernels. */
 export interface GrubPlace {

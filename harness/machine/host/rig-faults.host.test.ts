@@ -171,7 +171,7 @@ fault('a kernel that is installed there, with its initrd', async (t, host) => {
   const { cases } = await runOn(t, {
     lab,
     host: 'one',
-    kernel: `installed:${release}`,
+    kernels: [`installed:${release}`],
     scenario: SCENARIO,
   })
   t.equal(cases[0]?.verdict, 'pass')

@@ -63,7 +63,7 @@ export const splitHostWords = (
 ): { readonly kept: string[]; readonly dropped: string[] } => ({
   kept: words.filter(word => !isDropped(word)),
   dropped: words.filter(
-    word => isDropped(word) && !word.startsWith('BOOT_IMAGE='),
+    word => isDropped(word) && !/^(?:BOOT_IMAGE|initrd)=/.test(word),
   ),
 })
 

@@ -30,7 +30,9 @@ const PROGRAMS = [
   'grub-mkimage',
   'ipmi_sim',
   'ipmitool',
+  'mcopy',
   'mke2fs',
+  'mkfs.fat',
   'mmdebstrap',
   'qemu-img',
   'sfdisk',
@@ -40,12 +42,19 @@ const PROGRAMS = [
 
 const GRUB_FOR_BIOS = '/usr/lib/grub/i386-pc/boot.img'
 
+/** UEFI for QEMU (EDK II), and the variables it begins with. */
+export const UEFI = {
+  code: '/usr/share/OVMF/OVMF_CODE_4M.fd',
+  variables: '/usr/share/OVMF/OVMF_VARS_4M.fd',
+} as const
+
 /** Why no host can be made here; undefined: one can. */
 export const whyNoHosts = async (): Promise<string | undefined> => {
   const missing: string[] = []
   for (const program of PROGRAMS)
     if ((await findProgram(program)) === undefined) missing.push(program)
   if (!(await isThere(GRUB_FOR_BIOS))) missing.push('GRUB for BIOS')
+  if (!(await isThere(UEFI.code))) missing.push('OVMF')
   if (missing.length > 0)
     return `${missing.join(', ')}: not installed (./scripts/setup hosts)`
   return (await isThere(await userland()))

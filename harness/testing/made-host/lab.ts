@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -7,7 +7,7 @@ import type { Workspace } from '../../run/workspace.ts'
 import { realKernels } from '../real-boots.ts'
 import { Bmc } from './bmc.ts'
 import { type KnownKernel, knownKernel } from './booting-guest.ts'
-import { type HostImage, hostImage } from './image.ts'
+import { type HostImage, UEFI, hostImage } from './image.ts'
 import { MadeMachine } from './machine.ts'
 import { SerialLine } from './serial-line.ts'
 
@@ -16,6 +16,8 @@ export interface LabOptions {
   readonly hosts: readonly string[]
   /** Recipes of further kernels that find a TDX module when a host boots them. */
   readonly alsoKnown?: readonly string[]
+  /** UEFI and systemd-boot, instead of a BIOS and GRUB. */
+  readonly uefi?: boolean
   /** Private folder with a short path. */
   readonly directory: string
   readonly workspace: Workspace
@@ -41,7 +43,7 @@ export class Lab implements AsyncDisposable {
 
   /** Puts hosts up; they are off. */
   static async create(options: LabOptions): Promise<Lab> {
-    const { directory, workspace, alsoKnown = [] } = options
+    const { directory, workspace, alsoKnown = [], uefi = false } = options
     const prepared = await realKernels([HOST_KERNEL, ...alsoKnown], workspace)
     const kernels = [...prepared.values()]
     const image = await hostImage(kernels[0]!)
@@ -52,7 +54,9 @@ export class Lab implements AsyncDisposable {
     for (const name of options.hosts) {
       const folder = join(directory, name)
       await mkdir(folder, { mode: 0o700 })
-      hosts.push(await MadeHost.create({ name, folder, image, kernels: known }))
+      hosts.push(
+        await MadeHost.create({ name, folder, image, kernels: known, uefi }),
+      )
     }
     const lab = new Lab(directory, hosts)
     await writeFile(
@@ -95,6 +99,7 @@ interface MadeHostOptions {
   readonly folder: string
   readonly image: HostImage
   readonly kernels: readonly KnownKernel[]
+  readonly uefi: boolean
 }
 
 /** A server made here: machine, BMC, serial line. */
@@ -111,7 +116,7 @@ export class MadeHost implements AsyncDisposable {
   readonly #sshPort: number
 
   private constructor(
-    { name, folder }: MadeHostOptions,
+    { name, folder, uefi }: MadeHostOptions,
     parts: Pick<MadeHost, 'machine' | 'bmc' | 'serial' | 'troubles'> & {
       readonly sshPort: number
     },
@@ -126,7 +131,7 @@ export class MadeHost implements AsyncDisposable {
     this.entry = {
       name,
       ssh: name,
-      boot: { grub: {} },
+      boot: uefi ? { 'systemd-boot': {} } : { grub: {} },
       power: {
         ipmi: {
           address: '127.0.0.1',
@@ -141,7 +146,7 @@ export class MadeHost implements AsyncDisposable {
   }
 
   static async create(options: MadeHostOptions): Promise<MadeHost> {
-    const { folder, image, kernels } = options
+    const { folder, image, kernels, uefi } = options
     const disk = join(folder, 'disk.qcow2')
     await execa('qemu-img', [
       'create',
@@ -154,12 +159,16 @@ export class MadeHost implements AsyncDisposable {
       'raw',
       disk,
     ])
+    const uefiVariables = uefi ? join(folder, 'uefi-variables') : undefined
+    if (uefiVariables !== undefined)
+      await copyFile(UEFI.variables, uefiVariables)
     const [sshPort, serialPort, bmcPort] = await freePorts(3)
     const serial = await SerialLine.open(serialPort!, join(folder, 'serial'))
     const troubles: string[] = []
     const machine: MadeMachine = new MadeMachine({
       directory: folder,
       disk,
+      uefiVariables,
       kernels,
       sshPort: sshPort!,
       serial,

@@ -9,6 +9,7 @@ import { Incoming } from '../../machine/qemu/sockets.ts'
 import { NEWEST_SERIES } from '../../tdx/series/index.ts'
 import type { Platform } from '../../tdx/platform.ts'
 import { BootingGuest, type KnownKernel } from './booting-guest.ts'
+import { UEFI } from './image.ts'
 import type { SerialLine } from './serial-line.ts'
 
 export interface MachineOptions {
@@ -16,6 +17,8 @@ export interface MachineOptions {
   readonly directory: string
   /** Its disk, in a format of its own. */
   readonly disk: string
+  /** Variables of its UEFI; undefined: it has a BIOS. */
+  readonly uefiVariables: string | undefined
   /** Kernels that find a TDX module when they run there. */
   readonly kernels: readonly KnownKernel[]
   readonly sshPort: number
@@ -199,7 +202,7 @@ const CPU = [
 ].join(',')
 
 const machineArgv = (
-  { disk, sshPort }: MachineOptions,
+  { disk, uefiVariables, sshPort }: MachineOptions,
   paths: {
     readonly gdb: string
     readonly qmp: string
@@ -233,6 +236,14 @@ const machineArgv = (
       '-numa',
       `node,nodeid=${node},memdev=ram${node},cpus=${node}`,
     ]),
+    ...(uefiVariables === undefined
+      ? []
+      : [
+          '-drive',
+          `if=pflash,format=raw,readonly=on,file=${UEFI.code}`,
+          '-drive',
+          `if=pflash,format=raw,file=${uefiVariables}`,
+        ]),
     '-drive',
     `file=${disk},format=qcow2,if=virtio,cache=unsafe`,
     // It reaches nobody, and is reached by ssh alone.

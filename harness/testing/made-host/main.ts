@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Workspace } from '../../run/workspace.ts'
 import { makeUserland, whyNoHosts } from './image.ts'
-import { Lab } from './lab.ts'
+import { Lab, type LabOptions } from './lab.ts'
 
 /**
  * Made hosts for people: `prepare` fetches what they are made of, `up COUNT
  * [KERNEL...]` puts them up until Ctrl-C; these kernels find a TDX module, too.
+ * `uefi` is `up` with UEFI and systemd-boot.
  */
 const prepare = async (): Promise<void> => {
   await makeUserland()
@@ -13,7 +14,7 @@ const prepare = async (): Promise<void> => {
 
 const up = async (
   count: number,
-  alsoKnown: readonly string[],
+  made: Pick<LabOptions, 'alsoKnown' | 'uefi'>,
 ): Promise<void> => {
   const why = await whyNoHosts()
   if (why !== undefined) throw new TypeError(why)
@@ -29,7 +30,7 @@ const up = async (
       directory,
       workspace,
       hosts: names,
-      alsoKnown,
+      ...made,
     })
     await Promise.race([Promise.all(lab.hosts.map(host => host.up())), stop])
     process.stdout.write(
@@ -45,11 +46,11 @@ const up = async (
 
 const [verb = 'up', count = '1', ...alsoKnown] = process.argv.slice(2)
 if (verb === 'prepare') await prepare()
-else if (verb === 'up' && /^[1-9]$/.test(count))
-  await up(Number(count), alsoKnown)
+else if (/^(up|uefi)$/.test(verb) && /^[1-9]$/.test(count))
+  await up(Number(count), { alsoKnown, uefi: verb === 'uefi' })
 else {
   process.stderr.write(
-    `expected prepare, or up, 1 to 9 and kernels, found '${[verb, count].join(' ')}'\n`,
+    `expected prepare, or up or uefi with 1 to 9 and kernels, found '${[verb, count].join(' ')}'\n`,
   )
   process.exitCode = 2
 }

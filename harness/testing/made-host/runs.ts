@@ -6,24 +6,19 @@ import { Workspace } from '../../run/workspace.ts'
 import { type Outcome, type Running, shortFolder, startCli } from '../cli.ts'
 import type { CaseResult, ResultDocument } from '../../report/schema.ts'
 import { whyNoHosts } from './image.ts'
-import { HOST_KERNEL, Lab, type MadeHost } from './lab.ts'
+import { HOST_KERNEL, Lab, type LabOptions, type MadeHost } from './lab.ts'
 
-/**
- * A made host that is up, for the tests of a file; its name is `one`.
- *
- * @param alsoKnown recipes of kernels that find a TDX module there, too
- */
-export const labFor = async (
-  t: Test,
-  alsoKnown: readonly string[] = [],
-): Promise<Lab> => {
+type Made = Pick<LabOptions, 'alsoKnown' | 'uefi'>
+
+/** A made host that is up, for the tests of a file; its name is `one`. */
+export const labFor = async (t: Test, made: Made = {}): Promise<Lab> => {
   const directory = shortFolder(t)
   const workspace = Workspace.create()
   const lab = await Lab.create({
     directory,
     workspace,
     hosts: ['one'],
-    alsoKnown,
+    ...made,
   })
   t.teardown(async () => {
     for (const { name, troubles } of lab.hosts)
@@ -46,7 +41,8 @@ export interface HostRunOptions {
   readonly scenario: string
   /** Another inventory. */
   readonly inventory?: string
-  readonly kernel?: string
+  /** Words of --kernel. */
+  readonly kernels?: readonly string[]
 }
 
 /** A command line under way, and its folder. */
@@ -63,13 +59,14 @@ export const startRun = (
     host,
     scenario,
     inventory = lab.inventory,
-    kernel = HOST_KERNEL,
+    kernels = [HOST_KERNEL],
   }: HostRunOptions,
 ): HostRunning => {
   const cwd = shortFolder(t)
   writeFileSync(join(cwd, 'scenario.yaml'), scenario)
-  const on = ['--host', host, '--hosts', inventory, '--kernel', kernel]
-  return startIn(t, cwd, [...on, 'scenario.yaml'])
+  const on = ['--host', host, '--hosts', inventory]
+  const booted = kernels.flatMap(kernel => ['--kernel', kernel])
+  return startIn(t, cwd, [...on, ...booted, 'scenario.yaml'])
 }
 
 /** A run goes on that was killed. */
@@ -147,13 +144,10 @@ interface Faults {
 }
 
 /** Puts up a made host for faults, or ends the tests with what is missing. */
-export const faultsOn = async (
-  t: Test,
-  alsoKnown: readonly string[] = [],
-): Promise<Faults> => {
+export const faultsOn = async (t: Test, made: Made = {}): Promise<Faults> => {
   const why = await whyNoHosts()
   if (why !== undefined) t.bailout(why)
-  const lab = await labFor(t, alsoKnown)
+  const lab = await labFor(t, made)
   const host = lab.host('one')
   const before = await stateOf(host)
   return {
