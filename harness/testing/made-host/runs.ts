@@ -124,6 +124,7 @@ export const stateOf = async (host: MadeHost): Promise<string> =>
       'sha256sum /boot/grub/grub.cfg',
       'grub-editenv list',
       'ls /boot /boot/grub',
+      'find /efi -type f | sort',
       'ls /etc/systemd/system',
     ].join('; ') + '; true',
   )
