@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { projectRoot } from '../../base/paths.ts'
 import { Workspace } from '../../run/workspace.ts'
 import { type Outcome, type Running, shortFolder, startCli } from '../cli.ts'
 import type { CaseResult, ResultDocument } from '../../report/schema.ts'
@@ -37,8 +38,8 @@ export interface HostRun extends Outcome {
 export interface HostRunOptions {
   readonly lab: Lab
   readonly host: string
-  /** YAML of a scenario. */
-  readonly scenario: string
+  /** YAML of a scenario; default: those that ship and suit any machine. */
+  readonly scenario?: string
   /** Another inventory. */
   readonly inventory?: string
   /** Words of --kernel. */
@@ -63,11 +64,19 @@ export const startRun = (
   }: HostRunOptions,
 ): HostRunning => {
   const cwd = shortFolder(t)
-  writeFileSync(join(cwd, 'scenario.yaml'), scenario)
+  if (scenario !== undefined)
+    writeFileSync(join(cwd, 'scenario.yaml'), scenario)
   const on = ['--host', host, '--hosts', inventory]
   const booted = kernels.flatMap(kernel => ['--kernel', kernel])
-  return startIn(t, cwd, [...on, ...booted, 'scenario.yaml'])
+  return startIn(t, cwd, [
+    ...on,
+    ...booted,
+    scenario === undefined ? ANYWHERE : 'scenario.yaml',
+  ])
 }
+
+/** Shipped scenarios that name places and needs, and no addresses. */
+export const ANYWHERE = join(projectRoot(), 'scenarios', 'anywhere')
 
 /** A run goes on that was killed. */
 export const resume = (
