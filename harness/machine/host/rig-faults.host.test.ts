@@ -129,7 +129,11 @@ fault('kill -9 in a test boot, and a lease that runs out', async (t, host) => {
     lab,
     host: 'one',
     // A lease is that and two minutes, where nobody can cycle its power.
-    inventory: inventoryWith(lab, host, { deadline: '10s', power: undefined }),
+    inventory: inventoryWith(lab, host, {
+      deadline: '10s',
+      power: undefined,
+      console: 'none',
+    }),
     scenario: SCENARIO,
   })
   await host.serial.printed(INITIALIZED, at)
