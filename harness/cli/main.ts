@@ -25,7 +25,8 @@ const command =
   <A extends unknown[]>(load: () => Promise<(...args: A) => Promise<number>>) =>
   async (...args: A): Promise<void> => {
     const run = await load()
-    process.exitCode = await run(...args)
+    const code = await run(...args)
+    process.exitCode = wasInterrupted() ? INTERRUPTED : code
   }
 
 const program = (): Command => {

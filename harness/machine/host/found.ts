@@ -15,6 +15,8 @@ export interface HostState {
   readonly cmdline: readonly string[]
   /** Our entry waits for the next boot. */
   readonly armed: boolean
+  /** The last test boot went home by itself, because its lease ended. */
+  readonly guarded: boolean
 }
 
 /** What was read from a host. */
@@ -30,6 +32,7 @@ export const stateOf = (answer: Answer): HostState => ({
   bootId: textOf(answer, 'boot-id'),
   cmdline: splitWords(textOf(answer, 'cmdline')),
   armed: answer.has('armed'),
+  guarded: answer.has('guarded'),
 })
 
 /**

@@ -132,13 +132,20 @@ export class HostMachine implements Machine {
           'HOST_LOADER',
           `${host.name} came back and its boot loader has not taken the entry: expected it to read next_entry`,
         )
-      return isOurs(back, mark)
+      const booted = isOurs(back, mark)
         ? await this.#asked(plan.kernel, { back, signal })
         : { back, log: undefined }
+      if (booted.back.state.guarded)
+        throw new InfraError(
+          'HOST_LEASE',
+          `${host.name} went back to its default kernel because nobody renewed the lease: was this machine asleep, or the network away for longer than a boot takes?`,
+        )
+      return booted
     } catch (error) {
-      if (!signal.aborted && error instanceof InfraError)
-        this.#broken ??= messageOf(error)
+      if (!signal.aborted) this.#broken ??= messageOf(error)
       throw error
+    } finally {
+      this.#session.settle()
     }
   }
 
@@ -153,6 +160,7 @@ export class HostMachine implements Machine {
   ): Promise<Booted> {
     for (let tries = 1; ; tries++) {
       try {
+        await this.#session.hold(signal)
         // A kernel that answers and is not through with it hangs in there.
         if (tries <= TRIGGERS) await this.#trigger(kernel, signal)
         return {
@@ -176,6 +184,7 @@ export class HostMachine implements Machine {
     const module = triggerModule === undefined ? [] : ['module']
     await this.#session.act(['trigger', ...module], {
       signal,
+      timeout: this.#session.host.deadline,
       ...(triggerModule !== undefined && {
         input: await readFile(triggerModule),
       }),

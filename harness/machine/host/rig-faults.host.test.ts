@@ -88,7 +88,7 @@ fault('a lease that somebody else holds; Ctrl-C', async (t, host) => {
   await home
   // What it needed to get home is taken away by the next run.
   await host.shell(
-    'rm -rf /boot/tdxrig /etc/systemd/system/tdxrig-guard.service',
+    'rm -rf /boot/tdxrig /etc/systemd/system/tdxrig-guard.service /var/lib/tdxrig',
   )
 })
 

@@ -56,8 +56,8 @@ export class HostSession {
   readonly #options: SessionOptions
   #heartbeat: NodeJS.Timeout | undefined
   /** The renewal that is under way. */
-  #beating: Promise<unknown> = Promise.resolve()
-  /** It boots: nobody answers there. */
+  #beating: Promise<unknown> | undefined
+  /** It boots, and the lease is long enough for that. */
   #isAway = false
   #found: HostFacts | undefined
 
@@ -148,10 +148,10 @@ export class HostSession {
 
   /** Whether the lease is still ours shows with the next act. */
   #beat(): void {
-    if (this.#isAway) return
-    this.#beating = this.#renew(LEASE_SECONDS, this.#options.signal).catch(
-      () => undefined,
-    )
+    if (this.#isAway || this.#beating) return
+    this.#beating = this.#renew(LEASE_SECONDS, this.#options.signal)
+      .catch(() => undefined)
+      .finally(() => (this.#beating = undefined))
   }
 
   async #lease(): Promise<void> {
@@ -176,7 +176,7 @@ export class HostSession {
       const until = new Date(Number(expiry) * 1000)
       throw new InfraError(
         'HOST_HELD',
-        `${this.host.name} is held by ${visible(who)} for '${visible(why)}' until ${Number.isNaN(until.getTime()) ? 'an unknown time' : until.toISOString()}: wait, or ask them`,
+        `${this.host.name} is held by ${visible(who)} for '${visible(why)}' until ${Number.isNaN(until.getTime()) ? 'an unknown time' : until.toISOString()}, or longer while they work: wait, or ask them`,
       )
     }
   }
@@ -237,11 +237,22 @@ export class HostSession {
     signal: AbortSignal,
     how: readonly HostEntry['boot'][] = [this.host.boot],
   ): Promise<void> {
+    await this.hold(signal)
+    await this.act(['reboot', ...how], { signal })
+  }
+
+  /** Makes the lease as long as a boot may take, until `settle()`. */
+  async hold(signal: AbortSignal): Promise<void> {
     this.#isAway = true
     // A renewal that came later would shorten the lease again.
     await this.#beating
     await this.#renew(this.#bootSeconds, signal)
-    await this.act(['reboot', ...how], { signal })
+  }
+
+  /** What boots is through: the lease is short again, and renewed. */
+  settle(): void {
+    this.#isAway = false
+    this.#beat()
   }
 
   /**
@@ -266,11 +277,7 @@ export class HostSession {
     const { name, deadline } = this.host
     for (let cycles = 0; ; cycles++) {
       const state = await this.#answered(isBack, signal)
-      if (state) {
-        this.#isAway = false
-        this.#beat()
-        return { state, cycled: cycles > 0 }
-      }
+      if (state) return { state, cycled: cycles > 0 }
       if (!this.power || cycles === CYCLES) break
       this.say('does not answer, its power is cycled')
       await this.power.cycle(signal)
@@ -308,6 +315,7 @@ export class HostSession {
     await this.act(['disarm'], { signal })
     await this.reboot(signal, [])
     await this.comeBack(before, signal)
+    this.settle()
     await this.#find()
     return this.found
   }
@@ -345,6 +353,7 @@ export class HostSession {
     await this.act(['disarm'], { signal })
     await this.reboot(signal, [])
     const { state } = await this.comeBack(now, signal)
+    this.settle()
     if (testBootOf(state.cmdline) !== undefined)
       throw new InfraError(
         'HOST_DEFAULT',

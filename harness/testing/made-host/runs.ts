@@ -134,6 +134,8 @@ export const stateOf = async (host: MadeHost): Promise<string> =>
       'grub-editenv list',
       'ls /boot /boot/grub',
       'find /efi -type f | sort',
+      'ls -A /lib/modules',
+      'ls -A /var/lib/tdxrig | grep -vx -e lock -e work',
       'ls /etc/systemd/system',
     ].join('; ') + '; true',
   )
