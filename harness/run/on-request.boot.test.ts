@@ -17,9 +17,21 @@ const onRequest = (await recipeNames()).filter(
 
 t.ok(onRequest.length > 0, 'there are such kernels')
 
-/** Its real mode code takes 28 KiB; the scenario leaves the usual 24. */
+/** Cases that a kernel cannot pass, sorted. */
 const FAILS: Readonly<Record<string, readonly string[]>> = {
+  // Its real mode code takes 28 KiB; the scenario leaves the usual 24.
   'mainline-7.3-distribution': ['firmware/low-memory[end=90112]'],
+  // It wants two entries, and has no update of the module at run time.
+  'upstream-6.12-server': [
+    'firmware/one-entry',
+    'update/interrupted',
+    'update/no-updates-left',
+    'update/offline-cpu',
+    'update/older-module',
+    'update/refused[steps=trigger+1.5.34:bad-hash]',
+    'update/refused[steps=trigger+1.5.34:bad-header]',
+    'update/refused[steps=trigger+1.5.34:bad-signature]',
+  ],
 }
 
 for (const kernel of onRequest)
@@ -41,9 +53,9 @@ for (const kernel of onRequest)
       const fails = FAILS[kernel] ?? []
       t.equal(code, fails.length > 0 ? 1 : 0, stderr)
       t.same(
-        [...stdout.matchAll(/^(?:FAIL|INVALID|ERROR) +(\S+)@/gm)].map(
-          ([, id]) => id,
-        ),
+        [...stdout.matchAll(/^(?:FAIL|INVALID|ERROR) +(\S+)@/gm)]
+          .map(([, id]) => id)
+          .sort(),
         fails,
       )
       t.match(stdout, /\d+ cases: \d+ pass, /)
