@@ -5,7 +5,7 @@ export const INTERRUPTED = 130
 
 let isOver = false
 
-/** Whatever is thrown then comes of it. */
+/** Whatever is thrown or returned after that comes of it. */
 export const wasInterrupted = (): boolean => isOver
 
 /** Aborts on the first such signal; a second one ends the process at once. */

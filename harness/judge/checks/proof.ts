@@ -108,8 +108,6 @@ const compareMaps = ({ check: name, what, ...maps }: ComparedMap): Reason[] =>
     firstDifference({ what: 'entry', ...maps, format: formatEntry }),
   )
 
-const identity = <T>(value: T): T => value
-
 /** The firmware handed over the map of the machine that was asked for. */
 export const checkFirmwareMap = check(
   'firmware-map',
@@ -151,7 +149,8 @@ export const checkUserMap = check(
         ),
       ]
     // The rig hands setup data over itself, or somebody else's boot loader does.
-    const seen = item.machine.board.found ? joinUsable : identity
+    const seen = (map: readonly E820Entry[]): readonly E820Entry[] =>
+      item.machine.board.found ? joinUsable(map) : map
     return compareMaps({
       check: 'user-map',
       what: 'the user-defined memory map',
