@@ -1,5 +1,4 @@
 import { relative } from 'node:path'
-import colors from 'picocolors'
 import { messageOf } from '../base/errors.ts'
 import { checkOutputFile, checkOutputFolder } from '../base/output.ts'
 import { visible } from '../base/text.ts'
@@ -26,6 +25,7 @@ import { programName } from './program-name.ts'
 import type { Progress } from './progress.ts'
 import { type Asked, fingerprintsOf, stillToRun } from './asked-cases.ts'
 import type { RunFlags } from './run-flags.ts'
+import { screenFor } from './screen.ts'
 import { VERSION } from './version.ts'
 
 /** What came of a run; nothing where it was interrupted early. */
@@ -176,7 +176,7 @@ interface Printing {
 
 /** What is shown on stdout. */
 const printer = (
-  { reporter }: Pick<RunFlags, 'reporter'>,
+  flags: RunFlags,
   { progress, store, reproduce }: Printing,
 ): Reporter => {
   const write = (text: string): void => {
@@ -184,10 +184,10 @@ const printer = (
       process.stdout.write(text)
     })
   }
-  return reporter === 'tap'
+  return flags.reporter === 'tap'
     ? tapReporter(write, reproduce)
     : prettyReporter(write, {
-        colors,
+        screen: screenFor(flags),
         folder: relative(process.cwd(), store.path) || '.',
         reproduce,
       })

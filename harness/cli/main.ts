@@ -4,6 +4,7 @@ import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import {
   accelOption,
+  asciiOption,
   hostsOption,
   collect,
   counted,
@@ -85,6 +86,7 @@ const program = (): Command => {
         .choices(REPORTERS)
         .default('pretty'),
     )
+    .addOption(asciiOption())
     .addOption(accelOption())
     .action(command(async () => (await import('./run-command.ts')).runCommand))
   root
@@ -107,6 +109,7 @@ const program = (): Command => {
       "scenario files and folders, kernels' logs, - for a log on stdin",
     )
     .option('--json', 'print JSON')
+    .addOption(asciiOption())
     .action(
       command(
         async () => (await import('./predict-command.ts')).predictCommand,
@@ -122,6 +125,7 @@ const program = (): Command => {
       'dmesg, journals, serial consoles; - for stdin; bundles of failed cases',
     )
     .option('--json', 'print JSON')
+    .addOption(asciiOption())
     .action(
       command(
         async () => (await import('./explain-command.ts')).explainCommand,

@@ -65,6 +65,12 @@ export const hostsOption = (): Option =>
     'the inventory of hosts; default: $XDG_CONFIG_HOME/tdxrig/hosts.yaml',
   )
 
+export const asciiOption = (): Option =>
+  new Option(
+    '--ascii',
+    'draw pictures with ASCII alone; default: where the locale is not UTF-8',
+  )
+
 export const accelOption = (): Option =>
   new Option(
     '--accel <name>',

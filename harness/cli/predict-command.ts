@@ -7,19 +7,22 @@ import {
   type FilePrediction,
   predictionJson,
 } from '../report/prediction-json.ts'
+import { drawnLog } from '../report/picture/drawn.ts'
 import { logText, predictionText } from '../report/prediction-text.ts'
 import { ALL_SERIES } from '../tdx/series/index.ts'
 import { loadCases } from '../scenario/load.ts'
 import { boardHere } from './board-here.ts'
+import { type ScreenFlags, screenFor } from './screen.ts'
 import { type Log, bootName, isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */
 export const predictCommand = async (
   files: readonly string[],
-  { json = false }: { readonly json?: boolean },
+  { json = false, ascii }: { readonly json?: boolean } & ScreenFlags,
 ): Promise<number> => {
   if (files.filter(file => file === '-').length > 1)
     throw new UsageError('STDIN', "'-' is given twice: stdin is one log")
+  const screen = screenFor({ ascii })
   const logs: FilePrediction[] = []
   const scenarios: string[] = []
   for (const file of files) {
@@ -30,7 +33,10 @@ export const predictCommand = async (
   process.stdout.write(
     json
       ? `${JSON.stringify(predictionJson(cells, logs), null, 2)}\n`
-      : [...cells.map(predictionText), ...logs.map(logText)].join('\n'),
+      : [
+          ...cells.map(cell => predictionText(cell, screen)),
+          ...logs.map(log => logText(log, screen)),
+        ].join('\n'),
   )
   return 0
 }
@@ -64,12 +70,14 @@ const predictLog = async (file: string): Promise<FilePrediction[]> => {
   const predictions = log.boots.flatMap((facts, i): FilePrediction[] => {
     if (facts.firmwareMap.length < 2) return []
     const { outcome, stage, errno, message } = facts.tdx
+    const prediction = predictFromLog(facts)
     return [
       {
         file: bootName(log, i),
         kernel: facts.kernel,
         said: { outcome, stage, errno, message },
-        prediction: predictFromLog(facts),
+        prediction,
+        drawn: drawnLog(facts, prediction),
       },
     ]
   })

@@ -1,4 +1,3 @@
-import colors from 'picocolors'
 import { UsageError } from '../base/errors.ts'
 import { checkOutputFile, writeWhole } from '../base/output.ts'
 import { type JudgedOutcome, verdictOf } from '../judge/case-outcome.ts'
@@ -10,6 +9,7 @@ import { rejudge, rerunLine } from '../run/rejudge.ts'
 import { exitCode } from './exit-code.ts'
 import { programName } from './program-name.ts'
 import { type RunFlags, flagName } from './run-flags.ts'
+import { screenFor } from './screen.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */
@@ -66,7 +66,11 @@ export const rejudgeBundles = async (
   const reporter = tellAll([
     flags.reporter === 'tap'
       ? tapReporter(write, reproduce)
-      : prettyReporter(write, { colors, folder: '.', reproduce }),
+      : prettyReporter(write, {
+          screen: screenFor(flags),
+          folder: '.',
+          reproduce,
+        }),
   ])
   const verdicts = outcomes.map(verdictOf)
   await reporter.start(head)

@@ -24,6 +24,7 @@ export interface RunFlags {
   /** The paths are such archives, and nothing is booted. */
   readonly rejudge?: boolean
   readonly reporter: (typeof REPORTERS)[number]
+  readonly ascii?: boolean
   readonly accel: AccelChoice
 }
 

@@ -23,6 +23,8 @@ export interface Reason {
   readonly message: string
   readonly expected?: string
   readonly found?: string
+  /** Line of the console that shows it. */
+  readonly line?: number
 }
 
 /** What of a boot was judged: all, or the layout of memory alone. */

@@ -5,6 +5,8 @@ export interface Difference {
   readonly message: string
   readonly expected: string
   readonly found: string
+  /** Of the console, where what was found has one. */
+  readonly line?: number
 }
 
 /** Two lists, and how to speak of them. */
@@ -33,10 +35,12 @@ export const firstDifference = <T>({
       expected.length === found.length
         ? ''
         : ` (${expected.length} expected, ${found.length} found)`
+    const line = lineOf(found[i] ?? found.at(-1))
     return {
       message: `${what} ${i} differs${counts}: expected ${left}, found ${right}`,
       expected: left,
       found: right,
+      ...(line !== undefined && { line }),
     }
   }
   return undefined
@@ -47,6 +51,15 @@ const textAt = <T>(
   index: number,
   format: (element: T) => string,
 ): string => (index < list.length ? format(list[index]!) : 'none')
+
+/** Facts of a console know their line. */
+const lineOf = (element: unknown): number | undefined =>
+  typeof element === 'object' &&
+  element !== null &&
+  'line' in element &&
+  typeof element.line === 'number'
+    ? element.line
+    : undefined
 
 /** What a difference is a reason of. */
 interface Differing {

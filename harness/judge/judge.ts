@@ -4,6 +4,7 @@ import { mergeNodes } from '../memory/memblock.ts'
 import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { expectationOn } from '../scenario/case.ts'
+import type { Expectation } from '../scenario/expectation.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
 import {
   checkEnd,
@@ -72,6 +73,10 @@ export interface Judgement {
   /** Of a kernel without TDX host support: the layout of memory alone. */
   readonly scope: Scope
   readonly basis: Basis
+  /** What was looked at, in that order. */
+  readonly checks: readonly string[]
+  /** Those of the scenario itself; undefined: it states none. */
+  readonly expectedRegions: Expectation['regions']
   readonly prediction: Prediction
   /** Who saw the boot. */
   readonly witnesses: readonly WitnessName[]
@@ -156,10 +161,14 @@ export const judge = (trial: Trial): Judgement => {
   const context = contextOf(trial)
   const reasons: Reason[] = []
   const unobserved: Unobserved[] = []
+  const checks: string[] = []
   for (const { name, look } of checksFor(context)) {
     const found = look(context)
     if ('missing' in found) unobserved.push({ check: name, ...found })
-    else reasons.push(...found)
+    else {
+      checks.push(name)
+      reasons.push(...found)
+    }
   }
   if (unobserved.some(({ check }) => check === checkEnd.name))
     reasons.push({
@@ -173,6 +182,8 @@ export const judge = (trial: Trial): Judgement => {
     reasons: weighed,
     scope: trial.kernel.hostsTdx ? 'tdx' : 'layout',
     basis: context.basis,
+    checks,
+    expectedRegions: context.expect.regions,
     prediction: context.prediction,
     witnesses: witnessesOf(context.record),
     unobserved,

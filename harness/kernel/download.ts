@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { Readable, Transform } from 'node:stream'
+import type { ReadableStream as NodeStream } from 'node:stream/web'
 import { pipeline } from 'node:stream/promises'
 import { InfraError, UsageError, messageOf } from '../base/errors.ts'
 
@@ -95,7 +96,8 @@ const receive = async (
       },
     })
     await pipeline(
-      Readable.fromWeb(response.body),
+      // The DOM's types of streams, which JSX brings along, are not Node's.
+      Readable.fromWeb(response.body as NodeStream),
       counter,
       createWriteStream(partial, { flags: goesOn ? 'a' : 'w' }),
     )

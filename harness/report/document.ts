@@ -9,14 +9,21 @@ import { onlineResults, updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
-import { e820TypeName } from '../memory/e820.ts'
-import { type NodeRange, type Range, formatNodeRange } from '../memory/range.ts'
+import { formatNodeRange } from '../memory/range.ts'
+import type { Facts } from '../console/facts.ts'
+import { mergeNodes } from '../memory/memblock.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Step } from '../scenario/steps.ts'
 import { faultSchema } from '../tdx/fault.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
 import { type Span, type TdmrInfo, reservedSpans } from '../tdx/tdmr-info.ts'
+import {
+  entryJson,
+  memoryJson,
+  nodeRangeJson,
+  rangeJson,
+} from './layout-json.ts'
 import type { Reproduce, RunEnd, RunHead } from './reporter.ts'
 import type { CaseResult, ResultDocument } from './schema.ts'
 
@@ -41,6 +48,8 @@ type Asked = Pick<
   | 'platform'
   | 'steps'
   | 'predicted'
+  | 'layout'
+  | 'why'
 >
 
 /** What is known of a case before it is booted. */
@@ -54,12 +63,14 @@ const asked = (outcome: CaseOutcome): Asked => {
     id: item.id,
     scenario: item.scenario,
     name: item.name,
+    why: item.why,
     kernel: item.kernel,
     machine: machineOf(item),
     words: [...item.words],
     platform: platformOf(item),
     steps: item.steps.map(stepText),
     predicted: predictedOf(prediction),
+    layout: memoryJson(prediction.layout),
   }
 }
 
@@ -79,6 +90,7 @@ const judged = ({
     verdict: judgement.verdict,
     reasons: [...judgement.reasons],
     scope: judgement.scope,
+    checks: [...judgement.checks],
     witnesses: [...judgement.witnesses],
     unobserved: judgement.unobserved.map(({ check, missing }) => ({
       check,
@@ -94,13 +106,15 @@ const judged = ({
     },
     regions: {
       basis: judgement.basis,
-      predicted: judgement.prediction.layout.regions.map(rangeText),
-      printed: tdx.regions?.map(rangeText) ?? null,
-      memory: memory?.regions?.map(rangeText) ?? null,
-      atBoot: memory?.regionsAtBoot?.map(rangeText) ?? null,
+      predicted: judgement.prediction.layout.regions.map(nodeRangeJson),
+      expected: judgement.expectedRegions?.map(nodeRangeJson) ?? null,
+      printed: tdx.regions?.map(nodeRangeJson) ?? null,
+      memory: memory?.regions?.map(nodeRangeJson) ?? null,
+      atBoot: memory?.regionsAtBoot?.map(nodeRangeJson) ?? null,
     },
     online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
     updates: record.witnesses.steps ? updateResults({ item, facts }) : null,
+    seen: record.witnesses.console ? seenOf(facts) : null,
     tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
     seamcalls:
       module?.seamcalls.map(({ leaf, status, cpu }) => ({
@@ -137,18 +151,21 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
   verdict: kind,
   reasons: [{ kind, check: kind === 'error' ? 'machine' : 'kernel', message }],
   scope: null,
+  checks: [],
   witnesses: [],
   unobserved: [],
   tdx: null,
   regions: {
     basis: 'machine',
-    predicted: prediction.layout.regions.map(rangeText),
+    predicted: prediction.layout.regions.map(nodeRangeJson),
+    expected: null,
     printed: null,
     memory: null,
     atBoot: null,
   },
   online: null,
   updates: null,
+  seen: null,
   tdmrs: null,
   seamcalls: null,
   incidents: [],
@@ -166,7 +183,7 @@ export const resultDocument = (
   { durationMs, interrupted }: Pick<RunEnd, 'durationMs' | 'interrupted'>,
   cases: readonly CaseResult[],
 ): ResultDocument => ({
-  schema: 'tdxrig.result/2',
+  schema: 'tdxrig.result/3',
   rig,
   started,
   kernels: kernels.map(({ name, key }) => ({ name, key })),
@@ -186,16 +203,6 @@ export const countVerdicts = (
 
 const round = (milliseconds: number): number =>
   Math.round(milliseconds * 10) / 10
-
-const rangeText = ({
-  start,
-  end,
-  node,
-}: NodeRange): { start: string; end: string; node: number } => ({
-  start: hex(start),
-  end: hex(end),
-  node,
-})
 
 const spanText = ({ base, size }: Span): { base: string; size: string } => ({
   base: hex(base),
@@ -227,16 +234,12 @@ const firmwareOf = ({
   e820,
   srat,
 }: Case['machine']['firmware']): CaseResult['machine']['firmware'] => ({
-  e820:
-    e820?.map(entry => ({
-      ...spanOf(entry),
-      type: e820TypeName(entry.type),
-    })) ?? null,
+  e820: e820?.map(entryJson) ?? null,
   srat: srat
     ? {
         cpus: srat.cpus.map(one => ({ ...one })),
         memory: srat.memory.map(({ domain, hotplug, ...range }) => ({
-          ...spanOf(range),
+          ...rangeJson(range),
           domain,
           hotplug,
         })),
@@ -244,16 +247,11 @@ const firmwareOf = ({
     : null,
 })
 
-const spanOf = ({ start, end }: Range): { start: string; end: string } => ({
-  start: hex(start),
-  end: hex(end),
-})
-
 const platformOf = ({ platform }: Case): CaseResult['platform'] => ({
   module: platform.module,
   x2apic: platform.x2apic,
   keyids: { ...platform.keyids },
-  cmrs: platform.cmrs.map(spanOf),
+  cmrs: platform.cmrs.map(rangeJson),
   lps: platform.lps,
   faults: platform.faults.map(fault => z.encode(faultSchema, fault)),
 })
@@ -275,7 +273,6 @@ const stepText = (step: Step): string => {
 }
 
 const predictedOf = ({
-  layout,
   outcome,
   open,
 }: Prediction): CaseResult['predicted'] => ({
@@ -283,6 +280,12 @@ const predictedOf = ({
   stage: outcome?.stage ?? null,
   errno: outcome?.errno ?? null,
   why: outcome?.why ?? open ?? '',
-  pamtKiB: layout.pamtKib,
-  numaFallback: layout.numaFallback ?? null,
+})
+
+const seenOf = (facts: Facts): CaseResult['seen'] => ({
+  firmwareMap: facts.firmwareMap.map(entryJson),
+  extendedMap: facts.extendedMap?.map(entryJson) ?? null,
+  userMap: facts.userMap?.map(entryJson) ?? null,
+  memblock: mergeNodes(facts.nodeRanges).map(nodeRangeJson),
+  cmrs: facts.tdx.cmrs?.map(rangeJson) ?? null,
 })

@@ -4,7 +4,7 @@ import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import type { Explanation } from '../judge/explain.ts'
 import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
 import type { ExplainDocument } from './explain-schema.ts'
-import { layoutJson } from './prediction-json.ts'
+import { layoutJson } from './layout-json.ts'
 
 /** One boot of a log that was explained. */
 export interface ExplainedBoot {

@@ -1,9 +1,9 @@
 import * as z from 'zod'
+import { addressSchema as address, layoutSchema } from './layout-json.ts'
 import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 
 /** The contract of `tdxrig explain --json`. */
 
-const address = z.string().regex(/^0x[0-9a-f]+$/)
 const line = z.int().describe('1-based line in the file')
 
 const seamcallSchema = z.strictObject({
@@ -64,7 +64,11 @@ const logSchema = z.strictObject({
     .describe('what was tried on the model; null: nothing is known to help'),
   notes: z.array(z.string()).describe('how far the prediction goes'),
   predicted: z
-    .looseObject({
+    .strictObject({
+      ...layoutSchema.shape,
+      basis: z
+        .enum(['machine', 'console'])
+        .describe("console: the kernel's own node ranges count"),
       outcome: z.enum(OUTCOMES).nullable(),
       stage: z.enum(STAGES).nullable(),
       errno: z.int().nullable(),

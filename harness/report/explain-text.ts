@@ -6,7 +6,14 @@ import type { Explanation } from '../judge/explain.ts'
 import { formatRange } from '../memory/range.ts'
 import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
 import { type ExplainedBoot, notesOn, versionText } from './explain-json.ts'
-import { endingText, layoutSummary, outcomeText } from './prediction-text.ts'
+import type { Screen } from './picture/bars.ts'
+import { drawnLog } from './picture/drawn.ts'
+import {
+  endingText,
+  layoutSummary,
+  outcomeText,
+  pictureLines,
+} from './prediction-text.ts'
 
 const WIDTH = 14
 /** SEAMCALLs that are shown one by one. */
@@ -17,8 +24,8 @@ const row = (title: string, text: string): string =>
 
 /** An explanation for people: the verdict first, then why and what to do. */
 export const explainText = (
-  { file, explanation, verdict }: ExplainedBoot,
-  name: string = file,
+  { explanation, verdict }: ExplainedBoot,
+  { name, screen }: { readonly name: string; readonly screen: Screen },
 ): string => {
   const { facts, cause, advice } = explanation
   const { tdx } = facts
@@ -35,7 +42,7 @@ export const explainText = (
     ...(cause === null ? [] : [row('cause', cause)]),
     ...advice.map((text, i) => row(i === 0 ? 'what to do' : '', `- ${text}`)),
     ...machineRows(explanation),
-    ...predictionLines(explanation),
+    ...predictionLines(explanation, screen),
     '',
   ].join('\n')
 }
@@ -97,8 +104,11 @@ const machineRows = ({ facts, recognised }: Explanation): string[] => {
 }
 
 /** Where the log shows the memory: what the kernel must have made of it. */
-const predictionLines = (explanation: Explanation): string[] => {
-  const { prediction } = explanation
+const predictionLines = (
+  explanation: Explanation,
+  screen: Screen,
+): string[] => {
+  const { facts, prediction } = explanation
   return [
     ...(prediction
       ? [
@@ -106,6 +116,7 @@ const predictionLines = (explanation: Explanation): string[] => {
           ...layoutSummary(prediction.layout),
         ]
       : []),
+    ...(prediction ? pictureLines(drawnLog(facts, prediction), screen) : []),
     ...notesOn(explanation).map(note => row('note', note)),
   ]
 }

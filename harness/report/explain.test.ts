@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import colors from 'picocolors'
 import t from 'tap'
 import { MESSAGES } from '../console/catalogue.ts'
 import { explain } from '../judge/explain.ts'
@@ -46,6 +47,13 @@ const other = fc.constantFrom(
   '\u001b[2J\u0007',
 )
 
+/** A terminal. */
+const SCREEN = {
+  columns: 80,
+  ascii: false,
+  colors: colors.createColors(false),
+}
+
 t.test('any log has an explanation that keeps to its contract', async t => {
   holds(
     t,
@@ -55,7 +63,7 @@ t.test('any log has an explanation that keeps to its contract', async t => {
       parts => {
         const boot = bootOf(parts.join(''))
         const json = JSON.parse(JSON.stringify(explainJson([boot]))) as unknown
-        const text = explainText(boot)
+        const text = explainText(boot, { name: boot.file, screen: SCREEN })
         return (
           explainSchema.safeParse(json).success &&
           !/(?![\t\n])\p{Cc}/u.test(text)

@@ -1,14 +1,10 @@
-import { hex } from '../base/units.ts'
 import type { LogPrediction } from '../judge/log-prediction.ts'
 import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
-import { type E820Entry, e820TypeName } from '../memory/e820.ts'
-import { headroomOf } from '../memory/headroom.ts'
-import type { Layout } from '../memory/predict.ts'
-import { type NodeRange, type Range, sizeOf } from '../memory/range.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Series } from '../tdx/series/index.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import type { Drawn } from './picture/rows.ts'
+import { layoutJson, nodeRangeJson } from './layout-json.ts'
 
 /** What one cell of a scenario must become, on kernels of each series. */
 export interface CellPrediction {
@@ -35,6 +31,8 @@ export interface FilePrediction {
     readonly message: string | null
   }
   readonly prediction: LogPrediction
+  /** What the log and the prediction are as a picture. */
+  readonly drawn: Drawn
 }
 
 /** Predictions as JSON: `tdxrig.predict/1`. */
@@ -64,7 +62,7 @@ const caseJson = (
       ? {
           step: step.kind,
           dimm: step.dimm.name,
-          ...(step.kind === 'plug' && rangeJson(step.dimm.range)),
+          ...(step.kind === 'plug' && nodeRangeJson(step.dimm.range)),
         }
       : {
           step: step.kind,
@@ -99,60 +97,4 @@ const endingJson = ({ outcome, open, possible }: Ending): object => ({
   errno: outcome?.errno ?? null,
   why: outcome?.why ?? open ?? null,
   possible: possible ?? null,
-})
-
-export const layoutJson = (layout: Layout): object => ({
-  unpredictable: layout.unpredictable,
-  fatal: layout.fatal?.why ?? null,
-  firmwareMap: layout.firmwareMap.map(entryJson),
-  extendedMap: layout.extendedMap?.map(entryJson) ?? null,
-  userMap: layout.userMap?.map(entryJson) ?? null,
-  srat: layout.srat.map(block => ({
-    ...rangeJson(block),
-    domain: block.domain,
-  })),
-  memblock: layout.memblock.map(rangeJson),
-  numaFallback: layout.numaFallback ?? null,
-  regions: layout.regions.map(rangeJson),
-  tdmrs: layout.tdmrs.map(tdmr => ({
-    base: hex(tdmr.start),
-    size: hex(sizeOf(tdmr)),
-    pamt: { sizes: tdmr.pamtSizes.map(hex), node: tdmr.pamtNode },
-    holes: tdmr.holes.map(spanJson),
-    reservedAreas: {
-      min: tdmr.holes.length + tdmr.pamtAreas.min,
-      max: tdmr.holes.length + tdmr.pamtAreas.max,
-      limit: MODULE_LIMITS.maxReservedPerTdmr,
-    },
-  })),
-  pamtKiB: layout.pamtKib,
-  headroom: headroomJson(layout),
-})
-
-const headroomJson = (layout: Layout): object => {
-  const { tdmrs, reservedAreas, pamt } = headroomOf(layout, MODULE_LIMITS)
-  return {
-    tdmrs,
-    reservedAreas: reservedAreas
-      ? { ...reservedAreas, tdmr: spanJson(reservedAreas.tdmr) }
-      : null,
-    pamt: { KiB: pamt.kib, share: pamt.share },
-  }
-}
-
-const spanJson = ({ start, end }: Range): object => ({
-  start: hex(start),
-  end: hex(end),
-})
-
-const entryJson = ({ start, end, type }: E820Entry): unknown => ({
-  start: hex(start),
-  end: hex(end),
-  type: e820TypeName(type),
-})
-
-const rangeJson = ({ start, end, node }: NodeRange): object => ({
-  start: hex(start),
-  end: hex(end),
-  node,
 })

@@ -8,14 +8,18 @@ import { TDMRS_LEFT_WARNING, headroomOf } from '../memory/headroom.ts'
 import type { Layout, TdmrPrediction } from '../memory/predict.ts'
 import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
+import { type BarOptions, type Screen, bars } from './picture/bars.ts'
+import { drawnLayout } from './picture/drawn.ts'
+import { pictureOf } from './picture/picture.ts'
+import { type Drawn, rowsOf } from './picture/rows.ts'
 import { MODULE_LIMITS, type Platform, privateKeyids } from '../tdx/platform.ts'
 import type { CellPrediction, FilePrediction } from './prediction-json.ts'
 
 /** A prediction as text: a section a step, from the map to the outcome. */
-export const predictionText = ({
-  item,
-  predictions,
-}: CellPrediction): string => {
+export const predictionText = (
+  { item, predictions }: CellPrediction,
+  screen: Screen,
+): string => {
   const layouts = predictions.map(({ series, prediction }) => ({
     title: `${item.id}, ${series.name}`,
     of: [{ series, prediction }],
@@ -23,6 +27,13 @@ export const predictionText = ({
       ...layoutLines(item.words, prediction.layout),
       ...stepLines(item.steps, prediction),
       ...endLines(item.platform, prediction.layout),
+      ...pictureLines(
+        drawnLayout(prediction.layout, {
+          cmdline: item.words.join(' '),
+          cmrs: item.platform.cmrs,
+        }),
+        screen,
+      ),
     ],
   }))
   // Most layouts do not depend on the kernel: they are shown once.
@@ -57,18 +68,17 @@ export const layoutSummary = (layout: Layout): string[] => [
 ]
 
 /** The prediction for a log as text. */
-export const logText = ({
-  file,
-  kernel,
-  said,
-  prediction,
-}: FilePrediction): string => {
+export const logText = (
+  { file, kernel, said, prediction, drawn }: FilePrediction,
+  screen: Screen,
+): string => {
   const { layout, words, keyids, notes } = prediction
   const found = outcomeText(said.outcome, said.stage, said.errno)
   return [
     `${visible(file)}: ${kernel === null ? 'a kernel' : `Linux ${visible(kernel)}`}`,
     ...layoutLines(words, layout),
     ...endLines({ keyids }, layout),
+    ...pictureLines(drawn, screen),
     ...notes.map(note => `  note: ${visible(note)}`),
     `  outcome by the model: ${endingText(prediction)}`,
     `  outcome in the log: ${found}${said.message === null ? '' : ` ('${visible(said.message)}')`}`,
@@ -92,6 +102,10 @@ export const endingText = ({ outcome, open, possible }: Ending): string => {
       : (open ?? '')
   return `${outcomeText(outcome.outcome, outcome.stage, outcome.errno)}: ${outcome.why}`
 }
+
+/** The same as a picture. */
+export const pictureLines = (drawn: Drawn, screen: BarOptions): string[] =>
+  bars(pictureOf(rowsOf(drawn)), screen)
 
 type Section = readonly [title: string, lines: readonly string[]]
 

@@ -10,8 +10,10 @@ import { onlineResults, updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import { WITNESS_NAMES } from '../machine/record.ts'
-import { countVerdicts } from './document.ts'
-import { outcomeText } from './prediction-text.ts'
+import { caseDocument, countVerdicts } from './document.ts'
+import type { Screen } from './picture/bars.ts'
+import { drawnCase } from './picture/drawn.ts'
+import { outcomeText, pictureLines } from './prediction-text.ts'
 import type { Reporter, Reproduce, RunEnd, RunHead } from './reporter.ts'
 
 /** Text for people: one line a case, reasons below, a summary at the end. */
@@ -57,7 +59,7 @@ const shortly = ({ item, judgement, evidence }: JudgedOutcome): string => {
 }
 
 export interface PrettyOptions {
-  readonly colors: Colors
+  readonly screen: Screen
   /** Where the result document lies, for paths that can be opened. */
   readonly folder: string
   readonly reproduce: Reproduce
@@ -65,8 +67,9 @@ export interface PrettyOptions {
 
 export const prettyCase = (
   outcome: CaseOutcome,
-  { colors, folder, reproduce }: PrettyOptions,
+  { screen, folder, reproduce }: PrettyOptions,
 ): string => {
+  const { colors } = screen
   const verdict = verdictOf(outcome)
   const head = `${MARK[verdict](colors)} ${visible(outcome.item.id)}`
   if (verdict === 'skip')
@@ -84,8 +87,19 @@ export const prettyCase = (
   return [
     `${head}  ${tail}`,
     ...details.map(line => `          ${visible(line)}`),
+    ...(judged ? differenceLines(outcome, { screen, reproduce }) : []),
   ].join('\n')
 }
+
+/** Where the kernel's memory is not as predicted, as a picture. */
+const differenceLines = (
+  outcome: JudgedOutcome,
+  { screen, reproduce }: Pick<PrettyOptions, 'screen' | 'reproduce'>,
+): string[] =>
+  pictureLines(drawnCase(caseDocument(outcome, reproduce)), {
+    ...screen,
+    differing: true,
+  })
 
 export const prettySummary = (
   { rig }: Pick<RunHead, 'rig'>,
@@ -127,7 +141,7 @@ export const prettyReporter = (
       write(`${prettyCase(outcome, options)}\n`)
     },
     end: end => {
-      if (head) write(`\n${prettySummary(head, end, options.colors)}\n`)
+      if (head) write(`\n${prettySummary(head, end, options.screen.colors)}\n`)
     },
   }
 }

@@ -176,7 +176,11 @@ t.test('TAP: no text of a console breaks it', async t => {
 
 t.test('text for people', async t => {
   const plain = {
-    colors: colors.createColors(false),
+    screen: {
+      columns: 80,
+      ascii: false,
+      colors: colors.createColors(false),
+    },
     folder: 'out',
     reproduce,
   }
@@ -194,14 +198,14 @@ t.test('text for people', async t => {
     /^pass .*initialized, 2 of 4 witnesses, 0.60 s$/,
   )
   t.match(
-    prettySummary(HEAD, endOf([passed, failing, broken]), plain.colors),
+    prettySummary(HEAD, endOf([passed, failing, broken]), plain.screen.colors),
     '3 cases: 1 pass, 1 fail, 1 error in 60.00 s (3 a minute)',
   )
   t.match(
     prettySummary(
       HEAD,
       { ...endOf([passed, passed, passed]), resumed: 1 },
-      plain.colors,
+      plain.screen.colors,
     ),
     '3 cases: 3 pass, 0 fail in 60.00 s (2 a minute), 1 of them from the resumed run',
   )

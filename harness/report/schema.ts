@@ -5,19 +5,18 @@ import { END_REASONS, WITNESS_NAMES } from '../machine/record.ts'
 import { CPU_MODEL_NAMES } from '../scenario/cpu-models.ts'
 import { faultSpelling } from '../tdx/fault.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
+import {
+  addressSchema as address,
+  entrySchema,
+  layoutSchema,
+  nodeRangeSchema as nodeRange,
+  rangeSchema,
+} from './layout-json.ts'
 
 /**
  * The result document: the one thing all reports are made from. Addresses and
  * 64-bit values are `"0x..."` strings; sizes that are counts are numbers.
  */
-
-const address = z.string().regex(/^0x[0-9a-f]+$/)
-
-const nodeRange = z.strictObject({
-  start: address,
-  end: address.describe('first byte after the range'),
-  node: z.int(),
-})
 
 const span = z.strictObject({ base: address, size: address })
 
@@ -27,14 +26,12 @@ const reason = z.strictObject({
   message: z.string(),
   expected: z.string().optional(),
   found: z.string().optional(),
+  line: z.int().optional().describe('line of the console that shows it'),
 })
 
 const firmwareSchema = z
   .strictObject({
-    e820: z
-      .array(z.strictObject({ start: address, end: address, type: z.string() }))
-      .nullable()
-      .describe('null: that of SeaBIOS'),
+    e820: z.array(entrySchema).nullable().describe('null: that of SeaBIOS'),
     srat: z
       .strictObject({
         cpus: z.array(z.strictObject({ cpu: z.int(), domain: z.int() })),
@@ -56,6 +53,7 @@ export const caseSchema = z.strictObject({
   id: z.string(),
   scenario: z.string().describe('path of the scenario file'),
   name: z.string(),
+  why: z.string().describe("the scenario's reason; empty: it states none"),
   kernel: z.string(),
   machine: z.strictObject({
     board: z.string().describe('what the machine is built on'),
@@ -74,7 +72,7 @@ export const caseSchema = z.strictObject({
       module: z.enum(PROFILE_NAMES).nullable().describe('null: none is loaded'),
       x2apic: z.boolean(),
       keyids: z.strictObject({ mktme: z.int(), tdx: z.int() }),
-      cmrs: z.array(z.strictObject({ start: address, end: address })),
+      cmrs: z.array(rangeSchema),
       lps: z.int().describe('logical processors the firmware counted'),
       faults: z.array(faultSpelling),
     })
@@ -89,6 +87,7 @@ export const caseSchema = z.strictObject({
     .describe(
       'what was judged: all, or the layout of memory alone, of a kernel without TDX host support; null: nothing',
     ),
+  checks: z.array(z.string()).describe('what was looked at'),
   witnesses: z.array(z.enum(WITNESS_NAMES)).describe('who saw the boot'),
   unobserved: z
     .array(
@@ -115,16 +114,28 @@ export const caseSchema = z.strictObject({
       stage: z.enum(STAGES).nullable(),
       errno: z.int().nullable(),
       why: z.string(),
-      pamtKiB: z.int(),
-      numaFallback: z
-        .string()
-        .nullable()
-        .describe('why the kernel uses no SRAT; null: it does'),
     })
-    .nullable(),
+    .describe('what the model says'),
+  layout: layoutSchema
+    .omit({ regions: true })
+    .describe('the layout of memory that the model says'),
+  seen: z
+    .strictObject({
+      firmwareMap: z.array(entrySchema),
+      extendedMap: z.array(entrySchema).nullable(),
+      userMap: z.array(entrySchema).nullable(),
+      memblock: z.array(nodeRange),
+      cmrs: z.array(rangeSchema).nullable(),
+    })
+    .nullable()
+    .describe('the memory the kernel printed; null: no console'),
   regions: z.strictObject({
     basis: z.enum(['machine', 'console']),
     predicted: z.array(nodeRange),
+    expected: z
+      .array(nodeRange)
+      .nullable()
+      .describe('those the scenario states itself; null: it states none'),
     printed: z.array(nodeRange).nullable(),
     memory: z.array(nodeRange).nullable(),
     atBoot: z
@@ -187,7 +198,7 @@ export const caseSchema = z.strictObject({
 
 export const documentSchema = z
   .strictObject({
-    schema: z.literal('tdxrig.result/2'),
+    schema: z.literal('tdxrig.result/3'),
     rig: z.strictObject({
       version: z.string(),
       machine: z.string(),

@@ -31,7 +31,7 @@ const HARNESS = join(projectRoot(), 'harness')
 export const importGraph = (): Map<string, SourceFile> =>
   new Map(
     readdirSync(HARNESS, { recursive: true, encoding: 'utf8' })
-      .filter(path => path.endsWith('.ts'))
+      .filter(path => /\.tsx?$/.test(path))
       .sort()
       .map(path => [path, readSource(path)]),
   )

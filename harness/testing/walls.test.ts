@@ -39,6 +39,8 @@ const HARMLESS = [
   'node:string_decoder',
   'node:util',
   'picocolors',
+  'preact',
+  'preact-render-to-string',
   'pure-rand',
   'yaml',
   'zod',

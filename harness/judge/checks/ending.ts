@@ -39,6 +39,7 @@ export const checkEnd = check('end', ['console'], context => {
     fail(
       'incident',
       `the kernel reports ${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} (console line ${line}): ${text}`,
+      { line },
     ),
   )
   if (trouble.length > 0 || record.end === 'settled' || waitsForDimm(context))
@@ -157,10 +158,14 @@ export const checkOutcome = check('outcome', ['console'], context => {
     fail(
       'outcome',
       `TDX: expected ${expected}, found ${found}${message ? ` ('${message}')` : ''}${failedCall(record)}${hint}`,
-      { expected, found },
+      { expected, found, ...at(facts) },
     ),
   ]
 })
+
+/** The line that decided. */
+const at = ({ tdx }: Facts): Pick<Reason, 'line'> =>
+  tdx.at.message === null ? {} : { line: tdx.at.message }
 
 /** What the scenario and the model expect of one part of the outcome. */
 const expectedOf = (
@@ -251,7 +256,7 @@ const checkPrediction = (
       fail(
         'prediction',
         `TDX: the model predicts ${expected} (${predicted.why}), found ${found}`,
-        { expected, found },
+        { expected, found, ...at(facts) },
       ),
     ]
   }

@@ -1,0 +1,160 @@
+import { formatSize, hex } from '../../base/units.ts'
+import { type Range, formatRange, sizeOf } from '../../memory/range.ts'
+
+/**
+ * A memory map as a picture: lanes on one scale of addresses, before it is
+ * known what it is drawn on.
+ */
+
+/** What a mark stands for; decides how it is drawn. */
+export type MarkKind =
+  | 'usable'
+  | 'reserved'
+  | 'acpi'
+  | 'persistent'
+  | 'unusable'
+  | 'parameter'
+  | 'node'
+  | 'region'
+  | 'tdmr'
+  | 'hole'
+  | 'pamt'
+  | 'cmr'
+
+/** A range in a lane. */
+export interface Mark extends Range {
+  readonly kind: MarkKind
+  /** What it is, without its addresses: `node 0`, `ACPI NVS`, `TDMR 1`. */
+  readonly name: string
+  /** Number of the node or of the list entry; decides its colour or digit. */
+  readonly number?: number
+}
+
+/** Where the two sides of a lane differ; empty: at this border. */
+export type Difference = Range
+
+/** One row of marks. */
+export interface Lane {
+  readonly title: string
+  /** Whose it is; `both`: the two agree, or there is only one. */
+  readonly side: 'predicted' | 'built' | 'both'
+  readonly marks: readonly Mark[]
+  /** On the built side of a pair. */
+  readonly differences: readonly Difference[]
+}
+
+export interface Picture {
+  readonly lanes: readonly Lane[]
+  /** All addresses at which something begins or ends, ascending. */
+  readonly borders: readonly number[]
+}
+
+/** What the model says and what was seen; null: not known. */
+export interface Sides {
+  readonly predicted: readonly Mark[] | null
+  readonly built: readonly Mark[] | null
+}
+
+/** A row of the picture, as predicted and as built. */
+export interface Row extends Sides {
+  readonly title: string
+}
+
+/** Drawn from the rows that have something to show. */
+export const pictureOf = (rows: readonly Row[]): Picture => {
+  const lanes = rows.flatMap(lanesOf)
+  const ranges = lanes.flatMap(({ marks, differences }) => [
+    ...marks,
+    ...differences,
+  ])
+  const borders = new Set(ranges.flatMap(({ start, end }) => [start, end]))
+  return { lanes, borders: [...borders].sort((a, b) => a - b) }
+}
+
+const lanesOf = ({ title, predicted, built }: Row): Lane[] => {
+  if (!predicted || !built) {
+    const marks = predicted ?? built ?? []
+    return marks.length === 0
+      ? []
+      : [{ title, side: 'both', marks, differences: [] }]
+  }
+  if (predicted.length === 0 && built.length === 0) return []
+  return [
+    { title, side: 'predicted', marks: predicted, differences: [] },
+    {
+      title,
+      side: 'built',
+      marks: built,
+      differences: differencesOf(predicted, built),
+    },
+  ]
+}
+
+/** The lanes with pairs that agree made one. */
+export const withoutTwins = ({ lanes }: Picture): Lane[] =>
+  lanes.flatMap((lane, i): Lane[] => {
+    if (lane.side === 'predicted')
+      return lanes[i + 1]!.differences.length === 0 ? [] : [lane]
+    if (lane.side === 'built' && lane.differences.length === 0)
+      return [{ ...lane, side: 'both' }]
+    return [lane]
+  })
+
+/** Marks are the same when they are of one kind and called the same. */
+const identity = (mark: Mark | undefined): string =>
+  mark ? `${mark.kind} ${mark.name}` : ''
+
+/**
+ * Where one side has something that the other has not, or something else, and
+ * the borders that only one side has.
+ */
+export const differencesOf = (
+  predicted: readonly Mark[],
+  built: readonly Mark[],
+): Difference[] => {
+  const borders = [
+    ...new Set([...predicted, ...built].flatMap(m => [m.start, m.end])),
+  ].sort((a, b) => a - b)
+  const found: { start: number; end: number }[] = []
+  const add = (start: number, end: number): void => {
+    const last = found.at(-1)
+    if (last?.end === start) last.end = end
+    else found.push({ start, end })
+  }
+  const left = covering(predicted)
+  const right = covering(built)
+  for (const [i, start] of borders.entries()) {
+    const one = left(start)
+    const other = right(start)
+    const end = borders[i + 1] ?? start
+    if (identity(one) !== identity(other)) add(start, end)
+    else if ((one?.start === start) !== (other?.start === start))
+      add(start, start)
+  }
+  return found
+}
+
+/** What covers an address; asked in ascending order. */
+const covering = (
+  marks: readonly Mark[],
+): ((address: number) => Mark | undefined) => {
+  const sorted = marks
+    .filter(({ start, end }) => start < end)
+    .sort((a, b) => a.start - b.start)
+  let at = 0
+  return address => {
+    while (at < sorted.length && sorted[at]!.end <= address) at++
+    const mark = sorted[at]
+    return mark && mark.start <= address ? mark : undefined
+  }
+}
+
+/** `[0x100000, 0x7ffe0000) node 0, 2096000K`. */
+export const markText = (mark: Mark): string =>
+  `${formatRange(mark)} ${mark.name}, ${formatSize(sizeOf(mark))}`
+
+/** `0x7ffe0000 to 0x80000000`, or the border itself. */
+export const differenceText = (difference: Difference): string =>
+  difference.start === difference.end
+    ? `a border at ${hex(difference.start)}`
+    : `${formatRange(difference)}, ${formatSize(sizeOf(difference))}`
