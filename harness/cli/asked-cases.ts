@@ -17,7 +17,8 @@ import { loadCases } from '../scenario/load.ts'
 import { splitInstalled } from './installed-kernels.ts'
 import { chooseKernels } from './rig.ts'
 import { VERSION } from './version.ts'
-import { type RunFlags, flagName } from './run-flags.ts'
+import { flagName } from './options.ts'
+import type { RunFlags } from './run-flags.ts'
 
 /** The cases a run is about. */
 export interface Asked {

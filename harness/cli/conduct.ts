@@ -1,18 +1,12 @@
 import { relative } from 'node:path'
 import { messageOf } from '../base/errors.ts'
-import { checkOutputFile, checkOutputFolder } from '../base/output.ts'
+import { checkOutputFolder } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import { type CaseOutcome, verdictOf } from '../judge/case-outcome.ts'
 import type { Machine } from '../machine/machine.ts'
-import { prettyReporter } from '../report/pretty.ts'
-import {
-  type Reporter,
-  type Reproduce,
-  type RunHead,
-  tellAll,
-} from '../report/reporter.ts'
+import { caseDocument } from '../report/document.ts'
+import { type Reproduce, type RunHead, tellAll } from '../report/reporter.ts'
 import { reproduceWith, shellLine } from '../report/shell.ts'
-import { tapReporter } from '../report/tap.ts'
 import { documentReporter } from '../run/journal.ts'
 import { type MissingKernel, type RunOptions, runCases } from '../run/run.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
@@ -25,7 +19,13 @@ import { programName } from './program-name.ts'
 import type { Progress } from './progress.ts'
 import { type Asked, fingerprintsOf, stillToRun } from './asked-cases.ts'
 import type { RunFlags } from './run-flags.ts'
-import { screenFor } from './screen.ts'
+import {
+  checkReportFiles,
+  documentText,
+  reportTargets,
+  reportWords,
+} from './report-files.ts'
+import { stdoutReporter } from './stdout-reporter.ts'
 import { VERSION } from './version.ts'
 
 /** What came of a run; nothing where it was interrupted early. */
@@ -61,7 +61,7 @@ export interface Stage {
 
 /** Whatever cannot be written must be known before anything is booted. */
 export const checkOutputs = async (flags: RunFlags): Promise<void> => {
-  if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
+  await checkReportFiles(flags)
   if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
   if (flags.bundle !== undefined)
     await checkOutputFolder('--bundle', flags.bundle)
@@ -93,7 +93,11 @@ export const conduct = async (
         board: ground.board,
       },
       started: started.toISOString(),
-      kernels: [...kernels.values()].map(({ name, key }) => ({ name, key })),
+      kernels: [...kernels.values()].map(({ name, key, release = null }) => ({
+        name,
+        key,
+        release,
+      })),
       cases: cases.length,
     }
     const store = await ResultStore.create(flags.resume ?? flags.out, started)
@@ -104,14 +108,13 @@ export const conduct = async (
         ? []
         : ['--hosts', asked.request.inventory]),
     ])
-    const print = printer(flags, { progress, store, reproduce })
     const reporter = tellAll([
       documentReporter(
         {
           journal: store.journal,
           documents: [
-            store.document,
-            ...(flags.json === undefined ? [] : [flags.json]),
+            { path: store.document, render: documentText },
+            ...reportTargets(flags),
           ],
         },
         {
@@ -119,9 +122,11 @@ export const conduct = async (
           fingerprints: fingerprintsOf(asked),
           before,
         },
-        reproduce,
       ),
-      print,
+      stdoutReporter(flags, {
+        folder: relative(process.cwd(), store.path) || '.',
+        around: progress.around,
+      }),
     ])
     const bundles: string[] = []
     await reporter.start(head)
@@ -138,7 +143,7 @@ export const conduct = async (
         },
         onOutcome: outcome => {
           progress.finished(outcome.item.id)
-          return reporter.case(outcome)
+          return reporter.case(caseDocument(outcome, reproduce))
         },
         ...(flags.bundle !== undefined &&
           bundling(flags.bundle, { workspace, head, reproduce, bundles })),
@@ -157,7 +162,7 @@ export const conduct = async (
       resumed: before.length,
       verdicts,
     })
-    if (flags.reporter === 'pretty')
+    if (flags.reporter !== 'tap')
       process.stdout.write(closing({ store, bundles, interrupted, flags }))
     return { code: exitCode(verdicts, interrupted), outcomes }
   } catch (error) {
@@ -166,31 +171,6 @@ export const conduct = async (
   } finally {
     progress.close()
   }
-}
-
-interface Printing {
-  readonly progress: Progress
-  readonly store: ResultStore
-  readonly reproduce: Reproduce
-}
-
-/** What is shown on stdout. */
-const printer = (
-  flags: RunFlags,
-  { progress, store, reproduce }: Printing,
-): Reporter => {
-  const write = (text: string): void => {
-    progress.around(() => {
-      process.stdout.write(text)
-    })
-  }
-  return flags.reporter === 'tap'
-    ? tapReporter(write, reproduce)
-    : prettyReporter(write, {
-        screen: screenFor(flags),
-        folder: relative(process.cwd(), store.path) || '.',
-        reproduce,
-      })
 }
 
 interface Bundling {
@@ -242,7 +222,7 @@ const closing = ({
             'run',
             '--resume',
             relative(process.cwd(), store.path) || '.',
-            ...(flags.json === undefined ? [] : ['--json', flags.json]),
+            ...reportWords(flags),
             ...(flags.bundle === undefined ? [] : ['--bundle', flags.bundle]),
           ])}`,
         ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, CommanderError, Option } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
 import {
@@ -15,7 +15,8 @@ import {
   positive,
   size,
 } from './options.ts'
-import { REPORTERS } from './run-flags.ts'
+import { reportOptions } from './report-files.ts'
+import { reporterOption } from './run-flags.ts'
 import { INTERRUPTED, wasInterrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
 
@@ -38,7 +39,7 @@ const program = (): Command => {
     .version(VERSION)
     .showHelpAfterError('(see tdxrig --help)')
     .exitOverride()
-  root
+  const run = root
     .command('run')
     .description('boot scenarios and judge the results')
     .argument(
@@ -71,7 +72,6 @@ const program = (): Command => {
       '--out <folder>',
       'where results go; default: a new folder below results/',
     )
-    .option('--json <file>', 'write the result document to this file as well')
     .option('--resume <folder>', 'continue the interrupted run in this folder')
     .option(
       '--bundle <folder>',
@@ -81,14 +81,23 @@ const program = (): Command => {
       '--rejudge',
       'the paths are archives written by --bundle: judge them again without booting',
     )
-    .addOption(
-      new Option('--reporter <name>', 'what is printed')
-        .choices(REPORTERS)
-        .default('pretty'),
-    )
+    .addOption(reporterOption())
     .addOption(asciiOption())
     .addOption(accelOption())
     .action(command(async () => (await import('./run-command.ts')).runCommand))
+  const report = root
+    .command('report')
+    .description('print a result document again, or write it in other forms')
+    .argument('<result>', 'result.json, or the folder of a run')
+    .addOption(reporterOption())
+    .addOption(asciiOption())
+    .action(
+      command(async () => (await import('./report-command.ts')).reportCommand),
+    )
+  for (const option of reportOptions()) {
+    run.addOption(option)
+    report.addOption(option)
+  }
   root
     .command('hosts')
     .description(

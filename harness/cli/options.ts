@@ -3,6 +3,10 @@ import { GIB, parseSize } from '../base/units.ts'
 
 /** Options that commands have in common, and how their values are read. */
 
+/** `kernelBuild` as it is written: `--kernel-build`. */
+export const flagName = (name: string): string =>
+  `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
+
 export const positive = (text: string): number => {
   const value = Number(text)
   if (!Number.isInteger(value) || value < 1 || value > 1024)

@@ -1,15 +1,16 @@
 import { UsageError } from '../base/errors.ts'
-import { checkOutputFile, writeWhole } from '../base/output.ts'
+import { writeWhole } from '../base/output.ts'
 import { type JudgedOutcome, verdictOf } from '../judge/case-outcome.ts'
 import { caseDocument, resultDocument } from '../report/document.ts'
-import { prettyReporter } from '../report/pretty.ts'
 import { type Reproduce, tellAll } from '../report/reporter.ts'
-import { tapReporter } from '../report/tap.ts'
+import { stdoutReporter } from './stdout-reporter.ts'
+import type { ResultDocument } from '../report/schema.ts'
 import { rejudge, rerunLine } from '../run/rejudge.ts'
 import { exitCode } from './exit-code.ts'
 import { programName } from './program-name.ts'
-import { type RunFlags, flagName } from './run-flags.ts'
-import { screenFor } from './screen.ts'
+import { flagName } from './options.ts'
+import { checkReportFiles, reportTargets } from './report-files.ts'
+import type { RunFlags } from './run-flags.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */
@@ -36,7 +37,7 @@ export const rejudgeBundles = async (
     )
   if (paths.length === 0)
     throw new UsageError('REJUDGE', '--rejudge: expected archives of --bundle')
-  if (flags.json !== undefined) await checkOutputFile('--json', flags.json)
+  await checkReportFiles(flags)
   const started = new Date().toISOString()
   const begin = performance.now()
   // All are read before anything is said: one may be no bundle.
@@ -60,21 +61,18 @@ export const rejudgeBundles = async (
     kernels: kernelsOf(outcomes),
     cases: outcomes.length,
   }
-  const write = (text: string): void => {
-    process.stdout.write(text)
-  }
   const reporter = tellAll([
-    flags.reporter === 'tap'
-      ? tapReporter(write, reproduce)
-      : prettyReporter(write, {
-          screen: screenFor(flags),
-          folder: '.',
-          reproduce,
-        }),
+    stdoutReporter(flags, {
+      folder: '.',
+      around: write => {
+        write()
+      },
+    }),
   ])
   const verdicts = outcomes.map(verdictOf)
   await reporter.start(head)
-  for (const outcome of outcomes) await reporter.case(outcome)
+  const cases = outcomes.map(outcome => caseDocument(outcome, reproduce))
+  for (const result of cases) await reporter.case(result)
   const end = {
     durationMs: performance.now() - begin,
     interrupted: false,
@@ -82,18 +80,19 @@ export const rejudgeBundles = async (
     verdicts,
   }
   await reporter.end(end)
-  if (flags.json !== undefined) {
-    const cases = outcomes.map(outcome => caseDocument(outcome, reproduce))
-    const document = resultDocument(head, end, cases)
-    await writeWhole(flags.json, `${JSON.stringify(document, null, 2)}\n`)
-  }
+  const document = resultDocument(head, end, cases)
+  for (const { path, render } of reportTargets(flags))
+    await writeWhole(path, render(document))
   return exitCode(verdicts, false)
 }
 
 const kernelsOf = (
   outcomes: readonly JudgedOutcome[],
-): { name: string; key: string }[] => [
+): ResultDocument['kernels'] => [
   ...new Map(
-    outcomes.map(({ kernel: { name, key } }) => [key, { name, key }]),
+    outcomes.map(({ kernel: { name, key }, evidence }) => [
+      key,
+      { name, key, release: evidence.facts.kernel },
+    ]),
   ).values(),
 ]

@@ -1,10 +1,17 @@
+import { Option } from 'commander'
 import type { AccelChoice } from '../run/accelerator.ts'
+import type { ReportFlags } from './report-files.ts'
 
 /** What `--reporter` prints on stdout. */
-export const REPORTERS = ['pretty', 'tap'] as const
+const REPORTERS = ['pretty', 'tap', 'github'] as const
+
+export const reporterOption = (): Option =>
+  new Option('--reporter <name>', 'what is printed')
+    .choices(REPORTERS)
+    .default('pretty')
 
 /** Options of `tdxrig run`. */
-export interface RunFlags {
+export interface RunFlags extends ReportFlags {
   readonly kernel?: readonly string[]
   readonly kernelBuild?: readonly string[]
   /** Names and labels of physical hosts; undefined: QEMU. */
@@ -16,7 +23,6 @@ export interface RunFlags {
   readonly filter?: readonly string[]
   readonly jobs?: number
   readonly out?: string
-  readonly json?: string
   /** The folder of a run that was interrupted. */
   readonly resume?: string
   /** A folder for archives of what does not pass. */
@@ -27,7 +33,3 @@ export interface RunFlags {
   readonly ascii?: boolean
   readonly accel: AccelChoice
 }
-
-/** `kernelBuild` as it is written: `--kernel-build`. */
-export const flagName = (name: keyof RunFlags): string =>
-  `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`

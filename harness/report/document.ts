@@ -27,15 +27,31 @@ import {
 import type { Reproduce, RunEnd, RunHead } from './reporter.ts'
 import type { CaseResult, ResultDocument } from './schema.ts'
 
-/** What came of a case, as JSON. */
+/** A boot of a case that was booted several times. */
+type Attempt = CaseResult['attempts'][number]
+
+/**
+ * What came of a case, as JSON.
+ *
+ * @param before earlier attempts in the same run
+ */
 export const caseDocument = (
   outcome: CaseOutcome,
   reproduce: Reproduce,
-): CaseResult => ({
-  ...asked(outcome),
-  ...(outcome.kind === 'judged' ? judged(outcome) : unjudged(outcome)),
-  reproduce: reproduce(outcome),
-})
+  before: readonly Attempt[] = [],
+): CaseResult => {
+  const came = outcome.kind === 'judged' ? judged(outcome) : unjudged(outcome)
+  const { verdict, timing } = came
+  return {
+    ...asked(outcome),
+    ...came,
+    attempts: [
+      ...before,
+      ...(verdict === 'skip' ? [] : [{ verdict, totalMs: timing.totalMs }]),
+    ],
+    reproduce: reproduce(outcome),
+  }
+}
 
 type Asked = Pick<
   CaseResult,
@@ -74,7 +90,7 @@ const asked = (outcome: CaseOutcome): Asked => {
   }
 }
 
-type Came = Omit<CaseResult, keyof Asked | 'reproduce'>
+type Came = Omit<CaseResult, keyof Asked | 'reproduce' | 'attempts'>
 
 const judged = ({
   item,
@@ -186,7 +202,7 @@ export const resultDocument = (
   schema: 'tdxrig.result/3',
   rig,
   started,
-  kernels: kernels.map(({ name, key }) => ({ name, key })),
+  kernels: [...kernels],
   durationMs: round(durationMs),
   interrupted,
   summary: countVerdicts(cases.map(({ verdict }) => verdict)),

@@ -1,20 +1,13 @@
 import type { Colors } from 'picocolors/types.js'
 import { visible } from '../base/text.ts'
-import {
-  type CaseOutcome,
-  type JudgedOutcome,
-  messagesOf,
-  verdictOf,
-} from '../judge/case-outcome.ts'
-import { onlineResults, updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
-import { observeEnding } from '../judge/observed-ending.ts'
 import { WITNESS_NAMES } from '../machine/record.ts'
-import { caseDocument, countVerdicts } from './document.ts'
+import { countVerdicts } from './document.ts'
 import type { Screen } from './picture/bars.ts'
 import { drawnCase } from './picture/drawn.ts'
 import { outcomeText, pictureLines } from './prediction-text.ts'
-import type { Reporter, Reproduce, RunEnd, RunHead } from './reporter.ts'
+import type { Reporter, RunEnd, RunHead } from './reporter.ts'
+import type { CaseResult } from './schema.ts'
 
 /** Text for people: one line a case, reasons below, a summary at the end. */
 
@@ -29,77 +22,70 @@ const MARK: Readonly<Record<Verdict, (colors: Colors) => string>> = {
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
 /** What became of TDX, shortly. */
-const shortly = ({ item, judgement, evidence }: JudgedOutcome): string => {
-  const { record, facts } = evidence
-  const { memory, steps } = record.witnesses
-  const { outcome, stage, errno } = observeEnding(facts, record)
-  const count = (memory?.regions ?? facts.tdx.regions)?.length
-  const { numaFallback } = judgement.prediction.layout
-  const seen = judgement.witnesses.length
-  if (judgement.scope === 'layout')
-    return `memory layout only, the kernel has no TDX host support, ${seconds(record.timing.total)}`
+const shortly = (result: CaseResult): string => {
+  const { regions, tdx, timing, witnesses } = result
+  const count = (regions.memory ?? regions.printed)?.length
+  if (result.scope === 'layout')
+    return `memory layout only, the kernel has no TDX host support, ${seconds(timing.totalMs)}`
   return [
-    outcomeText(outcome, stage, errno),
+    ...(tdx ? [outcomeText(tdx.outcome, tdx.stage, tdx.errno)] : []),
     ...(count === undefined
       ? []
       : [`${count} region${count === 1 ? '' : 's'}`]),
     // A table of the scenario's own that came to nothing is worth a word.
-    ...(item.machine.firmware.srat && numaFallback !== undefined
+    ...(result.machine.firmware.srat && result.layout.numaFallback !== null
       ? ['SRAT not used']
       : []),
-    ...(steps ? onlineResults({ item, facts }) : []).map(
-      ({ dimm, result }) => `${dimm} ${result}`,
-    ),
-    ...(steps ? updateResults({ item, facts }) : []),
-    ...(seen < WITNESS_NAMES.length
-      ? [`${seen} of ${WITNESS_NAMES.length} witnesses`]
+    ...(result.online ?? []).map(({ dimm, result }) => `${dimm} ${result}`),
+    ...(result.updates ?? []),
+    ...(witnesses.length < WITNESS_NAMES.length
+      ? [`${witnesses.length} of ${WITNESS_NAMES.length} witnesses`]
       : []),
-    seconds(record.timing.total),
+    ...attemptsText(result),
+    seconds(timing.totalMs),
   ].join(', ')
+}
+
+/** `2 of 3 attempts passed`; nothing where there was one. */
+const attemptsText = ({ attempts }: CaseResult): string[] => {
+  const passed = attempts.filter(({ verdict }) => verdict === 'pass').length
+  return attempts.length < 2
+    ? []
+    : [`${passed} of ${attempts.length} attempts passed`]
 }
 
 export interface PrettyOptions {
   readonly screen: Screen
   /** Where the result document lies, for paths that can be opened. */
   readonly folder: string
-  readonly reproduce: Reproduce
 }
 
 export const prettyCase = (
-  outcome: CaseOutcome,
-  { screen, folder, reproduce }: PrettyOptions,
+  result: CaseResult,
+  { screen, folder }: PrettyOptions,
 ): string => {
   const { colors } = screen
-  const verdict = verdictOf(outcome)
-  const head = `${MARK[verdict](colors)} ${visible(outcome.item.id)}`
+  const { verdict, console, reproduce } = result
+  const messages = result.reasons.map(({ message }) => message)
+  const head = `${MARK[verdict](colors)} ${visible(result.id)}`
   if (verdict === 'skip')
-    return `${head}  ${colors.dim(visible(messagesOf(outcome).join('; ')))}`
-  const judged = outcome.kind === 'judged'
-  const tail = colors.dim(judged ? shortly(outcome) : seconds(0))
+    return `${head}  ${colors.dim(visible(messages.join('; ')))}`
+  const booted = result.end !== null
+  const tail = colors.dim(booted ? shortly(result) : seconds(0))
   if (verdict === 'pass') return `${head}  ${tail}`
   const details = [
-    ...messagesOf(outcome),
-    ...(judged && outcome.console !== null
-      ? [`console: ${folder}/${outcome.console}`]
-      : []),
-    `again: ${reproduce(outcome)}`,
+    ...messages,
+    ...(console === null ? [] : [`console: ${folder}/${console}`]),
+    `again: ${reproduce}`,
   ]
   return [
     `${head}  ${tail}`,
     ...details.map(line => `          ${visible(line)}`),
-    ...(judged ? differenceLines(outcome, { screen, reproduce }) : []),
+    ...(booted
+      ? pictureLines(drawnCase(result), { ...screen, differing: true })
+      : []),
   ].join('\n')
 }
-
-/** Where the kernel's memory is not as predicted, as a picture. */
-const differenceLines = (
-  outcome: JudgedOutcome,
-  { screen, reproduce }: Pick<PrettyOptions, 'screen' | 'reproduce'>,
-): string[] =>
-  pictureLines(drawnCase(caseDocument(outcome, reproduce)), {
-    ...screen,
-    differing: true,
-  })
 
 export const prettySummary = (
   { rig }: Pick<RunHead, 'rig'>,
@@ -137,8 +123,8 @@ export const prettyReporter = (
     start: started => {
       head = started
     },
-    case: outcome => {
-      write(`${prettyCase(outcome, options)}\n`)
+    case: result => {
+      write(`${prettyCase(result, options)}\n`)
     },
     end: end => {
       if (head) write(`\n${prettySummary(head, end, options.screen.colors)}\n`)

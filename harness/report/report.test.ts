@@ -18,7 +18,7 @@ import {
   type RunHead,
   tellAll,
 } from './reporter.ts'
-import { documentSchema } from './schema.ts'
+import { type CaseResult, documentSchema } from './schema.ts'
 import { reproduceWith, shellQuote } from './shell.ts'
 import { tapReporter } from './tap.ts'
 
@@ -62,13 +62,14 @@ const printed = async (
   let text = ''
   const reporter = make(more => (text += more))
   await reporter.start({ ...HEAD, cases: outcomes.length })
-  for (const outcome of outcomes) await reporter.case(outcome)
+  for (const outcome of outcomes)
+    await reporter.case(caseDocument(outcome, reproduce))
   await reporter.end(endOf(outcomes))
   return text
 }
 
 const tapOf = (...outcomes: CaseOutcome[]): Promise<string> =>
-  printed(write => tapReporter(write, reproduce), outcomes)
+  printed(write => tapReporter(write), outcomes)
 
 const parse = (tap: string): { points: Result[]; ok: boolean } => {
   const points: Result[] = []
@@ -174,6 +175,9 @@ t.test('TAP: no text of a console breaks it', async t => {
   )
 })
 
+const result = (outcome: CaseOutcome): CaseResult =>
+  caseDocument(outcome, reproduce)
+
 t.test('text for people', async t => {
   const plain = {
     screen: {
@@ -182,19 +186,21 @@ t.test('text for people', async t => {
       colors: colors.createColors(false),
     },
     folder: 'out',
-    reproduce,
   }
   t.match(
-    prettyCase(passed, plain),
+    prettyCase(result(passed), plain),
     /^pass {4}group\/name\[x=1\]@kernel {2}initialized, 3 regions, 0.60 s$/,
   )
   t.match(
-    prettyCase(failing, plain),
+    prettyCase(result(failing), plain),
     /^FAIL {4}.*\n {10}.*3 expected, 2 found.*\n {10}console: out\/cases\/x\/console.log\n {10}again: /,
   )
-  t.match(prettyCase(skipped, plain), /^skip {4}.*no trigger # here$/)
+  t.match(prettyCase(result(skipped), plain), /^skip {4}.*no trigger # here$/)
   t.match(
-    prettyCase(judgedOutcome(item, { without: ['memory', 'module'] }), plain),
+    prettyCase(
+      result(judgedOutcome(item, { without: ['memory', 'module'] })),
+      plain,
+    ),
     /^pass .*initialized, 2 of 4 witnesses, 0.60 s$/,
   )
   t.match(
@@ -225,8 +231,8 @@ t.test('a reporter that fails does not silence the others', async t => {
   }
   const all = tellAll([full, good])
   await all.start(HEAD)
-  await all.case(passed)
-  await all.case(passed)
+  await all.case(result(passed))
+  await all.case(result(passed))
   await t.rejects(async () => all.end(endOf([passed, passed])), /no space/)
   t.same(told, ['start', 'case', 'case', 'end of the other', 'end'])
   const broken = { ...good, start: () => Promise.reject(new Error('full')) }

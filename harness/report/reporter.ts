@@ -1,6 +1,7 @@
 import { messageOf } from '../base/errors.ts'
-import type { CaseOutcome, KernelIdentity } from '../judge/case-outcome.ts'
+import type { CaseOutcome } from '../judge/case-outcome.ts'
 import type { Verdict } from '../judge/context.ts'
+import type { CaseResult, ResultDocument } from './schema.ts'
 
 /** What is known of a run before its first case. */
 export interface RunHead {
@@ -13,7 +14,7 @@ export interface RunHead {
   }
   /** ISO 8601. */
   readonly started: string
-  readonly kernels: readonly Pick<KernelIdentity, 'name' | 'key'>[]
+  readonly kernels: ResultDocument['kernels']
   /** How many cases there are. */
   readonly cases: number
 }
@@ -33,7 +34,7 @@ export interface RunEnd {
 export interface Reporter {
   start(head: RunHead): void | Promise<void>
   /** In the order in which cases are finished. */
-  case(outcome: CaseOutcome): void | Promise<void>
+  case(result: CaseResult): void | Promise<void>
   end(end: RunEnd): void | Promise<void>
 }
 
@@ -64,7 +65,7 @@ export const tellAll = (reporters: readonly Reporter[]): Reporter => {
     start: async head => {
       for (const reporter of reporters) await reporter.start(head)
     },
-    case: outcome => tell(reporter => reporter.case(outcome)),
+    case: result => tell(reporter => reporter.case(result)),
     end: async end => {
       await tell(reporter => reporter.end(end))
       const [first] = failures

@@ -192,6 +192,9 @@ export const caseSchema = z.strictObject({
     .strictObject({ asked: z.string(), effective: z.string().nullable() })
     .nullable(),
   argv: z.array(z.string()),
+  attempts: z
+    .array(z.strictObject({ verdict: z.enum(VERDICTS), totalMs: z.number() }))
+    .describe('boots of this case in this run, the last one is reported'),
   console: z.string().nullable().describe('path, relative to this document'),
   reproduce: z.string().describe('one shell line that runs this case again'),
 })
@@ -207,7 +210,16 @@ export const documentSchema = z
     started: z.iso.datetime(),
     durationMs: z.number(),
     interrupted: z.boolean(),
-    kernels: z.array(z.strictObject({ name: z.string(), key: z.string() })),
+    kernels: z.array(
+      z.strictObject({
+        name: z.string(),
+        key: z.string().describe('hash of all that entered its build'),
+        release: z
+          .string()
+          .nullable()
+          .describe('as the image names it; null: it does not'),
+      }),
+    ),
     summary: z.strictObject({
       pass: z.int(),
       fail: z.int(),

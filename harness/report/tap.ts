@@ -1,45 +1,32 @@
 import { stringify } from 'yaml'
 import { visible } from '../base/text.ts'
-import {
-  type CaseOutcome,
-  messagesOf,
-  verdictOf,
-} from '../judge/case-outcome.ts'
-import { caseDocument } from './document.ts'
-import type { Reporter, Reproduce } from './reporter.ts'
+import type { Reporter } from './reporter.ts'
+import type { CaseResult } from './schema.ts'
 
-/** TAP 14 (https://testanything.org/tap-version-14-specification.html). */
+/**
+ * TAP 14 (https://testanything.org/tap-version-14-specification.html). A case
+ * that was booted is a subtest with a point for each check.
+ */
 
-const header = (cases: number): string => `TAP version 14\n1..${cases}\n`
-
-/** A test point; with a YAML diagnostic unless it passed. */
-const tapPoint = (
-  outcome: CaseOutcome,
-  number: number,
-  reproduce: Reproduce,
-): string => {
-  const verdict = verdictOf(outcome)
-  const ok = verdict === 'pass' || verdict === 'skip' ? 'ok' : 'not ok'
-  const directive =
-    verdict === 'skip' ? ` # SKIP ${escape(messagesOf(outcome)[0] ?? '')}` : ''
-  const line = `${ok} ${number} - ${escape(outcome.item.id)}${directive}\n`
-  return verdict === 'pass' || verdict === 'skip'
-    ? line
-    : line + diagnostic(outcome, reproduce)
+/** A test point, before it has a number. */
+interface Point {
+  readonly ok: boolean
+  readonly name: string
+  /** Why it is skipped; undefined: it is not. */
+  readonly skip?: string | undefined
+  /** Undefined: there is nothing to add. */
+  readonly diagnostic?: object | undefined
 }
 
 /** TAP on a stream. @param write prints what it is given */
-export const tapReporter = (
-  write: (text: string) => void,
-  reproduce: Reproduce,
-): Reporter => {
+export const tapReporter = (write: (text: string) => void): Reporter => {
   let number = 0
   return {
     start: ({ cases }) => {
-      write(header(cases))
+      write(`TAP version 14\n1..${cases}\n`)
     },
-    case: outcome => {
-      write(tapPoint(outcome, ++number, reproduce))
+    case: result => {
+      write(caseText(result, ++number))
     },
     end: ({ interrupted }) => {
       if (interrupted) write('Bail out! interrupted\n')
@@ -47,21 +34,75 @@ export const tapReporter = (
   }
 }
 
+const caseText = (result: CaseResult, number: number): string => {
+  const points = checkPoints(result)
+  const subtest = [
+    `# Subtest: ${escape(result.id)}\n`,
+    ...points.map((point, i) => indent(pointText(point, i + 1))),
+    `    1..${points.length}\n`,
+  ]
+  return [
+    ...(result.end === null ? [] : subtest),
+    pointText(casePoint(result), number),
+  ].join('')
+}
+
+const casePoint = (result: CaseResult): Point => {
+  const { verdict, reasons } = result
+  return {
+    ok: verdict === 'pass' || verdict === 'skip',
+    name: result.id,
+    skip: verdict === 'skip' ? (reasons[0]?.message ?? '') : undefined,
+    diagnostic:
+      verdict === 'pass' || verdict === 'skip'
+        ? undefined
+        : {
+            verdict,
+            reasons: reasons.map(({ check, message }) => ({ check, message })),
+            outcome: result.tdx?.outcome,
+            stage: result.tdx?.stage,
+            errno: result.tdx?.errno,
+            console: result.console,
+            reproduce: result.reproduce,
+          },
+  }
+}
+
+/** What was looked at; what was found wrong; what nobody saw. */
+const checkPoints = ({ checks, reasons, unobserved }: CaseResult): Point[] => {
+  const wrong = new Set(reasons.map(({ check }) => check))
+  return [
+    ...checks
+      .filter(check => !wrong.has(check))
+      .map(check => ({ ok: true, name: check })),
+    ...reasons.map(({ check, ...diagnostic }) => ({
+      ok: false,
+      name: check,
+      diagnostic,
+    })),
+    ...unobserved.map(({ check, missing }) => ({
+      ok: true,
+      name: check,
+      skip: `not observed, for want of: ${missing.join(', ')}`,
+    })),
+  ]
+}
+
+const pointText = (
+  { ok, name, skip, diagnostic }: Point,
+  number: number,
+): string => {
+  const directive = skip === undefined ? '' : ` # SKIP ${escape(skip)}`
+  return `${ok ? 'ok' : 'not ok'} ${number} - ${escape(name)}${directive}\n${diagnostic ? yamlBlock(diagnostic) : ''}`
+}
+
 /** `#` begins a directive and line feeds a new line: neither may be meant. */
 const escape = (text: string): string =>
   visible(text.replaceAll('\\', '\\\\').replaceAll('#', '\\#'))
 
-const diagnostic = (outcome: CaseOutcome, reproduce: Reproduce): string => {
-  const result = caseDocument(outcome, reproduce)
-  const data = {
-    verdict: result.verdict,
-    reasons: result.reasons.map(({ check, message }) => ({ check, message })),
-    outcome: result.tdx?.outcome,
-    stage: result.tdx?.stage,
-    errno: result.tdx?.errno,
-    console: result.console,
-    reproduce: result.reproduce,
-  }
+const indent = (text: string): string => text.replaceAll(/^(?=.)/gm, '    ')
+
+const yamlBlock = (data: object): string => {
   // Quoted on one line each: no console text can end the block.
   const text = stringify(data, {
     defaultStringType: 'QUOTE_DOUBLE',
@@ -69,6 +110,5 @@ const diagnostic = (outcome: CaseOutcome, reproduce: Reproduce): string => {
     lineWidth: 0,
     doubleQuotedAsJSON: true,
   })
-  const indented = text.trimEnd().replaceAll(/^/gm, '  ')
-  return `  ---\n${indented}\n  ...\n`
+  return `  ---\n${text.trimEnd().replaceAll(/^/gm, '  ')}\n  ...\n`
 }

@@ -59,7 +59,7 @@ const fill = async (
   const result = caseDocument(outcome, reproduce)
   const kept = result.console === null ? null : BUNDLED.console
   const document = resultDocument(
-    { ...head, kernels: [kernel] },
+    { ...head, kernels: [kernelOf(kernel)] },
     { durationMs: result.timing.totalMs, interrupted: false },
     [{ ...result, console: kept }],
   )
@@ -78,6 +78,16 @@ const fill = async (
   if (console.timesPath !== null)
     await copyFile(console.timesPath, join(folder, BUNDLED.times))
 }
+
+const kernelOf = ({
+  name,
+  key,
+  release,
+}: PreparedKernel): RunHead['kernels'][number] => ({
+  name,
+  key,
+  release: release ?? null,
+})
 
 /** A kernel of somebody's own has no name elsewhere. */
 const cellOf = (

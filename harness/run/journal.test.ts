@@ -1,9 +1,11 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { caseDocument } from '../report/document.ts'
 import type { RunHead } from '../report/reporter.ts'
-import { documentSchema } from '../report/schema.ts'
+import { type CaseResult, documentSchema } from '../report/schema.ts'
 import { reproduceWith } from '../report/shell.ts'
+import type { Case } from '../scenario/case.ts'
 import { judgedOutcome } from '../testing/judged.ts'
 import { namedCase } from '../testing/records.ts'
 import { documentReporter, fingerprint, readJournal } from './journal.ts'
@@ -11,7 +13,7 @@ import { documentReporter, fingerprint, readJournal } from './journal.ts'
 const HEAD: RunHead = {
   rig: { version: '1', machine: 'a stand-in', board: 'q35-10.0' },
   started: '2026-01-01T00:00:00.000Z',
-  kernels: [{ name: 'kernel', key: 'abc' }],
+  kernels: [{ name: 'kernel', key: 'abc', release: null }],
   cases: 2,
 }
 const REQUEST = {
@@ -32,11 +34,15 @@ const reporterIn = (folder: string) =>
   documentReporter(
     {
       journal: join(folder, 'journal.jsonl'),
-      documents: [join(folder, 'result.json')],
+      documents: [
+        { path: join(folder, 'result.json'), render: JSON.stringify },
+      ],
     },
     { request: REQUEST, fingerprints: FINGERPRINTS, before: [] },
-    reproduceWith('tdxrig', []),
   )
+
+const resultOf = (item: Case): CaseResult =>
+  caseDocument(judgedOutcome(item), reproduceWith('tdxrig', []))
 
 t.test('what is finished is on disk, whatever comes next', async t => {
   const folder = t.testdir({})
@@ -44,7 +50,7 @@ t.test('what is finished is on disk, whatever comes next', async t => {
   const reporter = reporterIn(folder)
   await reporter.start(HEAD)
   t.same((await readJournal(path)).cases, [], 'nothing is finished yet')
-  await reporter.case(judgedOutcome(CASES[0]!))
+  await reporter.case(resultOf(CASES[0]!))
   const one = await readJournal(path)
   t.match(one.head, {
     board: 'q35-10.0',
@@ -53,7 +59,7 @@ t.test('what is finished is on disk, whatever comes next', async t => {
     request: REQUEST,
   })
   t.match(one.cases, [{ id: 'a/one@kernel', verdict: 'pass' }])
-  await reporter.case(judgedOutcome(CASES[1]!))
+  await reporter.case(resultOf(CASES[1]!))
   const whole = readFileSync(path)
   const firstEnd = whole.indexOf('\n', whole.indexOf('\n') + 1) + 1
   // Killed in the middle of the last line, wherever that was.
@@ -80,15 +86,14 @@ t.test('a run that goes on keeps what it has', async t => {
   const path = join(folder, 'journal.jsonl')
   const first = reporterIn(folder)
   await first.start(HEAD)
-  await first.case(judgedOutcome(CASES[0]!))
+  await first.case(resultOf(CASES[0]!))
   const { cases } = await readJournal(path)
   const second = documentReporter(
     { journal: path, documents: [] },
     { request: REQUEST, fingerprints: FINGERPRINTS, before: cases },
-    reproduceWith('tdxrig', []),
   )
   await second.start(HEAD)
-  await second.case(judgedOutcome(CASES[1]!))
+  await second.case(resultOf(CASES[1]!))
   t.same(
     (await readJournal(path)).cases.map(({ id }) => id),
     CASES.map(({ id }) => id),

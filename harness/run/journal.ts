@@ -3,9 +3,13 @@ import { appendFile, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
 import { writeWhole } from '../base/output.ts'
-import { caseDocument, resultDocument } from '../report/document.ts'
-import type { Reporter, Reproduce, RunHead } from '../report/reporter.ts'
-import { type CaseResult, caseSchema } from '../report/schema.ts'
+import { resultDocument } from '../report/document.ts'
+import type { Reporter, RunHead } from '../report/reporter.ts'
+import {
+  type CaseResult,
+  type ResultDocument,
+  caseSchema,
+} from '../report/schema.ts'
 import type { Case } from '../scenario/case.ts'
 
 /**
@@ -92,11 +96,17 @@ export const readJournal = async (path: string): Promise<Journal> => {
   }
 }
 
+/** A file with the document, in some form. */
+export interface DocumentTarget {
+  readonly path: string
+  readonly render: (document: ResultDocument) => string
+}
+
 /** Where documents go. */
 export interface DocumentTargets {
   readonly journal: string
   /** Each is written when the run is over. */
-  readonly documents: readonly string[]
+  readonly documents: readonly DocumentTarget[]
 }
 
 /** What a run is about, and what it has already when it goes on. */
@@ -112,7 +122,6 @@ export interface Journaled {
 export const documentReporter = (
   { journal, documents }: DocumentTargets,
   { request, fingerprints, before }: Journaled,
-  reproduce: Reproduce,
 ): Reporter => {
   const cases: CaseResult[] = [...before]
   const order = Object.keys(fingerprints)
@@ -137,19 +146,18 @@ export const documentReporter = (
       }
       await writeWhole(journal, [first, ...before].map(line).join(''))
     },
-    case: async outcome => {
-      const document = caseDocument(outcome, reproduce)
-      cases.push(document)
+    case: async result => {
+      cases.push(result)
       // One after the other: a long line is written in pieces.
-      const append = (): Promise<void> => appendFile(journal, line(document))
+      const append = (): Promise<void> => appendFile(journal, line(result))
       written = written.then(append, append)
       await written
     },
     end: async end => {
       if (!head) return
       const document = resultDocument(head, end, inOrder(cases))
-      const text = `${JSON.stringify(document, null, 2)}\n`
-      for (const path of documents) await writeWhole(path, text)
+      for (const { path, render } of documents)
+        await writeWhole(path, render(document))
     },
   }
 }

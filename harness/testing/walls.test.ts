@@ -43,6 +43,7 @@ const HARMLESS = [
   'preact-render-to-string',
   'pure-rand',
   'yaml',
+  'xmlbuilder2',
   'zod',
 ]
 

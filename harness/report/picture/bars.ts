@@ -6,6 +6,7 @@ import {
   type MarkKind,
   type Picture,
   differenceText,
+  laneName,
   withoutTwins,
 } from './picture.ts'
 import { addressText } from './rows.ts'
@@ -83,12 +84,13 @@ export const bars = (picture: Picture, options: BarOptions): string[] => {
 }
 
 const differingLanes = (lanes: readonly Lane[]): Lane[] => {
-  const titles = new Set(
-    lanes.filter(lane => lane.differences.length > 0).map(({ title }) => title),
+  const rowOf = ({ title, by }: Lane): string => `${title} ${by}`
+  const rows = new Set(
+    lanes.filter(({ differences }) => differences.length > 0).map(rowOf),
   )
-  return titles.size === 0
+  return rows.size === 0
     ? []
-    : lanes.filter(({ title }) => title === 'parameters' || titles.has(title))
+    : lanes.filter(lane => lane.title === 'parameters' || rows.has(rowOf(lane)))
 }
 
 /** Borders of each part: the last of one is the first of the next. */
@@ -171,7 +173,7 @@ const laneLines = (
     const [from, to] = columns.of(mark)
     cells.fill(glyphOf(mark, ascii), from, to)
   }
-  const bar = line(titleOf(lane), cells.join(''))
+  const bar = line(laneName(lane), cells.join(''))
   const here = lane.differences.filter(
     ({ start, end }) => end >= panel.start && start < panel.end,
   )
@@ -191,9 +193,6 @@ const laneLines = (
     ].map(text => line('', text.slice(0, room))),
   ]
 }
-
-const titleOf = ({ title, side }: Lane): string =>
-  side === 'both' ? title : `${title}, ${side === 'built' ? 'built' : 'model'}`
 
 const glyphOf = ({ kind, number }: Mark, ascii: boolean): string =>
   GLYPHS[kind]?.[Number(ascii)] ?? digit(number ?? -1)

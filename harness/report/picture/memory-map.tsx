@@ -9,6 +9,7 @@ import {
   type Mark,
   type Picture,
   differenceText,
+  laneName,
   markText,
 } from './picture.ts'
 import { addressText } from './rows.ts'
@@ -79,7 +80,10 @@ export const MemoryMap = ({
       xmlns="http://www.w3.org/2000/svg"
     >
       {placed.map(({ lane, y }) => (
-        <LaneRow key={`${lane.title} ${lane.side}`} {...{ lane, y, scale }} />
+        <LaneRow
+          key={`${laneName(lane)} ${lane.side}`}
+          {...{ lane, y, scale }}
+        />
       ))}
       <Folds scale={scale} bottom={bottom} />
       {axis.map(label => (
@@ -130,8 +134,7 @@ interface LaneRowProps extends Placed {
 const LaneRow = ({ lane, y, scale }: LaneRowProps): JSX.Element => (
   <g class={`lane ${lane.side}`}>
     <text class="title" x={0} y={y + 13}>
-      {lane.title}
-      {lane.side === 'both' ? '' : `, ${lane.side}`}
+      {laneName(lane)}
     </text>
     <line
       class="ground"
@@ -146,7 +149,7 @@ const LaneRow = ({ lane, y, scale }: LaneRowProps): JSX.Element => (
         box={boxOf(mark, scale)}
         y={y}
         kind={markClass(mark)}
-        text={`${titleOf(lane)}: ${visible(markText(mark))}`}
+        text={`${laneName(lane)}: ${visible(markText(mark))}`}
         name={mark.kind === 'node' || mark.kind === 'region' ? mark.name : ''}
       />
     ))}
@@ -156,15 +159,12 @@ const LaneRow = ({ lane, y, scale }: LaneRowProps): JSX.Element => (
         box={boxOf(difference, scale)}
         y={y}
         kind="differs"
-        text={`${titleOf(lane)} differs from the prediction: ${differenceText(difference)}`}
+        text={`${laneName(lane)} differs from the prediction: ${differenceText(difference)}`}
         name=""
       />
     ))}
   </g>
 )
-
-const titleOf = ({ title, side }: Lane): string =>
-  side === 'both' ? title : `${title}, ${side}`
 
 /** Eight colours go around; a name is there beside them. */
 const markClass = ({ kind, number }: Mark): string =>

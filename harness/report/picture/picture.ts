@@ -33,9 +33,13 @@ export interface Mark extends Range {
 /** Where the two sides of a lane differ; empty: at this border. */
 export type Difference = Range
 
+type Predictor = 'model' | 'scenario'
+
 /** One row of marks. */
 export interface Lane {
   readonly title: string
+  /** Who says what is predicted. */
+  readonly by: Predictor
   /** Whose it is; `both`: the two agree, or there is only one. */
   readonly side: 'predicted' | 'built' | 'both'
   readonly marks: readonly Mark[]
@@ -58,6 +62,8 @@ export interface Sides {
 /** A row of the picture, as predicted and as built. */
 export interface Row extends Sides {
   readonly title: string
+  /** Default: the model. */
+  readonly by?: Predictor
 }
 
 /** Drawn from the rows that have something to show. */
@@ -71,24 +77,29 @@ export const pictureOf = (rows: readonly Row[]): Picture => {
   return { lanes, borders: [...borders].sort((a, b) => a - b) }
 }
 
-const lanesOf = ({ title, predicted, built }: Row): Lane[] => {
+const lanesOf = ({ title, by = 'model', predicted, built }: Row): Lane[] => {
   if (!predicted || !built) {
     const marks = predicted ?? built ?? []
     return marks.length === 0
       ? []
-      : [{ title, side: 'both', marks, differences: [] }]
+      : [{ title, by, side: 'both', marks, differences: [] }]
   }
   if (predicted.length === 0 && built.length === 0) return []
   return [
-    { title, side: 'predicted', marks: predicted, differences: [] },
+    { title, by, side: 'predicted', marks: predicted, differences: [] },
     {
       title,
+      by,
       side: 'built',
       marks: built,
       differences: differencesOf(predicted, built),
     },
   ]
 }
+
+/** `TDX regions, model`; the title alone where both sides are one. */
+export const laneName = ({ title, by, side }: Lane): string =>
+  side === 'both' ? title : `${title}, ${side === 'built' ? side : by}`
 
 /** The lanes with pairs that agree made one. */
 export const withoutTwins = ({ lanes }: Picture): Lane[] =>

@@ -55,11 +55,14 @@ export const rowsOf = (drawn: Drawn): Row[] => {
     row('TDX regions', regions, regionMark),
     ...(expectedRegions
       ? [
-          row(
-            'regions, scenario',
-            { predicted: expectedRegions, built: regions.built },
-            regionMark,
-          ),
+          {
+            ...row(
+              'TDX regions',
+              { predicted: expectedRegions, built: regions.built },
+              regionMark,
+            ),
+            by: 'scenario' as const,
+          },
         ]
       : []),
     row('TDMRs', tdmrs, tdmrMark),
