@@ -1,4 +1,3 @@
-import { readFile, stat } from 'node:fs/promises'
 import { distance } from 'fastest-levenshtein'
 import {
   type Document,
@@ -12,7 +11,7 @@ import {
   isSeq,
   parseDocument,
 } from 'yaml'
-import { UsageError, messageOf, systemCode } from './errors.ts'
+import { UsageError, messageOf } from './errors.ts'
 import { visible } from './text.ts'
 
 /** Where something stands in a file, both from 1. */
@@ -55,16 +54,6 @@ export class YamlFile {
     this.#text = text.split(/\r?\n/)
     // Limits aliases, so that a small file cannot become gigabytes.
     this.data = document.toJS({ maxAliasCount: 100 })
-  }
-
-  /**
-   * Reads and parses a file.
-   *
-   * @returns the file, or everything that is wrong with its syntax
-   * @throws UsageError when it cannot be read
-   */
-  static async read(path: string): Promise<YamlFile | Complaint[]> {
-    return YamlFile.parse(path, await readText(path))
   }
 
   static parse(path: string, text: string): YamlFile | Complaint[] {
@@ -141,32 +130,6 @@ export class YamlFile {
       } else return undefined
     }
     return isNode(node) ? node : undefined
-  }
-}
-
-/** A scenario is a page of text; more is a mistake. */
-const MAX_SIZE = 2 ** 20
-
-const readText = async (path: string): Promise<string> => {
-  try {
-    const { size, isFile } = await stat(path).then(info => ({
-      size: info.size,
-      isFile: info.isFile() || info.isDirectory(),
-    }))
-    if (!isFile) throw new Error('it is no regular file')
-    if (size > MAX_SIZE)
-      throw new Error(`it has ${size} bytes, ${MAX_SIZE} are allowed`)
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    const why =
-      systemCode(error) === 'ENOENT'
-        ? 'no such file'
-        : systemCode(error) === 'EISDIR'
-          ? 'it is a directory'
-          : messageOf(error)
-    throw new UsageError('UNREADABLE', `cannot read ${path}: ${why}`, {
-      cause: error,
-    })
   }
 }
 

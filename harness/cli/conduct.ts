@@ -114,7 +114,7 @@ export const conduct = async (
           journal: store.journal,
           documents: [
             { path: store.document, render: documentText },
-            ...reportTargets(flags),
+            ...reportTargets(flags, store.path),
           ],
         },
         {

@@ -1,38 +1,60 @@
 import { UsageError } from '../base/errors.ts'
+import { checkOutputFile, writeWhole } from '../base/output.ts'
+import type { ExplainViewProps } from '../report/html/explain-view.tsx'
 import { explain } from '../judge/explain.ts'
 import { type ExplainedBoot, explainJson } from '../report/explain-json.ts'
 import { explainText } from '../report/explain-text.ts'
 import { type ScreenFlags, screenFor } from './screen.ts'
 import { type Log, bootName, readLog } from './log-file.ts'
 
+interface ExplainFlags extends ScreenFlags {
+  readonly json?: boolean
+  /** A file for a page with the same. */
+  readonly html?: string
+}
+
 /** `tdxrig explain`: what became of TDX in any log, why, and what to do. */
 export const explainCommand = async (
   files: readonly string[],
-  { json = false, ascii }: { readonly json?: boolean } & ScreenFlags,
+  { json = false, ascii, html }: ExplainFlags,
 ): Promise<number> => {
   if (files.filter(file => file === '-').length > 1)
     throw new UsageError('STDIN', "'-' is given twice: stdin is one log")
+  if (html !== undefined) await checkOutputFile('--html', html)
   const explained: { boot: ExplainedBoot; name: string }[] = []
+  const shown: ExplainViewProps[] = []
   const unread: UsageError[] = []
   const screen = screenFor({ ascii })
   for (const file of files)
     try {
-      explained.push(...explainLog(await readLog(file)))
+      const log = await readLog(file)
+      explained.push(...explainLog(log))
+      if (html !== undefined) shown.push(...(await viewsOf(log)))
     } catch (error) {
       // The others are explained all the same.
       if (!(error instanceof UsageError)) throw error
       unread.push(error)
     }
   if (explained.length === 0 && unread[0]) throw unread[0]
-  process.stdout.write(
-    json
-      ? `${JSON.stringify(explainJson(explained.map(({ boot }) => boot)), null, 2)}\n`
-      : explained
-          .map(({ boot, name }) => explainText(boot, { name, screen }))
-          .join('\n'),
-  )
+  if (html !== undefined) {
+    const { explainHtml } = await import('./html-files.ts')
+    await writeWhole(html, await explainHtml(shown))
+  } else
+    process.stdout.write(
+      json
+        ? `${JSON.stringify(explainJson(explained.map(({ boot }) => boot)), null, 2)}\n`
+        : explained
+            .map(({ boot, name }) => explainText(boot, { name, screen }))
+            .join('\n'),
+    )
   for (const { message } of unread) process.stderr.write(`tdxrig: ${message}\n`)
   return unread[0]?.exitCode ?? 0
+}
+
+/** As a page shows it; loaded where a page is asked for. */
+const viewsOf = async (log: Log): Promise<ExplainViewProps[]> => {
+  const { explainedBoots } = await import('../page/explained-boots.ts')
+  return explainedBoots(log, log.text)
 }
 
 const explainLog = (

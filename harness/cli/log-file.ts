@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { RigError, UsageError, messageOf, systemCode } from '../base/errors.ts'
 import { type Bytes, unpacked } from '../base/packed.ts'
-import { KIB } from '../base/units.ts'
+import { KIB, MIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
 
@@ -25,6 +25,8 @@ export interface Log {
   readonly forgotten: number
   /** What was judged, where the log is of a bundle. */
   readonly verdict: readonly string[]
+  /** All of it; null: it is too long to be shown. */
+  readonly text: string | null
 }
 
 /**
@@ -34,41 +36,62 @@ export interface Log {
  * @throws UsageError
  */
 export const readLog = async (path: string): Promise<Log> => {
-  const { reader, verdict } = await readAny(path).catch((error: unknown) => {
-    // A defect of tdxrig is not the file's fault.
-    if (error instanceof RigError || systemCode(error) === undefined)
-      throw error
-    throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
-  })
+  const { reader, verdict, text } = await readAny(path).catch(
+    (error: unknown) => {
+      // A defect of tdxrig is not the file's fault.
+      if (error instanceof RigError || systemCode(error) === undefined)
+        throw error
+      throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
+    },
+  )
   return {
     file: path,
     boots: reader.boots(),
     lines: reader.lineCount,
     forgotten: reader.forgotten,
     verdict,
+    text,
   }
 }
 
 const readAny = async (
   path: string,
-): Promise<{ reader: ConsoleReader; verdict: readonly string[] }> => {
+): Promise<{
+  reader: ConsoleReader
+  verdict: readonly string[]
+  text: string | null
+}> => {
   const { archive, bytes } = await unpacked(
     path === '-'
       ? process.stdin
       : createReadStream(path, { highWaterMark: 1024 * KIB }),
   )
-  if (!archive) return { reader: await readLines(bytes), verdict: [] }
+  if (!archive) return { ...(await readLines(bytes)), verdict: [] }
   const { readBundle } = await import('../run/rejudge.ts')
   const { console, verdict } = await readBundle(path, bytes)
-  if (console) return { reader: console, verdict }
+  if (console) return { reader: console, verdict, text: null }
   throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
 }
 
-const readLines = async (source: Bytes): Promise<ConsoleReader> => {
+/** A longer log is not shown as a whole. */
+const SHOWN = 4 * MIB
+
+const readLines = async (
+  source: Bytes,
+): Promise<{ reader: ConsoleReader; text: string | null }> => {
   const reader = new ConsoleReader()
-  for await (const chunk of source) reader.push(chunk)
+  const kept: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of source) {
+    reader.push(chunk)
+    bytes += chunk.length
+    if (bytes <= SHOWN) kept.push(chunk)
+  }
   reader.end()
-  return reader
+  return {
+    reader,
+    text: bytes <= SHOWN ? Buffer.concat(kept).toString('utf8') : null,
+  }
 }
 
 /** How a boot of a log is named, where there are several. */

@@ -134,11 +134,22 @@ const program = (): Command => {
       'dmesg, journals, serial consoles; - for stdin; bundles of failed cases',
     )
     .option('--json', 'print JSON')
+    .option(
+      '--html <file>',
+      'write a page with the same, which explains more logs',
+    )
     .addOption(asciiOption())
     .action(
       command(
         async () => (await import('./explain-command.ts')).explainCommand,
       ),
+    )
+  root
+    .command('page')
+    .description('write the page that explains logs in a browser')
+    .argument('<file>', 'the HTML file')
+    .action(
+      command(async () => (await import('./page-command.ts')).pageCommand),
     )
   root
     .command('replay')

@@ -81,8 +81,8 @@ export const rejudgeBundles = async (
   }
   await reporter.end(end)
   const document = resultDocument(head, end, cases)
-  for (const { path, render } of reportTargets(flags))
-    await writeWhole(path, render(document))
+  for (const { path, render } of reportTargets(flags, '.'))
+    await writeWhole(path, await render(document))
   return exitCode(verdicts, false)
 }
 

@@ -8,7 +8,7 @@ import type { CaseOutcome } from '../judge/case-outcome.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type Replay, replay } from '../reproduce/replay.ts'
-import { scenarioFile } from '../scenario/scenario-file.ts'
+import { replayText } from '../reproduce/replay-text.ts'
 import { chosenBoot, readLog } from './log-file.ts'
 import type { RunFlags } from './run-flags.ts'
 import { INTERRUPTED } from './interrupt.ts'
@@ -56,7 +56,7 @@ export const replayCommand = async (
       trial: tried.length > 0,
     },
   )
-  const text = scenarioFile(made.input, commentsOn(made))
+  const text = replayText(made)
   if (flags.out === '-') {
     process.stdout.write(text)
     return 0
@@ -82,14 +82,6 @@ const checkFlags = ({ run, out, kernel, kernelBuild }: ReplayFlags): void => {
       '--kernel and --kernel-build say what --run boots, and there is no --run',
     )
 }
-
-const commentsOn = ({ approximations }: Replay): string[] =>
-  approximations.length === 0
-    ? ['Made by tdxrig replay.']
-    : [
-        'Made by tdxrig replay. It differs from the machine in the log:',
-        ...approximations.map(note => `- ${note}`),
-      ]
 
 /** Half of the host's memory may be touched by the guest. */
 const bearable = (): number =>

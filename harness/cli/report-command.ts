@@ -19,9 +19,9 @@ export const reportCommand = async (
 ): Promise<number> => {
   await checkReportFiles(flags)
   const { file, document } = await readResult(path)
-  const targets = reportTargets(flags)
+  const targets = reportTargets(flags, dirname(file))
   for (const target of targets)
-    await writeWhole(target.path, target.render(document))
+    await writeWhole(target.path, await target.render(document))
   if (targets.length > 0) return 0
   const { rig, started, kernels, cases, durationMs, interrupted } = document
   const reporter = stdoutReporter(flags, {

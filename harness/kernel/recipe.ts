@@ -1,15 +1,12 @@
+import { readYaml } from '../base/read-yaml.ts'
 import { readFile, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
 import { RigError, UsageError, messageOf } from '../base/errors.ts'
 import { projectRoot } from '../base/paths.ts'
 import { complaintsOf, issueText } from '../base/schema-issues.ts'
-import {
-  type DataPath,
-  YamlFile,
-  complaintsError,
-  nearest,
-} from '../base/yaml-file.ts'
+import type { YamlFile } from '../base/yaml-file.ts'
+import { type DataPath, complaintsError, nearest } from '../base/yaml-file.ts'
 import { SERIES_NAMES, type Series, seriesNamed } from '../tdx/series/index.ts'
 import { type Patch, readPatches } from './mailed-patches.ts'
 
@@ -133,9 +130,7 @@ export const DEFAULT_KERNEL = 'mainline-7.3'
 /** The recipes that are built, and run as `all`, without being named. */
 export const defaultRecipeNames = async (): Promise<string[]> => {
   const names = await recipeNames()
-  const files = await Promise.all(
-    names.map(name => YamlFile.read(recipePath(name))),
-  )
+  const files = await Promise.all(names.map(name => readYaml(recipePath(name))))
   return names.filter((_, i) => {
     const file = files[i]!
     // A recipe that cannot be read is named by whoever builds it.
@@ -193,7 +188,7 @@ export const readRecipe = async (
   name: string,
   path: string,
 ): Promise<Recipe> => {
-  const file = await YamlFile.read(path)
+  const file = await readYaml(path)
   if (Array.isArray(file)) throw complaintsError(file)
   const parsed = recipeSchema.safeParse(file.data, { error: issueText })
   if (!parsed.success)

@@ -99,7 +99,7 @@ export const readJournal = async (path: string): Promise<Journal> => {
 /** A file with the document, in some form. */
 export interface DocumentTarget {
   readonly path: string
-  readonly render: (document: ResultDocument) => string
+  readonly render: (document: ResultDocument) => string | Promise<string>
 }
 
 /** Where documents go. */
@@ -157,7 +157,7 @@ export const documentReporter = (
       if (!head) return
       const document = resultDocument(head, end, inOrder(cases))
       for (const { path, render } of documents)
-        await writeWhole(path, render(document))
+        await writeWhole(path, await render(document))
     },
   }
 }

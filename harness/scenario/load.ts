@@ -1,11 +1,12 @@
+import { readYaml } from '../base/read-yaml.ts'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { type PathMap, complaintsOf, issueText } from '../base/schema-issues.ts'
+import type { YamlFile } from '../base/yaml-file.ts'
 import {
   type Complaint,
   type DataPath,
-  YamlFile,
   complaintsError,
   nearest,
 } from '../base/yaml-file.ts'
@@ -47,7 +48,7 @@ export const loadCases = async (
   const complaints: Complaint[] = []
   const cases = new Map<string, Case>()
   for (const path of new Set(files)) {
-    const file = await YamlFile.read(path)
+    const file = await readYaml(path)
     if (Array.isArray(file)) {
       complaints.push(...file)
       continue

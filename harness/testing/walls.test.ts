@@ -21,6 +21,7 @@ const LAYERS = [
   'run',
   'reproduce',
   'fuzz',
+  'page',
   'cli',
   'testing',
 ]
@@ -50,6 +51,10 @@ const HARMLESS = [
 /** Files that are run, and not imported. */
 const PROGRAMS = [
   'cli/main.ts',
+  'page/buffer.ts',
+  'page/explain.ts',
+  'page/node-util.ts',
+  'page/report.tsx',
   'testing/bench.ts',
   'testing/made-host/main.ts',
   'testing/tap-summary.ts',

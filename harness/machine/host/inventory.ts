@@ -1,12 +1,13 @@
+import { readYaml } from '../../base/read-yaml.ts'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import * as z from 'zod'
 import { UsageError } from '../../base/errors.ts'
 import { isThere } from '../../base/paths.ts'
 import { complaintsOf, issueText } from '../../base/schema-issues.ts'
+import type { YamlFile } from '../../base/yaml-file.ts'
 import {
   type Complaint,
-  YamlFile,
   complaintsError,
   nearest,
 } from '../../base/yaml-file.ts'
@@ -175,7 +176,7 @@ export const readInventory = async (
       'NO_HOSTS',
       `expected an inventory of hosts at ${path}, found none: write one (docs/hosts.md) or name it with --hosts`,
     )
-  const file = await YamlFile.read(path)
+  const file = await readYaml(path)
   if (Array.isArray(file)) throw complaintsError(file)
   const parsed = hostsSchema.safeParse(file.data, { error: issueText })
   if (!parsed.success)

@@ -190,7 +190,7 @@ interface MarkBoxProps {
 }
 
 const MarkBox = ({ box, y, kind, text, name }: MarkBoxProps): JSX.Element => (
-  <g class="mark" tabIndex={0} role="img" aria-label={text}>
+  <g class="mark" tabindex={0} role="img" aria-label={text}>
     <title>{text}</title>
     <rect
       class={kind}

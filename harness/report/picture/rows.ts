@@ -135,6 +135,9 @@ const regionMark = (range: OnNode): Mark => ({
   kind: 'region',
 })
 
+export const regionMarks = (regions: readonly OnNode[]): Mark[] =>
+  regions.map(regionMark)
+
 const tdmrMark = ({ start, end }: DrawnTdmr, index: number): Mark => ({
   start,
   end,

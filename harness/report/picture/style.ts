@@ -9,6 +9,7 @@ export const PICTURE_STYLE = `
 .map .tip { visibility: hidden; font-size: 12px; font-weight: 600; }
 .map .mark:hover .tip, .map .mark:focus .tip { visibility: visible; }
 .map .mark:hover rect, .map .mark:focus rect { stroke: var(--ink, #1b1f24); stroke-width: 2; }
+.map .label text { paint-order: stroke; stroke: var(--ground, #fff); stroke-width: 3px; }
 .map .label line { stroke: var(--line, #d0d7de); }
 .map .label.differing text { fill: var(--bad, #cf222e); font-weight: 600; }
 .map .label.differing line { stroke: var(--bad, #cf222e); }

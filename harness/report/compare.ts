@@ -1,0 +1,143 @@
+import { formatSize } from '../base/units.ts'
+import { type Difference, differencesOf } from './picture/picture.ts'
+import { drawnCase } from './picture/drawn.ts'
+import { regionMarks } from './picture/rows.ts'
+import { outcomeText } from './prediction-text.ts'
+import type { CaseResult, ResultDocument } from './schema.ts'
+
+/** What is different between two runs, case by case. */
+
+/** A case that is in both runs. */
+export interface ChangedCase {
+  readonly id: string
+  readonly old: CaseResult
+  readonly now: CaseResult
+}
+
+/** A case whose kernel built other regions. */
+export interface ChangedRegions extends ChangedCase {
+  /** Where they differ; empty ranges are borders. */
+  readonly ranges: readonly Difference[]
+}
+
+/** A figure that is closer to its limit, or farther from it. */
+export interface ChangedHeadroom extends ChangedCase {
+  readonly figures: readonly {
+    readonly name: string
+    readonly old: string
+    readonly now: string
+  }[]
+}
+
+export interface Comparison {
+  /** Failing now, and not before: also of cases that are new. */
+  readonly newFailures: readonly CaseResult[]
+  readonly fixed: readonly ChangedCase[]
+  readonly stillFailing: readonly ChangedCase[]
+  /** The rig or the machine failed: nothing is known of the kernel now. */
+  readonly unjudged: readonly ChangedCase[]
+  /** TDX ended in another way, whatever the verdict. */
+  readonly outcomes: readonly ChangedCase[]
+  readonly regions: readonly ChangedRegions[]
+  readonly headroom: readonly ChangedHeadroom[]
+  readonly added: readonly CaseResult[]
+  readonly gone: readonly CaseResult[]
+}
+
+/** The kernel failed, or it is not known whether it did what was asked. */
+export const isFailing = ({ verdict }: Pick<CaseResult, 'verdict'>): boolean =>
+  verdict === 'fail' || verdict === 'invalid'
+
+const isUnjudged = ({ verdict }: CaseResult): boolean =>
+  verdict === 'error' || verdict === 'skip'
+
+export const compareRuns = (
+  old: Pick<ResultDocument, 'cases'>,
+  now: Pick<ResultDocument, 'cases'>,
+): Comparison => {
+  const before = new Map(old.cases.map(result => [result.id, result]))
+  const after = new Set(now.cases.map(({ id }) => id))
+  const both = now.cases.flatMap((result): ChangedCase[] => {
+    const was = before.get(result.id)
+    return was ? [{ id: result.id, old: was, now: result }] : []
+  })
+  const judged = both.filter(
+    ({ old, now }) => !isUnjudged(old) && !isUnjudged(now),
+  )
+  return {
+    newFailures: now.cases.filter(result => {
+      const was = before.get(result.id)
+      return isFailing(result) && !(was && isFailing(was))
+    }),
+    fixed: both.filter(
+      ({ old, now }) => isFailing(old) && now.verdict === 'pass',
+    ),
+    stillFailing: both.filter(
+      ({ old, now }) => isFailing(old) && isFailing(now),
+    ),
+    unjudged: both.filter(
+      ({ old, now }) => !isUnjudged(old) && isUnjudged(now),
+    ),
+    outcomes: judged.filter(({ old, now }) => endingOf(old) !== endingOf(now)),
+    regions: judged.flatMap(pair => {
+      const ranges = differencesOf(regionsOf(pair.old), regionsOf(pair.now))
+      return ranges.length > 0 ? [{ ...pair, ranges }] : []
+    }),
+    headroom: judged.flatMap(pair => {
+      const figures = changedFigures(pair)
+      return figures.length > 0 ? [{ ...pair, figures }] : []
+    }),
+    added: now.cases.filter(({ id }) => !before.has(id)),
+    gone: old.cases.filter(({ id }) => !after.has(id)),
+  }
+}
+
+/** How TDX ended, in words. */
+export const endingOf = ({ tdx }: CaseResult): string =>
+  tdx ? outcomeText(tdx.outcome, tdx.stage, tdx.errno) : 'not booted'
+
+const regionsOf = (result: CaseResult): ReturnType<typeof regionMarks> => {
+  const { built, predicted } = drawnCase(result).regions
+  return regionMarks(built ?? predicted ?? [])
+}
+
+/** How close a case is to what the TDX module takes. */
+export const headroomFigures = ({
+  layout,
+  tdmrs,
+}: CaseResult): { readonly name: string; readonly text: string }[] => {
+  const { headroom } = layout
+  const most = tdmrs
+    ? Math.max(0, ...tdmrs.map(({ reserved }) => reserved.length))
+    : undefined
+  return [
+    {
+      name: 'TDMRs',
+      text: `${tdmrs?.length ?? headroom.tdmrs.used} of ${headroom.tdmrs.max}`,
+    },
+    ...(headroom.reservedAreas
+      ? [
+          {
+            name: 'reserved areas',
+            text: `${most ?? headroom.reservedAreas.atMost} of ${headroom.reservedAreas.max}`,
+          },
+        ]
+      : []),
+    { name: 'PAMT', text: formatSize(layout.pamtKiB * 1024) },
+  ]
+}
+
+const changedFigures = ({
+  old,
+  now,
+}: ChangedCase): ChangedHeadroom['figures'] => {
+  const before = new Map(
+    headroomFigures(old).map(({ name, text }) => [name, text]),
+  )
+  return headroomFigures(now).flatMap(({ name, text }) => {
+    const was = before.get(name)
+    return was === undefined || was === text
+      ? []
+      : [{ name, old: was, now: text }]
+  })
+}
