@@ -1,12 +1,9 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { InfraError } from '../base/errors.ts'
-import { projectRoot } from '../base/paths.ts'
+import { assetPath } from '../base/assets.ts'
 import { KIB } from '../base/units.ts'
 import type { Baseline } from '../report/html/changes.tsx'
 import type { CaseViewProps } from '../report/html/case-view.tsx'
@@ -24,21 +21,8 @@ const compress = promisify(gzip)
 const sha256 = (text: string): string =>
   createHash('sha256').update(text).digest('base64')
 
-/** Beside the bundle of the command line, or in that of the checkout. */
-const scriptPath = (name: string): string => {
-  const here = dirname(fileURLToPath(import.meta.url))
-  const found = [here, dirname(here), join(projectRoot(), 'dist')]
-    .map(folder => join(folder, 'page', `${name}.js`))
-    .find(path => existsSync(path))
-  if (found !== undefined) return found
-  throw new InfraError(
-    'NO_SCRIPT',
-    `expected page/${name}.js beside the program, found none: build it with ./scripts/build`,
-  )
-}
-
 const script = async (name: string): Promise<Script> => {
-  const text = await readFile(scriptPath(name), 'utf8')
+  const text = await readFile(assetPath(`page/${name}.js`), 'utf8')
   return { text, sha256: sha256(text) }
 }
 

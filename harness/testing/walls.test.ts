@@ -19,6 +19,7 @@ const LAYERS = [
   'judge',
   'report',
   'run',
+  'history',
   'reproduce',
   'fuzz',
   'page',
