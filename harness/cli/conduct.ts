@@ -9,10 +9,12 @@ import { type Reproduce, type RunHead, tellAll } from '../report/reporter.ts'
 import { reproduceWith, shellLine } from '../report/shell.ts'
 import { documentReporter } from '../run/journal.ts'
 import { type MissingKernel, type RunOptions, runCases } from '../run/run.ts'
+import { readResult } from '../run/result-file.ts'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { ResultStore } from '../run/store.ts'
 import type { Workspace } from '../run/workspace.ts'
 import type { Case } from '../scenario/case.ts'
+import { inHistory } from './history-place.ts'
 import { exitCode } from './exit-code.ts'
 import { INTERRUPTED } from './interrupt.ts'
 import { programName } from './program-name.ts'
@@ -162,6 +164,8 @@ export const conduct = async (
       resumed: before.length,
       verdicts,
     })
+    if (flags.store !== undefined)
+      await keepResult(store.document, flags.store, flags)
     if (flags.reporter !== 'tap')
       process.stdout.write(closing({ store, bundles, interrupted, flags }))
     return { code: exitCode(verdicts, interrupted), outcomes }
@@ -171,6 +175,17 @@ export const conduct = async (
   } finally {
     progress.close()
   }
+}
+
+/** The history is told of a run when its document is there. */
+const keepResult = async (
+  path: string,
+  label: string,
+  flags: RunFlags,
+): Promise<void> => {
+  const { addRun } = await import('../history/store.ts')
+  const { document } = await readResult(path)
+  await inHistory(flags, db => addRun(db, document, label))
 }
 
 interface Bundling {

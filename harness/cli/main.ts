@@ -15,6 +15,8 @@ import {
   positive,
   size,
 } from './options.ts'
+import { addHistoryCommands } from './history-commands.ts'
+import { historyOption } from './history-place.ts'
 import { reportOptions } from './report-files.ts'
 import { reporterOption } from './run-flags.ts'
 import { INTERRUPTED, wasInterrupted } from './interrupt.ts'
@@ -72,6 +74,10 @@ const program = (): Command => {
       '--out <folder>',
       'where results go; default: a new folder below results/',
     )
+    .option(
+      '--store <label>',
+      'keep the result in the history, under this label',
+    )
     .option('--resume <folder>', 'continue the interrupted run in this folder')
     .option(
       '--bundle <folder>',
@@ -98,6 +104,24 @@ const program = (): Command => {
     run.addOption(option)
     report.addOption(option)
   }
+  root
+    .command('compare')
+    .description(
+      'what is different between two runs; exit code 1 when a case fails that did not',
+    )
+    .argument(
+      '<old>',
+      'result.json, the folder of a run, or a run of the history',
+    )
+    .argument('<new>', 'the same')
+    .option('--json', 'print JSON')
+    .addOption(historyOption())
+    .action(
+      command(
+        async () => (await import('./compare-command.ts')).compareCommand,
+      ),
+    )
+  addHistoryCommands(root, command)
   root
     .command('hosts')
     .description(

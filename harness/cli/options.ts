@@ -38,6 +38,14 @@ export const duration = (text: string): number => {
   return Number(value) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
 }
 
+/** `90d`, `36h`; becomes seconds. */
+export const age = (text: string): number => {
+  const [, value, unit] = /^(\d{1,5})([dh])$/.exec(text) ?? []
+  if (value === undefined || Number(value) === 0)
+    throw new InvalidArgumentError('expected an age such as 90d or 36h')
+  return Number(value) * (unit === 'd' ? 86_400 : 3600)
+}
+
 export const collect = (
   value: string,
   before: readonly string[] = [],

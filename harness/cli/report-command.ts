@@ -1,5 +1,6 @@
 import { dirname } from 'node:path'
 import { writeWhole } from '../base/output.ts'
+import type { ResultDocument } from '../report/schema.ts'
 import { readResult } from '../run/result-file.ts'
 import {
   type ReportFlags,
@@ -23,9 +24,18 @@ export const reportCommand = async (
   for (const target of targets)
     await writeWhole(target.path, await target.render(document))
   if (targets.length > 0) return 0
-  const { rig, started, kernels, cases, durationMs, interrupted } = document
+  await printDocument(document, dirname(file), flags)
+  return 0
+}
+
+/** A run as it was printed when it ran. @param folder where its consoles are */
+export const printDocument = async (
+  { rig, started, kernels, cases, durationMs, interrupted }: ResultDocument,
+  folder: string,
+  flags: Pick<RunFlags, 'reporter' | 'ascii'>,
+): Promise<void> => {
   const reporter = stdoutReporter(flags, {
-    folder: dirname(file),
+    folder,
     around: write => {
       write()
     },
@@ -38,5 +48,4 @@ export const reportCommand = async (
     resumed: 0,
     verdicts: cases.map(({ verdict }) => verdict),
   })
-  return 0
 }

@@ -1,26 +1,28 @@
 import { Option } from 'commander'
 import { checkOutputFile } from '../base/output.ts'
 import {
-  FORMATS,
   FORMAT_NAMES,
+  FORMAT_TITLES,
   type FormatName,
-} from '../report/formats/index.ts'
+} from '../report/formats/titles.ts'
 import { isOrigin } from '../report/formats/kcidb-schema.ts'
-import { compareRuns } from '../report/compare.ts'
 import type { Baseline } from '../report/html/changes.tsx'
-import type { ResultDocument } from '../report/schema.ts'
-import { readResult } from '../run/result-file.ts'
+import type { ComparedDocument, ResultDocument } from '../report/schema.ts'
 import type { DocumentTarget } from '../run/journal.ts'
 import { UsageError } from '../base/errors.ts'
+import {
+  type HistoryFlags,
+  historyOption,
+  comparedOf,
+} from './history-place.ts'
 import { flagName } from './options.ts'
 
 /** Files with a result document in one form or another, as they are asked for. */
-export interface ReportFlags extends Readonly<
-  Partial<Record<FormatName, string>>
-> {
+export interface ReportFlags
+  extends HistoryFlags, Readonly<Partial<Record<FormatName, string>>> {
   readonly json?: string
   readonly html?: string
-  /** What the report is compared with: a result document or a run's folder. */
+  /** What the report is compared with. */
   readonly baseline?: string
   /** Who reports to KernelCI. */
   readonly origin?: string
@@ -33,16 +35,17 @@ export const reportOptions = (): Option[] => [
   new Option('--html <file>', 'write a report as one HTML file'),
   new Option(
     '--baseline <result>',
-    'with --html: what changed against this run, a result.json or its folder',
+    'with --html: what changed against this run: a result.json, its folder, or a run or baseline of the history',
   ),
   ...FORMAT_NAMES.map(
     name =>
-      new Option(`${flagName(name)} <file>`, `write ${FORMATS[name].title}`),
+      new Option(`${flagName(name)} <file>`, `write ${FORMAT_TITLES[name]}`),
   ),
   new Option(
     '--origin <name>',
     `with --kcidb: who reports; default: ${USUAL_ORIGIN}`,
   ),
+  historyOption(),
 ]
 
 /** Whatever cannot be written must be known before anything is booted. */
@@ -52,7 +55,7 @@ export const checkReportFiles = async (flags: ReportFlags): Promise<void> => {
       'ORIGIN',
       `--origin: expected a name of a-z, 0-9 and _, found '${flags.origin}'`,
     )
-  if (flags.baseline !== undefined) await readResult(flags.baseline)
+  if (flags.baseline !== undefined) await baselineOf(flags.baseline, flags)
   for (const name of ['json', 'html', ...FORMAT_NAMES] as const) {
     const path = flags[name]
     if (path !== undefined) await checkOutputFile(flagName(name), path)
@@ -75,44 +78,70 @@ export const reportTargets = (
       : [{ path: html, render: renderHtml(flags, folder) }]),
     ...FORMAT_NAMES.flatMap(name => {
       const path = flags[name]
-      const render = (document: ResultDocument): string =>
-        FORMATS[name].render(document, { origin })
+      const render: DocumentTarget['render'] = async document => {
+        const { RENDER } = await import('../report/formats/index.ts')
+        return RENDER[name](document, { origin })
+      }
       return path === undefined ? [] : [{ path, render }]
     }),
   ]
 }
 
 const renderHtml =
-  ({ baseline }: ReportFlags, folder: string): DocumentTarget['render'] =>
+  (flags: ReportFlags, folder: string): DocumentTarget['render'] =>
   async document => {
     // Few runs need it, and it takes a while to load.
     const { reportHtml } = await import('./html-files.ts')
+    const { baseline } = flags
     return reportHtml(document, {
       folder,
       baseline:
-        baseline === undefined ? null : await comparedWith(document, baseline),
+        baseline === undefined
+          ? null
+          : await comparedWith(
+              document,
+              baseline,
+              await baselineOf(baseline, flags),
+            ),
     })
   }
 
+/** It is asked for twice: before a run, and for its report. */
+const baselines = new Map<string, Promise<ComparedDocument>>()
+
+const baselineOf = (
+  name: string,
+  flags: HistoryFlags,
+): Promise<ComparedDocument> => {
+  const known = baselines.get(name) ?? comparedOf(name, flags)
+  baselines.set(name, known)
+  return known
+}
+
 const comparedWith = async (
   now: ResultDocument,
-  path: string,
+  name: string,
+  old: ComparedDocument,
 ): Promise<Baseline> => {
-  const { document: old } = await readResult(path)
+  const { compareRuns } = await import('../report/compare.ts')
   return {
-    name: `${path}, ${old.started}`,
+    name: `${name}, ${old.started}`,
     comparison: compareRuns(old, now),
   }
 }
 
 /** The flags as words, to ask for the same again. */
 export const reportWords = (flags: ReportFlags): string[] =>
-  (['json', 'html', 'baseline', ...FORMAT_NAMES, 'origin'] as const).flatMap(
-    name => {
-      const value = flags[name]
-      return value === undefined ? [] : [flagName(name), value]
-    },
-  )
+  (
+    ['json', 'html', 'baseline', ...FORMAT_NAMES, 'origin', 'history'] as const
+  ).flatMap(name => {
+    const value = flags[name]
+    return value === undefined ? [] : [flagName(name), value]
+  })
 
-export const documentText = (document: ResultDocument): string =>
-  `${JSON.stringify(document, null, 2)}\n`
+/** JSON with a case a line: half as long as indented, and still to be read. */
+export const documentText = ({ cases, ...head }: ResultDocument): string => {
+  const text = JSON.stringify(head, null, 2).replace(/\n\}$/, '')
+  const lines = cases.map(result => JSON.stringify(result)).join(',\n')
+  return `${text},\n  "cases": [\n${lines}\n]}\n`
+}

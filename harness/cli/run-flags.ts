@@ -23,6 +23,8 @@ export interface RunFlags extends ReportFlags {
   readonly filter?: readonly string[]
   readonly jobs?: number
   readonly out?: string
+  /** Keep the result in the history, under this label. */
+  readonly store?: string
   /** The folder of a run that was interrupted. */
   readonly resume?: string
   /** A folder for archives of what does not pass. */

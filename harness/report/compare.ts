@@ -1,17 +1,17 @@
 import { formatSize } from '../base/units.ts'
 import { type Difference, differencesOf } from './picture/picture.ts'
-import { drawnCase } from './picture/drawn.ts'
+import { builtRegions } from './picture/drawn.ts'
 import { regionMarks } from './picture/rows.ts'
 import { outcomeText } from './prediction-text.ts'
-import type { CaseResult, ResultDocument } from './schema.ts'
+import type { ComparedCase, ComparedDocument } from './schema.ts'
 
 /** What is different between two runs, case by case. */
 
 /** A case that is in both runs. */
 export interface ChangedCase {
   readonly id: string
-  readonly old: CaseResult
-  readonly now: CaseResult
+  readonly old: ComparedCase
+  readonly now: ComparedCase
 }
 
 /** A case whose kernel built other regions. */
@@ -31,7 +31,7 @@ export interface ChangedHeadroom extends ChangedCase {
 
 export interface Comparison {
   /** Failing now, and not before: also of cases that are new. */
-  readonly newFailures: readonly CaseResult[]
+  readonly newFailures: readonly ComparedCase[]
   readonly fixed: readonly ChangedCase[]
   readonly stillFailing: readonly ChangedCase[]
   /** The rig or the machine failed: nothing is known of the kernel now. */
@@ -40,20 +40,22 @@ export interface Comparison {
   readonly outcomes: readonly ChangedCase[]
   readonly regions: readonly ChangedRegions[]
   readonly headroom: readonly ChangedHeadroom[]
-  readonly added: readonly CaseResult[]
-  readonly gone: readonly CaseResult[]
+  readonly added: readonly ComparedCase[]
+  readonly gone: readonly ComparedCase[]
 }
 
 /** The kernel failed, or it is not known whether it did what was asked. */
-export const isFailing = ({ verdict }: Pick<CaseResult, 'verdict'>): boolean =>
+export const isFailing = ({
+  verdict,
+}: Pick<ComparedCase, 'verdict'>): boolean =>
   verdict === 'fail' || verdict === 'invalid'
 
-const isUnjudged = ({ verdict }: CaseResult): boolean =>
+const isUnjudged = ({ verdict }: ComparedCase): boolean =>
   verdict === 'error' || verdict === 'skip'
 
 export const compareRuns = (
-  old: Pick<ResultDocument, 'cases'>,
-  now: Pick<ResultDocument, 'cases'>,
+  old: Pick<ComparedDocument, 'cases'>,
+  now: Pick<ComparedDocument, 'cases'>,
 ): Comparison => {
   const before = new Map(old.cases.map(result => [result.id, result]))
   const after = new Set(now.cases.map(({ id }) => id))
@@ -80,7 +82,7 @@ export const compareRuns = (
     ),
     outcomes: judged.filter(({ old, now }) => endingOf(old) !== endingOf(now)),
     regions: judged.flatMap(pair => {
-      const ranges = differencesOf(regionsOf(pair.old), regionsOf(pair.now))
+      const ranges = changedRanges(pair)
       return ranges.length > 0 ? [{ ...pair, ranges }] : []
     }),
     headroom: judged.flatMap(pair => {
@@ -93,19 +95,23 @@ export const compareRuns = (
 }
 
 /** How TDX ended, in words. */
-export const endingOf = ({ tdx }: CaseResult): string =>
+export const endingOf = ({ tdx }: ComparedCase): string =>
   tdx ? outcomeText(tdx.outcome, tdx.stage, tdx.errno) : 'not booted'
 
-const regionsOf = (result: CaseResult): ReturnType<typeof regionMarks> => {
-  const { built, predicted } = drawnCase(result).regions
-  return regionMarks(built ?? predicted ?? [])
+/** Nothing is known of a kernel whose regions nobody saw. */
+const changedRanges = ({ old, now }: ChangedCase): Difference[] => {
+  const before = builtRegions(old)
+  const after = builtRegions(now)
+  return before && after
+    ? differencesOf(regionMarks(before), regionMarks(after))
+    : []
 }
 
 /** How close a case is to what the TDX module takes. */
 export const headroomFigures = ({
   layout,
   tdmrs,
-}: CaseResult): { readonly name: string; readonly text: string }[] => {
+}: ComparedCase): { readonly name: string; readonly text: string }[] => {
   const { headroom } = layout
   const most = tdmrs
     ? Math.max(0, ...tdmrs.map(({ reserved }) => reserved.length))

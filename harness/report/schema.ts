@@ -235,3 +235,30 @@ export type CaseResult = z.output<typeof caseSchema>
 export type ResultDocument = z.output<typeof documentSchema>
 
 export const resultJsonSchema = (): unknown => z.toJSONSchema(documentSchema)
+
+/**
+ * What two runs are compared by. To check all of a large document takes longer
+ * than to compare it.
+ */
+const comparedCaseSchema = z.object({
+  ...caseSchema.pick({
+    id: true,
+    verdict: true,
+    reasons: true,
+    reproduce: true,
+    tdx: true,
+    regions: true,
+  }).shape,
+  layout: z.object(
+    caseSchema.shape.layout.pick({ headroom: true, pamtKiB: true }).shape,
+  ),
+  tdmrs: z.array(z.object({ reserved: z.array(z.unknown()) })).nullable(),
+})
+
+export const comparedSchema = z.object({
+  ...documentSchema.shape,
+  cases: z.array(comparedCaseSchema),
+})
+
+export type ComparedCase = z.output<typeof comparedCaseSchema>
+export type ComparedDocument = z.output<typeof comparedSchema>

@@ -2,7 +2,12 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
-import { type ResultDocument, documentSchema } from '../report/schema.ts'
+import {
+  type ComparedDocument,
+  type ResultDocument,
+  comparedSchema,
+  documentSchema,
+} from '../report/schema.ts'
 import { JOURNAL } from './journal.ts'
 
 /** The name of a result document in the folder of a run. */
@@ -14,9 +19,19 @@ const RESULT = 'result.json'
  * @param path of the document, or of the folder of a run
  * @throws UsageError for what is no such document
  */
-export const readResult = async (
+export const readResult = (
   path: string,
-): Promise<{ readonly file: string; readonly document: ResultDocument }> => {
+): Promise<{ readonly file: string; readonly document: ResultDocument }> =>
+  readAs(path, documentSchema)
+
+/** Of a result document what it is compared by. @throws UsageError as above */
+export const readCompared = async (path: string): Promise<ComparedDocument> =>
+  (await readAs(path, comparedSchema)).document
+
+const readAs = async <T>(
+  path: string,
+  schema: z.ZodType<T>,
+): Promise<{ readonly file: string; readonly document: T }> => {
   const file = await documentIn(path)
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw wrong(file, `it cannot be read: ${messageOf(error)}`)
@@ -27,7 +42,7 @@ export const readResult = async (
   } catch (error) {
     throw wrong(file, `it is no JSON: ${messageOf(error)}`)
   }
-  const parsed = documentSchema.safeParse(data)
+  const parsed = schema.safeParse(data)
   if (parsed.success) return { file, document: parsed.data }
   throw wrong(file, problemIn(data, parsed.error))
 }

@@ -87,10 +87,15 @@ export const drawnLog = (
   }
 }
 
+/** The regions a kernel built, as far as somebody saw them. */
+export const builtRegions = ({
+  regions,
+}: Pick<CaseResult, 'regions'>): readonly OnNode[] | null =>
+  filled((regions.memory ?? regions.printed)?.map(nodeOf))
+
 /** Of what came of a case. */
 export const drawnCase = (result: CaseResult): Drawn => {
   const { layout, seen, regions, tdmrs, platform } = result
-  const built = regions.memory ?? regions.printed
   return {
     cmdline: result.cmdline?.effective ?? result.words.join(' '),
     firmwareMap: {
@@ -107,7 +112,7 @@ export const drawnCase = (result: CaseResult): Drawn => {
     },
     regions: {
       predicted: regions.predicted.map(nodeOf),
-      built: filled(built?.map(nodeOf)),
+      built: builtRegions(result),
     },
     expectedRegions: regions.expected?.map(nodeOf) ?? null,
     tdmrs: {
