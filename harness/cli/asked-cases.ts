@@ -75,6 +75,8 @@ export const requestOf = (
   accel: flags.accel,
   hosts: [...(flags.host ?? [])],
   inventory: flags.hosts === undefined ? null : resolve(flags.hosts),
+  repeat: flags.repeat ?? 1,
+  retries: flags.retries ?? 0,
 })
 
 /** Options that a run which is resumed has already. */
@@ -85,6 +87,8 @@ const FIXED: readonly (keyof RunFlags)[] = [
   'kernelBuild',
   'filter',
   'out',
+  'repeat',
+  'retries',
 ]
 
 /** What was asked for cannot be changed on the way. */

@@ -1,5 +1,5 @@
 import { relative } from 'node:path'
-import { messageOf } from '../base/errors.ts'
+import { UsageError, messageOf } from '../base/errors.ts'
 import { checkOutputFolder } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import { type CaseOutcome, verdictOf } from '../judge/case-outcome.ts'
@@ -63,6 +63,11 @@ export interface Stage {
 
 /** Whatever cannot be written must be known before anything is booted. */
 export const checkOutputs = async (flags: RunFlags): Promise<void> => {
+  if ((flags.repeat ?? 1) > 1 && flags.retries !== undefined)
+    throw new UsageError(
+      'ATTEMPTS',
+      '--repeat shows what does not always pass, and --retries accepts it: expected one of them',
+    )
   await checkReportFiles(flags)
   if (flags.out !== undefined) await checkOutputFolder('--out', flags.out)
   if (flags.bundle !== undefined)
@@ -140,12 +145,16 @@ export const conduct = async (
         workspace,
         signal,
         keepConsole: (id, record) => store.keepConsole(id, record),
+        attempts: asked.request,
         onStart: ({ id }) => {
           progress.started(id)
         },
-        onOutcome: outcome => {
-          progress.finished(outcome.item.id)
-          return reporter.case(caseDocument(outcome, reproduce))
+        onStage: ({ id }, stage) => {
+          progress.stage(id, stage)
+        },
+        onOutcome: (outcome, attempts) => {
+          progress.finished(outcome.item.id, verdictOf(outcome))
+          return reporter.case(caseDocument(outcome, reproduce, attempts))
         },
         ...(flags.bundle !== undefined &&
           bundling(flags.bundle, { workspace, head, reproduce, bundles })),

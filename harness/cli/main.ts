@@ -70,6 +70,13 @@ const program = (): Command => {
       'cases at a time; default: one for each CPU',
       positive,
     )
+    .option('--repeat <n>', 'boot each case so many times', positive)
+    .option(
+      '--retries <n>',
+      'boot a case that does not pass again, so many times',
+      positive,
+    )
+    .option('--quiet', 'print only what does not pass, and the summary')
     .option(
       '--out <folder>',
       'where results go; default: a new folder below results/',

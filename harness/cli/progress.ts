@@ -1,5 +1,7 @@
 import { visible } from '../base/text.ts'
+import type { Verdict } from '../judge/context.ts'
 import type { BuildProgress } from '../kernel/make.ts'
+import { countVerdicts } from '../report/document.ts'
 
 /** Shows what is under way; results go to stdout, this goes to stderr. */
 export interface Progress {
@@ -7,7 +9,9 @@ export interface Progress {
   /** Something else that takes a while before the cases start. */
   readonly step: (text: string) => void
   readonly started: (id: string) => void
-  readonly finished: (id: string) => void
+  /** What a case has come to. */
+  readonly stage: (id: string, stage: string) => void
+  readonly finished: (id: string, verdict: Verdict) => void
   /** How far something is that is no list of cases. */
   readonly counted: (text: string) => void
   /** Takes the display away, runs the action, and puts it back. */
@@ -19,6 +23,8 @@ const SPINNER = ['|', '/', '-', '\\']
 const FRAME_MS = 120
 /** Without a terminal a long step says this often that it is alive. */
 const LINE_MS = 15_000
+/** How often it says how far the cases are: each of them has a line as well. */
+const CASES_MS = 60_000
 
 const seconds = (since: number): string =>
   `${Math.round((performance.now() - since) / 1000)} s`
@@ -33,21 +39,23 @@ const liveProgress = async (total: number): Promise<Progress> => {
   // Loaded only for people: it costs a tenth of a second.
   const { createLogUpdate } = await import('log-update')
   const log = createLogUpdate(process.stderr)
-  const running = new Map<string, number>()
+  const running = new Map<string, { since: number; stage: string }>()
+  const verdicts: Verdict[] = []
   const begin = performance.now()
   let build: string | undefined
   let counted: string | undefined
-  let done = 0
+  let first = 0
   let frame = 0
   const draw = (): void => {
     const spinner = SPINNER[frame++ % SPINNER.length]!
     const lines = [...running].map(
-      ([id, since]) => `  ${spinner} ${id}  ${seconds(since)}`,
+      ([id, { since, stage }]) =>
+        `  ${spinner} ${visible(id)}  ${stage}, ${seconds(since)}`,
     )
     if (counted !== undefined) log(`${spinner} ${counted}, ${seconds(begin)}`)
     else if (build !== undefined) log(`${spinner} ${build}, ${seconds(begin)}`)
     else
-      log([...lines, `${done} of ${total} cases, ${seconds(begin)}`].join('\n'))
+      log([...lines, casesText({ verdicts, total, begin, first })].join('\n'))
   }
   const timer = setInterval(draw, FRAME_MS)
   return {
@@ -59,11 +67,16 @@ const liveProgress = async (total: number): Promise<Progress> => {
     },
     started: id => {
       build = undefined
-      running.set(id, performance.now())
+      first ||= performance.now()
+      running.set(id, { since: performance.now(), stage: 'starts' })
     },
-    finished: id => {
+    stage: (id, stage) => {
+      const one = running.get(id)
+      if (one) one.stage = stage
+    },
+    finished: (id, verdict) => {
       running.delete(id)
-      done++
+      verdicts.push(verdict)
     },
     counted: text => {
       counted = text
@@ -81,10 +94,47 @@ const liveProgress = async (total: number): Promise<Progress> => {
   }
 }
 
+/** How far a run is. */
+interface Cases {
+  readonly verdicts: readonly Verdict[]
+  readonly total: number
+  /** Of the run, and of its first case; performance.now(). */
+  readonly begin: number
+  readonly first: number
+}
+
+/** `12 of 40 cases, 2 fail, 31 s, about 70 s left`. */
+const casesText = ({ verdicts, total, begin, first }: Cases): string =>
+  [
+    `${verdicts.length} of ${total} cases`,
+    ...Object.entries(countVerdicts(verdicts))
+      .filter(([verdict, count]) => verdict !== 'pass' && count > 0)
+      .map(([verdict, count]) => `${count} ${verdict}`),
+    seconds(begin),
+    ...restText(verdicts.length, total, first),
+  ].join(', ')
+
+/** A few say nothing about the others. */
+const ENOUGH = 3
+
+/** How long the rest will take, by those that were finished. */
+const restText = (done: number, total: number, since: number): string[] => {
+  if (done < ENOUGH || done >= total) return []
+  const rest = ((performance.now() - since) / done) * (total - done)
+  return [
+    rest < 90_000
+      ? `about ${Math.ceil(rest / 1000)} s left`
+      : `about ${Math.ceil(rest / 60_000)} min left`,
+  ]
+}
+
 /** A line now and then, for logs. */
-const plainProgress = (): Progress => {
+const plainProgress = (total: number): Progress => {
   const begin = performance.now()
+  const verdicts: Verdict[] = []
   let last = { phase: '', at: -Infinity }
+  let first = 0
+  let told = begin
   return {
     building: (kernel, progress) => {
       const now = performance.now()
@@ -97,8 +147,17 @@ const plainProgress = (): Progress => {
     step: text => {
       process.stderr.write(`${text}\n`)
     },
-    started: () => undefined,
-    finished: () => undefined,
+    started: () => {
+      first ||= performance.now()
+    },
+    stage: () => undefined,
+    finished: (_, verdict) => {
+      verdicts.push(verdict)
+      const now = performance.now()
+      if (verdicts.length === total || now - told < CASES_MS) return
+      told = now
+      process.stderr.write(`${casesText({ verdicts, total, begin, first })}\n`)
+    },
     counted: text => {
       const now = performance.now()
       if (now - last.at < LINE_MS) return
@@ -114,4 +173,4 @@ const plainProgress = (): Progress => {
 
 /** The display that fits where stderr goes. */
 export const progressFor = async (total: number): Promise<Progress> =>
-  process.stderr.isTTY ? liveProgress(total) : plainProgress()
+  process.stderr.isTTY ? liveProgress(total) : plainProgress(total)

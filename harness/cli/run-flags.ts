@@ -22,6 +22,12 @@ export interface RunFlags extends ReportFlags {
   readonly dryRun?: boolean
   readonly filter?: readonly string[]
   readonly jobs?: number
+  /** Boots of each case. */
+  readonly repeat?: number
+  /** Further boots of a case that does not pass. */
+  readonly retries?: number
+  /** Print only what does not pass. */
+  readonly quiet?: boolean
   readonly out?: string
   /** Keep the result in the history, under this label. */
   readonly store?: string

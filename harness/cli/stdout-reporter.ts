@@ -18,7 +18,7 @@ interface Printing {
 
 /** What `--reporter` prints on stdout. */
 export const stdoutReporter = (
-  flags: Pick<RunFlags, 'reporter' | 'ascii'>,
+  flags: Pick<RunFlags, 'reporter' | 'ascii' | 'quiet'>,
   { folder, around }: Printing,
 ): Reporter => {
   const write = (text: string): void => {
@@ -27,7 +27,8 @@ export const stdoutReporter = (
     })
   }
   if (flags.reporter === 'tap') return tapReporter(write)
-  const options = { screen: screenFor(flags), folder }
+  const { quiet = false } = flags
+  const options = { screen: screenFor(flags), folder, quiet }
   if (flags.reporter === 'pretty') return prettyReporter(write, options)
   return githubReporter(write, options)
 }

@@ -53,6 +53,8 @@ export interface BootPlan {
   readonly initramfs: string
   /** Private folder of this boot; the console is written there. */
   readonly directory: string
+  /** Told of what the boot has come to, for people: `kernel boots`. */
+  readonly onStage?: (stage: string) => void
 }
 
 /**

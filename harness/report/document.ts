@@ -1,9 +1,10 @@
 import * as z from 'zod'
 import { formatSize, hex } from '../base/units.ts'
-import type {
-  CaseOutcome,
-  JudgedOutcome,
-  UnjudgedOutcome,
+import {
+  type CaseOutcome,
+  type JudgedOutcome,
+  type UnjudgedOutcome,
+  verdictOf,
 } from '../judge/case-outcome.ts'
 import { onlineResults, updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
@@ -27,31 +28,29 @@ import {
 import type { Reproduce, RunEnd, RunHead } from './reporter.ts'
 import type { CaseResult, ResultDocument } from './schema.ts'
 
-/** A boot of a case that was booted several times. */
-type Attempt = CaseResult['attempts'][number]
-
 /**
  * What came of a case, as JSON.
  *
- * @param before earlier attempts in the same run
+ * @param attempts all boots of it in this run; default: this one
  */
 export const caseDocument = (
   outcome: CaseOutcome,
   reproduce: Reproduce,
-  before: readonly Attempt[] = [],
-): CaseResult => {
-  const came = outcome.kind === 'judged' ? judged(outcome) : unjudged(outcome)
-  const { verdict, timing } = came
-  return {
-    ...asked(outcome),
-    ...came,
-    attempts: [
-      ...before,
-      ...(verdict === 'skip' ? [] : [{ verdict, totalMs: timing.totalMs }]),
-    ],
-    reproduce: reproduce(outcome),
-  }
-}
+  attempts: readonly CaseOutcome[] = [outcome],
+): CaseResult => ({
+  ...asked(outcome),
+  ...(outcome.kind === 'judged' ? judged(outcome) : unjudged(outcome)),
+  attempts: attempts
+    .filter(({ kind }) => kind !== 'skip')
+    .map(attempt => ({
+      verdict: verdictOf(attempt),
+      totalMs:
+        attempt.kind === 'judged'
+          ? round(attempt.evidence.record.timing.total)
+          : 0,
+    })),
+  reproduce: reproduce(outcome),
+})
 
 type Asked = Pick<
   CaseResult,

@@ -55,6 +55,8 @@ const attemptsText = ({ attempts }: CaseResult): string[] => {
 }
 
 export interface PrettyOptions {
+  /** Say nothing of what passed or was skipped; default: say it. */
+  readonly quiet?: boolean
   readonly screen: Screen
   /** Where the result document lies, for paths that can be opened. */
   readonly folder: string
@@ -124,6 +126,8 @@ export const prettyReporter = (
       head = started
     },
     case: result => {
+      const good = result.verdict === 'pass' || result.verdict === 'skip'
+      if (options.quiet && good) return
       write(`${prettyCase(result, options)}\n`)
     },
     end: end => {

@@ -194,7 +194,7 @@ export const caseSchema = z.strictObject({
   argv: z.array(z.string()),
   attempts: z
     .array(z.strictObject({ verdict: z.enum(VERDICTS), totalMs: z.number() }))
-    .describe('boots of this case in this run, the last one is reported'),
+    .describe('boots of this case in this run, in their order'),
   console: z.string().nullable().describe('path, relative to this document'),
   reproduce: z.string().describe('one shell line that runs this case again'),
 })

@@ -24,6 +24,8 @@ const REQUEST = {
   accel: 'tcg' as const,
   hosts: [],
   inventory: null,
+  repeat: 1,
+  retries: 0,
 }
 const CASES = ['a/one@kernel', 'a/two@kernel'].map(id => namedCase({}, id))
 const FINGERPRINTS = Object.fromEntries(

@@ -32,6 +32,8 @@ const requestSchema = z.strictObject({
   hosts: z.array(z.string()).default([]),
   /** The inventory they are in; null: the usual one. */
   inventory: z.string().nullable().default(null),
+  repeat: z.int().default(1),
+  retries: z.int().default(0),
 })
 export type RunRequest = z.output<typeof requestSchema>
 

@@ -23,7 +23,7 @@ import { ScriptedMachine } from '../testing/scripted-machine.ts'
 import { bodyOf, namedCase, perfectBoot, recordOf } from '../testing/records.ts'
 import { eventually } from '../testing/cli.ts'
 import type { PreparedKernel } from './kernels.ts'
-import { runCases } from './run.ts'
+import { type AttemptRule, runCases } from './run.ts'
 import { checkOutputFile, ensureFolder, writeWhole } from '../base/output.ts'
 import { ResultStore, folderName } from './store.ts'
 import { Workspace } from './workspace.ts'
@@ -296,4 +296,77 @@ t.test('outputs: devices and pipes are written to, never replaced', async t => {
   t.ok(existsSync(join(folder, 'a', 'b', 'c')))
   await t.rejects(ensureFolder('/proc/tdxrig/x'), { code: 'ENOENT' })
   await t.rejects(ensureFolder(join(folder, 'file', 'x')), /ENOTDIR|EEXIST/)
+})
+
+t.test('how often a case is booted', async t => {
+  await using workspace = Workspace.create()
+  const item = namedCase({}, 'one', 'k')
+  /** Boots fail as they are told to: by their number, from 1. */
+  const verdictsOf = async (
+    failing: readonly number[],
+    attempts?: AttemptRule,
+  ): Promise<{ verdict: string; attempts: string[]; consoles: string[] }> => {
+    const good = new ScriptedMachine(item)
+    const consoles: string[] = []
+    let boots = 0
+    let tried: string[] = []
+    const [outcome] = await runCases({
+      cases: [item],
+      machine: {
+        description: 'a scripted boot',
+        witnesses: good.witnesses,
+        boot: async (plan, signal) => {
+          const record = await good.boot(plan, signal)
+          return failing.includes(++boots)
+            ? { ...record, end: 'silence' }
+            : record
+        },
+      },
+      workspace,
+      jobs: 1,
+      kernels: new Map([
+        [
+          'k',
+          {
+            ...KERNEL,
+            name: 'k',
+            key: 'abc',
+            programs: { init: '/none', trigger: '/none' },
+            initramfs: '/none',
+          } as unknown as PreparedKernel,
+        ],
+      ]),
+      signal: new AbortController().signal,
+      ...(attempts && { attempts }),
+      keepConsole: id => {
+        consoles.push(id)
+        return Promise.resolve(null)
+      },
+      onOutcome: (_, all) => {
+        tried = all.map(verdictOf)
+      },
+    })
+    return { verdict: verdictOf(outcome!), attempts: tried, consoles }
+  }
+  t.match(await verdictsOf([1]), { verdict: 'fail', attempts: ['fail'] })
+  t.match(
+    await verdictsOf([1, 2], { repeat: 1, retries: 3 }),
+    { verdict: 'pass', attempts: ['fail', 'fail', 'pass'] },
+    'again until it passes',
+  )
+  t.match(await verdictsOf([1, 2], { repeat: 1, retries: 1 }), {
+    verdict: 'fail',
+    attempts: ['fail', 'fail'],
+  })
+  const repeated = await verdictsOf([2], { repeat: 3, retries: 0 })
+  t.match(
+    repeated,
+    { verdict: 'fail', attempts: ['pass', 'fail', 'pass'] },
+    'one that fails is reported',
+  )
+  t.same(
+    repeated.consoles,
+    ['one', 'one attempt 2', 'one attempt 3'],
+    'each console is kept',
+  )
 })

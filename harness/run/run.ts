@@ -27,6 +27,16 @@ export interface MissingKernel {
   readonly message: string
 }
 
+/** How often a case is booted. */
+export interface AttemptRule {
+  /** So many times, whatever comes: one that does not pass is reported. */
+  readonly repeat: number
+  /** Again, so many times, until it passes. */
+  readonly retries: number
+}
+
+const ONCE: AttemptRule = { repeat: 1, retries: 0 }
+
 /** A case on its kernel. */
 export interface Failure {
   readonly outcome: CaseOutcome
@@ -50,9 +60,16 @@ export interface RunOptions {
     id: string,
     record: BootRecord,
   ) => Promise<string | null>
+  /** How often a case is booted; default: once. */
+  readonly attempts?: AttemptRule
   readonly onStart?: (item: Case) => void
+  /** What a boot has come to: `kernel boots`. */
+  readonly onStage?: (item: Case, stage: string) => void
   /** Told of each case as it is finished. */
-  readonly onOutcome?: (outcome: CaseOutcome) => void | Promise<void>
+  readonly onOutcome?: (
+    outcome: CaseOutcome,
+    attempts: readonly CaseOutcome[],
+  ) => void | Promise<void>
   /** Told of every case that was tried and did not pass; must not throw. */
   readonly onFailure?: (failure: Failure) => Promise<void>
   /** The model; tests put another in its place. */
@@ -74,8 +91,9 @@ export const runCases = async (options: RunOptions): Promise<CaseOutcome[]> => {
       queue.add(async () => {
         if (signal.aborted) return undefined
         onStart?.(item)
-        const outcome = await runCase(item, index, options)
-        if (outcome) await onOutcome?.(outcome)
+        const attempts = await attemptsAt(item, index, options)
+        const outcome = reported(attempts, options)
+        if (outcome) await onOutcome?.(outcome, attempts)
         return outcome
       }),
     ),
@@ -83,9 +101,47 @@ export const runCases = async (options: RunOptions): Promise<CaseOutcome[]> => {
   return outcomes.filter(outcome => outcome !== undefined)
 }
 
-const runCase = async (
+/** @returns all that were finished; none after a signal */
+const attemptsAt = async (
   item: Case,
   index: number,
+  options: RunOptions,
+): Promise<CaseOutcome[]> => {
+  const { repeat, retries } = options.attempts ?? ONCE
+  const outcomes: CaseOutcome[] = []
+  for (let number = 1; ; number++) {
+    const outcome = await runCase(item, { index, number }, options)
+    // What was interrupted is booted anew when the run goes on.
+    if (!outcome) return []
+    outcomes.push(outcome)
+    const verdict = verdictOf(outcome)
+    const again =
+      verdict === 'pass'
+        ? number < repeat
+        : number < Math.max(repeat, 1 + retries)
+    if (verdict === 'skip' || !again) return outcomes
+  }
+}
+
+/** Of repeated boots the first that did not pass; of retries the last. */
+const reported = (
+  outcomes: readonly CaseOutcome[],
+  { attempts = ONCE }: RunOptions,
+): CaseOutcome | undefined =>
+  (attempts.repeat > 1
+    ? outcomes.find(outcome => verdictOf(outcome) !== 'pass')
+    : undefined) ?? outcomes.at(-1)
+
+/** Which boot of which case. */
+interface Numbered {
+  readonly index: number
+  /** From 1. */
+  readonly number: number
+}
+
+const runCase = async (
+  item: Case,
+  numbered: Numbered,
   options: RunOptions,
 ): Promise<CaseOutcome | undefined> => {
   const { predict = predictCase } = options
@@ -123,7 +179,10 @@ const runCase = async (
     }
   let outcome: CaseOutcome
   try {
-    outcome = await bootAndJudge({ item, kernel, prediction, index }, options)
+    outcome = await bootAndJudge(
+      { item, kernel, prediction, numbered },
+      options,
+    )
   } catch (error) {
     if (options.signal.aborted) return undefined
     outcome = { ...tried, kind: 'error', message: errorText(error) }
@@ -169,14 +228,14 @@ interface Attempt {
   readonly item: Case
   readonly kernel: PreparedKernel
   readonly prediction: Prediction
-  readonly index: number
+  readonly numbered: Numbered
 }
 
 const bootAndJudge = async (
-  { item, kernel, prediction, index }: Attempt,
-  { machine, workspace, keepConsole = leave, signal }: RunOptions,
+  { item, kernel, prediction, numbered: { index, number } }: Attempt,
+  { machine, workspace, keepConsole = leave, signal, onStage }: RunOptions,
 ): Promise<JudgedOutcome> => {
-  const directory = await workspace.directory(String(index))
+  const directory = await workspace.directory(`${index}-${number}`)
   const steps = stepsOn(kernel, item.steps)
   const record = await machine.boot(
     {
@@ -187,6 +246,7 @@ const bootAndJudge = async (
       steps,
       initramfs: await initramfsFor(kernel, steps, directory),
       directory,
+      onStage: stage => onStage?.(item, stage),
     },
     signal,
   )
@@ -199,7 +259,10 @@ const bootAndJudge = async (
     prediction,
     judgement: judge({ item, kernel, prediction, evidence }),
     evidence,
-    console: await keepConsole(item.id, record),
+    console: await keepConsole(
+      number === 1 ? item.id : `${item.id} attempt ${number}`,
+      record,
+    ),
   }
 }
 

@@ -42,6 +42,7 @@ export class HostMachine implements Machine {
     const start = performance.now()
     const mark = randomUUID().slice(0, 8)
     const words = this.#wordsOf(plan, mark)
+    plan.onStage?.(`${host.name} is given the kernel`)
     const entry = { ...(await this.#files(plan, signal)), words }
     const command = consoleCommand(host)
     await using serial =
@@ -125,6 +126,7 @@ export class HostMachine implements Machine {
     const text = entryText(host.boot, entry, grubPlace)
     const before = await this.#session.arm(text, { entry, signal })
     try {
+      plan.onStage?.(`${this.#session.host.name} reboots`)
       await this.#session.reboot(signal)
       const back = await this.#session.comeBack(before, signal)
       if (back.state.armed)
@@ -132,6 +134,7 @@ export class HostMachine implements Machine {
           'HOST_LOADER',
           `${host.name} came back and its boot loader has not taken the entry: expected it to read next_entry`,
         )
+      plan.onStage?.(`${this.#session.host.name} is asked`)
       const booted = isOurs(back, mark)
         ? await this.#asked(plan.kernel, { back, signal })
         : { back, log: undefined }

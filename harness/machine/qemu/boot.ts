@@ -29,6 +29,9 @@ const DIAGNOSIS_TIMEOUT = 5_000
 /** A QEMU that starts connects within milliseconds. */
 const CONNECT_TIMEOUT = 30_000
 
+/** What a boot goes through, in this order. */
+const STAGES = ['kernel boots', 'TDX is initialised', 'steps'] as const
+
 /** What a boot needs. */
 export interface BootOptions {
   readonly plan: BootPlan
@@ -49,6 +52,7 @@ export class Boot {
   readonly #start: number
   #end: (ending: Ending) => void = () => undefined
   #touch: () => void = () => undefined
+  #stage = -1
   #guest: Debugger | undefined
   #emulation: Emulation | undefined
 
@@ -63,9 +67,9 @@ export class Boot {
       start,
       onBytes: () => {
         this.#touch()
-        this.#plugger
-          .update(this.console.reader.guest.steps)
-          .catch(this.#broken)
+        const { steps } = this.console.reader.guest
+        this.#tell(steps.length > 0 ? 'steps' : 'kernel boots')
+        this.#plugger.update(steps).catch(this.#broken)
         if (this.console.reader.settled) this.#end({ kind: 'settled' })
       },
       onError: error => {
@@ -113,6 +117,14 @@ export class Boot {
     }
   }
 
+  /** The console goes on while TDX is initialised: stages do not go back. */
+  #tell(stage: (typeof STAGES)[number]): void {
+    const at = STAGES.indexOf(stage)
+    if (at <= this.#stage) return
+    this.#stage = at
+    this.#plan.onStage?.(stage)
+  }
+
   readonly #broken = (error: unknown): void => {
     // QEMU is ending: its exit tells more than a lost connection.
     const lost = error instanceof InfraError && LOST.has(error.code)
@@ -147,6 +159,8 @@ export class Boot {
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       onActivity: () => {
         this.#touch()
+        const { length } = this.#emulation?.trace ?? []
+        if (length > 0) this.#tell('TDX is initialised')
       },
     })
     await this.#emulation.run()
