@@ -19,6 +19,7 @@ import { addHistoryCommands } from './history-commands.ts'
 import { historyOption } from './history-place.ts'
 import { reportOptions } from './report-files.ts'
 import { reporterOption } from './run-flags.ts'
+import { addBisectCommand } from './bisect-options.ts'
 import { INTERRUPTED, wasInterrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
 
@@ -129,6 +130,7 @@ const program = (): Command => {
       ),
     )
   addHistoryCommands(root, command)
+  addBisectCommand(root, command)
   root
     .command('hosts')
     .description(

@@ -46,6 +46,14 @@ export const age = (text: string): number => {
   return Number(value) * (unit === 'd' ? 86_400 : 3600)
 }
 
+/** More than a half, less than certain. */
+export const share = (text: string): number => {
+  const value = Number(text)
+  if (!(value >= 0.5 && value <= 0.9999))
+    throw new InvalidArgumentError('expected a number from 0.5 to 0.9999')
+  return value
+}
+
 export const collect = (
   value: string,
   before: readonly string[] = [],

@@ -1,6 +1,6 @@
 import { UsageError } from '../base/errors.ts'
+import { DEFAULT_KERNEL } from '../kernel/default-kernel.ts'
 import {
-  DEFAULT_KERNEL,
   type BuiltRecipe,
   type Recipe,
   defaultRecipeNames,

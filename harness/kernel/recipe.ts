@@ -124,9 +124,6 @@ export const recipeNames = async (): Promise<string[]> => {
     .sort()
 }
 
-/** What a command boots when neither it nor the scenario names a kernel. */
-export const DEFAULT_KERNEL = 'mainline-7.3'
-
 /** The recipes that are built, and run as `all`, without being named. */
 export const defaultRecipeNames = async (): Promise<string[]> => {
   const names = await recipeNames()

@@ -146,6 +146,25 @@ export const unpackSource = async (
 }
 
 /**
+ * Removes the unpacked tree of a recipe, which a bisect does not read again:
+ * each commit of a kernel takes almost two gigabytes.
+ */
+export const dropSource = async (recipe: SourceRecipe): Promise<void> => {
+  const hash = createHash('sha256').update(await sourceKey(recipe))
+  const directory = treeFolder(recipe.source, hash.digest('hex'))
+  await withLock(
+    `${directory}.lock`,
+    () => rm(directory, { recursive: true, force: true }),
+    { onWait: () => undefined },
+  )
+  await rm(`${directory}.lock`, { force: true })
+}
+
+/** Where the tree with this hash is unpacked. */
+const treeFolder = (source: Source, hash: string): string =>
+  join(cacheRoot(), 'sources', `${labelOf(source)}-${hash.slice(0, 16)}`)
+
+/**
  * A copy that shares all files: whoever writes to one must replace it, as
  * `patch` does.
  */
@@ -175,11 +194,7 @@ const tree = async (
   log: BuildLog,
   { phase, fill }: Filling,
 ): Promise<string> => {
-  const directory = join(
-    cacheRoot(),
-    'sources',
-    `${labelOf(source)}-${hash.digest('hex').slice(0, 16)}`,
-  )
+  const directory = treeFolder(source, hash.digest('hex'))
   const make = async (): Promise<void> => {
     if (await isThere(directory)) return
     log.announce(phase)
