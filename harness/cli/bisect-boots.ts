@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { RigError, UsageError } from '../base/errors.ts'
 import { writeWhole } from '../base/output.ts'
 import type { BisectJournal, BisectStep } from '../history/bisect-journal.ts'
@@ -9,7 +9,9 @@ import { dropSource } from '../kernel/source.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
 import { isFailing } from '../report/compare.ts'
 import { caseDocument, resultDocument } from '../report/document.ts'
-import { reproduceWith } from '../report/shell.ts'
+import type { Reproduce } from '../report/reporter.ts'
+import { shellLine } from '../report/shell.ts'
+import { prepareKernels } from '../run/kernels.ts'
 import { runCases } from '../run/run.ts'
 import { ResultStore } from '../run/store.ts'
 import type { Workspace } from '../run/workspace.ts'
@@ -57,6 +59,7 @@ export class BisectBench {
   /** Checks that failed there: other failures are other faults. */
   #checks: readonly string[] | undefined
   #needed = BAD_BOOTS
+  #machine: Rig['machine'] | undefined
   #boots = 0
 
   constructor(options: BenchOptions) {
@@ -181,16 +184,22 @@ export class BisectBench {
 
   async #build({ recipe }: Subject): Promise<Rig> {
     const { qemu, workspace, progress, signal, journal } = this.#options
-    const rig = await openRig({
-      recipes: [recipe],
-      qemu,
-      accel: journal.request.accel,
-      workspace,
-      progress,
-      signal,
+    const common = { workspace, progress, signal }
+    // How guests are run is found out once.
+    this.#machine ??= (
+      await openRig({
+        ...common,
+        recipes: [recipe],
+        qemu,
+        accel: journal.request.accel,
+      })
+    ).machine
+    const kernels = await prepareKernels([recipe], {
+      ...common,
+      onBuild: progress.building,
     })
     if (recipe.source.kind === 'git') await dropSource(recipe)
-    return rig
+    return { machine: this.#machine, kernels }
   }
 
   async #boot(
@@ -236,7 +245,7 @@ export class BisectBench {
     store: ResultStore,
   ): Promise<void> {
     const { qemu } = this.#options
-    const reproduce = reproduceWith(programName(), [])
+    const reproduce = againWith(kernels)
     const cases = this.#cases.flatMap(({ id }) => {
       const own = booted.flat().filter(({ item }) => item.id === id)
       const told = own.find(one => verdictOf(one) !== 'pass') ?? own.at(-1)
@@ -262,6 +271,20 @@ export class BisectBench {
     await writeWhole(store.document, documentText(document))
   }
 }
+
+/** The recipe is another kernel: the one that was built is named. */
+const againWith =
+  (kernels: Rig['kernels']): Reproduce =>
+  ({ item: { id, scenario, kernel } }) =>
+    shellLine([
+      programName(),
+      'run',
+      scenario,
+      '--filter',
+      id.slice(0, id.lastIndexOf('@')),
+      '--kernel-build',
+      dirname(kernels.get(kernel)!.built.vmlinux),
+    ])
 
 const isFailingOutcome = (outcome: CaseOutcome): boolean =>
   isFailing({ verdict: verdictOf(outcome) })

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { join, relative, resolve } from 'node:path'
-import { UsageError } from '../base/errors.ts'
+import { RigError, UsageError, messageOf } from '../base/errors.ts'
 import { checkOutputFolder } from '../base/output.ts'
 import { visible } from '../base/text.ts'
 import {
@@ -16,7 +16,7 @@ import {
   startJournal,
 } from '../history/bisect-journal.ts'
 import { bisectSeries } from '../history/bisect-series.ts'
-import { readPatches } from '../kernel/mailed-patches.ts'
+import { type Patch, readPatches } from '../kernel/mailed-patches.ts'
 import { type SourceRecipe, loadRecipe, recipeNames } from '../kernel/recipe.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { compareRuns } from '../report/compare.ts'
@@ -125,6 +125,7 @@ const rangeOf = async ({
         'BISECT',
         '--patches goes from none of them to all: it takes no --good, --bad and --tree',
       )
+    if (patches !== true) await patchesIn(patches)
     return {
       kind: 'patches',
       series: patches === true ? null : resolve(patches),
@@ -143,6 +144,16 @@ const rangeOf = async ({
     bad: (await commitAt(at, bad)).hash,
   }
 }
+
+const patchesIn = (path: string): Promise<Patch[]> =>
+  readPatches(path).catch((error: unknown) => {
+    if (error instanceof RigError) throw error
+    throw new UsageError(
+      'PATCH_SERIES',
+      `cannot read the patches in ${path}: ${messageOf(error)}`,
+      { cause: error },
+    )
+  })
 
 interface Surroundings {
   readonly folder: string
@@ -257,7 +268,7 @@ const overPatches = async (
   recipe: SourceRecipe,
   series: string | null,
 ): Promise<Found> => {
-  const patches = series === null ? recipe.patches : await readPatches(series)
+  const patches = series === null ? recipe.patches : await patchesIn(series)
   if (patches.length === 0)
     throw new UsageError(
       'BISECT',

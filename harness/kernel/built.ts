@@ -1,5 +1,5 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { RigError, messageOf } from '../base/errors.ts'
 import { isRegularFile, isThere } from '../base/paths.ts'
 import { unpackBzImage } from './bzimage.ts'
@@ -100,7 +100,13 @@ const placesEntry = async (
   )
   const canBuild =
     objects !== undefined && (await isThere(join(objects, 'Makefile')))
-  const key = await builtKey(present.flat(), { canBuild })
+  // The folder of a kernel that we have built has one already.
+  const made = join(dirname(vmlinux ?? bzImage ?? name), ARTEFACT.trigger)
+  const hasTrigger = await isRegularFile(made)
+  const key = await builtKey(
+    [...present.flat(), ...(hasTrigger ? [made] : [])],
+    { canBuild },
+  )
   return {
     name,
     key,
@@ -117,6 +123,10 @@ const placesEntry = async (
         files.vmlinux ?? join(result, ARTEFACT.vmlinux),
       )
       const { trigger } = await kernelTraits(image)
+      if (hasTrigger) {
+        await copyFile(made, join(result, ARTEFACT.trigger))
+        return
+      }
       const reason =
         whyNoTrigger(trigger) ??
         (objects === undefined
