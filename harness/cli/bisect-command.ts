@@ -183,7 +183,7 @@ const bisect = async (
       `none of the ${all.length} cases of ${request.scenario} has ${filter.join(' or ')} in its id`,
     )
   await using workspace = Workspace.create()
-  const progress = await progressFor(0)
+  const progress = await progressFor()
   const print = (text: string): void => {
     progress.around(() => {
       process.stdout.write(text)

@@ -32,7 +32,7 @@ export const kernelCheckCommand = async (
   const recipes = await Promise.all(targets.map(recipeFor))
   const checked = []
   for (const recipe of recipes) {
-    const progress = await progressFor(0)
+    const progress = await progressFor()
     try {
       const built = await buildKernel(recipe, {
         signal,

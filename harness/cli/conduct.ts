@@ -63,6 +63,7 @@ export interface Stage {
 
 /** Whatever cannot be written must be known before anything is booted. */
 export const checkOutputs = async (flags: RunFlags): Promise<void> => {
+  if (flags.store !== undefined) await inHistory(flags, () => Promise.resolve())
   if ((flags.repeat ?? 1) > 1 && flags.retries !== undefined)
     throw new UsageError(
       'ATTEMPTS',
@@ -93,6 +94,7 @@ export const conduct = async (
     const ground = await prepare()
     const { kernels, missing } = ground
     const { cases, before } = stillToRun(asked, kernels)
+    progress.expect(cases.length)
     const head: RunHead = {
       rig: {
         version: VERSION,
@@ -173,7 +175,8 @@ export const conduct = async (
       resumed: before.length,
       verdicts,
     })
-    if (flags.store !== undefined)
+    // What is missing comes when the run goes on, and the whole is kept.
+    if (flags.store !== undefined && !interrupted)
       await keepResult(store.document, flags.store, flags)
     if (flags.reporter !== 'tap')
       process.stdout.write(closing({ store, bundles, interrupted, flags }))
@@ -192,9 +195,16 @@ const keepResult = async (
   label: string,
   flags: RunFlags,
 ): Promise<void> => {
-  const { addRun } = await import('../history/store.ts')
-  const { document } = await readResult(path)
-  await inHistory(flags, db => addRun(db, document, label))
+  try {
+    const { addRun } = await import('../history/store.ts')
+    const { document } = await readResult(path)
+    await inHistory(flags, db => addRun(db, document, label))
+  } catch (error) {
+    // The verdicts are worth more than their copy.
+    process.stderr.write(
+      `tdxrig: the result is not in the history: ${visible(messageOf(error))}; keep it with: ${shellLine([programName(), 'history', 'add', path, '--label', label])}\n`,
+    )
+  }
 }
 
 interface Bundling {
@@ -247,6 +257,7 @@ const closing = ({
             '--resume',
             relative(process.cwd(), store.path) || '.',
             ...reportWords(flags),
+            ...(flags.store === undefined ? [] : ['--store', flags.store]),
             ...(flags.bundle === undefined ? [] : ['--bundle', flags.bundle]),
           ])}`,
         ]

@@ -153,7 +153,7 @@ const withBoots = async (task: Task, flags: FuzzFlags): Promise<number> => {
   const built = builtRecipes(flags.kernelBuild ?? [])
   const asked = await askedKernels(flags.kernel ?? [], built)
   const qemu = await findQemu()
-  const progress = await progressFor(0)
+  const progress = await progressFor()
   await using workspace = Workspace.create()
   try {
     const rig = await openRig({

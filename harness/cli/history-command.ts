@@ -5,6 +5,7 @@ import {
   type TrendPoint,
   alarmsOf,
   flakyCases,
+  newestRun,
   trends,
 } from '../history/statistics.ts'
 import {
@@ -48,10 +49,14 @@ export const historyAddCommand = async (
   // All are read before any is kept: one may be no result.
   const documents = await Promise.all(paths.map(readResult))
   await inHistory(flags, async db => {
-    for (const { file, document } of documents)
+    for (const { file, document } of documents) {
+      const kept = await addRun(db, document, label)
+      const other =
+        kept.label === label ? '' : `, kept before as '${visible(kept.label)}'`
       print(
-        `run ${await addRun(db, document, label)}: ${visible(file)}, ${verdictCounts(document)}\n`,
+        `run ${kept.id}: ${visible(file)}, ${verdictCounts(document)}${other}\n`,
       )
+    }
   })
   return 0
 }
@@ -151,7 +156,8 @@ export const historyTrendCommand = async (
       'NO_CASE',
       `no case with '${filter}' in its id is in the last ${runs} runs`,
     )
-  const alarms = found.flatMap(alarmsOf)
+  const newest = newestRun(found)
+  const alarms = found.flatMap(trend => alarmsOf(trend, newest))
   if (json) printJson({ schema: 'tdxrig.trend/1', alarms, cases: found })
   else {
     print(

@@ -56,7 +56,7 @@ const VERBS: Readonly<
     const hosts = chosenHosts(await readInventory(path), names)
     await checkOutputFolder('--out', out)
     await using workspace = Workspace.create()
-    const progress = await progressFor(0)
+    const progress = await progressFor()
     let areBack = true
     try {
       for (const host of hosts) {

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
-import { open, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, realpath, stat } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { assetPath } from '../base/assets.ts'
-import { KIB } from '../base/units.ts'
+import { MIB } from '../base/units.ts'
 import type { Baseline } from '../report/html/changes.tsx'
-import type { CaseViewProps } from '../report/html/case-view.tsx'
+import { type CaseViewProps, linesTold } from '../report/html/case-view.tsx'
+import { consoleLines } from '../report/html/console-lines.ts'
 import { explainPage } from '../report/html/explain-page.tsx'
 import type { ExplainViewProps } from '../report/html/explain-view.tsx'
 import type { Script } from '../report/html/page.tsx'
@@ -26,38 +27,40 @@ const script = async (name: string): Promise<Script> => {
   return { text, sha256: sha256(text) }
 }
 
-/** Of longer consoles the beginning and the end are in a report. */
-const HEAD = 256 * KIB
-const TAIL = 128 * KIB
+/** More than any console that somebody reads. */
+const MAX_CONSOLE = 64 * MIB
 
-const readConsole = async (path: string): Promise<string | null> => {
-  const file = await open(path).catch(() => undefined)
-  if (!file) return null
+/**
+ * The console of a case. The document may come from anywhere: what it names
+ * counts when it is a file in the folder of the run.
+ */
+const readConsole = async (
+  folder: string,
+  name: string,
+): Promise<string | null> => {
   try {
-    const { size } = await file.stat()
-    const part = async (from: number, length: number): Promise<string> => {
-      const bytes = Buffer.alloc(length)
-      const { bytesRead } = await file.read(bytes, 0, length, from)
-      return bytes.subarray(0, bytesRead).toString('utf8')
-    }
-    if (size <= HEAD + TAIL) return await part(0, size)
-    const left = size - HEAD - TAIL
-    return `${await part(0, HEAD)}\n[${left} bytes are left out here; line numbers behind this are not those of the file]\n${await part(size - TAIL, TAIL)}`
-  } finally {
-    await file.close()
+    const path = await realpath(join(folder, name))
+    const inside = !relative(await realpath(folder), path).startsWith('..')
+    const info = await stat(path)
+    if (!inside || !info.isFile() || info.size > MAX_CONSOLE) return null
+    return await readFile(path, 'utf8')
+  } catch {
+    // Consoles are thrown away, and documents are kept.
+    return null
   }
 }
 
 const detailsOf = async (
   result: CaseResult,
   folder: string,
-): Promise<CaseViewProps> => ({
-  result,
-  console:
-    result.console === null
-      ? null
-      : await readConsole(join(folder, result.console)),
-})
+): Promise<CaseViewProps> => {
+  const text =
+    result.console === null ? null : await readConsole(folder, result.console)
+  return {
+    result,
+    console: text === null ? null : consoleLines(text, linesTold(result)),
+  }
+}
 
 const blocksOf = async (
   { cases }: ResultDocument,

@@ -72,7 +72,7 @@ export const kernelFetchCommand = async (
     if (recipe.kind !== 'source' || recipe.source.kind !== 'debian') continue
     const { suite } = recipe.source
     if (suite === undefined) continue
-    const progress = await progressFor(0)
+    const progress = await progressFor()
     try {
       const path = await fetchDebianSource(
         { ...recipe.source, suite },
@@ -123,7 +123,7 @@ export const kernelBuildCommand = async (
 
 const buildOne = async (recipe: Recipe, signal: AbortSignal): Promise<void> => {
   const { name } = recipe
-  const progress = await progressFor(0)
+  const progress = await progressFor()
   try {
     const kernel = await buildKernel(recipe, {
       signal,

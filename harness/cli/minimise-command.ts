@@ -138,7 +138,7 @@ const withBoots = async (
 ): Promise<Smallest> => {
   const built = builtRecipes(flags.kernelBuild ?? [])
   const qemu = await findQemu()
-  const progress = await progressFor(0)
+  const progress = await progressFor()
   await using workspace = Workspace.create()
   try {
     const { machine, kernels } = await openRig({

@@ -9,6 +9,8 @@ export interface Progress {
   /** Something else that takes a while before the cases start. */
   readonly step: (text: string) => void
   readonly started: (id: string) => void
+  /** How many cases there are to run. */
+  readonly expect: (cases: number) => void
   /** What a case has come to. */
   readonly stage: (id: string, stage: string) => void
   readonly finished: (id: string, verdict: Verdict) => void
@@ -35,7 +37,7 @@ const buildText = (kernel: string, { phase, files }: BuildProgress): string =>
   )
 
 /** A few lines that are drawn over and over, on a terminal. */
-const liveProgress = async (total: number): Promise<Progress> => {
+const liveProgress = async (): Promise<Progress> => {
   // Loaded only for people: it costs a tenth of a second.
   const { createLogUpdate } = await import('log-update')
   const log = createLogUpdate(process.stderr)
@@ -45,7 +47,9 @@ const liveProgress = async (total: number): Promise<Progress> => {
   let build: string | undefined
   let counted: string | undefined
   let first = 0
+  let total = 0
   let frame = 0
+  let closed = false
   const draw = (): void => {
     const spinner = SPINNER[frame++ % SPINNER.length]!
     const lines = [...running].map(
@@ -70,6 +74,9 @@ const liveProgress = async (total: number): Promise<Progress> => {
       first ||= performance.now()
       running.set(id, { since: performance.now(), stage: 'starts' })
     },
+    expect: cases => {
+      total = cases
+    },
     stage: (id, stage) => {
       const one = running.get(id)
       if (one) one.stage = stage
@@ -82,11 +89,14 @@ const liveProgress = async (total: number): Promise<Progress> => {
       counted = text
     },
     around: write => {
-      log.clear()
+      if (!closed) log.clear()
       write()
-      draw()
+      if (!closed) draw()
     },
     close: () => {
+      // A second time it would take away what was printed since.
+      if (closed) return
+      closed = true
       clearInterval(timer)
       log.clear()
       log.done()
@@ -129,11 +139,12 @@ const restText = (done: number, total: number, since: number): string[] => {
 }
 
 /** A line now and then, for logs. */
-const plainProgress = (total: number): Progress => {
+const plainProgress = (): Progress => {
   const begin = performance.now()
   const verdicts: Verdict[] = []
   let last = { phase: '', at: -Infinity }
   let first = 0
+  let total = 0
   let told = begin
   return {
     building: (kernel, progress) => {
@@ -149,6 +160,9 @@ const plainProgress = (total: number): Progress => {
     },
     started: () => {
       first ||= performance.now()
+    },
+    expect: cases => {
+      total = cases
     },
     stage: () => undefined,
     finished: (_, verdict) => {
@@ -172,5 +186,5 @@ const plainProgress = (total: number): Progress => {
 }
 
 /** The display that fits where stderr goes. */
-export const progressFor = async (total: number): Promise<Progress> =>
-  process.stderr.isTTY ? liveProgress(total) : plainProgress(total)
+export const progressFor = async (): Promise<Progress> =>
+  process.stderr.isTTY ? liveProgress() : plainProgress()

@@ -136,7 +136,9 @@ export const reportWords = (flags: ReportFlags): string[] =>
     ['json', 'html', 'baseline', ...FORMAT_NAMES, 'origin', 'history'] as const
   ).flatMap(name => {
     const value = flags[name]
-    return value === undefined ? [] : [flagName(name), value]
+    // A password is not printed: $TDXRIG_HISTORY holds it.
+    const secret = name === 'history' && /:\/\/[^/@]*:[^/@]*@/.test(value ?? '')
+    return value === undefined || secret ? [] : [flagName(name), value]
   })
 
 /** JSON with a case a line: half as long as indented, and still to be read. */

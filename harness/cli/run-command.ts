@@ -53,7 +53,7 @@ export const runAndReport = async (
   await checkOutputs(flags)
   const qemu = await findQemu()
   await using workspace = Workspace.create()
-  const progress = await progressFor(asked.cases.length)
+  const progress = await progressFor()
   return await conduct(asked, flags, {
     stage: { workspace, progress, signal },
     ground: () =>

@@ -65,7 +65,7 @@ export const runOnHosts = async (
   await verifyScenarios(request, words.length > 0)
   await checkOutputs(flags)
   await using workspace = Workspace.create()
-  const progress = await progressFor(0)
+  const progress = await progressFor()
   const stage = { workspace, progress, signal }
   const sessions: HostSession[] = []
   try {

@@ -9,7 +9,7 @@ import type { CaseResult, ResultDocument } from '../report/schema.ts'
 import { judgedOutcome } from '../testing/judged.ts'
 import { namedCase } from '../testing/records.ts'
 import { type HistoryDatabase, withDatabase } from './database.ts'
-import { alarmsOf, flakyCases, trends } from './statistics.ts'
+import { alarmsOf, flakyCases, newestRun, trends } from './statistics.ts'
 import {
   addRun,
   baselineRun,
@@ -51,8 +51,15 @@ const contract = (
   t.test(`${name}: a run comes back as it was`, async t => {
     await at(async db => {
       const document = night(1, [passed, failing])
-      const id = await addRun(db, document, 'nightly')
-      t.equal(await addRun(db, document, 'nightly'), id, 'kept once')
+      const { id } = await addRun(db, document, 'nightly')
+      t.same(
+        await addRun(db, document, 'other'),
+        { id, label: 'nightly' },
+        'kept once',
+      )
+      await t.rejects(addRun(db, night(2, [passed, passed]), 'x'), {
+        code: 'HISTORY',
+      })
       const back = await readRun(db, id)
       t.same(back, {
         ...document,
@@ -91,8 +98,8 @@ const contract = (
     await at(async db => {
       const runs: number[] = []
       for (let i = 1; i <= 5; i++)
-        runs.push(await addRun(db, night(i, [passed, other]), 'nightly'))
-      const release = await addRun(db, night(9, [other]), 'release')
+        runs.push((await addRun(db, night(i, [passed, other]), 'nightly')).id)
+      const { id: release } = await addRun(db, night(9, [other]), 'release')
       await setBaseline(db, 'v7.3', runs[0]!)
       t.equal(await baselineRun(db, 'v7.3'), runs[0])
       await t.rejects(baselineRun(db, 'v7.4'), /there are: v7\.3/)
@@ -161,10 +168,10 @@ const contract = (
         )
       const [one, two] = await trends(db, { runs: 30 })
       t.equal(one!.points.length, 8)
-      t.match(alarmsOf(one!), [
+      t.match(alarmsOf(one!, newestRun([one!, two!])), [
         { id: 'plain/one@kernel', kind: 'time', message: /^5\.00 s, usual/ },
       ])
-      t.same(alarmsOf(two!), [])
+      t.same(alarmsOf(two!, newestRun([one!, two!])), [])
       t.equal((await trends(db, { runs: 30, filter: 'two' })).length, 1)
     })
   })
@@ -183,10 +190,21 @@ t.test('what is closer to a limit is told', async t => {
     pamtKiB: 1,
   }
   const before = Array<typeof point>(5).fill(point)
-  t.same(alarmsOf({ id: 'x', points: [...before, point] }), [])
-  t.match(alarmsOf({ id: 'x', points: [...before, { ...point, areas: 15 }] }), [
-    { kind: 'headroom', message: '15 of 16 reserved areas, at most 4 before' },
-  ])
+  t.same(alarmsOf({ id: 'x', points: [...before, point] }, 1), [])
+  t.same(
+    alarmsOf({ id: 'x', points: [...before, { ...point, areas: 15 }] }, 2),
+    [],
+    'a case that is gone',
+  )
+  t.match(
+    alarmsOf({ id: 'x', points: [...before, { ...point, areas: 15 }] }, 1),
+    [
+      {
+        kind: 'headroom',
+        message: '15 of 16 reserved areas, at most 4 before',
+      },
+    ],
+  )
 })
 
 t.test('two runs, compared', async t => {
@@ -324,9 +342,12 @@ else {
     const place = await create('shared')
     await Promise.all(
       [1, 2, 3, 4].map(at =>
-        withDatabase(place, quiet, db =>
-          addRun(db, night(at, [passed, other]), 'x'),
-        ),
+        withDatabase(place, quiet, async db => {
+          // In another order each: who writes waits for the others.
+          const cases = at % 2 === 0 ? [passed, other] : [other, passed]
+          await addRun(db, night(at, cases), 'x')
+          await prune(db, { keep: 9 })
+        }),
       ),
     )
     await withDatabase(place, quiet, async db => {

@@ -13,6 +13,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
           column.primaryKey().generatedAlwaysAsIdentity(),
         )
         .addColumn('digest', 'text', column => column.notNull().unique())
+        .addColumn('schema', 'text', column => column.notNull())
         .addColumn('started', 'timestamptz', column => column.notNull())
         .addColumn('label', 'text', column => column.notNull())
         .addColumn('machine', 'text', column => column.notNull())
@@ -22,7 +23,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
           column.notNull(),
         )
         .addColumn('interrupted', 'boolean', column => column.notNull())
-        .addColumn('kernels', 'jsonb', column => column.notNull())
+        .addColumn('kernels', 'text', column => column.notNull())
         .addColumn('pass', 'integer', column => column.notNull())
         .addColumn('fail', 'integer', column => column.notNull())
         .addColumn('invalid', 'integer', column => column.notNull())
@@ -63,7 +64,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('verdict', 'text', column => column.notNull())
         .addColumn('outcome', 'text')
         .addColumn('stage', 'text')
-        .addColumn('errno', 'integer')
+        .addColumn('errno', 'bigint')
         .addColumn('total_ms', 'double precision', column => column.notNull())
         .addColumn('attempts', 'integer', column => column.notNull())
         .addColumn('passed', 'integer', column => column.notNull())
@@ -72,7 +73,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('areas', 'integer')
         .addColumn('areas_max', 'integer')
         .addColumn('pamt_kib', 'integer', column => column.notNull())
-        .addColumn('volatile', 'jsonb', column => column.notNull())
+        .addColumn('volatile', 'text', column => column.notNull())
         .addPrimaryKeyConstraint('results_key', ['run_id', 'case_id'])
         .execute()
       await db.schema

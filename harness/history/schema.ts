@@ -1,7 +1,7 @@
-import type { ColumnType, Generated, JSONColumnType } from 'kysely'
+import type { ColumnType, Generated } from 'kysely'
 import type { Outcome, Stage } from '../tdx/outcome.ts'
 import type { Verdict } from '../judge/context.ts'
-import type { CaseResult, ResultDocument } from '../report/schema.ts'
+import type { CaseResult } from '../report/schema.ts'
 
 /** The tables of a history, as migrations make them. */
 
@@ -9,6 +9,8 @@ interface RunTable {
   readonly id: Generated<number>
   /** SHA-256 of the document: the same run is kept once. */
   readonly digest: string
+  /** Of the document: `tdxrig.result/3`. */
+  readonly schema: string
   readonly started: ColumnType<Date, string, never>
   /** What is tested, as the user calls it: runs of one label are compared. */
   readonly label: string
@@ -17,7 +19,8 @@ interface RunTable {
   readonly rig_version: string
   readonly duration_ms: number
   readonly interrupted: boolean
-  readonly kernels: JSONColumnType<ResultDocument['kernels']>
+  /** JSON; as text, since jsonb takes no NUL. */
+  readonly kernels: string
   readonly pass: number
   readonly fail: number
   readonly invalid: number
@@ -48,20 +51,20 @@ interface ResultTable {
   readonly stage: Stage | null
   readonly errno: number | null
   readonly total_ms: number
-  /** Boots in that run, and how many of them passed. */
+  /** Boots in that run that were judged, and how many of them passed. */
   readonly attempts: number
   readonly passed: number
-  /** What the layout needs, and what the module takes. */
+  /** What the layout needs by the model, and what the module takes. */
   readonly tdmrs: number
   readonly tdmrs_max: number
   readonly areas: number | null
   readonly areas_max: number | null
   readonly pamt_kib: number
   /** What differs from boot to boot. */
-  readonly volatile: JSONColumnType<Volatile>
+  readonly volatile: string
 }
 
-/** Parts of a case's result that no two boots have in common. */
+/** Parts of a case's result that no two boots have in common; JSON in a row. */
 export type Volatile = Pick<CaseResult, 'timing' | 'attempts' | 'cmdline'>
 
 interface BaselineTable {

@@ -4,8 +4,9 @@ import type { HistoryDatabase } from './database.ts'
 
 /** What many runs say together. */
 
-/** Of which runs. */
+/** Of which runs: those of one label have the same thing in view. */
 export interface Window {
+  /** Default: that of the newest run. */
   readonly label?: string | undefined
   /** The newest of them. */
   readonly runs: number
@@ -72,7 +73,8 @@ export const flakyCases = async (
 
 const chosenRuns = ({ label, runs }: Window) =>
   sql`select id, started from runs
-    where ${label === undefined} or label = ${label ?? ''}
+    where label = coalesce(${label ?? null}::text,
+      (select label from runs order by started desc, id desc limit 1))
     order by started desc, id desc limit ${runs}`
 
 /** A case in one run. */
@@ -124,6 +126,13 @@ export const trends = async (
   return [...found].map(([id, points]) => ({ id, points }))
 }
 
+/** The run that came last, of all in the trends. */
+export const newestRun = (found: readonly Trend[]): number | undefined =>
+  found
+    .flatMap(({ points }) => points.slice(-1))
+    .sort((a, b) => a.started.localeCompare(b.started) || a.run - b.run)
+    .at(-1)?.run
+
 /** What somebody should look at. */
 export interface Alarm {
   readonly id: string
@@ -140,12 +149,18 @@ const DEVIATIONS = 5
 /**
  * The rule: the newest boot took half as long again as the median of those
  * before it and is five deviations (median) away from it; or a layout is
- * closer to a limit of the TDX module than it was in any run before.
+ * closer to a limit of the TDX module than it was in any run before. A case
+ * that the newest run does not have raises none.
+ *
+ * @param newest the number of that run
  */
-export const alarmsOf = ({ id, points }: Trend): Alarm[] => {
+export const alarmsOf = (
+  { id, points }: Trend,
+  newest: number | undefined,
+): Alarm[] => {
   const last = points.at(-1)
   const before = points.slice(0, -1)
-  if (!last || before.length < LEAST_RUNS) return []
+  if (last?.run !== newest || !last || before.length < LEAST_RUNS) return []
   return [
     ...timeAlarm(id, before, last),
     ...closer(id, {

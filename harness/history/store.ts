@@ -16,6 +16,8 @@ import type { HistoryTables, Volatile } from './schema.ts'
 const pack = promisify(gzip)
 const unpack = promisify(gunzip)
 
+const SCHEMA = documentSchema.shape.schema.value
+
 const sha256 = (text: string): string =>
   createHash('sha256').update(text).digest('hex')
 
@@ -50,13 +52,15 @@ const steady = (result: CaseResult): Omit<CaseResult, keyof Volatile> => {
  * Keeps a run. The same document is kept once, however often it comes.
  *
  * @param label what is tested: runs of one label are compared
- * @returns the number of the run
+ * @returns the number of the run, and the label under which it is kept
+ * @throws UsageError for a document with two results of one case
  */
 export const addRun = async (
   db: HistoryDatabase,
   document: ResultDocument,
   label: string,
-): Promise<number> => {
+): Promise<{ readonly id: number; readonly label: string }> => {
+  verifyIds(document)
   const details = await Promise.all(
     document.cases.map(async result => {
       const text = JSON.stringify(steady(result))
@@ -64,6 +68,7 @@ export const addRun = async (
     }),
   )
   return db.transaction().execute(async trx => {
+    await takeTurn(trx)
     const digest = sha256(JSON.stringify(document))
     const inserted = await trx
       .insertInto('runs')
@@ -74,10 +79,10 @@ export const addRun = async (
     if (!inserted) {
       const known = await trx
         .selectFrom('runs')
-        .select('id')
+        .select(['id', 'label'])
         .where('digest', '=', digest)
         .executeTakeFirstOrThrow()
-      return known.id
+      return known
     }
     const cases = await numbersOf(trx, 'cases', {
       key: 'name',
@@ -95,9 +100,33 @@ export const addRun = async (
     }))
     for (const part of chunks(rows))
       await trx.insertInto('results').values(part).execute()
-    return inserted.id
+    return { id: inserted.id, label }
   })
 }
+
+/** A case is found by its id. */
+const verifyIds = ({ cases }: ResultDocument): void => {
+  const seen = new Set<string>()
+  for (const { id } of cases) {
+    if (seen.has(id))
+      throw new UsageError(
+        'HISTORY',
+        `the result has two results of '${id}': expected each case once`,
+      )
+    seen.add(id)
+  }
+}
+
+/**
+ * Who writes waits for others who write: cases and details are shared, and a
+ * run must not refer to what is being thrown away.
+ */
+const takeTurn = async (trx: HistoryDatabase): Promise<void> => {
+  await sql`select pg_advisory_xact_lock(${TURN})`.execute(trx)
+}
+
+/** Any number, as long as it is nobody else's. */
+const TURN = 0x7d8716
 
 const runRow = (
   { started, rig, durationMs, interrupted, kernels, summary }: ResultDocument,
@@ -105,6 +134,7 @@ const runRow = (
   digest: string,
 ): Insertable<HistoryTables['runs']> => ({
   digest,
+  schema: SCHEMA,
   started,
   label,
   machine: rig.machine,
@@ -122,7 +152,6 @@ const resultRow = ({
   timing,
   attempts,
   cmdline,
-  tdmrs,
   layout,
 }: CaseResult): Omit<
   Insertable<HistoryTables['results']>,
@@ -130,18 +159,18 @@ const resultRow = ({
 > => {
   const { headroom, pamtKiB } = layout
   const { reservedAreas } = headroom
-  const built = tdmrs?.map(({ reserved }) => reserved.length)
+  const judged = attempts.filter(one => one.verdict !== 'error')
   return {
     verdict,
     outcome: tdx?.outcome ?? null,
     stage: tdx?.stage ?? null,
     errno: tdx?.errno ?? null,
     total_ms: timing.totalMs,
-    attempts: attempts.length,
-    passed: attempts.filter(one => one.verdict === 'pass').length,
-    tdmrs: built?.length ?? headroom.tdmrs.used,
+    attempts: judged.length,
+    passed: judged.filter(one => one.verdict === 'pass').length,
+    tdmrs: headroom.tdmrs.used,
     tdmrs_max: headroom.tdmrs.max,
-    areas: built ? Math.max(0, ...built) : (reservedAreas?.atMost ?? null),
+    areas: reservedAreas?.atMost ?? null,
     areas_max: reservedAreas?.max ?? null,
     pamt_kib: pamtKiB,
     volatile: JSON.stringify({ timing, attempts, cmdline } satisfies Volatile),
@@ -189,6 +218,8 @@ const numbersOf = async (
   return numbers
 }
 
+const kernelsSchema = documentSchema.shape.kernels
+
 /** A run, without its cases. */
 export interface RunSummary {
   readonly id: number
@@ -230,7 +261,7 @@ export const listRuns = async (
     machine: row.machine,
     durationMs: row.duration_ms,
     interrupted: row.interrupted,
-    kernels: row.kernels,
+    kernels: kernelsSchema.parse(JSON.parse(row.kernels)),
     summary: {
       pass: row.pass,
       fail: row.fail,
@@ -256,8 +287,12 @@ export const readRun = async (
     .selectAll()
     .where('id', '=', id)
     .executeTakeFirst()
-  if (!run)
-    throw new UsageError('NO_RUN', `there is no run ${id} in the history`)
+  if (!run) throw noRun(id)
+  if (run.schema !== SCHEMA)
+    throw new UsageError(
+      'OLD_RUN',
+      `run ${id} was kept by another version of tdxrig, as ${run.schema}: expected ${SCHEMA}`,
+    )
   const rows = await db
     .selectFrom('results')
     .innerJoin('details', 'details.id', 'results.detail_id')
@@ -268,16 +303,16 @@ export const readRun = async (
   const cases = await Promise.all(
     rows.map(async ({ volatile, body }) => ({
       ...(JSON.parse((await unpack(body)).toString('utf8')) as object),
-      ...volatile,
+      ...(JSON.parse(volatile) as Volatile),
     })),
   )
   return documentSchema.parse({
-    schema: documentSchema.shape.schema.value,
+    schema: run.schema,
     rig: { version: run.rig_version, machine: run.machine, board: run.board },
     started: run.started.toISOString(),
     durationMs: run.duration_ms,
     interrupted: run.interrupted,
-    kernels: run.kernels,
+    kernels: JSON.parse(run.kernels) as unknown,
     summary: {
       pass: run.pass,
       fail: run.fail,
@@ -295,7 +330,7 @@ export const setBaseline = async (
   name: string,
   run: number,
 ): Promise<void> => {
-  await readHead(db, run)
+  await verifyRun(db, run)
   await db
     .insertInto('baselines')
     .values({ name, run_id: run })
@@ -305,15 +340,17 @@ export const setBaseline = async (
     .execute()
 }
 
-const readHead = async (db: HistoryDatabase, id: number): Promise<void> => {
+const verifyRun = async (db: HistoryDatabase, id: number): Promise<void> => {
   const run = await db
     .selectFrom('runs')
     .select('id')
     .where('id', '=', id)
     .executeTakeFirst()
-  if (!run)
-    throw new UsageError('NO_RUN', `there is no run ${id} in the history`)
+  if (!run) throw noRun(id)
 }
+
+const noRun = (id: number): UsageError =>
+  new UsageError('NO_RUN', `there is no run ${id} in the history`)
 
 /** @throws UsageError when no run has that name */
 export const baselineRun = async (
@@ -352,6 +389,7 @@ export const prune = async (
 ): Promise<number> => {
   if (keep === undefined && age === undefined) return 0
   return db.transaction().execute(async trx => {
+    await takeTurn(trx)
     const gone = await sql<{ id: number }>`
       delete from runs where id in (
         select id from (

@@ -73,8 +73,8 @@ export interface Judgement {
   /** Of a kernel without TDX host support: the layout of memory alone. */
   readonly scope: Scope
   readonly basis: Basis
-  /** What was looked at, in that order. */
-  readonly checks: readonly string[]
+  /** Checks that found nothing wrong, in their order. */
+  readonly passed: readonly string[]
   /** Those of the scenario itself; undefined: it states none. */
   readonly expectedRegions: Expectation['regions']
   readonly prediction: Prediction
@@ -161,12 +161,12 @@ export const judge = (trial: Trial): Judgement => {
   const context = contextOf(trial)
   const reasons: Reason[] = []
   const unobserved: Unobserved[] = []
-  const checks: string[] = []
+  const passed: string[] = []
   for (const { name, look } of checksFor(context)) {
     const found = look(context)
     if ('missing' in found) unobserved.push({ check: name, ...found })
     else {
-      checks.push(name)
+      if (found.length === 0) passed.push(name)
       reasons.push(...found)
     }
   }
@@ -182,7 +182,7 @@ export const judge = (trial: Trial): Judgement => {
     reasons: weighed,
     scope: trial.kernel.hostsTdx ? 'tdx' : 'layout',
     basis: context.basis,
-    checks,
+    passed,
     expectedRegions: context.expect.regions,
     prediction: context.prediction,
     witnesses: witnessesOf(context.record),

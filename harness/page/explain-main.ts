@@ -1,4 +1,5 @@
 import type { Asked, Told } from './explain-worker.ts'
+import { goToLine, moveInPicture } from './keys.ts'
 
 /** What the page itself does: it takes logs and shows what is told of them. */
 
@@ -38,6 +39,7 @@ export const startPage = (source: string): void => {
   })
   takeDrops(ask)
   document.addEventListener('click', onClick)
+  document.addEventListener('keydown', moveInPicture)
   element('entry').hidden = false
 }
 
@@ -80,23 +82,9 @@ const takeDrops = (ask: (asked: Asked) => void): void => {
 }
 
 const onClick = (event: MouseEvent): void => {
-  const target = event.target as Element
-  const link = target.closest('a[data-line]')
-  if (link) goToLine(event, link)
-  const button = target.closest('[data-download]')
+  goToLine(event)
+  const button = (event.target as Element).closest('[data-download]')
   if (button) download(button)
-}
-
-const goToLine = (event: MouseEvent, link: Element): void => {
-  const id = `L${link.getAttribute('data-line') ?? ''}`
-  // Several logs have the same numbers.
-  const own = link.closest('article')?.querySelector(`[id="${id}"]`)
-  const line = own ?? document.getElementById(id)
-  if (!line) return
-  event.preventDefault()
-  const details = line.closest('details')
-  if (details) details.open = true
-  line.scrollIntoView({ block: 'center' })
 }
 
 /** The text beside a button, as a file. */

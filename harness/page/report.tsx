@@ -2,6 +2,7 @@ import { render } from 'preact'
 import { caseAnchor, caseOfAnchor } from '../report/html/anchors.ts'
 import { CaseView, type CaseViewProps } from '../report/html/case-view.tsx'
 import type { ReportIndex } from '../report/html/report-page.tsx'
+import { goToLine, moveInPicture } from './keys.ts'
 import { unpackJson } from './unpack.ts'
 
 /** What runs in the browser that shows a report. */
@@ -66,17 +67,6 @@ const nextWrong = (by: 1 | -1): void => {
   location.hash = caseAnchor(next)
 }
 
-/** Lines of the console are no addresses of their own. */
-const goToLine = (event: MouseEvent): void => {
-  const link = (event.target as Element).closest('a[data-line]')
-  const line =
-    link && document.getElementById(`L${link.getAttribute('data-line') ?? ''}`)
-  if (!line) return
-  event.preventDefault()
-  line.scrollIntoView({ block: 'center' })
-  line.classList.add('told')
-}
-
 const search = element('search') as HTMLInputElement
 const boxes = [
   ...document.querySelectorAll<HTMLInputElement>('#bar [type=checkbox]'),
@@ -108,6 +98,7 @@ const isTyping = (target: EventTarget | null): boolean =>
 
 const onKey = (event: KeyboardEvent): void => {
   if (event.ctrlKey || event.metaKey || event.altKey) return
+  if (moveInPicture(event)) return
   if (event.key === 'Escape') {
     if (isTyping(event.target)) search.blur()
     else location.hash = ''
@@ -119,6 +110,9 @@ const onKey = (event: KeyboardEvent): void => {
   else if (event.key === '/') {
     event.preventDefault()
     location.hash = ''
+    // The address changes later, and what is hidden takes no focus.
+    overview.hidden = false
+    part.hidden = true
     search.focus()
   }
 }

@@ -34,7 +34,7 @@ export interface Comparison {
   readonly newFailures: readonly ComparedCase[]
   readonly fixed: readonly ChangedCase[]
   readonly stillFailing: readonly ChangedCase[]
-  /** The rig or the machine failed: nothing is known of the kernel now. */
+  /** The rig failed, or the case was skipped: nothing is known now. */
   readonly unjudged: readonly ChangedCase[]
   /** TDX ended in another way, whatever the verdict. */
   readonly outcomes: readonly ChangedCase[]
@@ -107,27 +107,34 @@ const changedRanges = ({ old, now }: ChangedCase): Difference[] => {
     : []
 }
 
-/** How close a case is to what the TDX module takes. */
-export const headroomFigures = ({
-  layout,
-  tdmrs,
-}: ComparedCase): { readonly name: string; readonly text: string }[] => {
+/** A figure of {@link headroomFigures}. */
+interface Figure {
+  readonly name: string
+  readonly text: string
+}
+
+/**
+ * How close a case is to what the TDX module takes.
+ *
+ * @param by what the module was given, where it was seen; or the model
+ */
+export const headroomFigures = (
+  { layout, tdmrs }: Pick<ComparedCase, 'layout' | 'tdmrs'>,
+  by: 'built' | 'model' = tdmrs ? 'built' : 'model',
+): Figure[] => {
   const { headroom } = layout
-  const most = tdmrs
-    ? Math.max(0, ...tdmrs.map(({ reserved }) => reserved.length))
-    : undefined
+  const { reservedAreas } = headroom
+  const seen = by === 'built' ? tdmrs : null
+  const areas = seen
+    ? Math.max(0, ...seen.map(({ reserved }) => reserved.length))
+    : reservedAreas?.atMost
   return [
     {
       name: 'TDMRs',
-      text: `${tdmrs?.length ?? headroom.tdmrs.used} of ${headroom.tdmrs.max}`,
+      text: `${seen?.length ?? headroom.tdmrs.used} of ${headroom.tdmrs.max}`,
     },
-    ...(headroom.reservedAreas
-      ? [
-          {
-            name: 'reserved areas',
-            text: `${most ?? headroom.reservedAreas.atMost} of ${headroom.reservedAreas.max}`,
-          },
-        ]
+    ...(reservedAreas && areas !== undefined
+      ? [{ name: 'reserved areas', text: `${areas} of ${reservedAreas.max}` }]
       : []),
     { name: 'PAMT', text: formatSize(layout.pamtKiB * 1024) },
   ]
@@ -137,10 +144,12 @@ const changedFigures = ({
   old,
   now,
 }: ChangedCase): ChangedHeadroom['figures'] => {
+  // What was seen is compared with what was seen, or the model with itself.
+  const by = old.tdmrs && now.tdmrs ? 'built' : 'model'
   const before = new Map(
-    headroomFigures(old).map(({ name, text }) => [name, text]),
+    headroomFigures(old, by).map(({ name, text }) => [name, text]),
   )
-  return headroomFigures(now).flatMap(({ name, text }) => {
+  return headroomFigures(now, by).flatMap(({ name, text }) => {
     const was = before.get(name)
     return was === undefined || was === text
       ? []

@@ -105,7 +105,7 @@ const judged = ({
     verdict: judgement.verdict,
     reasons: [...judgement.reasons],
     scope: judgement.scope,
-    checks: [...judgement.checks],
+    passed: [...judgement.passed],
     witnesses: [...judgement.witnesses],
     unobserved: judgement.unobserved.map(({ check, missing }) => ({
       check,
@@ -166,7 +166,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
   verdict: kind,
   reasons: [{ kind, check: kind === 'error' ? 'machine' : 'kernel', message }],
   scope: null,
-  checks: [],
+  passed: [],
   witnesses: [],
   unobserved: [],
   tdx: null,

@@ -8,7 +8,7 @@ import { MODULE_LIMITS } from '../tdx/platform.ts'
 
 /** A layout of memory as JSON. Addresses and sizes are `"0x..."` strings. */
 
-export const addressSchema = z.string().regex(/^0x[0-9a-f]+$/)
+export const addressSchema = z.string().regex(/^0x[0-9a-f]{1,16}$/)
 
 export const rangeSchema = z.strictObject({
   start: addressSchema,

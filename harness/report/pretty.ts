@@ -5,6 +5,7 @@ import { WITNESS_NAMES } from '../machine/record.ts'
 import { countVerdicts } from './document.ts'
 import type { Screen } from './picture/bars.ts'
 import { drawnCase } from './picture/drawn.ts'
+import { verdictCounts } from './formats/words.ts'
 import { outcomeText, pictureLines } from './prediction-text.ts'
 import type { Reporter, RunEnd, RunHead } from './reporter.ts'
 import type { CaseResult } from './schema.ts'
@@ -95,17 +96,11 @@ export const prettySummary = (
   colors: Colors,
 ): string => {
   const counts = countVerdicts(verdicts)
-  const words = Object.entries(counts)
-    .filter(
-      ([verdict, count]) =>
-        count > 0 || verdict === 'pass' || verdict === 'fail',
-    )
-    .map(([verdict, count]) => `${count} ${verdict}`)
-    .join(', ')
+  const words = verdictCounts({ summary: counts })
   const cases = verdicts.length
   const rate = (cases - resumed) / (durationMs / 60_000)
   const ok = counts.pass + counts.skip === cases && !interrupted
-  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)} (${rate.toFixed(0)} a minute)${resumed > 0 ? `, ${resumed} of them from the resumed run` : ''}`
+  const text = `${cases} case${cases === 1 ? '' : 's'}: ${words} in ${seconds(durationMs)}${Number.isFinite(rate) ? ` (${rate.toFixed(0)} a minute)` : ''}${resumed > 0 ? `, ${resumed} of them from the resumed run` : ''}`
   return [
     ...(interrupted
       ? [colors.yellow('interrupted: only the cases above were finished')]

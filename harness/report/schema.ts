@@ -87,7 +87,7 @@ export const caseSchema = z.strictObject({
     .describe(
       'what was judged: all, or the layout of memory alone, of a kernel without TDX host support; null: nothing',
     ),
-  checks: z.array(z.string()).describe('what was looked at'),
+  passed: z.array(z.string()).describe('checks that found nothing wrong'),
   witnesses: z.array(z.enum(WITNESS_NAMES)).describe('who saw the boot'),
   unobserved: z
     .array(

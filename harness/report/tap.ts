@@ -68,25 +68,20 @@ const casePoint = (result: CaseResult): Point => {
   }
 }
 
-/** What was looked at; what was found wrong; what nobody saw. */
-const checkPoints = ({ checks, reasons, unobserved }: CaseResult): Point[] => {
-  const wrong = new Set(reasons.map(({ check }) => check))
-  return [
-    ...checks
-      .filter(check => !wrong.has(check))
-      .map(check => ({ ok: true, name: check })),
-    ...reasons.map(({ check, ...diagnostic }) => ({
-      ok: false,
-      name: check,
-      diagnostic,
-    })),
-    ...unobserved.map(({ check, missing }) => ({
-      ok: true,
-      name: check,
-      skip: `not observed, for want of: ${missing.join(', ')}`,
-    })),
-  ]
-}
+/** Checks that found nothing; what was found wrong; what nobody saw. */
+const checkPoints = ({ passed, reasons, unobserved }: CaseResult): Point[] => [
+  ...passed.map(check => ({ ok: true, name: check })),
+  ...reasons.map(({ check, ...diagnostic }) => ({
+    ok: false,
+    name: check,
+    diagnostic,
+  })),
+  ...unobserved.map(({ check, missing }) => ({
+    ok: true,
+    name: check,
+    skip: `not observed, for want of: ${missing.join(', ')}`,
+  })),
+]
 
 const pointText = (
   { ok, name, skip, diagnostic }: Point,
@@ -110,5 +105,7 @@ const yamlBlock = (data: object): string => {
     lineWidth: 0,
     doubleQuotedAsJSON: true,
   })
-  return `  ---\n${text.trimEnd().replaceAll(/^/gm, '  ')}\n  ...\n`
+  // JSON leaves DEL and the controls behind it as they are.
+  const lines = text.trimEnd().split('\n').map(visible)
+  return `  ---\n${lines.map(line => `  ${line}\n`).join('')}  ...\n`
 }

@@ -93,12 +93,26 @@ export const runCases = async (options: RunOptions): Promise<CaseOutcome[]> => {
         onStart?.(item)
         const attempts = await attemptsAt(item, index, options)
         const outcome = reported(attempts, options)
-        if (outcome) await onOutcome?.(outcome, attempts)
+        if (outcome) {
+          await onOutcome?.(outcome, attempts)
+          await tellFailure(outcome, options)
+        }
         return outcome
       }),
     ),
   )
   return outcomes.filter(outcome => outcome !== undefined)
+}
+
+/** Once for a case, however often it was booted. */
+const tellFailure = async (
+  outcome: CaseOutcome,
+  { kernels, onFailure }: RunOptions,
+): Promise<void> => {
+  const kernel = kernels.get(outcome.item.kernel)
+  const verdict = verdictOf(outcome)
+  if (kernel && verdict !== 'pass' && verdict !== 'skip')
+    await onFailure?.({ outcome, kernel })
 }
 
 /** @returns all that were finished; none after a signal */
@@ -123,14 +137,27 @@ const attemptsAt = async (
   }
 }
 
-/** Of repeated boots the first that did not pass; of retries the last. */
+/**
+ * Of repeated boots the first that failed, of retries the one that passed or
+ * the last that was judged: a fault of the rig hides no failure.
+ */
 const reported = (
   outcomes: readonly CaseOutcome[],
   { attempts = ONCE }: RunOptions,
-): CaseOutcome | undefined =>
-  (attempts.repeat > 1
-    ? outcomes.find(outcome => verdictOf(outcome) !== 'pass')
-    : undefined) ?? outcomes.at(-1)
+): CaseOutcome | undefined => {
+  const isFailure = (outcome: CaseOutcome): boolean =>
+    outcome.kind === 'judged' && verdictOf(outcome) !== 'pass'
+  const last = outcomes.at(-1)
+  if (attempts.repeat > 1)
+    return (
+      outcomes.find(isFailure) ??
+      outcomes.find(outcome => verdictOf(outcome) !== 'pass') ??
+      last
+    )
+  return last && verdictOf(last) === 'error'
+    ? (outcomes.findLast(isFailure) ?? last)
+    : last
+}
 
 /** Which boot of which case. */
 interface Numbered {
@@ -187,8 +214,6 @@ const runCase = async (
     if (options.signal.aborted) return undefined
     outcome = { ...tried, kind: 'error', message: errorText(error) }
   }
-  if (verdictOf(outcome) !== 'pass')
-    await options.onFailure?.({ outcome, kernel })
   return outcome
 }
 

@@ -10,7 +10,8 @@ import type { CaseResult, ResultDocument } from '../schema.ts'
 export const junit = (document: ResultDocument): string => {
   const { cases, summary, durationMs, started, rig } = document
   const root = create(
-    // What XML cannot hold is replaced; `visible` leaves nothing of it.
+    // `visible` shows control characters; what is left and XML cannot hold,
+    // U+FFFF and halves of pairs, is replaced.
     { version: '1.0', encoding: 'UTF-8', invalidCharReplacement: '\ufffd' },
   ).ele('testsuites', {
     name: 'tdxrig',
@@ -23,7 +24,7 @@ export const junit = (document: ResultDocument): string => {
   })
   for (const [kernel, own] of groupBy(cases, ({ kernel }) => kernel)) {
     const suite = root.ele('testsuite', {
-      name: kernel,
+      name: visible(kernel),
       tests: own.length,
       failures: countOf(own, 'fail') + countOf(own, 'invalid'),
       errors: countOf(own, 'error'),

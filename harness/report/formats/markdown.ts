@@ -24,7 +24,7 @@ export const markdown = (document: ResultDocument): string => {
   return [
     ...heading(`tdxrig: ${verdictCounts(document)}`, '='),
     ...wrap(
-      `${cases.length} cases on ${rig.machine}, started ${document.started}.`,
+      `${cases.length} cases on ${foreign(rig.machine)}, started ${document.started}.`,
     ),
     ...(document.interrupted
       ? ['', ...wrap('The run was interrupted: cases are missing.')]
@@ -32,7 +32,7 @@ export const markdown = (document: ResultDocument): string => {
     '',
     ...kernels.flatMap(({ name, release, key }) =>
       wrap(
-        `- \`${name}\`${release === null ? '' : `, Linux ${release}`}, build ${key.slice(0, 12)}`,
+        `- ${foreign(name)}${release === null ? '' : `, Linux ${foreign(release)}`}, build ${key.slice(0, 12)}`,
         '  ',
       ),
     ),
@@ -43,7 +43,7 @@ export const markdown = (document: ResultDocument): string => {
           ...heading('More that did not pass', '-'),
           ...wrong
             .slice(DETAILED)
-            .map(({ verdict, id }) => `- ${verdict}: \`${visible(id)}\``),
+            .map(({ verdict, id }) => `- ${verdict}: ${foreign(visible(id))}`),
           '',
         ]
       : []),
@@ -70,15 +70,15 @@ const caseLines = (result: CaseResult): string[] => {
     differing: true,
   })
   return [
-    ...heading(`${verdict}: ${id}`, '-'),
-    ...(why === '' ? [] : [...wrap(`Why it is tested: ${why}`), '']),
-    ...reasons.flatMap(({ message }) => wrap(`- ${message}`, '  ')),
+    ...heading(`${verdict}: ${foreign(id)}`, '-'),
+    ...(why === '' ? [] : [...wrap(`Why it is tested: ${foreign(why)}`), '']),
+    ...reasons.flatMap(({ message }) => wrap(`- ${foreign(message)}`, '  ')),
     '',
     ...(tdx
       ? wrap(`TDX: ${outcomeText(tdx.outcome, tdx.stage, tdx.errno)}`)
       : []),
     ...(words.length > 0
-      ? wrap(`Kernel parameters: ${words.join(' ')}`, '  ')
+      ? wrap(`Kernel parameters: ${foreign(words.join(' '))}`, '  ')
       : []),
     '',
     ...(picture.length > 0 ? [...picture.map(line => `  ${line}`), ''] : []),
@@ -89,13 +89,29 @@ const caseLines = (result: CaseResult): string[] => {
   ]
 }
 
-/** A shell line in several, each but the last with a backslash. */
+/** A shell line in several, between its words: each but the last goes on. */
 const command = (line: string): string[] => {
-  const lines = wrap(line, '  ', COLUMNS - 6)
+  const words = visible(line).match(/(?:'[^']*'|\\.|[^\s'\\])+/g) ?? []
+  const lines: string[] = []
+  for (const word of words) {
+    const last = lines.at(-1)
+    if (last !== undefined && `${last} ${word}`.length <= COLUMNS - 6)
+      lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(lines.length === 0 ? word : `  ${word}`)
+  }
   return lines.map(
     (text, i) => `    ${text}${i < lines.length - 1 ? ' \\' : ''}`,
   )
 }
+
+/**
+ * Text of a console or a file: it makes no tag, link or image, and no heading
+ * or quotation where a line begins with it.
+ */
+const foreign = (text: string): string =>
+  text
+    .replaceAll(/[<`]|\](?=\()/g, sign => `\\${sign}`)
+    .replaceAll(/(?<=^|\s)[#>]/g, sign => `\\${sign}`)
 
 /** @param hang what lines behind the first begin with */
 const wrap = (text: string, hang = '', columns = COLUMNS): string[] => {

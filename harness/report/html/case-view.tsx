@@ -5,6 +5,7 @@ import { endingOf, headroomFigures } from '../compare.ts'
 import { drawnCase } from '../picture/drawn.ts'
 import { outcomeText } from '../prediction-text.ts'
 import type { CaseResult } from '../schema.ts'
+import type { ConsoleLine } from './console-lines.ts'
 import { Console } from './console.tsx'
 import {
   Code,
@@ -18,8 +19,8 @@ import {
 
 export interface CaseViewProps {
   readonly result: CaseResult
-  /** Its text; null: it is not in the report. */
-  readonly console: string | null
+  /** Null: it is not in the report. */
+  readonly console: readonly ConsoleLine[] | null
 }
 
 /** All there is to say of a case. */
@@ -29,7 +30,10 @@ export const CaseView = ({ result, console }: CaseViewProps): JSX.Element => (
       <VerdictMark verdict={result.verdict} /> {visible(result.id)}
     </h1>
     {result.why !== '' && <p class="dim">{visible(result.why)}</p>}
-    <Reasons result={result} />
+    <Reasons
+      result={result}
+      shown={new Set(console?.map(([number]) => number))}
+    />
     <h2>Memory</h2>
     <SuspectList suspects={suspectsOf(result)} />
     <Picture drawn={drawnCase(result)} title="memory map of this case" />
@@ -41,21 +45,28 @@ export const CaseView = ({ result, console }: CaseViewProps): JSX.Element => (
     {console !== null && (
       <>
         <h2>Console</h2>
-        <Console text={console} told={linesOf(result)} />
+        <Console lines={console} told={linesTold(result)} />
       </>
     )}
   </article>
 )
 
-const linesOf = ({ reasons, incidents }: CaseResult): number[] => [
+/** Lines of the console that something is said of. */
+export const linesTold = ({
+  reasons,
+  incidents,
+}: Pick<CaseResult, 'reasons' | 'incidents'>): number[] => [
   ...reasons.flatMap(({ line }) => (line === undefined ? [] : [line])),
   ...incidents.map(({ line }) => line),
 ]
 
 const Reasons = ({
   result: { reasons, unobserved },
+  shown,
 }: {
   readonly result: CaseResult
+  /** Lines of the console that can be pointed at. */
+  readonly shown: ReadonlySet<number>
 }): JSX.Element => (
   <>
     {reasons.length > 0 && (
@@ -63,7 +74,7 @@ const Reasons = ({
         {reasons.map(({ check, message, line }) => (
           <li key={`${check} ${message}`}>
             {visible(message)}
-            {line !== undefined && (
+            {line !== undefined && shown.has(line) && (
               <>
                 {' '}
                 <a href={`#L${line}`} data-line={line}>

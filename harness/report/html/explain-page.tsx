@@ -21,7 +21,7 @@ export const explainPage = ({
       <main>
         <h1>What became of TDX in a kernel's log</h1>
         <Entry />
-        <div id="explained" aria-live="polite">
+        <div id="explained">
           {boots.map(boot => (
             <ExplainView key={boot.name} {...boot} />
           ))}

@@ -8,6 +8,7 @@ import { formatRange } from '../../memory/range.ts'
 import { notesOn, versionText } from '../explain-json.ts'
 import { drawnLog } from '../picture/drawn.ts'
 import { endingText, layoutSummary, outcomeText } from '../prediction-text.ts'
+import { consoleLines } from './console-lines.ts'
 import { Console } from './console.tsx'
 import { Code, FactTable, Picture } from './shared.tsx'
 
@@ -16,9 +17,9 @@ export interface ExplainViewProps {
   /** Of the file, and the boot where there are several. */
   readonly name: string
   readonly explanation: Explanation
-  /** A scenario with that memory; null: none can be made, and why. */
+  /** A scenario with that memory, or why none can be made. */
   readonly scenario: { readonly text: string } | { readonly why: string }
-  /** Its text; null: it is too long to be shown. */
+  /** Null: it is too long to be shown, or shown with another boot. */
   readonly console: string | null
 }
 
@@ -109,7 +110,10 @@ export const ExplainView = ({
       ) : (
         <details>
           <summary>the log</summary>
-          <Console text={console} told={toldLines(explanation)} />
+          <Console
+            lines={consoleLines(console, toldLines(explanation))}
+            told={toldLines(explanation)}
+          />
         </details>
       )}
     </article>
@@ -190,7 +194,7 @@ const MachineFacts = ({
   )
 }
 
-/** Of a log that is too long: the lines it is judged by. */
+/** Where the log itself is not shown: the lines it is judged by. */
 const TdxLines = ({
   explanation: { facts },
 }: {

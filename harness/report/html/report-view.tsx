@@ -65,15 +65,10 @@ const FilterBar = (): JSX.Element => (
 const Summary = ({
   document,
 }: Pick<ReportViewProps, 'document'>): JSX.Element => {
-  const { summary, cases, rig, started, durationMs, kernels } = document
+  const { summary, rig, started, durationMs, kernels } = document
   return (
     <>
-      <h1>
-        tdxrig:{' '}
-        {summary.fail + summary.invalid === 0
-          ? 'no case failed'
-          : `${summary.fail + summary.invalid} of ${cases.length} cases failed`}
-      </h1>
+      <h1>tdxrig: {headline(document)}</h1>
       <p class="dim">
         {`started ${started}, ${secondsText(durationMs)}, ${visible(rig.machine)}, tdxrig ${visible(rig.version)}`}
       </p>
@@ -98,6 +93,15 @@ const Summary = ({
       </p>
     </>
   )
+}
+
+const headline = ({ summary, cases }: ResultDocument): string => {
+  const failed = summary.fail + summary.invalid
+  if (cases.length === 0) return 'nothing was run'
+  if (failed > 0) return `${failed} of ${cases.length} cases failed`
+  return summary.error > 0
+    ? `no case failed, and ${summary.error} of ${cases.length} could not be judged`
+    : 'no case failed'
 }
 
 /** Of more than these the picture is in their own part alone. */
@@ -198,7 +202,10 @@ const Grid = ({
           </thead>
           <tbody>
             {[...rows].map(([row, own]) => (
-              <tr key={row} data-case={visible(row)}>
+              <tr
+                key={row}
+                data-case={visible(own.map(({ id }) => id).join(' '))}
+              >
                 <th scope="row">{visible(row)}</th>
                 {kernels.map(kernel => (
                   <Cell
@@ -246,7 +253,11 @@ const Flaky = ({
   readonly cases: readonly CaseResult[]
 }): JSX.Element | null => {
   const flaky = cases.flatMap((result, index) =>
-    new Set(result.attempts.map(({ verdict }) => verdict)).size > 1
+    new Set(
+      result.attempts
+        .filter(({ verdict }) => verdict !== 'error')
+        .map(({ verdict }) => verdict === 'pass'),
+    ).size > 1
       ? [{ result, index }]
       : [],
   )

@@ -3,7 +3,7 @@ import type { Verdict } from '../../judge/context.ts'
 import { visible } from '../../base/text.ts'
 import { drawnCase } from '../picture/drawn.ts'
 import { MemoryMap } from '../picture/memory-map.tsx'
-import { differenceText, pictureOf } from '../picture/picture.ts'
+import { comparedWith, differenceText, pictureOf } from '../picture/picture.ts'
 import { type Drawn, parametersAt, rowsOf } from '../picture/rows.ts'
 import type { CaseResult } from '../schema.ts'
 
@@ -80,13 +80,12 @@ export const suspectsOf = (result: CaseResult): Suspect[] => {
   const drawn = drawnCase(result)
   const { lanes } = pictureOf(rowsOf(drawn))
   return lanes
-    .flatMap(lane =>
-      lane.differences.map(difference => ({
-        where: `${lane.title}: ${differenceText(difference)}`,
-        parameters: parametersAt(drawn.cmdline, difference),
-      })),
-    )
+    .flatMap(lane => lane.differences.map(difference => ({ lane, difference })))
     .slice(0, SHOWN)
+    .map(({ lane, difference }) => ({
+      where: `${lane.title}, not as in ${comparedWith(lane)}: ${differenceText(difference)}`,
+      parameters: parametersAt(drawn.cmdline, difference),
+    }))
 }
 
 export const SuspectList = ({

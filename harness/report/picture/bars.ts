@@ -166,7 +166,7 @@ const laneLines = (
 ): string[] => {
   const { ascii, colors, title, room } = options
   const line = (head: string, text: string): string =>
-    `${INDENT}${`${head.slice(0, title - 1)} `.padEnd(title)}${text}`.trimEnd()
+    `${INDENT}${`${shortened(head, title - 1)} `.padEnd(title)}${text}`.trimEnd()
   const cells = new Array<string>(columns.count).fill(GAP[Number(ascii)]!)
   for (const mark of lane.marks) {
     if (mark.end <= panel.start || mark.start >= panel.end) continue
@@ -175,7 +175,8 @@ const laneLines = (
   }
   const bar = line(laneName(lane), cells.join(''))
   const here = lane.differences.filter(
-    ({ start, end }) => end >= panel.start && start < panel.end,
+    ({ start, end }) =>
+      (end > panel.start || start === panel.start) && start < panel.end,
   )
   if (here.length === 0) return [bar]
   const signs = new Array<string>(columns.count).fill(' ')
@@ -192,6 +193,17 @@ const laneLines = (
       ...(here.length > NAMED ? [`and ${here.length - NAMED} more`] : []),
     ].map(text => line('', text.slice(0, room))),
   ]
+}
+
+/** Whose a lane is, behind the comma, is left whole where it can be. */
+const shortened = (name: string, width: number): string => {
+  const comma = name.lastIndexOf(',')
+  if (name.length <= width || comma < 0) return name.slice(0, width)
+  const side = name.slice(comma)
+  return `${name.slice(0, Math.max(1, width - side.length))}${side}`.slice(
+    0,
+    width,
+  )
 }
 
 const glyphOf = ({ kind, number }: Mark, ascii: boolean): string =>

@@ -102,10 +102,11 @@ export const drawnCase = (result: CaseResult): Drawn => {
       predicted: (layout.extendedMap ?? layout.firmwareMap).map(entryOf),
       built: filled((seen?.extendedMap ?? seen?.firmwareMap)?.map(entryOf)),
     },
-    userMap: {
+    userMap: bothOrNone({
       predicted: layout.userMap?.map(entryOf) ?? null,
       built: seen?.userMap?.map(entryOf) ?? null,
-    },
+      seen: seen !== null,
+    }),
     memblock: {
       predicted: layout.memblock.map(nodeOf),
       built: filled(seen?.memblock.map(nodeOf)),
@@ -134,6 +135,20 @@ export const drawnCase = (result: CaseResult): Drawn => {
     },
   }
 }
+
+/** A map that one side has and the other has not is a difference. */
+const bothOrNone = <T>({
+  predicted,
+  built,
+  seen,
+}: {
+  readonly predicted: readonly T[] | null
+  readonly built: readonly T[] | null
+  readonly seen: boolean
+}): { predicted: readonly T[] | null; built: readonly T[] | null } =>
+  seen && (predicted ?? built)
+    ? { predicted: predicted ?? [], built: built ?? [] }
+    : { predicted, built }
 
 /** A kernel that came to nothing built nothing to compare with. */
 const filled = <T>(list: readonly T[] | undefined): readonly T[] | null =>

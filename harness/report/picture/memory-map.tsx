@@ -8,6 +8,7 @@ import {
   type Lane,
   type Mark,
   type Picture,
+  comparedWith,
   differenceText,
   laneName,
   markText,
@@ -17,7 +18,7 @@ import { type Scale, makeScale } from './scale.ts'
 
 /** A picture as SVG. Exact ranges appear on hover and on keyboard focus. */
 
-const TITLE = 150
+const TITLE = 185
 const LANE = 18
 /** Between lanes of a pair, and between others. */
 const NEAR = 1
@@ -76,12 +77,13 @@ export const MemoryMap = ({
       width={round(width)}
       height={round(height)}
       role="group"
-      aria-label={title}
+      tabindex={0}
+      aria-label={`${title}; arrow keys go from range to range`}
       xmlns="http://www.w3.org/2000/svg"
     >
       {placed.map(({ lane, y }) => (
         <LaneRow
-          key={`${laneName(lane)} ${lane.side}`}
+          key={`${lane.title} ${lane.by} ${lane.side}`}
           {...{ lane, y, scale }}
         />
       ))}
@@ -159,7 +161,7 @@ const LaneRow = ({ lane, y, scale }: LaneRowProps): JSX.Element => (
         box={boxOf(difference, scale)}
         y={y}
         kind="differs"
-        text={`${laneName(lane)} differs from the prediction: ${differenceText(difference)}`}
+        text={`${laneName(lane)} differs from ${comparedWith(lane)}: ${differenceText(difference)}`}
         name=""
       />
     ))}
@@ -190,7 +192,7 @@ interface MarkBoxProps {
 }
 
 const MarkBox = ({ box, y, kind, text, name }: MarkBoxProps): JSX.Element => (
-  <g class="mark" tabindex={0} role="img" aria-label={text}>
+  <g class="mark" tabindex={-1} role="img" aria-label={text}>
     <title>{text}</title>
     <rect
       class={kind}
@@ -287,7 +289,7 @@ const labelsOf = ({ lanes }: Picture, scale: Scale): Label[] => {
   return [
     ...differences.map(({ lane, difference }) =>
       labelAt(difference, {
-        text: `${lane.title} differ${lane.title.endsWith('s') ? '' : 's'}: ${differenceText(difference)}`,
+        text: `${lane.title}, not as in ${comparedWith(lane)}: ${differenceText(difference)}`,
         kind: 'differing',
         weight: 0,
         scale,

@@ -40,7 +40,7 @@ export interface Lane {
   readonly title: string
   /** Who says what is predicted. */
   readonly by: Predictor
-  /** Whose it is; `both`: the two agree, or there is only one. */
+  /** Whose it is; `both`: there is no other side to tell it from. */
   readonly side: 'predicted' | 'built' | 'both'
   readonly marks: readonly Mark[]
   /** On the built side of a pair. */
@@ -64,11 +64,20 @@ export interface Row extends Sides {
   readonly title: string
   /** Default: the model. */
   readonly by?: Predictor
+  /** It was asked for: nobody predicts or builds it. */
+  readonly asked?: boolean
 }
 
 /** Drawn from the rows that have something to show. */
 export const pictureOf = (rows: readonly Row[]): Picture => {
-  const lanes = rows.flatMap(lanesOf)
+  const whole = rows.map(row => ({
+    ...row,
+    predicted: row.predicted?.filter(isRange) ?? null,
+    built: row.built?.filter(isRange) ?? null,
+  }))
+  // Of a layout that nobody booted all is predicted: it need not be said.
+  const booted = whole.some(({ built }) => built && built.length > 0)
+  const lanes = whole.flatMap(row => lanesOf(row, booted))
   const ranges = lanes.flatMap(({ marks, differences }) => [
     ...marks,
     ...differences,
@@ -77,12 +86,21 @@ export const pictureOf = (rows: readonly Row[]): Picture => {
   return { lanes, borders: [...borders].sort((a, b) => a - b) }
 }
 
-const lanesOf = ({ title, by = 'model', predicted, built }: Row): Lane[] => {
+/** Documents may come from anywhere. */
+const isRange = ({ start, end }: Mark): boolean =>
+  Number.isSafeInteger(start) && Number.isSafeInteger(end) && start < end
+
+const lanesOf = (
+  { title, by = 'model', asked = false, predicted, built }: Row,
+  booted: boolean,
+): Lane[] => {
   if (!predicted || !built) {
     const marks = predicted ?? built ?? []
+    const side = predicted ? 'predicted' : 'built'
+    const alone = { title, by, marks, differences: [] }
     return marks.length === 0
       ? []
-      : [{ title, by, side: 'both', marks, differences: [] }]
+      : [{ ...alone, side: booted && !asked ? side : 'both' }]
   }
   if (predicted.length === 0 && built.length === 0) return []
   return [
@@ -97,19 +115,34 @@ const lanesOf = ({ title, by = 'model', predicted, built }: Row): Lane[] => {
   ]
 }
 
-/** `TDX regions, model`; the title alone where both sides are one. */
+/** `TDX regions, model`; the title alone where there is no other side. */
 export const laneName = ({ title, by, side }: Lane): string =>
   side === 'both' ? title : `${title}, ${side === 'built' ? side : by}`
+
+/** With what the built side of a lane is compared. */
+export const comparedWith = ({ by }: Lane): string =>
+  by === 'scenario' ? 'the scenario' : 'the prediction'
 
 /** The lanes with pairs that agree made one. */
 export const withoutTwins = ({ lanes }: Picture): Lane[] =>
   lanes.flatMap((lane, i): Lane[] => {
-    if (lane.side === 'predicted')
-      return lanes[i + 1]!.differences.length === 0 ? [] : [lane]
-    if (lane.side === 'built' && lane.differences.length === 0)
-      return [{ ...lane, side: 'both' }]
-    return [lane]
+    const next = lanes[i + 1]
+    if (lane.side === 'predicted' && next && isPair(lane, next))
+      return next.differences.length === 0 ? [] : [lane]
+    const before = lanes[i - 1]
+    return lane.side === 'built' &&
+      before &&
+      isPair(before, lane) &&
+      lane.differences.length === 0
+      ? [{ ...lane, side: 'both' }]
+      : [lane]
   })
+
+const isPair = (predicted: Lane, built: Lane): boolean =>
+  predicted.side === 'predicted' &&
+  built.side === 'built' &&
+  predicted.title === built.title &&
+  predicted.by === built.by
 
 /** Marks are the same when they are of one kind and called the same. */
 const identity = (mark: Mark | undefined): string =>

@@ -85,7 +85,7 @@ export const rowsOf = (drawn: Drawn): Row[] => {
   )
   return [
     memory[0]!,
-    { title: 'parameters', predicted: parameters, built: null },
+    { title: 'parameters', asked: true, predicted: parameters, built: null },
     ...memory.slice(1),
   ]
 }

@@ -14,7 +14,9 @@ export const PICTURE_STYLE = `
 .map .label.differing text { fill: var(--bad, #cf222e); font-weight: 600; }
 .map .label.differing line { stroke: var(--bad, #cf222e); }
 .map .folds path { fill: none; stroke: var(--ground, #fff); stroke-width: 2; }
-.map .predicted rect { fill-opacity: .55; }
+.map .predicted rect { fill-opacity: .4; }
+.map .predicted .name { fill: var(--ink, #1b1f24); }
+.map:focus-visible { outline: 2px solid var(--link, #0969da); }
 .map .usable { fill: #2da44e; }
 .map .reserved { fill: #8c959f; }
 .map .acpi { fill: #bf8700; }
