@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { DEFAULT_KERNEL } from '../kernel/default-kernel.ts'
-import type { Bind } from './history-commands.ts'
+import type { Bind } from './bind.ts'
 import { accelOption, collect, positive, share } from './options.ts'
 
 /** Adds `bisect`. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Bind } from './bind.ts'
 import { historyOption } from './history-place.ts'
 import { age, asciiOption, counted } from './options.ts'
 import { reporterOption } from './run-flags.ts'
@@ -6,11 +7,6 @@ import { reporterOption } from './run-flags.ts'
 /** Runs of the last month, where one runs a night. */
 const WINDOW = 30
 const LISTED = 20
-
-/** How a command is bound to what it does: as main.ts does it. */
-export type Bind = <A extends unknown[]>(
-  load: () => Promise<(...args: A) => Promise<number>>,
-) => (...args: A) => Promise<void>
 
 /** Adds `history` and its verbs. */
 export const addHistoryCommands = (root: Command, bind: Bind): void => {
