@@ -12,6 +12,7 @@ import { Workspace } from '../run/workspace.ts'
 import { giveBack } from './give-back.ts'
 import { onInterrupt } from './interrupt.ts'
 import { progressFor } from './progress.ts'
+import { HOSTS_VERBS, type HostsVerb } from './words.ts'
 
 interface HostsFlags {
   readonly hosts?: string
@@ -21,7 +22,7 @@ interface HostsFlags {
 
 const VERBS: Readonly<
   Record<
-    string,
+    HostsVerb,
     (names: readonly string[], flags: HostsFlags) => Promise<number>
   >
 > = {
@@ -104,10 +105,10 @@ export const hostsCommand = (
   names: readonly string[],
   flags: HostsFlags,
 ): Promise<number> => {
-  const run = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined
-  if (run) return run(names, flags)
+  const known = HOSTS_VERBS.find(name => name === verb)
+  if (known) return VERBS[known](names, flags)
   throw new UsageError(
     'HOSTS',
-    `expected one of ${Object.keys(VERBS).join(', ')}, found '${verb}'`,
+    `expected one of ${HOSTS_VERBS.join(', ')}, found '${verb}'`,
   )
 }

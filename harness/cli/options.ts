@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { Argument, InvalidArgumentError, Option } from 'commander'
 import { GIB, parseSize } from '../base/units.ts'
 
 /** Options that commands have in common, and how their values are read. */
@@ -65,6 +65,20 @@ export const size = (text: string): number => {
   if (bytes === undefined || bytes < GIB)
     throw new InvalidArgumentError('expected a size of 1G or more')
   return bytes
+}
+
+/**
+ * An argument whose choices are shown in help and completed. The command
+ * itself refuses other words: it says what there is.
+ */
+export const wordArgument = (
+  name: string,
+  description: string,
+  choices: readonly string[],
+): Argument => {
+  const argument = new Argument(name, description)
+  argument.argChoices = [...choices]
+  return argument
 }
 
 export const kernelOption = (): Option =>

@@ -16,10 +16,12 @@ import {
   natural,
   positive,
   size,
+  wordArgument,
 } from './options.ts'
 import { reportOptions } from './report-files.ts'
 import { reporterOption } from './run-flags.ts'
 import { VERSION } from './version.ts'
+import { HOSTS_VERBS, SCHEMA_NAMES, SHELLS } from './words.ts'
 
 /** The whole command line; what commands do is loaded when they run. */
 export const program = (bind: Bind): Command => {
@@ -122,7 +124,7 @@ export const program = (bind: Bind): Command => {
     .description(
       'physical hosts: list and check them, boot them as they are, print the script they run',
     )
-    .argument('<verb>', 'list, check, boot or script')
+    .addArgument(wordArgument('<verb>', 'what to do', HOSTS_VERBS))
     .argument('[names...]', 'names and labels; default: all hosts')
     .addOption(hostsOption())
     .option('--out <folder>', 'boot: where it writes NAME.json; default: here')
@@ -256,9 +258,20 @@ export const program = (bind: Bind): Command => {
   root
     .command('schema')
     .description('print a JSON Schema')
-    .argument('<name>', 'scenario, result or explain')
+    .addArgument(wordArgument('<name>', 'of what', SCHEMA_NAMES))
     .action(
       bind(async () => (await import('./schema-command.ts')).schemaCommand),
+    )
+  root
+    .command('completion')
+    .description('print a script that completes command lines in a shell')
+    .addArgument(wordArgument('<shell>', 'which shell', SHELLS))
+    .action(
+      bind(
+        async () =>
+          (await import('./completion/completion-command.ts'))
+            .completionCommand,
+      ),
     )
   return root
 }

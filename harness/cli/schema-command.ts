@@ -3,22 +3,23 @@ import { hostsJsonSchema } from '../machine/host/inventory.ts'
 import { explainJsonSchema } from '../report/explain-schema.ts'
 import { resultJsonSchema } from '../report/schema.ts'
 import { scenarioJsonSchema } from '../scenario/schema.ts'
+import { SCHEMA_NAMES, type SchemaName } from './words.ts'
 
-const SCHEMAS: ReadonlyMap<string, () => unknown> = new Map([
-  ['scenario', scenarioJsonSchema],
-  ['result', resultJsonSchema],
-  ['explain', explainJsonSchema],
-  ['hosts', hostsJsonSchema],
-])
+const SCHEMAS: Readonly<Record<SchemaName, () => unknown>> = {
+  scenario: scenarioJsonSchema,
+  result: resultJsonSchema,
+  explain: explainJsonSchema,
+  hosts: hostsJsonSchema,
+}
 
 /** `tdxrig schema`: the contracts, for editors and other programs. */
 export const schemaCommand = (name: string): Promise<number> => {
-  const schema = SCHEMAS.get(name)
-  if (!schema)
+  const known = SCHEMA_NAMES.find(each => each === name)
+  if (!known)
     throw new UsageError(
       'NO_SCHEMA',
-      `there is no schema '${name}' (there are: ${[...SCHEMAS.keys()].join(', ')})`,
+      `there is no schema '${name}' (there are: ${SCHEMA_NAMES.join(', ')})`,
     )
-  process.stdout.write(`${JSON.stringify(schema(), null, 2)}\n`)
+  process.stdout.write(`${JSON.stringify(SCHEMAS[known](), null, 2)}\n`)
   return Promise.resolve(0)
 }
