@@ -263,6 +263,17 @@ export const program = (bind: Bind): Command => {
       bind(async () => (await import('./schema-command.ts')).schemaCommand),
     )
   root
+    .command('doctor')
+    .description(
+      'say what of this machine the rig can use; exit code 3 when no case can be run',
+    )
+    .option('--json', 'print JSON')
+    .action(
+      bind(
+        async () => (await import('./doctor/doctor-command.ts')).doctorCommand,
+      ),
+    )
+  root
     .command('completion')
     .description('print a script that completes command lines in a shell')
     .addArgument(wordArgument('<shell>', 'which shell', SHELLS))

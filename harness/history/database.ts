@@ -21,7 +21,8 @@ export type HistoryDatabase = Kysely<HistoryTables>
 /** `postgres://...`, or a folder with a database of our own. */
 export type HistoryPlace = string
 
-const isUrl = (place: HistoryPlace): boolean =>
+/** It is on a server, and not in a folder. */
+export const isOnServer = (place: HistoryPlace): boolean =>
   /^postgres(ql)?:\/\//.test(place)
 
 /** `$TDXRIG_HISTORY`, or `$XDG_DATA_HOME/tdxrig/history`. */
@@ -57,7 +58,7 @@ export const withDatabase = async <T>(
   { onWait }: OpenOptions,
   action: (db: HistoryDatabase) => Promise<T>,
 ): Promise<T> => {
-  if (isUrl(place)) return use(await serverDialect(place), place, action)
+  if (isOnServer(place)) return use(await serverDialect(place), place, action)
   const folder = resolve(place)
   await checkOutputFolder('--history', folder)
   await checkOurs(folder)
@@ -111,13 +112,13 @@ const migrate = async (
   throw new InfraError(
     'HISTORY',
     why.includes('previously executed migration')
-      ? `the history in ${shown(place)} is of a newer version of tdxrig: expected its steps up to ${Object.keys(MIGRATIONS).at(-1) ?? ''} (${why})`
-      : `the history in ${shown(place)} cannot be used: ${why}`,
+      ? `the history in ${shownPlace(place)} is of a newer version of tdxrig: expected its steps up to ${Object.keys(MIGRATIONS).at(-1) ?? ''} (${why})`
+      : `the history in ${shownPlace(place)} cannot be used: ${why}`,
   )
 }
 
 /** Without the password. */
-const shown = (place: HistoryPlace): string =>
+export const shownPlace = (place: HistoryPlace): string =>
   place.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:...@')
 
 const serverDialect = async (url: string): Promise<Dialect> => {

@@ -58,14 +58,27 @@ export const chooseAccelerator = async (
   return answer
 }
 
-const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
-  const { qemu, kernel, onStep, signal, device = KVM } = options
+/**
+ * What is known without a test boot: KVM cannot be opened, or a run of this
+ * boot of the host has tried it. Undefined: the next run will try it.
+ *
+ * @param device default: /dev/kvm
+ */
+export const knownAccelerator = async (
+  qemu: Qemu,
+  device = KVM,
+): Promise<Accelerator | undefined> => {
   try {
     await access(device, constants.R_OK | constants.W_OK)
   } catch {
     return { accel: 'tcg', reason: `${device} cannot be opened` }
   }
-  const known = await remembered(qemu)
+  return remembered(qemu)
+}
+
+const kvmOrTcg = async (options: ProofOptions): Promise<Accelerator> => {
+  const { qemu, kernel, onStep, signal, device } = options
+  const known = await knownAccelerator(qemu, device)
   if (known) return known
   if (!kernel)
     return { accel: 'tcg', reason: 'no kernel of this run can prove KVM' }

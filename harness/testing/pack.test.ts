@@ -86,6 +86,12 @@ t.test('the packed program runs where it is installed', async t => {
     t.match(stdout, '--kernel')
   })
 
+  await t.test('doctor knows what programs are needed', async t => {
+    const { stdout, stderr } = await tdxrig('doctor')
+    t.equal(stderr, '')
+    t.match(stdout, /^(?:ok|missing) +programs +(?:all|for) /m)
+  })
+
   await t.test('predict of a scenario in the package', async t => {
     const { exitCode, stdout, stderr } = await tdxrig(
       'predict',
