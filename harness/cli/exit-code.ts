@@ -2,6 +2,21 @@ import type { Verdict } from '../judge/context.ts'
 import { countVerdicts } from '../report/document.ts'
 import { INTERRUPTED } from './interrupt.ts'
 
+/** All exit codes of the program, for people. */
+export const EXIT_STATUS: readonly (readonly [number, string])[] = [
+  [0, 'nothing failed; cases that could not be run are counted as skipped'],
+  [
+    1,
+    'a case failed, or its boot did not prove that what was asked took effect; a comparison or a check found something',
+  ],
+  [
+    2,
+    'something in the request is wrong, or all cases were skipped: nothing was booted',
+  ],
+  [3, 'nothing failed, but the rig, QEMU or the machine did'],
+  [INTERRUPTED, 'interrupted'],
+]
+
 /** What became of the cases, as an exit code. */
 export const exitCode = (
   verdicts: readonly Verdict[],

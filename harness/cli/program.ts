@@ -284,5 +284,9 @@ export const program = (bind: Bind): Command => {
             .completionCommand,
       ),
     )
+  root
+    .command('man')
+    .description('print the manual page; read it with: tdxrig man | man -l -')
+    .action(bind(async () => (await import('./man/man-command.ts')).manCommand))
   return root
 }
