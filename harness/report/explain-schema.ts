@@ -4,17 +4,20 @@ import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 
 /** The contract of `tdxrig explain --json`. */
 
+/** What a log calls a status or a register may have any length. */
+const value = z.string().regex(/^0x[0-9a-f]+$/)
+
 const line = z.int().describe('1-based line in the file')
 
 const seamcallSchema = z.strictObject({
   leaf: z.int(),
   leafName: z.string(),
-  status: address,
+  status: value,
   name: z.string().nullable().describe('null: an unknown code'),
   class: z.string(),
   detail: z.string().nullable(),
   initialization: z.boolean().describe('false: a call for a TD or a page'),
-  registers: z.record(z.string(), address),
+  registers: z.record(z.string(), value),
   line,
 })
 
