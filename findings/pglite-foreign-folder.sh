@@ -6,7 +6,7 @@
 #
 # Seen (2026-11-29, @electric-sql/pglite 0.5.14): it makes its cluster among the
 # files without a word, and a later open takes the folder for its own. A wrong
-# path, say the home folder, ends up with some thousand files of PostgreSQL in it.
+# path, say the home folder, ends up with about a thousand files of PostgreSQL in it.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
