@@ -120,7 +120,7 @@ t.test('the patch of a series that breaks a scenario', async t => {
   t.match(found.stdout, /new failures: 1\n {2}plain\/one-node\[cpus=1\]/)
   t.match(
     found.stdout,
-    /other regions: 1\n.*\n {4}\[0x7ffdf000, 0x7ffe0000\), 4K/,
+    /other regions: 1\n.*\n {4}\[0x7ffdf000, 0x7ffe0000\), 4K, gone/,
     'the pages that are lost',
   )
   for (const name of ['patches-3', 'patches-4'])

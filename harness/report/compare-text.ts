@@ -1,7 +1,11 @@
 import { visible } from '../base/text.ts'
-import { type ChangedCase, type Comparison, endingOf } from './compare.ts'
+import {
+  type ChangedCase,
+  type Comparison,
+  changeText,
+  endingOf,
+} from './compare.ts'
 import { rangeJson } from './layout-json.ts'
-import { differenceText } from './picture/picture.ts'
 import type { ComparedCase } from './schema.ts'
 
 /** A comparison for people: new failures first, nothing that is the same. */
@@ -22,7 +26,7 @@ export const compareText = (comparison: Comparison): string => {
       'other regions',
       comparison.regions.map(({ id, ranges }) => [
         id,
-        ...ranges.map(differenceText),
+        ...ranges.map(changeText),
       ]),
     ],
     [
@@ -92,7 +96,7 @@ export const compareJson = (comparison: Comparison): object => {
     })),
     regions: comparison.regions.map(({ id, ranges }) => ({
       id,
-      ranges: ranges.map(rangeJson),
+      ranges: ranges.map(one => ({ ...rangeJson(one), kind: one.kind })),
     })),
     headroom: comparison.headroom.map(({ id, figures }) => ({ id, figures })),
     added: ids(comparison.added),

@@ -1,5 +1,10 @@
 import { formatSize } from '../base/units.ts'
-import { type Difference, differencesOf } from './picture/picture.ts'
+import {
+  type Difference,
+  type DifferenceWords,
+  differenceText,
+  differencesOf,
+} from './picture/picture.ts'
 import { builtRegions } from './picture/drawn.ts'
 import { regionMarks } from './picture/rows.ts'
 import { outcomeText } from './prediction-text.ts'
@@ -97,6 +102,16 @@ export const compareRuns = (
 /** How TDX ended, in words. */
 export const endingOf = ({ tdx }: ComparedCase): string =>
   tdx ? outcomeText(tdx.outcome, tdx.stage, tdx.errno) : 'not booted'
+
+const SINCE: DifferenceWords = {
+  extra: 'new',
+  missing: 'gone',
+  other: 'changed',
+}
+
+/** A range of {@link ChangedRegions}. */
+export const changeText = (difference: Difference): string =>
+  differenceText(difference, SINCE)
 
 /** Nothing is known of a kernel whose regions nobody saw. */
 const changedRanges = ({ old, now }: ChangedCase): Difference[] => {

@@ -1,7 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact'
 import { visible } from '../../base/text.ts'
-import { type Comparison, endingOf } from '../compare.ts'
-import { differenceText } from '../picture/picture.ts'
+import { type Comparison, changeText, endingOf } from '../compare.ts'
 import type { CaseResult } from '../schema.ts'
 import { caseAnchor } from './anchors.ts'
 
@@ -64,7 +63,7 @@ export const Changes = ({
       'other regions',
       comparison.regions.map(({ id, ranges }) => (
         <>
-          {link(id)}: {ranges.map(differenceText).join('; ')}
+          {link(id)}: {ranges.map(changeText).join('; ')}
         </>
       )),
     ],

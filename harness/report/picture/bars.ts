@@ -1,6 +1,6 @@
 import type { Colors } from 'picocolors/types.js'
+import type { Range } from '../../memory/range.ts'
 import {
-  type Difference,
   type Lane,
   type Mark,
   type MarkKind,
@@ -110,7 +110,7 @@ interface PanelOptions extends BarOptions {
 
 /** Columns of an address range in a panel. */
 interface Columns {
-  readonly of: (range: Difference) => readonly [from: number, to: number]
+  readonly of: (range: Range) => readonly [from: number, to: number]
   readonly count: number
   /** Column in the middle of each folded piece. */
   readonly folds: readonly number[]
@@ -156,7 +156,7 @@ const panelLines = (
 
 interface Panel {
   readonly columns: Columns
-  readonly panel: Difference
+  readonly panel: Range
   readonly options: PanelOptions
 }
 
@@ -184,7 +184,7 @@ const laneLines = (
     const [from, to] = columns.of(difference)
     signs.fill('^', Math.min(from, columns.count - 1), Math.max(to, from + 1))
   }
-  const named = here.slice(0, NAMED).map(differenceText)
+  const named = here.slice(0, NAMED).map(one => differenceText(one))
   return [
     bar,
     colors.red(line('differs', signs.join(''))),

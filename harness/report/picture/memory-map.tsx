@@ -1,10 +1,9 @@
 import type { JSX } from 'preact'
 import { visible } from '../../base/text.ts'
 import { formatSize, hex } from '../../base/units.ts'
-import { sizeOf } from '../../memory/range.ts'
+import { type Range, sizeOf } from '../../memory/range.ts'
 import { type Label, placeLabels } from './labels.ts'
 import {
-  type Difference,
   type Lane,
   type Mark,
   type Picture,
@@ -177,7 +176,7 @@ interface Box {
   readonly width: number
 }
 
-const boxOf = ({ start, end }: Difference, scale: Scale): Box => {
+const boxOf = ({ start, end }: Range, scale: Scale): Box => {
   const x = TITLE + scale.at(start)
   return { x, width: Math.max(2, TITLE + scale.at(end) - x) }
 }
@@ -289,7 +288,7 @@ const labelsOf = ({ lanes }: Picture, scale: Scale): Label[] => {
   return [
     ...differences.map(({ lane, difference }) =>
       labelAt(difference, {
-        text: `${lane.title}, not as in ${comparedWith(lane)}: ${differenceText(difference)}`,
+        text: `${lane.title}: ${differenceText(difference)}`,
         kind: 'differing',
         weight: 0,
         scale,
@@ -313,7 +312,7 @@ const distinct = (marks: readonly Mark[]): Mark[] => [
 ]
 
 const labelAt = (
-  range: Difference,
+  range: Range,
   {
     text,
     kind,

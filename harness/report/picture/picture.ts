@@ -30,8 +30,11 @@ export interface Mark extends Range {
   readonly number?: number
 }
 
-/** Where the two sides of a lane differ; empty: at this border. */
-export type Difference = Range
+/** Where the two sides of a lane differ; an empty range is a border. */
+export interface Difference extends Range {
+  /** `extra` is built alone, `missing` predicted alone. */
+  readonly kind: 'extra' | 'missing' | 'other' | 'border'
+}
 
 type Predictor = 'model' | 'scenario'
 
@@ -159,11 +162,12 @@ export const differencesOf = (
   const borders = [
     ...new Set([...predicted, ...built].flatMap(m => [m.start, m.end])),
   ].sort((a, b) => a - b)
-  const found: { start: number; end: number }[] = []
-  const add = (start: number, end: number): void => {
+  const found: Difference[] = []
+  const add = (difference: Difference): void => {
     const last = found.at(-1)
-    if (last?.end === start) last.end = end
-    else found.push({ start, end })
+    if (last?.end === difference.start && last.kind === difference.kind)
+      found[found.length - 1] = { ...last, end: difference.end }
+    else found.push(difference)
   }
   const left = covering(predicted)
   const right = covering(built)
@@ -171,9 +175,10 @@ export const differencesOf = (
     const one = left(start)
     const other = right(start)
     const end = borders[i + 1] ?? start
-    if (identity(one) !== identity(other)) add(start, end)
+    if (identity(one) !== identity(other))
+      add({ start, end, kind: !one ? 'extra' : other ? 'other' : 'missing' })
     else if ((one?.start === start) !== (other?.start === start))
-      add(start, start)
+      add({ start, end: start, kind: 'border' })
   }
   return found
 }
@@ -197,8 +202,22 @@ const covering = (
 export const markText = (mark: Mark): string =>
   `${formatRange(mark)} ${mark.name}, ${formatSize(sizeOf(mark))}`
 
-/** `0x7ffe0000 to 0x80000000`, or the border itself. */
-export const differenceText = (difference: Difference): string =>
-  difference.start === difference.end
-    ? `a border at ${hex(difference.start)}`
-    : `${formatRange(difference)}, ${formatSize(sizeOf(difference))}`
+/** What is said of each kind of difference. */
+export type DifferenceWords = Readonly<
+  Record<Exclude<Difference['kind'], 'border'>, string>
+>
+
+const BUILT: DifferenceWords = {
+  extra: 'built and not expected',
+  missing: 'expected and not built',
+  other: 'built otherwise',
+}
+
+/** `[0x7ffe0000, 0x80000000), 128K, expected and not built`. */
+export const differenceText = (
+  { kind, ...range }: Difference,
+  words: DifferenceWords = BUILT,
+): string =>
+  kind === 'border'
+    ? `a border at ${hex(range.start)}`
+    : `${formatRange(range)}, ${formatSize(sizeOf(range))}, ${words[kind]}`
