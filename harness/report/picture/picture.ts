@@ -208,12 +208,12 @@ export type DifferenceWords = Readonly<
 >
 
 const BUILT: DifferenceWords = {
-  extra: 'built and not expected',
-  missing: 'expected and not built',
+  extra: 'not expected',
+  missing: 'not built',
   other: 'built otherwise',
 }
 
-/** `[0x7ffe0000, 0x80000000), 128K, expected and not built`. */
+/** `[0x7ffe0000, 0x80000000), 128K, not built`. */
 export const differenceText = (
   { kind, ...range }: Difference,
   words: DifferenceWords = BUILT,
