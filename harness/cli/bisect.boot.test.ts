@@ -202,7 +202,10 @@ const makeHistory = async (folder: string): Promise<string> => {
 
 t.test(
   'the commit of a git history',
-  { skip: onRequest && 'it builds five kernels: TDXRIG_ON_REQUEST=1', timeout: 3_600_000 },
+  {
+    skip: onRequest && 'it builds five kernels: TDXRIG_ON_REQUEST=1',
+    timeout: 3_600_000,
+  },
   async t => {
     const cwd = shortFolder(t)
     const tree = await makeHistory(cwd)
