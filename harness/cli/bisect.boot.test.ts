@@ -4,6 +4,7 @@ import { execa } from 'execa'
 import t from 'tap'
 import { cacheRoot, projectRoot } from '../base/paths.ts'
 import { runCli, shortFolder, startCli } from '../testing/cli.ts'
+import { LAST_PAGE_IS_LOST } from '../testing/last-page.ts'
 
 /** A planted fault is found, in a series of patches and in a git history. */
 
@@ -55,17 +56,7 @@ const CHANGES: readonly Change[] = [
   {
     subject: 'the last page is lost',
     file: TDX,
-    hunk: [
-      '@@ -170,7 +170,7 @@',
-      ' ',
-      ' 	INIT_LIST_HEAD(&tmb->list);',
-      ' 	tmb->start_pfn = start_pfn;',
-      '-	tmb->end_pfn = end_pfn;',
-      '+	tmb->end_pfn = end_pfn - 1;',
-      ' 	tmb->nid = nid;',
-      ' ',
-      ' 	/* @tmb_list is protected by mem_hotplug_lock */',
-    ],
+    hunk: LAST_PAGE_IS_LOST,
   },
   {
     subject: 'another comment',

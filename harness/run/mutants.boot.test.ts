@@ -6,6 +6,7 @@ import { type CaseOutcome, verdictOf } from '../judge/case-outcome.ts'
 import { type SourceRecipe, loadRecipe } from '../kernel/recipe.ts'
 import type { Patch } from '../kernel/mailed-patches.ts'
 import { loadCases } from '../scenario/load.ts'
+import { LAST_PAGE_IS_LOST } from '../testing/last-page.ts'
 import { realMachine } from '../testing/real-boots.ts'
 import { prepareKernels } from './kernels.ts'
 import { runCases } from './run.ts'
@@ -110,18 +111,7 @@ const MUTANTS: readonly Mutant[] = [
   {
     name: 'mutant-upstream-last-page',
     base: 'upstream-6.12',
-    mutate: recipe =>
-      added(recipe, [
-        '@@ -169,7 +169,7 @@',
-        ' ',
-        ' 	INIT_LIST_HEAD(&tmb->list);',
-        ' 	tmb->start_pfn = start_pfn;',
-        '-	tmb->end_pfn = end_pfn;',
-        '+	tmb->end_pfn = end_pfn - 1;',
-        ' 	tmb->nid = nid;',
-        ' ',
-        ' 	/* @tmb_list is protected by mem_hotplug_lock */',
-      ]),
+    mutate: recipe => added(recipe, LAST_PAGE_IS_LOST),
     scenario: 'plain/one-node.yaml',
     reason: {
       check: 'regions-memory',

@@ -28,6 +28,20 @@ import { checkOutputFile, ensureFolder, writeWhole } from '../base/output.ts'
 import { ResultStore, folderName } from './store.ts'
 import { Workspace } from './workspace.ts'
 
+/** The one kernel of scripted boots. */
+const PREPARED: ReadonlyMap<string, PreparedKernel> = new Map([
+  [
+    'k',
+    {
+      ...KERNEL,
+      name: 'k',
+      key: 'abc',
+      programs: { init: '/none', trigger: '/none' },
+      initramfs: '/none',
+    } as unknown as PreparedKernel,
+  ],
+])
+
 t.test('a workspace is gone when it is disposed of', async t => {
   const workspace = Workspace.create()
   writeFileSync(join(await workspace.directory('a'), 'file'), 'x')
@@ -138,18 +152,7 @@ t.test('a kernel that cannot be had here: its cases are skipped', async t => {
     machine: new ScriptedMachine(namedCase({}, 'one', 'k')),
     workspace,
     jobs: 1,
-    kernels: new Map([
-      [
-        'k',
-        {
-          ...KERNEL,
-          name: 'k',
-          key: 'abc',
-          programs: { init: '/none', trigger: '/none' },
-          initramfs: '/none',
-        } as unknown as PreparedKernel,
-      ],
-    ]),
+    kernels: PREPARED,
     missing: new Map([
       ['other', { series: V6, message: 'linux-source-6.1 is not here' }],
     ]),
@@ -324,18 +327,7 @@ t.test('how often a case is booted', async t => {
       },
       workspace,
       jobs: 1,
-      kernels: new Map([
-        [
-          'k',
-          {
-            ...KERNEL,
-            name: 'k',
-            key: 'abc',
-            programs: { init: '/none', trigger: '/none' },
-            initramfs: '/none',
-          } as unknown as PreparedKernel,
-        ],
-      ]),
+      kernels: PREPARED,
       signal: new AbortController().signal,
       ...(attempts && { attempts }),
       keepConsole: id => {
