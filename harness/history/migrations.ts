@@ -62,9 +62,6 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
           column.notNull().references('details.id'),
         )
         .addColumn('verdict', 'text', column => column.notNull())
-        .addColumn('outcome', 'text')
-        .addColumn('stage', 'text')
-        .addColumn('errno', 'bigint')
         .addColumn('total_ms', 'double precision', column => column.notNull())
         .addColumn('attempts', 'integer', column => column.notNull())
         .addColumn('passed', 'integer', column => column.notNull())

@@ -1,5 +1,4 @@
 import type { ColumnType, Generated } from 'kysely'
-import type { Outcome, Stage } from '../tdx/outcome.ts'
 import type { Verdict } from '../judge/context.ts'
 import type { CaseResult } from '../report/schema.ts'
 
@@ -47,9 +46,6 @@ interface ResultTable {
   readonly case_id: number
   readonly detail_id: number
   readonly verdict: Verdict
-  readonly outcome: Outcome | null
-  readonly stage: Stage | null
-  readonly errno: number | null
   readonly total_ms: number
   /** Boots in that run that were judged, and how many of them passed. */
   readonly attempts: number

@@ -148,7 +148,6 @@ const runRow = (
 
 const resultRow = ({
   verdict,
-  tdx,
   timing,
   attempts,
   cmdline,
@@ -162,9 +161,6 @@ const resultRow = ({
   const judged = attempts.filter(one => one.verdict !== 'error')
   return {
     verdict,
-    outcome: tdx?.outcome ?? null,
-    stage: tdx?.stage ?? null,
-    errno: tdx?.errno ?? null,
     total_ms: timing.totalMs,
     attempts: judged.length,
     passed: judged.filter(one => one.verdict === 'pass').length,
