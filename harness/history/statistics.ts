@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { median } from '../base/median.ts'
 import type { Verdict } from '../judge/context.ts'
 import type { HistoryDatabase } from './database.ts'
 
@@ -180,14 +181,6 @@ export const alarmsOf = (
           last,
         })),
   ]
-}
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1
-    ? sorted[middle]!
-    : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 const timeAlarm = (

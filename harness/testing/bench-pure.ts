@@ -10,7 +10,8 @@ import { predictLayout } from '../memory/predict.ts'
 import { MEMORY_RULES } from '../memory/rules.ts'
 import { readSrat } from '../memory/srat.ts'
 import { MODULE_LIMITS } from '../tdx/platform.ts'
-import { MAIN, median, row, say } from './bench-tools.ts'
+import { median } from '../base/median.ts'
+import { MAIN, row, say } from './bench-tools.ts'
 
 /** Targets for what boots nothing. */
 

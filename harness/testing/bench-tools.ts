@@ -1,16 +1,9 @@
 import { join } from 'node:path'
+import { median } from '../base/median.ts'
 import { projectRoot } from '../base/paths.ts'
 
 /** The command line as it is bundled. */
 export const MAIN = join(projectRoot(), 'dist', 'cli', 'main.js')
-
-export const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2
-    ? sorted[middle]!
-    : (sorted[middle - 1]! + sorted[middle]!) / 2
-}
 
 export const row = (
   what: string,

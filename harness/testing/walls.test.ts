@@ -56,6 +56,7 @@ const PROGRAMS = [
   'page/explain.ts',
   'page/node-util.ts',
   'page/report.tsx',
+  'testing/bench-reports.ts',
   'testing/bench.ts',
   'testing/made-host/main.ts',
   'testing/tap-summary.ts',
