@@ -5,7 +5,8 @@ import { explain } from '../judge/explain.ts'
 import { type ExplainedBoot, explainJson } from '../report/explain-json.ts'
 import { explainText } from '../report/explain-text.ts'
 import { type ScreenFlags, screenFor } from './screen.ts'
-import { type Log, bootName, readLog } from './log-file.ts'
+import { bootName } from '../report/explain-boot.ts'
+import { type Log, readLog } from './log-file.ts'
 
 interface ExplainFlags extends ScreenFlags {
   readonly json?: boolean
@@ -28,14 +29,14 @@ export const explainCommand = async (
   for (const file of files)
     try {
       const log = await readLog(file)
-      explained.push(...explainLog(log))
-      if (html !== undefined) shown.push(...(await viewsOf(log)))
+      if (html === undefined) explained.push(...explainLog(log))
+      else shown.push(...(await viewsOf(log)))
     } catch (error) {
       // The others are explained all the same.
       if (!(error instanceof UsageError)) throw error
       unread.push(error)
     }
-  if (explained.length === 0 && unread[0]) throw unread[0]
+  if (explained.length + shown.length === 0 && unread[0]) throw unread[0]
   if (html !== undefined) {
     const { explainHtml } = await import('./html-files.ts')
     await writeWhole(html, await explainHtml(shown))

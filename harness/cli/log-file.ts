@@ -2,9 +2,10 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { RigError, UsageError, messageOf, systemCode } from '../base/errors.ts'
 import { type Bytes, unpacked } from '../base/packed.ts'
-import { KIB, MIB } from '../base/units.ts'
+import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
+import { SHOWN_LOG } from '../report/explain-boot.ts'
 
 /** Files are scenarios or logs; folders hold scenarios. */
 export const isLog = async (path: string): Promise<boolean> => {
@@ -73,9 +74,6 @@ const readAny = async (
   throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
 }
 
-/** A longer log is not shown as a whole. */
-const SHOWN = 4 * MIB
-
 const readLines = async (
   source: Bytes,
 ): Promise<{ reader: ConsoleReader; text: string | null }> => {
@@ -85,18 +83,14 @@ const readLines = async (
   for await (const chunk of source) {
     reader.push(chunk)
     bytes += chunk.length
-    if (bytes <= SHOWN) kept.push(chunk)
+    if (bytes <= SHOWN_LOG) kept.push(chunk)
   }
   reader.end()
   return {
     reader,
-    text: bytes <= SHOWN ? Buffer.concat(kept).toString('utf8') : null,
+    text: bytes <= SHOWN_LOG ? Buffer.concat(kept).toString('utf8') : null,
   }
 }
-
-/** How a boot of a log is named, where there are several. */
-export const bootName = ({ file, boots, forgotten }: Log, i: number): string =>
-  boots.length + forgotten > 1 ? `${file} (boot ${forgotten + i + 1})` : file
 
 /** The boot of a log that is meant. @throws UsageError */
 export const chosenBoot = (

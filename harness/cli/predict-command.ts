@@ -13,7 +13,8 @@ import { ALL_SERIES } from '../tdx/series/index.ts'
 import { loadCases } from '../scenario/load.ts'
 import { boardHere } from './board-here.ts'
 import { type ScreenFlags, screenFor } from './screen.ts'
-import { type Log, bootName, isLog, readLog } from './log-file.ts'
+import { bootName } from '../report/explain-boot.ts'
+import { type Log, isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */
 export const predictCommand = async (

@@ -2,6 +2,7 @@ import { h } from 'preact'
 import { render } from 'preact-render-to-string'
 import { ConsoleReader } from '../console/reader.ts'
 import { explainedBoots } from './explained-boots.ts'
+import { SHOWN_LOG } from '../report/explain-boot.ts'
 import { ExplainView } from '../report/html/explain-view.tsx'
 
 /** What the page asks for: a file, or pasted text as one. */
@@ -15,9 +16,6 @@ export type Told =
   | { readonly kind: 'read'; readonly bytes: number }
   | { readonly kind: 'explained'; readonly html: string }
   | { readonly kind: 'failed'; readonly message: string }
-
-/** A log up to this size is kept, to be shown. */
-const KEPT = 4 * 2 ** 20
 
 export const startWorker = (): void => {
   addEventListener('message', ({ data }: MessageEvent<Asked>) => {
@@ -42,11 +40,12 @@ const explain = async ({ file, name }: Asked): Promise<Told> => {
   for await (const chunk of chunksOf(await unpacked(file))) {
     reader.push(chunk)
     bytes += chunk.length
-    if (bytes <= KEPT) kept.push(chunk)
-    if (bytes - told > KEPT) tell({ kind: 'read', bytes: (told = bytes) })
+    if (bytes <= SHOWN_LOG) kept.push(chunk)
+    if (bytes - told > SHOWN_LOG) tell({ kind: 'read', bytes: (told = bytes) })
   }
   reader.end()
-  const text = bytes <= KEPT ? await new Blob(kept as BlobPart[]).text() : null
+  const text =
+    bytes <= SHOWN_LOG ? await new Blob(kept as BlobPart[]).text() : null
   const html = explainedBoots(
     { file: name, boots: reader.boots(), forgotten: reader.forgotten },
     text,

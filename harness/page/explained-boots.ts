@@ -3,18 +3,10 @@ import { GIB } from '../base/units.ts'
 import { DEFAULT_BOARD } from '../board/index.ts'
 import type { Facts } from '../console/facts.ts'
 import { explain } from '../judge/explain.ts'
+import { type ReadBoots, bootName } from '../report/explain-boot.ts'
 import type { ExplainViewProps } from '../report/html/explain-view.tsx'
 import { replayText } from '../reproduce/replay-text.ts'
 import { replay } from '../reproduce/replay.ts'
-
-/** The boots of a log. */
-interface ReadBoots {
-  /** What it is called. */
-  readonly file: string
-  readonly boots: readonly Facts[]
-  /** Boots at the beginning that were let go. */
-  readonly forgotten: number
-}
 
 /** Nobody knows the machine that will boot it: one with 2 GiB can. */
 const MEMORY = 64 * GIB
@@ -25,12 +17,12 @@ const MEMORY = 64 * GIB
  * @param console its text; null: it is too long
  */
 export const explainedBoots = (
-  { file, boots, forgotten }: ReadBoots,
+  log: ReadBoots,
   console: string | null,
 ): ExplainViewProps[] => {
-  const several = boots.length + forgotten > 1
+  const { boots } = log
   return boots.map((facts, i) => ({
-    name: several ? `${file} (boot ${forgotten + i + 1})` : file,
+    name: bootName(log, i),
     explanation: explain(facts),
     scenario: scenarioOf(facts),
     // All boots have the lines of one file: it is shown once.

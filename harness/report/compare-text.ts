@@ -1,72 +1,27 @@
 import { visible } from '../base/text.ts'
 import {
-  type ChangedCase,
+  type ChangePart,
   type Comparison,
-  changeText,
+  changeParts,
   endingOf,
 } from './compare.ts'
 import { rangeJson } from './layout-json.ts'
-import type { ComparedCase } from './schema.ts'
-
-/** A comparison for people: new failures first, nothing that is the same. */
 
 /** Entries of a kind that are listed, but for new failures. */
 const LISTED = 20
 
-type Part = readonly [title: string, entries: readonly string[][]]
-
+/** A comparison as text. */
 export const compareText = (comparison: Comparison): string => {
-  const parts: readonly Part[] = [
-    ['new failures', comparison.newFailures.map(failureLines)],
-    ['fixed', comparison.fixed.map(({ id }) => [id])],
-    ['still failing', comparison.stillFailing.map(({ id }) => [id])],
-    ['not judged any more', comparison.unjudged.map(unjudgedLines)],
-    ['TDX ends in another way', comparison.outcomes.map(outcomeLines)],
-    [
-      'other regions',
-      comparison.regions.map(({ id, ranges }) => [
-        id,
-        ...ranges.map(changeText),
-      ]),
-    ],
-    [
-      'other headroom',
-      comparison.headroom.map(({ id, figures }) => [
-        id,
-        ...figures.map(({ name, old, now }) => `${name}: ${old}, now ${now}`),
-      ]),
-    ],
-    ['new cases', comparison.added.map(({ id }) => [id])],
-    ['gone cases', comparison.gone.map(({ id }) => [id])],
-  ]
-  const told = parts.filter(([, entries]) => entries.length > 0)
-  return told.length === 0
-    ? 'nothing changed\n'
-    : told.map(([title, entries]) => partText(title, entries)).join('')
+  const parts = changeParts(comparison)
+  return parts.length === 0 ? 'nothing changed\n' : parts.map(partText).join('')
 }
 
-const failureLines = ({ id, reasons, reproduce }: ComparedCase): string[] => [
-  id,
-  ...reasons.map(({ message }) => message),
-  `again: ${reproduce}`,
-]
-
-const unjudgedLines = ({ id, now }: ChangedCase): string[] => [
-  id,
-  `${now.verdict}: ${now.reasons[0]?.message ?? ''}`,
-]
-
-const outcomeLines = ({ id, old, now }: ChangedCase): string[] => [
-  id,
-  `${endingOf(old)}, now ${endingOf(now)}`,
-]
-
-const partText = (title: string, entries: readonly string[][]): string => {
-  const shown = title === 'new failures' ? entries : entries.slice(0, LISTED)
+const partText = ({ title, isAlarm, entries }: ChangePart): string => {
+  const shown = isAlarm ? entries : entries.slice(0, LISTED)
   const left = entries.length - shown.length
   return [
     `${title}: ${entries.length}`,
-    ...shown.flatMap(([id = '', ...lines]) => [
+    ...shown.flatMap(({ id, lines }) => [
       `  ${visible(id)}`,
       ...lines.map(line => `    ${visible(line)}`),
     ]),

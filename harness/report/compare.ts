@@ -109,10 +109,6 @@ const SINCE: DifferenceWords = {
   other: 'changed',
 }
 
-/** A range of {@link ChangedRegions}. */
-export const changeText = (difference: Difference): string =>
-  differenceText(difference, SINCE)
-
 /** Nothing is known of a kernel whose regions nobody saw. */
 const changedRanges = ({ old, now }: ChangedCase): Difference[] => {
   const before = builtRegions(old)
@@ -171,3 +167,77 @@ const changedFigures = ({
       : [{ name, old: was, now: text }]
   })
 }
+
+/** A kind of change, with the cases it is told of. */
+export interface ChangePart {
+  readonly title: string
+  /** They are told whole, and first. */
+  readonly isAlarm: boolean
+  readonly entries: readonly {
+    readonly id: string
+    /** What is different; none: its title says it. */
+    readonly lines: readonly string[]
+  }[]
+}
+
+/** A comparison for people: new failures first, nothing that is the same. */
+export const changeParts = (comparison: Comparison): ChangePart[] => {
+  const ids = (
+    list: readonly { readonly id: string }[],
+  ): ChangePart['entries'] => list.map(({ id }) => ({ id, lines: [] }))
+  const parts: readonly (readonly [string, ChangePart['entries']])[] = [
+    [
+      NEW_FAILURES,
+      comparison.newFailures.map(({ id, reasons, reproduce }) => ({
+        id,
+        lines: [
+          ...reasons.map(({ message }) => message),
+          `again: ${reproduce}`,
+        ],
+      })),
+    ],
+    ['fixed', ids(comparison.fixed)],
+    ['still failing', ids(comparison.stillFailing)],
+    [
+      'not judged any more',
+      comparison.unjudged.map(({ id, now }) => ({
+        id,
+        lines: [`${now.verdict}: ${now.reasons[0]?.message ?? ''}`],
+      })),
+    ],
+    [
+      'TDX ends in another way',
+      comparison.outcomes.map(({ id, old, now }) => ({
+        id,
+        lines: [`${endingOf(old)}, now ${endingOf(now)}`],
+      })),
+    ],
+    [
+      'other regions',
+      comparison.regions.map(({ id, ranges }) => ({
+        id,
+        lines: ranges.map(one => differenceText(one, SINCE)),
+      })),
+    ],
+    [
+      'other headroom',
+      comparison.headroom.map(({ id, figures }) => ({
+        id,
+        lines: figures.map(
+          ({ name, old, now }) => `${name}: ${old}, now ${now}`,
+        ),
+      })),
+    ],
+    ['new cases', ids(comparison.added)],
+    ['gone cases', ids(comparison.gone)],
+  ]
+  return parts
+    .filter(([, entries]) => entries.length > 0)
+    .map(([title, entries]) => ({
+      title,
+      isAlarm: title === NEW_FAILURES,
+      entries,
+    }))
+}
+
+const NEW_FAILURES = 'new failures'

@@ -1,6 +1,6 @@
-import type { ComponentChildren, JSX } from 'preact'
+import type { JSX } from 'preact'
 import { visible } from '../../base/text.ts'
-import { type Comparison, changeText, endingOf } from '../compare.ts'
+import { type Comparison, changeParts } from '../compare.ts'
 import type { CaseResult } from '../schema.ts'
 import { caseAnchor } from './anchors.ts'
 
@@ -23,77 +23,23 @@ export const Changes = ({
   baseline: { name, comparison },
   cases,
 }: ChangesProps): JSX.Element => {
-  const index = new Map(cases.map(({ id }, i) => [id, i]))
-  const link = (id: string): JSX.Element => {
-    const at = index.get(id)
-    return at === undefined ? (
-      <>{visible(id)}</>
-    ) : (
-      <a href={caseAnchor(at)}>{visible(id)}</a>
-    )
-  }
-  const parts: readonly (readonly [string, ComponentChildren[]])[] = [
-    [
-      'new failures',
-      comparison.newFailures.map(({ id, reasons }) => (
-        <>
-          {link(id)}: {visible(reasons[0]?.message ?? '')}
-        </>
-      )),
-    ],
-    ['fixed', comparison.fixed.map(({ id }) => link(id))],
-    ['still failing', comparison.stillFailing.map(({ id }) => link(id))],
-    [
-      'not judged any more',
-      comparison.unjudged.map(({ id, now }) => (
-        <>
-          {link(id)}: {visible(now.reasons[0]?.message ?? now.verdict)}
-        </>
-      )),
-    ],
-    [
-      'TDX ends in another way',
-      comparison.outcomes.map(({ id, old, now }) => (
-        <>
-          {link(id)}: {endingOf(old)}, now {endingOf(now)}
-        </>
-      )),
-    ],
-    [
-      'other regions',
-      comparison.regions.map(({ id, ranges }) => (
-        <>
-          {link(id)}: {ranges.map(changeText).join('; ')}
-        </>
-      )),
-    ],
-    [
-      'other headroom',
-      comparison.headroom.map(({ id, figures }) => (
-        <>
-          {link(id)}:{' '}
-          {figures
-            .map(({ name, old, now }) => `${name} ${old}, now ${now}`)
-            .join('; ')}
-        </>
-      )),
-    ],
-    ['new cases', comparison.added.map(({ id }) => link(id))],
-    ['gone cases', comparison.gone.map(({ id }) => link(id))],
-  ]
-  const told = parts.filter(([, entries]) => entries.length > 0)
+  const places = new Map(cases.map(({ id }, i) => [id, i]))
+  const parts = changeParts(comparison)
   return (
     <section id="changes">
       <h2>Changed since {visible(name)}</h2>
-      {told.length === 0 && <p>Nothing changed.</p>}
-      {told.map(([title, entries]) => (
-        <details key={title} open={title === 'new failures'}>
-          <summary class={title === 'new failures' ? 'fail' : ''}>
+      {parts.length === 0 && <p>Nothing changed.</p>}
+      {parts.map(({ title, isAlarm, entries }) => (
+        <details key={title} open={isAlarm}>
+          <summary class={isAlarm ? 'fail' : ''}>
             {title}: {entries.length}
           </summary>
           <ul>
-            {entries.slice(0, LISTED).map((entry, i) => (
-              <li key={i}>{entry}</li>
+            {entries.slice(0, LISTED).map(({ id, lines }) => (
+              <li key={id}>
+                <CaseLink id={id} place={places.get(id)} />
+                {lines.length > 0 && `: ${lines.map(visible).join('; ')}`}
+              </li>
             ))}
             {entries.length > LISTED && (
               <li>and {entries.length - LISTED} more</li>
@@ -104,3 +50,17 @@ export const Changes = ({
     </section>
   )
 }
+
+/** A case that is gone has no part in the report. */
+const CaseLink = ({
+  id,
+  place,
+}: {
+  readonly id: string
+  readonly place: number | undefined
+}): JSX.Element =>
+  place === undefined ? (
+    <>{visible(id)}</>
+  ) : (
+    <a href={caseAnchor(place)}>{visible(id)}</a>
+  )

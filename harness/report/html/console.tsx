@@ -1,4 +1,4 @@
-import type { JSX } from 'preact'
+import { Fragment, type JSX } from 'preact'
 import { visible } from '../../base/text.ts'
 import type { ConsoleLine } from './console-lines.ts'
 
@@ -16,19 +16,15 @@ export const Console = ({ lines, told }: ConsoleProps): JSX.Element => {
       {lines.map(([number, text], i) => {
         const left = number - (lines[i - 1]?.[0] ?? 0) - 1
         return (
-          <>
+          <Fragment key={number}>
             {left > 0 && (
               <span class="dim">{`      ${left} lines are not shown\n`}</span>
             )}
-            <span
-              id={`L${number}`}
-              key={number}
-              class={classOf(text, marked.has(number))}
-            >
+            <span id={`L${number}`} class={classOf(text, marked.has(number))}>
               <span class="n">{number}</span>
               {`${visible(text)}\n`}
             </span>
-          </>
+          </Fragment>
         )
       })}
     </pre>

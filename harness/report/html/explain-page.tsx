@@ -1,5 +1,6 @@
 import type { JSX } from 'preact'
 import { ExplainView, type ExplainViewProps } from './explain-view.tsx'
+import { Legend } from './legend.tsx'
 import { type Script, htmlPage } from './page.tsx'
 
 export interface ExplainPageParts {
@@ -21,6 +22,7 @@ export const explainPage = ({
       <main>
         <h1>What became of TDX in a kernel's log</h1>
         <Entry />
+        <Legend />
         <div id="explained">
           {boots.map(boot => (
             <ExplainView key={boot.name} {...boot} />

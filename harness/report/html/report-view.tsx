@@ -6,6 +6,7 @@ import { drawnCase } from '../picture/drawn.ts'
 import type { CaseResult, ResultDocument } from '../schema.ts'
 import { type Baseline, Changes } from './changes.tsx'
 import { caseAnchor } from './anchors.ts'
+import { Legend } from './legend.tsx'
 import {
   Picture,
   SIGNS,
@@ -25,15 +26,15 @@ export const ReportView = ({
   document,
   baseline,
 }: ReportViewProps): JSX.Element => {
-  const wrong = document.cases.filter(
-    result => isFailing(result) || result.verdict === 'error',
+  const wrong = document.cases.flatMap((result, index) =>
+    isFailing(result) || result.verdict === 'error' ? [{ result, index }] : [],
   )
   return (
     <main id="overview">
       <Summary document={document} />
       <FilterBar />
       {baseline && <Changes baseline={baseline} cases={document.cases} />}
-      <Wrong cases={wrong} document={document} />
+      <Wrong cases={wrong} baseline={baseline} />
       <Grid cases={document.cases} />
       <Flaky cases={document.cases} />
       <Slowest cases={document.cases} />
@@ -108,40 +109,62 @@ const headline = ({ summary, cases }: ResultDocument): string => {
 const PICTURED = 20
 const LISTED = 200
 
+interface Placed {
+  readonly result: CaseResult
+  /** In the document. */
+  readonly index: number
+}
+
 const Wrong = ({
   cases,
-  document,
+  baseline,
 }: {
-  readonly cases: readonly CaseResult[]
-  readonly document: ResultDocument
+  readonly cases: readonly Placed[]
+  readonly baseline: Baseline | null
 }): JSX.Element | null =>
   cases.length === 0 ? null : (
     <section id="wrong">
       <h2>What did not pass</h2>
-      {cases.slice(0, LISTED).map((result, i) => (
+      {cases.slice(0, LISTED).map(({ result, index }, i) => (
         <WrongCase
           key={result.id}
           result={result}
-          index={document.cases.indexOf(result)}
+          index={index}
           pictured={i < PICTURED}
+          before={baseline && beforeText(result, baseline)}
         />
       ))}
       {cases.length > LISTED && (
         <p>{cases.length - LISTED} more are in the table below.</p>
       )}
+      <Legend />
     </section>
   )
 
-interface WrongCaseProps {
-  readonly result: CaseResult
-  readonly index: number
+/** What became of a case in the run that this one is compared with. */
+const beforeText = (
+  { id }: CaseResult,
+  { name, comparison }: Baseline,
+): string => {
+  const isIn = (list: readonly { readonly id: string }[]): boolean =>
+    list.some(one => one.id === id)
+  if (isIn(comparison.added)) return `not in ${name}`
+  return isIn(comparison.newFailures) || isIn(comparison.unjudged)
+    ? `did not fail in ${name}`
+    : `not better in ${name}`
+}
+
+interface WrongCaseProps extends Placed {
   readonly pictured: boolean
+  /** Null: there is nothing to compare with. */
+  readonly before: string | null
 }
 
 const WrongCase = ({
   result,
   index,
   pictured,
+  before,
 }: WrongCaseProps): JSX.Element => {
   const suspects = suspectsOf(result)
   return (
@@ -154,6 +177,7 @@ const WrongCase = ({
         <VerdictMark verdict={result.verdict} />{' '}
         <a href={caseAnchor(index)}>{visible(result.id)}</a>
       </h3>
+      {before !== null && <p class="dim">{visible(before)}</p>}
       <ul>
         {result.reasons.map(({ check, message }) => (
           <li key={`${check} ${message}`}>{visible(message)}</li>

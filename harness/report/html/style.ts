@@ -42,6 +42,7 @@ pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6p
 .drop { border: 2px dashed var(--line); border-radius: 10px; padding: 1.2rem; text-align: center; margin: 1rem 0; }
 .drop.over { border-color: var(--link); background: var(--panel); }
 textarea { width: 100%; min-height: 7rem; font: 13px ui-monospace, monospace; background: var(--panel); color: inherit; border: 1px solid var(--line); border-radius: 6px; padding: .5rem; }
+.legend ul { list-style: none; padding: 0; font: inherit; }
 [hidden] { display: none !important; }
 @media (max-width: 40rem) { body { padding: .6rem; font-size: 14px; } .console { max-height: 24rem; } th, td { padding-right: .35rem; } }
 @media print { .bar, button, .noprint { display: none; } body { max-width: none; } .console { max-height: none; white-space: pre-wrap; } .card, svg { break-inside: avoid; } }

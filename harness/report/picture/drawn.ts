@@ -5,6 +5,7 @@ import { mergeNodes } from '../../memory/memblock.ts'
 import type { Layout } from '../../memory/predict.ts'
 import type { Range } from '../../memory/range.ts'
 import type { CaseResult } from '../schema.ts'
+import type { Sides } from './picture.ts'
 import type { Drawn, DrawnTdmr, NamedRange, OnNode } from './rows.ts'
 
 /** What a picture is drawn from: a prediction, a log, a case's result. */
@@ -37,9 +38,7 @@ const modelled = (layout: Layout): Modelled => ({
   })),
 })
 
-const alone = <T>(
-  predicted: readonly T[] | null,
-): { readonly predicted: readonly T[] | null; readonly built: null } => ({
+const alone = <T>(predicted: readonly T[] | null): Sides<T> => ({
   predicted,
   built: null,
 })
@@ -141,11 +140,7 @@ const bothOrNone = <T>({
   predicted,
   built,
   seen,
-}: {
-  readonly predicted: readonly T[] | null
-  readonly built: readonly T[] | null
-  readonly seen: boolean
-}): { predicted: readonly T[] | null; built: readonly T[] | null } =>
+}: Sides<T> & { readonly seen: boolean }): Sides<T> =>
   seen && (predicted ?? built)
     ? { predicted: predicted ?? [], built: built ?? [] }
     : { predicted, built }

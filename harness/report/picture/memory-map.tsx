@@ -83,7 +83,9 @@ export const MemoryMap = ({
       {placed.map(({ lane, y }) => (
         <LaneRow
           key={`${lane.title} ${lane.by} ${lane.side}`}
-          {...{ lane, y, scale }}
+          lane={lane}
+          y={y}
+          scale={scale}
         />
       ))}
       <Folds scale={scale} bottom={bottom} />

@@ -285,7 +285,7 @@ t.test('a kernel that builds other regions is seen to', async t => {
     colors: plain,
     differing: true,
   }).join('\n')
-  t.match(text, /TDX regions, model +0/)
+  t.match(text, /TDX regions, predicted +0/)
   t.match(text, /TDX regions, built +0/)
   t.match(text, /differs +\^/)
   t.match(text, /\[0x7ffdf000, 0x7ffe0000\), 4K, not built/)

@@ -57,13 +57,13 @@ export interface Picture {
 }
 
 /** What the model says and what was seen; null: not known. */
-export interface Sides {
-  readonly predicted: readonly Mark[] | null
-  readonly built: readonly Mark[] | null
+export interface Sides<T> {
+  readonly predicted: readonly T[] | null
+  readonly built: readonly T[] | null
 }
 
 /** A row of the picture, as predicted and as built. */
-export interface Row extends Sides {
+export interface Row extends Sides<Mark> {
   readonly title: string
   /** Default: the model. */
   readonly by?: Predictor
@@ -118,9 +118,11 @@ const lanesOf = (
   ]
 }
 
-/** `TDX regions, model`; the title alone where there is no other side. */
+/** `TDX regions, predicted`; the title alone where there is no other side. */
 export const laneName = ({ title, by, side }: Lane): string =>
-  side === 'both' ? title : `${title}, ${side === 'built' ? side : by}`
+  side === 'both'
+    ? title
+    : `${title}, ${side === 'built' || by === 'model' ? side : by}`
 
 /** With what the built side of a lane is compared. */
 export const comparedWith = ({ by }: Lane): string =>

@@ -6,7 +6,7 @@ import {
 } from '../../memory/cmdline.ts'
 import type { MapOperation } from '../../memory/memmap.ts'
 import { type Range, overlaps, subtract } from '../../memory/range.ts'
-import type { Mark, MarkKind, Row } from './picture.ts'
+import type { Mark, MarkKind, Row, Sides } from './picture.ts'
 
 /** The rows of a memory map, in the order in which a kernel makes them. */
 
@@ -24,11 +24,6 @@ export interface DrawnTdmr extends Range {
   readonly reserved: readonly Range[]
   /** Where its PAMTs lie; empty: not known. */
   readonly pamts: readonly Range[]
-}
-
-interface Sides<T> {
-  readonly predicted: readonly T[] | null
-  readonly built: readonly T[] | null
 }
 
 /** All that can be drawn of one machine. */
@@ -50,7 +45,7 @@ export const rowsOf = (drawn: Drawn): Row[] => {
   const { regions, expectedRegions, tdmrs } = drawn
   const memory = [
     row('firmware e820', drawn.firmwareMap, entryMark),
-    row('e820 after cmdline', drawn.userMap, entryMark),
+    row('user e820', drawn.userMap, entryMark),
     row('memblock', drawn.memblock, nodeMark),
     row('TDX regions', regions, regionMark),
     ...(expectedRegions
