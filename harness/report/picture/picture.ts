@@ -67,7 +67,7 @@ export interface Row extends Sides<Mark> {
   readonly title: string
   /** Default: the model. */
   readonly by?: Predictor
-  /** It was asked for: nobody predicts or builds it. */
+  /** Neither predicted nor built: asked for, or the platform's. */
   readonly asked?: boolean
 }
 

@@ -67,7 +67,8 @@ export const rowsOf = (drawn: Drawn): Row[] => {
       predicted: null,
       built: tdmrs.built?.flatMap(pamtMarks) ?? null,
     },
-    row('CMRs', drawn.cmrs, cmrMark),
+    // What the platform says: a kernel may print them, and builds none.
+    { ...row('CMRs', drawn.cmrs, cmrMark), asked: true },
   ]
   const end = endOf(memory)
   const parameters = parameterMarks(drawn.cmdline).flatMap(mark =>
