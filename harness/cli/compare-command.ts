@@ -1,6 +1,6 @@
 import { compareRuns } from '../report/compare.ts'
 import { compareJson, compareText } from '../report/compare-text.ts'
-import { type HistoryFlags, comparedOf } from './history-place.ts'
+import { type HistoryFlags, bothCompared } from './history-place.ts'
 
 /**
  * `tdxrig compare`: what is different between two runs.
@@ -12,10 +12,7 @@ export const compareCommand = async (
   now: string,
   { json = false, ...flags }: HistoryFlags & { readonly json?: boolean },
 ): Promise<number> => {
-  const comparison = compareRuns(
-    await comparedOf(old, flags),
-    await comparedOf(now, flags),
-  )
+  const comparison = compareRuns(...(await bothCompared(old, now, flags)))
   process.stdout.write(
     json
       ? `${JSON.stringify(compareJson(comparison), null, 2)}\n`

@@ -49,6 +49,10 @@ export const runNumber = async (
   throw new UsageError('NO_RUN', 'there is no run in the history')
 }
 
+/** A file or a folder, and no run of the history. */
+const isPath = async (name: string): Promise<boolean> =>
+  name.includes('/') || (await stat(name).catch(() => undefined)) !== undefined
+
 /**
  * What a run is compared by: of a result document, the folder of a run, or a
  * run of the history.
@@ -59,8 +63,17 @@ export const comparedOf = async (
   name: string,
   flags: HistoryFlags,
 ): Promise<ComparedDocument> => {
-  const isPath = name.includes('/') || (await stat(name).catch(() => undefined))
-  if (isPath) return readCompared(name)
+  if (await isPath(name)) return readCompared(name)
   const { readRun } = await import('../history/store.ts')
   return inHistory(flags, async db => readRun(db, await runNumber(db, name)))
 }
+
+/** Both runs of a comparison: one file is read while the other is parsed. */
+export const bothCompared = async (
+  old: string,
+  now: string,
+  flags: HistoryFlags,
+): Promise<[old: ComparedDocument, now: ComparedDocument]> =>
+  (await isPath(old)) && (await isPath(now))
+    ? Promise.all([readCompared(old), readCompared(now)])
+    : [await comparedOf(old, flags), await comparedOf(now, flags)]
