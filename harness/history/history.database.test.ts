@@ -264,9 +264,9 @@ t.test('places that cannot be used', async t => {
   const use = (place: string): Promise<void> =>
     withDatabase(place, quiet, () => Promise.resolve())
   await t.rejects(use(join(folder, 'file')), { code: 'OUTPUT' })
-  await t.rejects(use(join(folder, 'other')), { code: 'HISTORY' })
+  await t.rejects(use(join(folder, 'other')), { code: 'DATABASE' })
   await t.rejects(use('postgres://nobody:secret@127.0.0.1:1/none'), {
-    code: 'HISTORY',
+    code: 'DATABASE',
     message: /nobody:\.\.\.@/,
   })
 })

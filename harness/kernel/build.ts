@@ -8,7 +8,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { UsageError } from '../base/errors.ts'
+import { InfraError, UsageError } from '../base/errors.ts'
 import { sweep, withLock } from '../base/lock.ts'
 import { isThere } from '../base/paths.ts'
 import { buildTrigger, whyNoTrigger } from './trigger-module.ts'
@@ -71,6 +71,45 @@ export const buildKernel = async (
         onProgress({ phase: 'wait for another build of this kernel', files: 0 })
       },
     })
+  )
+}
+
+/**
+ * Puts a kernel into the cache that was built elsewhere, unless it is there.
+ *
+ * @param fill puts what the entry holds into a folder
+ * @throws InfraError when it is not what an entry holds
+ */
+export const receiveKernel = async (
+  name: string,
+  key: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<BuiltKernel> => {
+  const directory = kernelDirectory(name, key)
+  const take = async (): Promise<BuiltKernel> => {
+    const cached = await cachedKernel(name, key)
+    if (cached) return cached
+    const partial = `${directory}.partial`
+    await sweep(dirname(directory))
+    await rm(partial, { recursive: true, force: true })
+    await mkdir(partial, { recursive: true })
+    try {
+      await fill(partial)
+      await rm(directory, { recursive: true, force: true })
+      await rename(partial, directory)
+    } finally {
+      await rm(partial, { recursive: true, force: true })
+    }
+    const received = await cachedKernel(name, key)
+    if (received) return received
+    throw new InfraError(
+      'KERNEL_COPY',
+      `expected a whole kernel '${name}' with the key ${key.slice(0, 16)}, found one with files missing: build it again`,
+    )
+  }
+  const cached = await cachedKernel(name, key)
+  return (
+    cached ?? withLock(`${directory}.lock`, take, { onWait: () => undefined })
   )
 }
 

@@ -25,6 +25,12 @@ import type { Source } from './recipe.ts'
 
 type DebianSource = Extract<Source, { kind: 'debian' }>
 
+/** A package of a suite that is fetched. */
+interface Wanted {
+  readonly package: string
+  readonly suite: string
+}
+
 /** The tarball of a `linux-source-*` package that is installed. */
 const installed = (name: string): string => `/usr/src/${name}.tar.xz`
 
@@ -115,18 +121,66 @@ export const fetchDebianSource = async (
   )
 }
 
+/** A kernel package that was fetched. */
+export interface DebianKernel {
+  /** Of the package that holds the kernel. */
+  readonly name: string
+  readonly version: string
+  readonly path: string
+}
+
+/**
+ * Fetches the newest kernel of a suite, unless it is here. A package such as
+ * linux-image-amd64 holds none: it depends on the one that does.
+ *
+ * @throws as {@link fetchDebianSource} does
+ */
+export const fetchDebianKernel = async (
+  wanted: Wanted,
+  { onProgress, signal }: FetchOptions,
+): Promise<DebianKernel> => {
+  const folder = suiteFolder(wanted.suite)
+  await mkdir(join(folder, 'apt/lists/partial'), { recursive: true })
+  return withLock(
+    join(folder, 'lock'),
+    async () => {
+      const lists = await Apt.open(wanted, folder, signal)
+      onProgress({
+        phase: `read the package list of ${wanted.suite}`,
+        files: 0,
+      })
+      await lists.update()
+      const apt = await lists.ofKernel()
+      const version = await apt.newest()
+      const { name } = apt
+      const path = join(folder, `${name}_${version}.deb`)
+      if (!(await isThere(path))) {
+        onProgress({ phase: `fetch ${name} ${version}`, files: 0 })
+        await rename(await apt.download(), path)
+      }
+      return { name, version, path }
+    },
+    {
+      signal,
+      onWait: () => {
+        onProgress({ phase: 'wait for another fetch', files: 0 })
+      },
+    },
+  )
+}
+
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const USUAL_MIRROR = 'http://deb.debian.org/debian/'
 
 /** apt on lists of its own, with the mirror and the proxy of the system. */
 class Apt {
-  readonly #source: DebianSource & { readonly suite: string }
+  readonly #source: Wanted
   readonly #folder: string
   readonly #signal: AbortSignal | undefined
   #mirror = USUAL_MIRROR
 
   private constructor(
-    source: DebianSource & { readonly suite: string },
+    source: Wanted,
     folder: string,
     signal: AbortSignal | undefined,
   ) {
@@ -136,7 +190,7 @@ class Apt {
   }
 
   static async open(
-    source: DebianSource & { readonly suite: string },
+    source: Wanted,
     folder: string,
     signal: AbortSignal | undefined,
   ): Promise<Apt> {
@@ -190,6 +244,26 @@ class Apt {
         .map(([name, value]) => `${name} "${value}";\n`)
         .join(''),
     )
+  }
+
+  get name(): string {
+    return this.#source.package
+  }
+
+  /** The same lists, for the package that holds the kernel. */
+  async ofKernel(): Promise<Apt> {
+    const { stdout } = await this.#run('apt-cache', [
+      'depends',
+      '--no-recommends',
+      '--no-suggests',
+      this.name,
+    ])
+    const [, name] = /^ *Depends: (linux-image-\d\S*)$/m.exec(stdout) ?? []
+    if (name === undefined) return this
+    const { suite } = this.#source
+    const apt = new Apt({ package: name, suite }, this.#folder, this.#signal)
+    apt.#mirror = this.#mirror
+    return apt
   }
 
   async update(): Promise<void> {

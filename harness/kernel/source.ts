@@ -77,9 +77,13 @@ export const provideSource = async (
   await fetchDebianSource({ ...source, suite }, options)
 }
 
-const commitOf = async (
+/** The commit a name stands for now. @param name of the kernel, for messages */
+export const commitOf = async (
   name: string,
-  { repository, ref }: Extract<Source, { kind: 'git' }>,
+  {
+    repository,
+    ref,
+  }: Pick<Extract<Source, { kind: 'git' }>, 'repository' | 'ref'>,
 ): Promise<string> => {
   if ((await findProgram('git')) === undefined)
     throw new InfraError(

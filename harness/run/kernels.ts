@@ -94,6 +94,23 @@ export const prepareKernels = async (
   return kernels
 }
 
+/** A kernel that is in the cache, ready to boot. */
+export const prepareBuilt = async (
+  recipe: Recipe,
+  built: BuiltKernel,
+  {
+    workspace,
+    signal,
+  }: { readonly workspace: Workspace; readonly signal: AbortSignal },
+): Promise<PreparedKernel> =>
+  prepare(recipe, built, {
+    init: await buildInit(signal),
+    initramfs: join(
+      workspace.path,
+      `${built.name}-${built.key.slice(0, 16)}.initramfs`,
+    ),
+  })
+
 const prepare = async (
   recipe: Recipe,
   built: BuiltKernel,

@@ -27,12 +27,14 @@ export interface CaseName {
   /** The scenario file. */
   readonly scenario: string
   readonly kernel: string
+  /** See {@link Case.matrix}; default: none. */
+  readonly matrix?: readonly string[]
 }
 
 /** The one place where a case is put together. */
 export const caseOf = (
   { input, body }: BuiltScenario,
-  { id, scenario, kernel }: CaseName,
+  { id, scenario, kernel, matrix = [] }: CaseName,
 ): Case => ({
   ...body,
   name: body.name ?? id,
@@ -40,6 +42,7 @@ export const caseOf = (
   id,
   scenario,
   kernel,
+  matrix,
 })
 
 /**

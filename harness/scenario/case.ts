@@ -42,6 +42,8 @@ export interface Case {
   /** Empty where the scenario does not say. */
   readonly why: string
   readonly kernel: string
+  /** What the matrix of its scenario set, as `key=value`. */
+  readonly matrix: readonly string[]
   readonly machine: MachineSpec
   readonly platform: Platform
   /** Kernel parameters of the scenario, without those of the rig. */
@@ -64,7 +66,7 @@ export const expectationOn = (
 /** What is booted and expected of a cell, whatever it is called. */
 export interface CaseBody extends Omit<
   Case,
-  'name' | 'input' | 'id' | 'scenario' | 'kernel'
+  'name' | 'input' | 'id' | 'scenario' | 'kernel' | 'matrix'
 > {
   readonly name: string | undefined
 }

@@ -188,12 +188,14 @@ const oneCell = (
     ]
   }
   if (unknown.length > 0) return unknown
-  const id = scenarioId(file.path) + cellLabel(values)
+  const matrix = cellWords(values)
+  const id = scenarioId(file.path) + cellLabel(matrix)
   return (onlyKernels ?? asked ?? byDefault).map(kernel =>
     caseOf(built, {
       id: [id, kernel, ...(host === undefined ? [] : [host])].join('@'),
       scenario: file.path,
       kernel,
+      matrix,
     }),
   )
 }
@@ -204,16 +206,17 @@ const unknownKernel = (name: string, kernels: readonly string[]): string => {
   return `there is no kernel '${name}'${hint} (there are: ${kernels.join(', ')})`
 }
 
-/** `[cpus=4 memmap=64M$0x140000000]`; expectations do not name a cell. */
-const cellLabel = (values: Combination['values']): string => {
-  const words = values
+/** `cpus=4` and `memmap=64M$0x140000000`; expectations do not name a cell. */
+const cellWords = (values: Combination['values']): string[] =>
+  values
     .filter(({ key }) => !key.startsWith('expect') && key !== 'why')
     .map(
       ({ key, value }) =>
         `${key.split('.').at(-1) ?? key}=${valueLabel(value)}`,
     )
-  return words.length > 0 ? `[${words.join(' ')}]` : ''
-}
+
+const cellLabel = (words: readonly string[]): string =>
+  words.length > 0 ? `[${words.join(' ')}]` : ''
 
 const valueLabel = (value: unknown): string => {
   if (Array.isArray(value)) return value.map(valueLabel).join('+') || 'none'

@@ -22,6 +22,7 @@ const LAYERS = [
   'history',
   'reproduce',
   'fuzz',
+  'night',
   'page',
   'cli',
   'testing',
@@ -52,6 +53,7 @@ const HARMLESS = [
 /** Files that are run, and not imported. */
 const PROGRAMS = [
   'cli/main.ts',
+  'night/no-config.ts',
   'page/buffer.ts',
   'page/explain.ts',
   'page/node-util.ts',

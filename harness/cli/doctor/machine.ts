@@ -5,7 +5,8 @@ import { dirname, resolve } from 'node:path'
 import { InfraError, RigError } from '../../base/errors.ts'
 import { cacheRoot, isThere } from '../../base/paths.ts'
 import { GIB, sizeText } from '../../base/units.ts'
-import { isOnServer, shownPlace, usualPlace } from '../../history/database.ts'
+import { usualPlace } from '../../history/database.ts'
+import { isOnServer, shownPlace } from '../../history/postgres.ts'
 import {
   defaultInventory,
   readInventory,
