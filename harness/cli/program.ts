@@ -4,6 +4,7 @@ import { addBisectCommand } from './bisect-options.ts'
 import { addHistoryCommands } from './history-commands.ts'
 import { historyOption } from './history-place.ts'
 import { addKernelCommands } from './kernel-commands.ts'
+import { addNightCommands } from './night/night-commands.ts'
 import {
   accelOption,
   asciiOption,
@@ -119,6 +120,7 @@ export const program = (bind: Bind): Command => {
     )
   addHistoryCommands(root, bind)
   addBisectCommand(root, bind)
+  addNightCommands(root, bind)
   root
     .command('hosts')
     .description(

@@ -1,5 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import { hostsJsonSchema } from '../machine/host/inventory.ts'
+import { nightJsonSchema } from '../night/plan-file.ts'
 import { explainJsonSchema } from '../report/explain-schema.ts'
 import { resultJsonSchema } from '../report/schema.ts'
 import { scenarioJsonSchema } from '../scenario/schema.ts'
@@ -10,6 +11,7 @@ const SCHEMAS: Readonly<Record<SchemaName, () => unknown>> = {
   result: resultJsonSchema,
   explain: explainJsonSchema,
   hosts: hostsJsonSchema,
+  night: nightJsonSchema,
 }
 
 /** `tdxrig schema`: the contracts, for editors and other programs. */

@@ -19,6 +19,9 @@ export const keyText = ({ night, cell, number }: AttemptKey): string =>
 /** Told when there is something new for whoever leads a night. */
 export const NEWS = 'tdxrig_night_news'
 
+/** Every job has it: whoever takes none refuses it. */
+export const JOB = 'job'
+
 /** Every boot has it: a worker that is unfit refuses all of them. */
 export const BOOTS = 'boots'
 
@@ -45,7 +48,8 @@ const jobOf = ({ night, cell, number, place, step, priority }: Order): Job => ({
   payload: { night, cell, number },
   key: keyText({ night, cell, number }),
   priority,
-  flags: [BOOTS, ...(step.not === undefined ? [] : [notOn(step.not)])],
+  flags: [JOB, BOOTS, ...(step.not === undefined ? [] : [notOn(step.not)])],
+  line: hostOf(place) === undefined ? null : place,
 })
 
 /** Queues boots; those that are there already stay as they are. */

@@ -49,6 +49,7 @@ export const NIGHT_MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('estimate_ms', 'double precision', column =>
           column.notNull(),
         )
+        .addColumn('repeat', 'integer', column => column.notNull())
         .addColumn('class', 'text')
         .addColumn('note', 'text')
         .addPrimaryKeyConstraint('night_cells_key', ['night_id', 'cell'])
@@ -105,6 +106,7 @@ export const NIGHT_MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('message', 'text')
         .addColumn('errors', 'integer', column => column.notNull().defaultTo(0))
         .addColumn('aside', 'text')
+        .addColumn('home', 'text')
         .addPrimaryKeyConstraint('night_hosts_key', ['night_id', 'host'])
         .execute()
       await db.schema

@@ -86,8 +86,8 @@ export interface Plan {
   readonly reduction: Reduction | null
   /** Runs that another night will make. */
   readonly otherNights: readonly string[]
-  /** Of each cell, by its number: repeat and target's limits. */
-  readonly repeats: readonly number[]
+  /** Recipes that kernels are like, by name. */
+  readonly likes: Readonly<Record<string, string>>
   /** Origins of kernels, by name. */
   readonly origins: Readonly<Record<string, Origin | null>>
 }

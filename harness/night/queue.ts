@@ -24,6 +24,8 @@ export interface Job {
   readonly priority: number
   /** Workers take no job with a flag that they refuse. */
   readonly flags: readonly string[]
+  /** Jobs of one line are done one after the other; null: it is in none. */
+  readonly line: string | null
 }
 
 /** A failed job is one whose worker could not even store what came of it. */
@@ -53,9 +55,9 @@ export const addJobs = async (
   if (jobs.length === 0) return
   await sql`select ${sql.id(SCHEMA, 'add_job')}(
       job.task, job.payload, job_key := job.key, priority := job.priority,
-      flags := job.flags, max_attempts := ${MAX_ATTEMPTS})
+      flags := job.flags, queue_name := job.line, max_attempts := ${MAX_ATTEMPTS})
     from json_to_recordset(${JSON.stringify(jobs)}::json) as job(
-      task text, payload json, key text, priority int, flags text[])`.execute(
+      task text, payload json, key text, priority int, flags text[], line text)`.execute(
     db,
   )
 }

@@ -57,6 +57,8 @@ export interface CellTable {
   /** Places that can boot it, as JSON; see {@link PlaceName}. */
   readonly places: string
   readonly estimate_ms: number
+  /** Boots of it, when it passes. */
+  readonly repeat: number
   /** Null: it is still open. */
   readonly class: CellClass | null
   /** Why, where no attempt says it. */
@@ -118,6 +120,8 @@ export interface HostTable {
   readonly errors: number
   /** Why it is given no further case. */
   readonly aside: string | null
+  /** It was given back at the end; what went wrong where it was not. */
+  readonly home: string | null
 }
 
 export interface EventTable {

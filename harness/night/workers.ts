@@ -61,7 +61,12 @@ export const register = (
       .forUpdate()
       .executeTakeFirst()
     if (before && before.state !== 'gone')
-      await release(trx, { name, pools: before.pools }, 'was started again')
+      await release(trx, {
+        name,
+        pools: poolsOf(before.pools),
+        what: 'was started again',
+        isLoss: true,
+      })
     const row = {
       state: 'up' as const,
       pools: JSON.stringify(pools),
@@ -82,21 +87,33 @@ export const register = (
       .execute()
   })
 
-/** Gives back what a worker held that is no more. */
-const release = async (
+const poolsOf = (text: string): string[] =>
+  z.array(z.string()).parse(JSON.parse(text))
+
+/** What a worker held that is no more. */
+interface Released {
+  readonly name: string
+  readonly pools: readonly string[]
+  /** What became of it, for people. */
+  readonly what: string
+  /** It may have died of what it held. */
+  readonly isLoss: boolean
+}
+
+/** Gives back what a worker held: others may take it. */
+export const release = async (
   trx: NightDatabase,
-  { name, pools }: { readonly name: string; readonly pools: string },
-  what: string,
+  { name, pools, what, isLoss }: Released,
 ): Promise<void> => {
   const { rows } = await sql<{ night_id: number; id: string }>`
-    update night_attempts a set state = 'queued', lost = lost + 1, worker = null
+    update night_attempts a set state = 'queued', lost = lost + ${isLoss ? 1 : 0}, worker = null
     from night_cells c
     where a.worker = ${name} and a.state = 'running'
       and c.night_id = a.night_id and c.cell = a.cell
     returning a.night_id, c.id`.execute(trx)
   await sql`update night_kernels set state = 'wanted', message = null
     where state = 'building' and message = ${name}`.execute(trx)
-  await unlockJobs(trx, z.array(z.string()).parse(JSON.parse(pools)))
+  await unlockJobs(trx, pools)
   const nights = new Map<number, string[]>()
   for (const { night_id, id } of rows)
     nights.set(night_id, [...(nights.get(night_id) ?? []), id])
@@ -147,8 +164,13 @@ export const sweepWorkers = (db: NightDatabase): Promise<string[]> =>
       where state in ('up', 'draining')
         and seen < clock_timestamp() - make_interval(secs => ${LOST_SECONDS})
       returning name, pools`.execute(trx)
-    for (const row of rows)
-      await release(trx, row, `was not heard of for ${LOST_SECONDS} s`)
+    for (const { name, pools } of rows)
+      await release(trx, {
+        name,
+        pools: poolsOf(pools),
+        what: `was not heard of for ${LOST_SECONDS} s`,
+        isLoss: true,
+      })
     return rows.map(({ name }) => name)
   })
 

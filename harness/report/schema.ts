@@ -218,6 +218,10 @@ export const documentSchema = z
           .string()
           .nullable()
           .describe('as the image names it; null: it does not'),
+        source: z
+          .string()
+          .optional()
+          .describe('where its source comes from, where no recipe says it'),
       }),
     ),
     summary: z.strictObject({

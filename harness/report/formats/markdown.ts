@@ -56,7 +56,7 @@ export const markdown = (document: ResultDocument): string => {
 const isWrong = ({ verdict }: CaseResult): boolean =>
   verdict === 'fail' || verdict === 'invalid' || verdict === 'error'
 
-const heading = (text: string, sign: string): string[] => {
+export const heading = (text: string, sign: string): string[] => {
   const lines = wrap(text)
   return [...lines, sign.repeat(Math.min(COLUMNS, lines.at(-1)!.length)), '']
 }
@@ -108,13 +108,13 @@ const command = (line: string): string[] => {
  * Text of a console or a file: it makes no tag, link or image, and no heading
  * or quotation where a line begins with it.
  */
-const foreign = (text: string): string =>
+export const foreign = (text: string): string =>
   text
     .replaceAll(/[<`]|\](?=\()/g, sign => `\\${sign}`)
     .replaceAll(/(?<=^|\s)[#>]/g, sign => `\\${sign}`)
 
 /** @param hang what lines behind the first begin with */
-const wrap = (text: string, hang = '', columns = COLUMNS): string[] => {
+export const wrap = (text: string, hang = '', columns = COLUMNS): string[] => {
   const lines: string[] = []
   let line = ''
   for (const word of visible(text.replaceAll(/\s+/g, ' ')).trim().split(' ')) {

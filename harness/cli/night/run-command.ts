@@ -1,0 +1,367 @@
+import { hostname } from 'node:os'
+import { join, relative, resolve } from 'node:path'
+import { InfraError, UsageError } from '../../base/errors.ts'
+import {
+  checkOutputFolder,
+  ensureFolder,
+  writeWhole,
+} from '../../base/output.ts'
+import { visible } from '../../base/text.ts'
+import { usualTimes } from '../../history/first-bad.ts'
+import { type NightPlace, withNights } from '../../night/database.ts'
+import { tell } from '../../night/events.ts'
+import { pruneKernels } from '../../night/kernel-copies.ts'
+import { Leader, type NightProgress } from '../../night/leader.ts'
+import { News } from '../../night/news.ts'
+import {
+  type Night,
+  closeNight,
+  createNight,
+  endNight,
+  leadNight,
+  listNights,
+  nightAt,
+  pruneNights,
+} from '../../night/nights.ts'
+import { type NightFile, readNightFile } from '../../night/plan-file.ts'
+import type { Plan } from '../../night/plan.ts'
+import {
+  classCounts,
+  duration,
+  reductionText,
+} from '../../night/morning-text.ts'
+import {
+  type PrepareOptions,
+  type Prepared,
+  beginNight,
+  prepareNight,
+} from '../../night/prepare.ts'
+import { Pulse } from '../../night/pulse.ts'
+import { statusOf } from '../../night/status.ts'
+import { NightWorker } from '../../night/worker.ts'
+import { BEAT_SECONDS, LOST_SECONDS } from '../../night/workers.ts'
+import { shellLine } from '../../report/shell.ts'
+import { Workspace } from '../../run/workspace.ts'
+import { boardHere } from '../board-here.ts'
+import { inHistory } from '../history-place.ts'
+import { INTERRUPTED, onInterrupt } from '../interrupt.ts'
+import { programName } from '../program-name.ts'
+import { VERSION } from '../version.ts'
+import { type Log, type LogForm, logTo } from './log.ts'
+import { serveMetrics } from './metrics.ts'
+import { writeMorning } from './morning-files.ts'
+import { type PlaceFlags, onWait, serverOf } from './place.ts'
+import { type StationFlags, openStations, workerName } from './stations.ts'
+
+export interface NightRunFlags extends PlaceFlags, StationFlags {
+  readonly out?: string
+  /** False: others boot, and this process leads. */
+  readonly worker: boolean
+  readonly history?: string
+  readonly dryRun?: boolean
+  readonly patience: number
+  readonly log: LogForm
+  readonly metrics?: { readonly host: string; readonly port: number }
+  readonly origin?: string
+}
+
+/** `tdxrig night run`: a whole night. @returns the exit code */
+export const nightRunCommand = async (
+  path: string,
+  flags: NightRunFlags,
+): Promise<number> => {
+  const file = await readNightFile(path)
+  const server = serverOf(flags)
+  if (server === undefined && !flags.worker)
+    throw new UsageError(
+      'NIGHT',
+      '--no-worker leaves nobody to boot: expected --database with workers on it',
+    )
+  const folder = resolve(flags.out ?? newFolder(file.name))
+  await checkOutputFolder('--out', folder)
+  const log = await logTo(flags.log)
+  const { signal } = onInterrupt()
+  try {
+    return await withNights(
+      server ?? join(folder, 'state'),
+      { onWait, connections: 12 + (flags.jobs ?? 0) },
+      place => lead({ place, file, folder, server, flags, signal, log }),
+    )
+  } catch (error) {
+    if (!signal.aborted) throw error
+    process.stderr.write(
+      `to go on: ${shellLine([programName(), 'night', 'run', path, ...(server === undefined ? ['--out', relative(process.cwd(), folder) || '.'] : ['--database', '...'])])}\n`,
+    )
+    return INTERRUPTED
+  }
+}
+
+const newFolder = (name: string): string =>
+  join(
+    'results',
+    `night-${name}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`,
+  )
+
+interface Led {
+  readonly place: NightPlace
+  readonly file: NightFile
+  readonly folder: string
+  /** Undefined: the database is in the folder. */
+  readonly server: string | undefined
+  readonly flags: NightRunFlags
+  readonly signal: AbortSignal
+  readonly log: Log
+}
+
+const lead = async (led: Led): Promise<number> => {
+  const { place, file, flags, signal, log, server } = led
+  await using workspace = Workspace.create()
+  await using news = new News(place.pool)
+  const night = await currentNight(led)
+  const pulse = new Pulse({
+    db: place.db,
+    name: 'the night',
+    seconds: BEAT_SECONDS,
+    onLog: log,
+    beat: async () => ({ clock: await leadNight(place.db, night.id) }),
+  })
+  await using metrics =
+    flags.metrics && (await serveMetrics(place.db, flags.metrics))
+  if (metrics) log('metrics', `at ${metrics.url}`)
+  pulse.start()
+  let worker: NightWorker | undefined
+  try {
+    if (flags.worker)
+      worker = await NightWorker.start({
+        place,
+        name: workerName(),
+        machine: hostname(),
+        version: VERSION,
+        ...(await openStations(flags, {
+          name: workerName(),
+          place,
+          workspace,
+          signal,
+          log,
+          isShared: server !== undefined,
+        })),
+        spool: undefined,
+        folder: workspace.path,
+        signal,
+        onLog: log,
+      })
+    const options: PrepareOptions = {
+      place,
+      night: night.id,
+      file,
+      board: await boardHere(),
+      machine: hostname(),
+      estimates: await estimatesOf(file.label, led),
+      news,
+      signal,
+      onLog: log,
+      patienceMs: flags.patience * 1000,
+    }
+    let { plan } = night
+    if (!plan) {
+      const prepared = await prepareNight(options)
+      if (flags.dryRun === true) {
+        process.stdout.write(planText(prepared))
+        return 0
+      }
+      await beginNight(options, prepared)
+      ;({ plan } = prepared)
+      log('night', planLine(prepared))
+    }
+    return await work({ ...led, night, plan, news, workspace, worker })
+  } catch (error) {
+    if (!signal.aborted && night.plan === undefined)
+      await endNight(place.db, night.id, 'stopped').catch(() => undefined)
+    throw error
+  } finally {
+    await pulse.stop()
+    await (signal.aborted ? worker?.abandon() : worker?.drain())
+    if (flags.dryRun === true) await forget(place, night.id)
+  }
+}
+
+/** The night that was not ended, or a new one. */
+const currentNight = async ({
+  place,
+  file,
+  flags,
+  log,
+}: Led): Promise<Night> => {
+  const [last] = await listNights(place.db, { name: file.name, limit: 1 })
+  if (last?.state === 'running') {
+    if (last.silent < LOST_SECONDS)
+      throw new InfraError(
+        'NIGHT_LED',
+        `night ${last.id} of '${file.name}' is under way, and who leads it was heard of ${Math.round(last.silent)} s ago: wait for it, or end that process`,
+      )
+    if (flags.dryRun === true)
+      throw new UsageError(
+        'NIGHT',
+        `night ${last.id} of '${file.name}' is not ended: --dry-run is for a new one`,
+      )
+    const text = `night ${last.id} goes on, ${duration(last.silent * 1000)} after who led it was heard of last`
+    log('leader', text)
+    await tell(place.db, last.id, 'leader', text)
+    return last
+  }
+  const id = await createNight(place.db, file)
+  return nightAt(place.db, id)
+}
+
+const forget = async ({ db }: NightPlace, id: number): Promise<void> => {
+  await db.deleteFrom('nights').where('id', '=', id).execute()
+}
+
+const estimatesOf = (
+  label: string,
+  { flags, server }: Led,
+): Promise<ReadonlyMap<string, number>> =>
+  inHistory(historyOf(flags, server), db => usualTimes(db, label))
+
+/** Nights on a server have their history there, unless told otherwise. */
+const historyOf = (
+  { history }: NightRunFlags,
+  server: string | undefined,
+): { readonly history?: string | undefined } => ({
+  history: history ?? process.env['TDXRIG_HISTORY'] ?? server,
+})
+
+const work = async ({
+  place,
+  folder,
+  night,
+  plan,
+  news,
+  server,
+  flags,
+  signal,
+  log,
+}: Led & {
+  readonly night: Night
+  readonly plan: Plan
+  readonly news: News
+  readonly workspace: Workspace
+  readonly worker: NightWorker | undefined
+}): Promise<number> => {
+  await ensureFolder(folder)
+  const told = progressTeller(log)
+  const leader = new Leader({
+    place,
+    night: night.id,
+    plan,
+    news,
+    signal,
+    onLog: log,
+    patienceMs: flags.patience * 1000,
+    onProgress: async progress => {
+      if (!told(progress)) return
+      // Others cannot look into the database while this process has it.
+      const now = await nightAt(place.db, night.id)
+      await writeWhole(
+        join(folder, STATUS_FILE),
+        `${JSON.stringify(await statusOf(place.db, now))}\n`,
+      ).catch((error: unknown) => {
+        log('disk', String(error))
+      })
+    },
+  })
+  await leader.run()
+  const away = await leader.sendHome()
+  if (away.length > 0)
+    log('host', `not seen to be given back: ${away.join(', ')}`)
+  await closeNight(place.db, night.id)
+  const ended = await nightAt(place.db, night.id)
+  await writeWhole(
+    join(folder, STATUS_FILE),
+    `${JSON.stringify(await statusOf(place.db, ended))}\n`,
+  )
+  const { text, code } = await writeMorning({
+    db: place.db,
+    night: ended,
+    plan,
+    folder,
+    history: historyOf(flags, server),
+    origin: flags.origin,
+    signal,
+    log,
+  })
+  process.stdout.write(text)
+  await endNight(place.db, night.id, 'done')
+  await pruneNights(place.db, {
+    name: plan.name,
+    keep: plan.keep.nights,
+    days: plan.keep.days,
+  })
+  await pruneKernels(place.db, plan.keep.days ?? KERNEL_DAYS)
+  return code
+}
+
+/** In the folder of a night: how it stands. */
+export const STATUS_FILE = 'status.json'
+
+/** Copies of kernels that no night has used for so long. */
+const KERNEL_DAYS = 30
+
+/** Milliseconds between two lines about how far it is. */
+const LINE = 30_000
+/** Milliseconds between two looks of whoever asks for the status. */
+const SNAPSHOT = 1_000
+
+/** @returns tells of progress, and whether the status is worth writing */
+const progressTeller = (log: Log): ((progress: NightProgress) => boolean) => {
+  let line = -Infinity
+  let snapshot = -Infinity
+  return ({ cells, open, underWay, classes }) => {
+    const now = performance.now()
+    if (now - line > LINE || open === 0) {
+      line = now
+      log(
+        'progress',
+        `${cells - open} of ${cells} cases, ${classCounts(classes)}; ${underWay} given out`,
+      )
+    }
+    if (now - snapshot < SNAPSHOT && open > 0) return false
+    snapshot = now
+    return true
+  }
+}
+
+const planLine = ({ plan, cells, kernels }: Prepared): string =>
+  [
+    `${cells.length} cases on ${kernels.map(({ name }) => name).join(', ')}`,
+    ...(plan.budgetMs === null ? [] : [`${duration(plan.budgetMs)} for them`]),
+    ...(plan.reduction ? [reductionText(plan.reduction)] : []),
+  ].join('; ')
+
+const planText = ({ plan, cells, kernels, leftOut }: Prepared): string =>
+  [
+    `night '${plan.name}', kept as '${plan.label}'`,
+    '',
+    'kernels:',
+    ...kernels.map(
+      ({ name, origin }) =>
+        `  ${name}${origin === null ? '' : `: ${visible(origin.text)}`}`,
+    ),
+    '',
+    ...(plan.reduction ? [reductionText(plan.reduction), ''] : []),
+    ...plan.otherNights.map(text => `not this night: ${visible(text)}`),
+    `cases: ${cells.length}`,
+    ...cells.map(({ id, places, estimateMs, repeat, note }) =>
+      visible(
+        `  ${id}  ${note === null ? `${places.join(', ')}, about ${(estimateMs / 1000).toFixed(1)} s${repeat > 1 ? `, ${repeat} boots` : ''}` : `skipped: ${note}`}`,
+      ),
+    ),
+    ...(leftOut.length > 0
+      ? [
+          '',
+          `left out: ${leftOut.length}`,
+          ...leftOut.map(({ id }) => visible(`  ${id}`)),
+        ]
+      : []),
+    '',
+  ].join('\n')

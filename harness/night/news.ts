@@ -1,0 +1,67 @@
+import type { Pool, PoolClient } from 'pg'
+import { NEWS } from './attempts.ts'
+
+/**
+ * Notices that something is new in the database. One may be lost with its
+ * connection: whoever waits looks now and then all the same.
+ */
+export class News implements AsyncDisposable {
+  readonly #pool: Pool
+  #client: PoolClient | undefined
+  #count = 0
+  #wake: (() => void) | undefined
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+  }
+
+  /** How many there were. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** Waits for one after the `seen`-th, or so many milliseconds. */
+  async after(seen: number, ms: number, signal: AbortSignal): Promise<void> {
+    await this.#listen()
+    if (this.#count > seen) return
+    await new Promise<void>(resolve => {
+      const end = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', end)
+        this.#wake = undefined
+        resolve()
+      }
+      const timer = setTimeout(end, ms)
+      this.#wake = end
+      signal.addEventListener('abort', end)
+    })
+  }
+
+  async #listen(): Promise<void> {
+    if (this.#client) return
+    try {
+      const client = await this.#pool.connect()
+      const gone = (): void => {
+        if (this.#client !== client) return
+        this.#client = undefined
+        client.release(true)
+      }
+      client.on('error', gone)
+      client.on('notification', ({ channel }) => {
+        if (channel !== NEWS) return
+        this.#count++
+        this.#wake?.()
+      })
+      await client.query(`listen ${NEWS}`)
+      this.#client = client
+    } catch {
+      // The database is away: the next look tries again.
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#client?.release(true)
+    this.#client = undefined
+    return Promise.resolve()
+  }
+}

@@ -1,0 +1,273 @@
+import { sql } from 'kysely'
+import { UsageError } from '../base/errors.ts'
+import type { CellClass } from './decide.ts'
+import type { Plan, PlannedCell, PlannedKernel } from './plan.ts'
+import { recipeText } from './recipe-json.ts'
+import type { CellRow, NightDatabase, NightState } from './tables.ts'
+
+/** Nights, as the database knows them. */
+
+/** Rows of one statement: PostgreSQL takes 65,535 parameters. */
+const ROWS = 1_000
+
+/** A night, without its cells. */
+export interface Night {
+  readonly id: number
+  readonly name: string
+  readonly label: string
+  readonly state: NightState
+  /** Undefined: it was not planned to its end. */
+  readonly plan: Plan | undefined
+  readonly started: string
+  readonly ended: string | null
+  /** Milliseconds since it began, by the clock of the database. */
+  readonly elapsedMs: number
+  /** Seconds since whoever leads it was heard of. */
+  readonly silent: number
+}
+
+export const createNight = async (
+  db: NightDatabase,
+  { name, label }: { readonly name: string; readonly label: string },
+): Promise<number> => {
+  const { id } = await db
+    .insertInto('nights')
+    .values({ name, label, plan: '', state: 'running' })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  return id
+}
+
+/** Keeps what a night does; a plan that was begun before is forgotten. */
+export const keepPlan = (
+  db: NightDatabase,
+  night: number,
+  {
+    plan,
+    kernels,
+    cells,
+  }: {
+    readonly plan: Plan
+    readonly kernels: readonly PlannedKernel[]
+    readonly cells: readonly PlannedCell[]
+  },
+): Promise<void> =>
+  db.transaction().execute(async trx => {
+    await trx
+      .deleteFrom('night_kernels')
+      .where('night_id', '=', night)
+      .execute()
+    await trx.deleteFrom('night_cells').where('night_id', '=', night).execute()
+    await trx
+      .insertInto('night_kernels')
+      .values(
+        kernels.map(({ name, recipe, origin }) => ({
+          night_id: night,
+          name,
+          recipe: recipeText(recipe),
+          origin: origin?.text ?? null,
+          state: 'wanted' as const,
+        })),
+      )
+      .execute()
+    for (let at = 0; at < cells.length; at += ROWS)
+      await trx
+        .insertInto('night_cells')
+        .values(
+          cells.slice(at, at + ROWS).map((cell, i) => ({
+            night_id: night,
+            cell: at + i,
+            id: cell.id,
+            kernel: cell.kernel,
+            target: cell.target,
+            scenario: cell.scenario,
+            input: JSON.stringify(cell.input),
+            places: JSON.stringify(cell.places),
+            estimate_ms: cell.estimateMs,
+            repeat: cell.repeat,
+            class: cell.places.length > 0 ? null : ('skip' as const),
+            note: cell.note,
+          })),
+        )
+        .execute()
+    await trx
+      .updateTable('nights')
+      .set({ plan: JSON.stringify(plan) })
+      .where('id', '=', night)
+      .execute()
+  })
+
+/** @throws UsageError when there is no such night */
+export const nightAt = async (
+  db: NightDatabase,
+  id: number,
+): Promise<Night> => {
+  const [night] = await nights(db, sql`id = ${id}`, 1)
+  if (night) return night
+  throw new UsageError('NO_NIGHT', `there is no night ${id} in the database`)
+}
+
+/** The newest first. @param name of these alone */
+export const listNights = (
+  db: NightDatabase,
+  {
+    name,
+    limit,
+  }: { readonly name?: string | undefined; readonly limit: number },
+): Promise<Night[]> =>
+  nights(db, name === undefined ? sql`true` : sql`name = ${name}`, limit)
+
+const nights = async (
+  db: NightDatabase,
+  where: ReturnType<typeof sql>,
+  limit: number,
+): Promise<Night[]> => {
+  const { rows } = await sql<{
+    id: number
+    name: string
+    label: string
+    plan: string
+    state: NightState
+    started: Date
+    ended: Date | null
+    elapsed: number
+    silent: number
+  }>`select id, name, label, plan, state, started, ended,
+      extract(epoch from coalesce(ended, clock_timestamp()) - started)::float as elapsed,
+      extract(epoch from clock_timestamp() - seen)::float as silent
+    from nights where ${where} order by id desc limit ${limit}`.execute(db)
+  return rows.map(row => ({
+    id: row.id,
+    name: row.name,
+    label: row.label,
+    state: row.state,
+    plan: row.plan === '' ? undefined : (JSON.parse(row.plan) as Plan),
+    started: row.started.toISOString(),
+    ended: row.ended?.toISOString() ?? null,
+    elapsedMs: row.elapsed * 1000,
+    silent: row.silent,
+  }))
+}
+
+/** How many nights of a name there were before one. */
+export const nightsBefore = async (
+  db: NightDatabase,
+  { name, id }: { readonly name: string; readonly id: number },
+): Promise<number> => {
+  const { count } = await db
+    .selectFrom('nights')
+    .select(sql<number>`count(*)::int`.as('count'))
+    .where('name', '=', name)
+    .where('id', '<', id)
+    .executeTakeFirstOrThrow()
+  return count
+}
+
+/** A sign of life of who leads it. @returns the clock, in milliseconds */
+export const leadNight = async (
+  db: NightDatabase,
+  id: number,
+): Promise<number> => {
+  const { rows } = await sql<{ clock: string }>`
+    update nights set seen = clock_timestamp() where id = ${id}
+    returning (extract(epoch from clock_timestamp()) * 1000)::text as clock`.execute(
+    db,
+  )
+  return Number(rows[0]?.clock ?? 0)
+}
+
+/** Nothing more is booted. Who goes on with it only tells it again. */
+export const closeNight = async (
+  db: NightDatabase,
+  id: number,
+): Promise<void> => {
+  await db
+    .updateTable('nights')
+    .set({ ended: sql<Date>`coalesce(ended, clock_timestamp())` })
+    .where('id', '=', id)
+    .execute()
+}
+
+/** It is over, and told. */
+export const endNight = async (
+  db: NightDatabase,
+  id: number,
+  state: Exclude<NightState, 'running'>,
+): Promise<void> => {
+  await closeNight(db, id)
+  await db.updateTable('nights').set({ state }).where('id', '=', id).execute()
+}
+
+export const cellsOf = (db: NightDatabase, night: number): Promise<CellRow[]> =>
+  db
+    .selectFrom('night_cells')
+    .selectAll()
+    .where('night_id', '=', night)
+    .orderBy('cell')
+    .execute()
+
+/** What became of cells. */
+export const classifyCells = async (
+  db: NightDatabase,
+  night: number,
+  classes: ReadonlyMap<
+    number,
+    { readonly class: CellClass; readonly note: string | null }
+  >,
+): Promise<void> => {
+  if (classes.size === 0) return
+  const rows = [...classes]
+  await sql`update night_cells c set class = w.class, note = coalesce(w.note, c.note)
+    from unnest(${rows.map(([cell]) => cell)}::int[],
+      ${rows.map(([, one]) => one.class)}::text[],
+      ${rows.map(([, one]) => one.note)}::text[]) as w(cell, class, note)
+    where c.night_id = ${night} and c.cell = w.cell`.execute(db)
+}
+
+export interface KernelState {
+  readonly name: string
+  readonly state: 'wanted' | 'building' | 'built' | 'failed'
+  readonly key: string | null
+  readonly release: string | null
+  readonly origin: string | null
+  readonly message: string | null
+}
+
+export const kernelsOf = (
+  db: NightDatabase,
+  night: number,
+): Promise<KernelState[]> =>
+  db
+    .selectFrom('night_kernels')
+    .select(['name', 'state', 'key', 'release', 'origin', 'message'])
+    .where('night_id', '=', night)
+    .orderBy('name')
+    .execute()
+
+/** Throws nights away that are over. @returns how many */
+export const pruneNights = async (
+  db: NightDatabase,
+  {
+    name,
+    keep,
+    days,
+  }: {
+    readonly name?: string | undefined
+    readonly keep: number | null
+    readonly days: number | null
+  },
+): Promise<number> => {
+  if (keep === null && days === null) return 0
+  const { rows } = await sql`
+    delete from nights where id in (
+      select id from (
+        select id, name, started, state,
+          row_number() over (partition by name order by id desc) as place
+        from nights
+      ) ranked
+      where state <> 'running' and (${name ?? null}::text is null or name = ${name ?? null})
+        and (${keep === null} or place > ${keep ?? 0})
+        and (${days === null} or started < now() - make_interval(days => ${days ?? 0}))
+    ) returning id`.execute(db)
+  return rows.length
+}

@@ -1,0 +1,276 @@
+import { UsageError } from '../base/errors.ts'
+import type { Board, FoundMachine } from '../board/index.ts'
+import { JOB } from './attempts.ts'
+import { type LookedHost, isMeant, planCells, runsTonight } from './cells.ts'
+import type { NightPlace } from './database.ts'
+import { tell } from './events.ts'
+import { Floor } from './floor.ts'
+import { resolveKernels } from './kernels.ts'
+import type { News } from './news.ts'
+import { keepPlan, nightsBefore } from './nights.ts'
+import type { NightFile } from './plan-file.ts'
+import {
+  type Plan,
+  type PlannedCell,
+  type PlannedKernel,
+  hostPlace,
+  qemuPlace,
+} from './plan.ts'
+import { addJobs } from './queue.ts'
+import { type Capacity, fitted, neededTime } from './reduce.ts'
+import { BUILD_TASK, buildTaskOn, lookTask } from './worker.ts'
+import { type Worker, workersOf } from './workers.ts'
+
+export interface PrepareOptions {
+  readonly place: NightPlace
+  readonly night: number
+  readonly file: NightFile
+  /** Of QEMU. */
+  readonly board: Board
+  /** The machine we are on: sources that are files are built here. */
+  readonly machine: string
+  readonly estimates: ReadonlyMap<string, number>
+  readonly news: News
+  readonly signal: AbortSignal
+  readonly onLog: (kind: string, text: string) => void
+  /** Milliseconds for which workers and hosts are waited for. */
+  readonly patienceMs: number
+}
+
+/** Everything that is decided before the first boot. */
+export interface Prepared {
+  readonly plan: Plan
+  readonly kernels: readonly PlannedKernel[]
+  readonly cells: readonly PlannedCell[]
+  readonly leftOut: readonly PlannedCell[]
+}
+
+/**
+ * Plans a night: which commits, which hosts as they are, which cases.
+ *
+ * @throws UsageError for what is wrong in the file or in scenarios
+ */
+export const prepareNight = async (
+  options: PrepareOptions,
+): Promise<Prepared> => {
+  const { place, night, file, board, estimates, signal, onLog } = options
+  const before = await nightsBefore(place.db, { name: file.name, id: night })
+  const runs = runsTonight(file, before)
+  if (runs.length === 0)
+    throw new UsageError(
+      'NO_CASES',
+      `${file.path}: no run is for this night, the ${before + 1}th of '${file.name}'`,
+    )
+  const tonight = { ...file, runs }
+  const kernels = await resolveKernels(tonight, {
+    signal,
+    onStep: text => {
+      onLog('kernel', text)
+    },
+  })
+  const floor = await awaitedFloor(tonight, options)
+  const hosts = await lookedHosts(tonight, floor, options)
+  const cells = await planCells(file, {
+    kernels,
+    nightsBefore: before,
+    board,
+    hosts,
+    estimates,
+  })
+  if (cells.length === 0)
+    throw new UsageError(
+      'NO_CASES',
+      `${file.path}: its runs have no case: no scenario is for these kernels, or no host answered`,
+    )
+  const capacity = capacityOf(tonight, floor, hosts)
+  const bootable = cells.filter(cell => cell.places.length > 0)
+  const neededMs = neededTime(bootable, capacity)
+  const { budget } = file
+  const { kept, leftOut } =
+    budget === undefined
+      ? { kept: bootable, leftOut: [] }
+      : fitted(bootable, {
+          budgetMs: budget,
+          capacity,
+          night: String(before),
+        })
+  const plan: Plan = {
+    name: file.name,
+    label: file.label,
+    file: file.path,
+    targets: file.machines,
+    policy: file.failures,
+    bisect: file.failures.bisect,
+    budgetMs: budget ?? null,
+    release: file.release ?? null,
+    keep: { nights: file.keep.nights ?? null, days: file.keep.days ?? null },
+    reduction:
+      leftOut.length === 0
+        ? null
+        : {
+            cells: bootable.length,
+            kept: kept.length,
+            neededMs,
+            budgetMs: budget ?? 0,
+          },
+    otherNights: file.runs
+      .filter(run => !runs.includes(run))
+      .map(
+        ({ scenarios, every }) =>
+          `${scenarios.join(', ')}: only every ${every} nights`,
+      ),
+    likes: Object.fromEntries(kernels.map(({ name, like }) => [name, like])),
+    origins: Object.fromEntries(
+      kernels.map(({ name, origin }) => [name, origin]),
+    ),
+  }
+  return {
+    plan,
+    kernels,
+    cells: [...kept, ...cells.filter(cell => cell.places.length === 0)],
+    leftOut,
+  }
+}
+
+/** Keeps what was prepared, and has the kernels built. */
+export const beginNight = async (
+  { place, night, machine }: PrepareOptions,
+  prepared: Prepared,
+): Promise<void> => {
+  await keepPlan(place.db, night, prepared)
+  const wanted = new Set(prepared.cells.map(({ kernel }) => kernel))
+  await addJobs(
+    place.db,
+    prepared.kernels
+      .filter(({ name }) => wanted.has(name))
+      .map(kernel => ({
+        task: isHere(kernel) ? buildTaskOn(machine) : BUILD_TASK,
+        payload: { night, name: kernel.name },
+        key: `build-${night}-${kernel.name}`,
+        priority: 0,
+        flags: [JOB],
+        line: null,
+      })),
+  )
+}
+
+/** Its source is a file of the machine that leads the night. */
+const isHere = ({ recipe }: PlannedKernel): boolean =>
+  recipe.kind === 'built' || recipe.source.kind !== 'debian'
+
+/** Workers come when they come: one that is needed is waited for. */
+const awaitedFloor = async (
+  { machines, runs }: Pick<NightFile, 'machines' | 'runs'>,
+  { place, news, signal, onLog, patienceMs }: PrepareOptions,
+): Promise<Floor> => {
+  const names = [...new Set(runs.flatMap(run => run.machines))]
+  const isOffered = (floor: Floor, name: string): boolean => {
+    const target = machines[name]!
+    return 'qemu' in target
+      ? floor.slots.has(qemuPlace(target.qemu))
+      : floor.hosts.some(host => isMeant(host, target.hosts))
+  }
+  const begin = performance.now()
+  let isTold = false
+  for (;;) {
+    const seen = news.count
+    const floor = new Floor(await workersOf(place.db), new Set())
+    const missing = names.filter(name => !isOffered(floor, name))
+    if (missing.length === 0 && floor.builders > 0) return floor
+    if (performance.now() - begin > patienceMs) return floor
+    if (!isTold) {
+      const what = missing.length > 0 ? missing.join(', ') : 'builds'
+      onLog('worker', `waiting for a worker that offers ${what}`)
+      isTold = true
+    }
+    await news.after(seen, 1_000, signal)
+  }
+}
+
+/** The hosts that are meant, each as it is found now. */
+const lookedHosts = async (
+  { machines, runs }: Pick<NightFile, 'machines' | 'runs'>,
+  floor: Floor,
+  { place, night, news, signal, onLog, patienceMs }: PrepareOptions,
+): Promise<LookedHost[]> => {
+  const words = [...new Set(runs.flatMap(run => run.machines))].flatMap(
+    name => {
+      const target = machines[name]!
+      return 'hosts' in target ? target.hosts : []
+    },
+  )
+  const offered = new Map(
+    floor.hosts
+      .filter(host => isMeant(host, words))
+      .map(host => [host.name, host]),
+  )
+  if (offered.size === 0) return []
+  onLog('host', `looking at ${[...offered.keys()].join(', ')}`)
+  await addJobs(
+    place.db,
+    [...offered.keys()].map(name => ({
+      task: lookTask(name),
+      payload: { night },
+      key: `look-${night}-${name}`,
+      priority: -32_000,
+      flags: [JOB],
+      line: hostPlace(name),
+    })),
+  )
+  const begin = performance.now()
+  for (;;) {
+    const seen = news.count
+    const rows = await place.db
+      .selectFrom('night_hosts')
+      .select(['host', 'found', 'message'])
+      .where('night_id', '=', night)
+      .execute()
+    const isLate = performance.now() - begin > patienceMs
+    if (rows.length >= offered.size || isLate) {
+      for (const { host, found, message } of rows)
+        if (found === null)
+          await tell(
+            place.db,
+            night,
+            'host',
+            `host ${host} takes no part: ${message ?? 'it did not answer'}`,
+          )
+      const answered = new Set(rows.map(({ host }) => host))
+      for (const name of offered.keys())
+        if (!answered.has(name))
+          await tell(
+            place.db,
+            night,
+            'host',
+            `host ${name} takes no part: nobody could look at it in time`,
+          )
+      return rows.flatMap(({ host, found }) =>
+        found === null
+          ? []
+          : [
+              {
+                ...offered.get(host)!,
+                found: JSON.parse(found) as FoundMachine,
+              },
+            ],
+      )
+    }
+    await news.after(seen, 1_000, signal)
+  }
+}
+
+const capacityOf = (
+  { machines }: Pick<NightFile, 'machines'>,
+  floor: Floor,
+  hosts: readonly LookedHost[],
+): Capacity => {
+  const slots = (name: string): number => {
+    const target = machines[name]
+    // Where each host boots all, a cell's target is the host.
+    if (!target) return 1
+    return 'qemu' in target
+      ? (floor.slots.get(qemuPlace(target.qemu)) ?? 1)
+      : hosts.filter(host => isMeant(host, target.hosts)).length
+  }
+  return slots
+}

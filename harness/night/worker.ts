@@ -1,0 +1,424 @@
+import { statfs } from 'node:fs/promises'
+import { setTimeout } from 'node:timers/promises'
+import { sql } from 'kysely'
+import * as z from 'zod'
+import { messageOf } from '../base/errors.ts'
+import { MIB } from '../base/units.ts'
+import type { FoundMachine } from '../board/index.ts'
+import type { Recipe } from '../kernel/recipe.ts'
+import {
+  type AttemptKey,
+  BOOTS,
+  type Finished,
+  JOB,
+  NEWS,
+  beginAttempt,
+  finishAttempt,
+  notOn,
+  taskOn,
+} from './attempts.ts'
+import { type Bench, rigFault } from './bench.ts'
+import type { NightPlace } from './database.ts'
+import { tell } from './events.ts'
+import { type PlaceName, hostPlace } from './plan.ts'
+import { Pulse } from './pulse.ts'
+import { type Consumer, type Task, consume } from './queue.ts'
+import { parseRecipe } from './recipe-json.ts'
+import type { Spool } from './spool.ts'
+import {
+  BEAT_SECONDS,
+  type Offer,
+  beat,
+  leave,
+  register,
+  release,
+  returned,
+} from './workers.ts'
+
+/** A physical host that this worker can reach. */
+export interface HostStation extends Bench {
+  readonly name: string
+  readonly labels: readonly string[]
+  /** What it is, as it is found. */
+  readonly look: () => Promise<FoundMachine>
+  /** Back to what it boots by itself. */
+  readonly letGo: () => Promise<void>
+}
+
+/** Guests of this machine. */
+export interface QemuStation {
+  readonly jobs: number
+  readonly kvm: boolean
+  readonly board: string
+  readonly benches: Readonly<Record<PlaceName, Bench>>
+}
+
+/** A kernel as it was built, and kept for the others. */
+export interface BuiltForAll {
+  readonly key: string
+  readonly release: string | null
+}
+
+export interface WorkerOptions {
+  readonly place: NightPlace
+  readonly name: string
+  readonly machine: string
+  readonly version: string
+  readonly qemu: QemuStation | undefined
+  readonly hosts: readonly HostStation[]
+  /** Undefined: it builds none. */
+  readonly build: ((recipe: Recipe) => Promise<BuiltForAll>) | undefined
+  /** Undefined: the database is a file of this process. */
+  readonly spool: Spool | undefined
+  /** Where it needs room. */
+  readonly folder: string
+  /** Bytes that must be free there; default: 512 MiB. */
+  readonly room?: number
+  readonly signal: AbortSignal
+  readonly onLog: (kind: string, text: string) => void
+}
+
+/** Of a host that was given back. */
+export const HOME = 'home'
+
+/** Boots that lost so many workers are a fault of their own. */
+const MOST_LOST = 3
+const ROOM = 512 * MIB
+/** Milliseconds between two tries to store a result. */
+const RETRY = 1_000
+
+export const lookTask = (host: string): string => `look:${hostPlace(host)}`
+export const homeTask = (host: string): string => `home:${hostPlace(host)}`
+export const BUILD_TASK = 'build'
+/** Of kernels whose source is on one machine. */
+export const buildTaskOn = (machine: string): string => `build@${machine}`
+
+const caseSchema = z.object({
+  night: z.int(),
+  cell: z.int(),
+  number: z.int(),
+})
+const hostSchema = z.object({ night: z.int() })
+const kernelSchema = z.object({ night: z.int(), name: z.string() })
+
+/** Takes jobs by what this machine can do. */
+export class NightWorker {
+  readonly #options: WorkerOptions
+  readonly #consumers: Consumer[] = []
+  readonly #pulse: Pulse
+  #refusing = true
+  #unfit: string | null = null
+  #underWay = 0
+  #idle: (() => void) | undefined
+  #drained: (() => void) | undefined
+  /** Fulfilled once the database has asked it to take nothing more. */
+  readonly askedToDrain = new Promise<void>(resolve => {
+    this.#drained = resolve
+  })
+
+  private constructor(options: WorkerOptions) {
+    this.#options = options
+    const { place, name, onLog } = options
+    this.#pulse = new Pulse({
+      db: place.db,
+      name: `worker ${name}`,
+      seconds: BEAT_SECONDS,
+      onLog,
+      beat: () => this.#beat(),
+    })
+  }
+
+  static async start(options: WorkerOptions): Promise<NightWorker> {
+    const worker = new NightWorker(options)
+    await worker.#storeLeft()
+    await worker.#consume()
+    await worker.#register()
+    await worker.#measure()
+    worker.#refusing = false
+    worker.#pulse.start()
+    return worker
+  }
+
+  /** Takes nothing more, and ends what it has. */
+  async drain(): Promise<void> {
+    this.#refusing = true
+    if (this.#underWay > 0)
+      await new Promise<void>(resolve => {
+        this.#idle = resolve
+      })
+    await this.#end('')
+  }
+
+  /** After the signal: what it has is booted again by others. */
+  async abandon(): Promise<void> {
+    this.#refusing = true
+    await this.#end('was stopped')
+  }
+
+  async #end(what: string): Promise<void> {
+    const { place, name, hosts, onLog } = this.#options
+    await this.#pulse.stop()
+    await Promise.all(
+      hosts.map(host =>
+        host.letGo().catch((error: unknown) => {
+          onLog('host', messageOf(error))
+        }),
+      ),
+    )
+    await Promise.all(this.#consumers.map(consumer => consumer.stop()))
+    try {
+      if (what !== '') await this.#giveUp(what)
+      await leave(place.db, name)
+    } catch (error) {
+      // The database is away: others see that we are silent.
+      onLog('database', messageOf(error))
+    }
+  }
+
+  async #giveUp(what: string): Promise<void> {
+    const { place, name } = this.#options
+    await place.db.transaction().execute(trx =>
+      release(trx, {
+        name,
+        pools: this.#consumers.map(({ pool }) => pool),
+        what,
+        isLoss: false,
+      }),
+    )
+  }
+
+  async #consume(): Promise<void> {
+    const { place, name, machine, qemu, hosts, build, onLog } = this.#options
+    const add = async (
+      tasks: Readonly<Record<string, Task>>,
+      concurrency: number,
+    ): Promise<void> => {
+      this.#consumers.push(
+        await consume(place.pool, {
+          tasks,
+          concurrency,
+          refused: () => this.#refused(),
+          onError: text => {
+            onLog('queue', text)
+          },
+        }),
+      )
+    }
+    if (qemu) {
+      const boots = Object.entries(qemu.benches).map(
+        ([at, bench]) => [at, this.#bootTask(bench)] as const,
+      )
+      await add(
+        Object.fromEntries(
+          boots.flatMap(([at, task]) => [
+            [at, task],
+            [taskOn(at, name), task],
+          ]),
+        ),
+        qemu.jobs,
+      )
+    }
+    // A host does one thing at a time: its jobs are a queue of their own.
+    if (hosts.length > 0)
+      await add(
+        Object.fromEntries(
+          hosts.flatMap(host => [
+            [hostPlace(host.name), this.#bootTask(host)],
+            [lookTask(host.name), this.#counted(this.#lookTask(host))],
+            [homeTask(host.name), this.#counted(this.#homeTask(host))],
+          ]),
+        ),
+        hosts.length,
+      )
+    if (build) {
+      const task = this.#counted(this.#buildTask(build))
+      await add({ [BUILD_TASK]: task, [buildTaskOn(machine)]: task }, 1)
+    }
+  }
+
+  #refused(): string[] {
+    if (this.#refusing || this.#options.signal.aborted) return [JOB]
+    const others = [notOn(this.#options.name)]
+    return this.#unfit === null ? others : [...others, BOOTS]
+  }
+
+  async #register(): Promise<void> {
+    const { place, name, machine, version, qemu, hosts, build } = this.#options
+    const offer: Offer = {
+      machine,
+      qemu: qemu ? { jobs: qemu.jobs, kvm: qemu.kvm, board: qemu.board } : null,
+      hosts: hosts.map(host => ({ name: host.name, labels: [...host.labels] })),
+      builds: build !== undefined,
+      version,
+    }
+    await register(place.db, {
+      name,
+      pools: this.#consumers.map(({ pool }) => pool),
+      offer,
+      process: `${machine}, process ${process.pid}`,
+    })
+  }
+
+  async #beat(): Promise<{ clock: number }> {
+    const { place, name } = this.#options
+    await this.#measure()
+    const sign = await beat(place.db, name, this.#unfit)
+    if (!sign) {
+      await this.#register()
+      return this.#beat()
+    }
+    if (sign.state === 'lost') await returned(place.db, name)
+    if (sign.state === 'draining') this.#drained?.()
+    return sign
+  }
+
+  /** A boot needs room for its console, and a kernel for its copy. */
+  async #measure(): Promise<void> {
+    const { folder, room = ROOM, place, name, onLog } = this.#options
+    const { bavail, bsize } = await statfs(folder)
+    const isFull = bavail * bsize < room
+    if (isFull === (this.#unfit !== null)) return
+    this.#unfit = isFull
+      ? `less than ${Math.round(room / MIB)} MiB are free in ${folder}`
+      : null
+    const text = isFull
+      ? `worker ${name} takes no cases: ${this.#unfit ?? ''}`
+      : `worker ${name} has room again, and takes cases`
+    onLog('disk', text)
+    await tell(place.db, null, 'disk', text)
+  }
+
+  #counted(task: Task): Task {
+    return async payload => {
+      this.#underWay++
+      try {
+        await task(payload)
+      } finally {
+        this.#underWay--
+        if (this.#underWay === 0) this.#idle?.()
+      }
+    }
+  }
+
+  #bootTask(bench: Bench): Task {
+    return this.#counted(async payload => {
+      const attempt = caseSchema.parse(payload)
+      const { place, name, signal } = this.#options
+      const begun = await beginAttempt(place.db, attempt, name)
+      if (!begun) return
+      const finished =
+        begun.lost >= MOST_LOST
+          ? rigFault(
+              name,
+              `${begun.lost} workers died while they booted it: it is not tried again`,
+            )
+          : await bench.boot({ attempt, begun }, signal)
+      await this.#store(attempt, finished)
+    })
+  }
+
+  /** Until it is stored: what was judged must not be lost. */
+  async #store(attempt: AttemptKey, finished: Finished): Promise<void> {
+    const { place, name, spool, signal, onLog } = this.#options
+    await spool?.put({ attempt, finished }).catch((error: unknown) => {
+      onLog('disk', `a result is kept in memory alone: ${messageOf(error)}`)
+    })
+    for (let tries = 0; ; tries++) {
+      try {
+        if (!(await finishAttempt(place.db, attempt, finished)))
+          onLog('worker', `${name}: another result of this boot was first`)
+        await spool?.drop(attempt)
+        return
+      } catch (error) {
+        if (tries === 0) onLog('database', messageOf(error))
+        // Who ends leaves it in the spool.
+        await setTimeout(RETRY, undefined, { signal })
+      }
+    }
+  }
+
+  /** Results of an earlier worker. */
+  async #storeLeft(): Promise<void> {
+    const { place, spool, onLog } = this.#options
+    for (const { attempt, finished } of (await spool?.left()) ?? []) {
+      const isStored = await finishAttempt(place.db, attempt, finished)
+      await spool?.drop(attempt)
+      onLog(
+        'worker',
+        `a result that was left is ${isStored ? 'stored' : 'not wanted any more'}`,
+      )
+    }
+  }
+
+  #lookTask(host: HostStation): Task {
+    return async payload => {
+      const { night } = hostSchema.parse(payload)
+      const { place } = this.#options
+      const found = await host.look().then(
+        machine => ({ found: JSON.stringify(machine), message: null }),
+        (error: unknown) => ({ found: null, message: messageOf(error) }),
+      )
+      const row = { night_id: night, host: host.name, errors: 0, ...found }
+      await place.db
+        .insertInto('night_hosts')
+        .values(row)
+        .onConflict(conflict =>
+          conflict.columns(['night_id', 'host']).doUpdateSet(found),
+        )
+        .execute()
+      await sql`select pg_notify(${NEWS}, '')`.execute(place.db)
+    }
+  }
+
+  #homeTask(host: HostStation): Task {
+    return async payload => {
+      const { night } = hostSchema.parse(payload)
+      const { place } = this.#options
+      const home = await host.letGo().then(() => HOME, messageOf)
+      if (home !== HOME) await tell(place.db, night, 'host', home)
+      await place.db
+        .updateTable('night_hosts')
+        .set({ home })
+        .where('night_id', '=', night)
+        .where('host', '=', host.name)
+        .execute()
+      await sql`select pg_notify(${NEWS}, '')`.execute(place.db)
+    }
+  }
+
+  #buildTask(build: NonNullable<WorkerOptions['build']>): Task {
+    return async payload => {
+      const { night, name } = kernelSchema.parse(payload)
+      const { place, signal } = this.#options
+      const row = await place.db
+        .updateTable('night_kernels')
+        // Who has it, for whoever sees that worker die.
+        .set({ state: 'building', message: this.#options.name })
+        .where('night_id', '=', night)
+        .where('name', '=', name)
+        .where('state', 'in', ['wanted', 'building'])
+        .returning('recipe')
+        .executeTakeFirst()
+      if (!row) return
+      const came = await build(parseRecipe(row.recipe)).then(
+        ({ key, release: version }) => ({
+          state: 'built' as const,
+          key,
+          release: version,
+          message: null,
+        }),
+        (error: unknown) => {
+          if (signal.aborted) throw error
+          return { state: 'failed' as const, message: messageOf(error) }
+        },
+      )
+      await place.db
+        .updateTable('night_kernels')
+        .set(came)
+        .where('night_id', '=', night)
+        .where('name', '=', name)
+        .execute()
+      await sql`select pg_notify(${NEWS}, '')`.execute(place.db)
+    }
+  }
+}
