@@ -1,12 +1,10 @@
-import { createServer } from 'node:net'
-import { execa } from 'execa'
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { caseDocument, resultDocument } from '../report/document.ts'
 import { compareRuns } from '../report/compare.ts'
 import type { CaseResult, ResultDocument } from '../report/schema.ts'
 import { judgedOutcome } from '../testing/judged.ts'
+import { hasPostgres, startPostgres } from '../testing/postgres.ts'
 import { namedCase } from '../testing/records.ts'
 import { type HistoryDatabase, withDatabase } from './database.ts'
 import { alarmsOf, flakyCases, newestRun, trends } from './statistics.ts'
@@ -271,69 +269,10 @@ t.test('places that cannot be used', async t => {
   })
 })
 
-/** Debian has the server's programs outside of PATH. */
-const SERVERS = '/usr/lib/postgresql'
-const versions = ((): string[] => {
-  try {
-    return readdirSync(SERVERS)
-  } catch {
-    return []
-  }
-})()
-
-const freePort = (): Promise<number> =>
-  new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { readonly port: number }
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
-
-/** A server of our own, which ends with the test. @returns makes a database */
-const startServer = async (
-  t: Test,
-): Promise<(database: string) => Promise<string>> => {
-  const bin = join(SERVERS, versions.at(-1)!, 'bin')
-  const folder = `/tmp/tdxtest-pg-${process.pid}`
-  await execa('mkdir', ['-m', '700', folder])
-  // It refuses to run as root.
-  const asUser =
-    process.getuid?.() === 0
-      ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--clear-groups']
-      : []
-  if (asUser.length > 0) await execa('chown', ['postgres:', folder])
-  const run = (program: string, ...args: string[]) =>
-    execa('env', ['-C', folder, ...asUser, join(bin, program), ...args])
-  const port = await freePort()
-  await run('initdb', '-D', `${folder}/data`, '-A', 'trust', '-U', 'postgres')
-  const options = `-c listen_addresses=127.0.0.1 -p ${port} -k ${folder}`
-  const data = `${folder}/data`
-  await run('pg_ctl', '-D', data, '-w', '-l', 'log', '-o', options, 'start')
-  t.teardown(async () => {
-    await run('pg_ctl', '-D', `${folder}/data`, '-m', 'immediate', 'stop')
-    await execa('rm', ['-rf', folder])
-  })
-  return async name => {
-    await run(
-      'createdb',
-      '-h',
-      folder,
-      '-p',
-      String(port),
-      '-U',
-      'postgres',
-      name,
-    )
-    return `postgres://postgres@127.0.0.1:${port}/${name}`
-  }
-}
-
-if (versions.length === 0)
+if (!hasPostgres())
   t.test('PostgreSQL', { skip: 'it is not installed' }, async () => undefined)
 else {
-  const create = await startServer(t)
+  const { create } = await startPostgres(t)
   let number = 0
   contract('PostgreSQL', async action => {
     await withDatabase(await create(`history${number++}`), quiet, action)

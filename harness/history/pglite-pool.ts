@@ -40,7 +40,7 @@ class PglitePool extends EventEmitter {
     this.emit('connect', client)
     if (!callback) return Promise.resolve(client)
     queueMicrotask(() => {
-      callback(undefined, client, () => client.release())
+      callback(undefined, client, () => void client.release())
     })
     return undefined
   }

@@ -84,42 +84,25 @@ export interface FetchOptions {
  * @throws UsageError for a suite, package or signature that is not as expected
  * @throws InfraError when the archive cannot be reached
  */
-export const fetchDebianSource = async (
-  source: DebianSource & { readonly suite: string },
-  { onProgress, signal }: FetchOptions,
-): Promise<string> => {
-  const folder = suiteFolder(source.suite)
-  await mkdir(join(folder, 'apt/lists/partial'), { recursive: true })
-  return withLock(
-    join(folder, 'lock'),
-    async () => {
-      const apt = await Apt.open(source, folder, signal)
-      onProgress({
-        phase: `read the package list of ${source.suite}`,
-        files: 0,
-      })
-      await apt.update()
-      const version = await apt.newest()
-      const path = join(folder, `${source.package}_${version}.tar.xz`)
-      if (await isThere(path)) return path
-      onProgress({ phase: `fetch ${source.package} ${version}`, files: 0 })
-      const archive = await apt.download()
-      onProgress({
-        phase: `take ${source.package} out of its package`,
-        files: 0,
-      })
-      await takeOut(source, { archive, path, signal })
-      await rm(join(folder, 'apt/archives'), { recursive: true, force: true })
-      return path
-    },
-    {
-      signal,
-      onWait: () => {
-        onProgress({ phase: 'wait for another fetch', files: 0 })
-      },
-    },
-  )
-}
+export const fetchDebianSource = (
+  source: Wanted,
+  options: FetchOptions,
+): Promise<string> =>
+  inSuite(source, options, async (apt, folder) => {
+    const { onProgress, signal } = options
+    const version = await apt.newest()
+    const path = join(folder, `${source.package}_${version}.tar.xz`)
+    if (await isThere(path)) return path
+    onProgress({ phase: `fetch ${source.package} ${version}`, files: 0 })
+    const archive = await apt.download()
+    onProgress({
+      phase: `take ${source.package} out of its package`,
+      files: 0,
+    })
+    await takeOut(source, { archive, path, signal })
+    await rm(join(folder, 'apt/archives'), { recursive: true, force: true })
+    return path
+  })
 
 /** A kernel package that was fetched. */
 export interface DebianKernel {
@@ -135,30 +118,40 @@ export interface DebianKernel {
  *
  * @throws as {@link fetchDebianSource} does
  */
-export const fetchDebianKernel = async (
+export const fetchDebianKernel = (
+  wanted: Wanted,
+  options: FetchOptions,
+): Promise<DebianKernel> =>
+  inSuite(wanted, options, async (lists, folder) => {
+    const apt = await lists.ofKernel()
+    const version = await apt.newest()
+    const { name } = apt
+    const path = join(folder, `${name}_${version}.deb`)
+    if (!(await isThere(path))) {
+      options.onProgress({ phase: `fetch ${name} ${version}`, files: 0 })
+      await rename(await apt.download(), path)
+    }
+    return { name, version, path }
+  })
+
+/** Does something with the newest lists of a suite; one process at a time. */
+const inSuite = async <T>(
   wanted: Wanted,
   { onProgress, signal }: FetchOptions,
-): Promise<DebianKernel> => {
+  action: (apt: Apt, folder: string) => Promise<T>,
+): Promise<T> => {
   const folder = suiteFolder(wanted.suite)
   await mkdir(join(folder, 'apt/lists/partial'), { recursive: true })
   return withLock(
     join(folder, 'lock'),
     async () => {
-      const lists = await Apt.open(wanted, folder, signal)
+      const apt = await Apt.open(wanted, folder, signal)
       onProgress({
         phase: `read the package list of ${wanted.suite}`,
         files: 0,
       })
-      await lists.update()
-      const apt = await lists.ofKernel()
-      const version = await apt.newest()
-      const { name } = apt
-      const path = join(folder, `${name}_${version}.deb`)
-      if (!(await isThere(path))) {
-        onProgress({ phase: `fetch ${name} ${version}`, files: 0 })
-        await rename(await apt.download(), path)
-      }
-      return { name, version, path }
+      await apt.update()
+      return action(apt, folder)
     },
     {
       signal,
@@ -449,7 +442,7 @@ const systemMirror = async (): Promise<string> => {
 
 /** Appears as a whole. */
 const takeOut = async (
-  { package: name }: DebianSource,
+  { package: name }: Wanted,
   {
     archive,
     path,

@@ -136,7 +136,9 @@ const failure = (
 
 const boots = ({ failed, boots: all }: NightCell['rate']): string =>
   failed === all
-    ? `${all === 1 ? 'the one boot' : `all ${all} boots`}`
+    ? all === 1
+      ? 'the one boot'
+      : `all ${all} boots`
     : `${failed} of ${all} boots`
 
 const machinesOf = ({ attempts }: NightCell): string =>

@@ -18,8 +18,8 @@ import {
 } from './plan.ts'
 import { addJobs } from './queue.ts'
 import { type Capacity, fitted, neededTime } from './reduce.ts'
-import { BUILD_TASK, buildTaskOn, lookTask } from './worker.ts'
-import { type Worker, workersOf } from './workers.ts'
+import { BUILD_TASK, buildTaskOn, lookTask } from './side-jobs.ts'
+import { workersOf } from './workers.ts'
 
 export interface PrepareOptions {
   readonly place: NightPlace

@@ -34,7 +34,7 @@ const MAX_ATTEMPTS = 100
 /** What the queue says of itself is of use when it does not work. */
 const logger = (onError: (text: string) => void): Logger =>
   new Logger(() => (level, message) => {
-    if (level === 'error') onError(message)
+    if (/^error$/.test(level)) onError(message)
   })
 
 /** Brings the tables of the queue up to its version. */

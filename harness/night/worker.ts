@@ -1,17 +1,14 @@
 import { statfs } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
-import { sql } from 'kysely'
 import * as z from 'zod'
 import { messageOf } from '../base/errors.ts'
 import { MIB } from '../base/units.ts'
 import type { FoundMachine } from '../board/index.ts'
-import type { Recipe } from '../kernel/recipe.ts'
 import {
   type AttemptKey,
   BOOTS,
   type Finished,
   JOB,
-  NEWS,
   beginAttempt,
   finishAttempt,
   notOn,
@@ -23,7 +20,16 @@ import { tell } from './events.ts'
 import { type PlaceName, hostPlace } from './plan.ts'
 import { Pulse } from './pulse.ts'
 import { type Consumer, type Task, consume } from './queue.ts'
-import { parseRecipe } from './recipe-json.ts'
+import {
+  BUILD_TASK,
+  type BuildForAll,
+  buildForNight,
+  buildTaskOn,
+  giveHostBack,
+  homeTask,
+  lookAtHost,
+  lookTask,
+} from './side-jobs.ts'
 import type { Spool } from './spool.ts'
 import {
   BEAT_SECONDS,
@@ -53,12 +59,6 @@ export interface QemuStation {
   readonly benches: Readonly<Record<PlaceName, Bench>>
 }
 
-/** A kernel as it was built, and kept for the others. */
-export interface BuiltForAll {
-  readonly key: string
-  readonly release: string | null
-}
-
 export interface WorkerOptions {
   readonly place: NightPlace
   readonly name: string
@@ -67,7 +67,7 @@ export interface WorkerOptions {
   readonly qemu: QemuStation | undefined
   readonly hosts: readonly HostStation[]
   /** Undefined: it builds none. */
-  readonly build: ((recipe: Recipe) => Promise<BuiltForAll>) | undefined
+  readonly build: BuildForAll | undefined
   /** Undefined: the database is a file of this process. */
   readonly spool: Spool | undefined
   /** Where it needs room. */
@@ -78,28 +78,17 @@ export interface WorkerOptions {
   readonly onLog: (kind: string, text: string) => void
 }
 
-/** Of a host that was given back. */
-export const HOME = 'home'
-
 /** Boots that lost so many workers are a fault of their own. */
 const MOST_LOST = 3
 const ROOM = 512 * MIB
 /** Milliseconds between two tries to store a result. */
 const RETRY = 1_000
 
-export const lookTask = (host: string): string => `look:${hostPlace(host)}`
-export const homeTask = (host: string): string => `home:${hostPlace(host)}`
-export const BUILD_TASK = 'build'
-/** Of kernels whose source is on one machine. */
-export const buildTaskOn = (machine: string): string => `build@${machine}`
-
 const caseSchema = z.object({
   night: z.int(),
   cell: z.int(),
   number: z.int(),
 })
-const hostSchema = z.object({ night: z.int() })
-const kernelSchema = z.object({ night: z.int(), name: z.string() })
 
 /** Takes jobs by what this machine can do. */
 export class NightWorker {
@@ -110,6 +99,7 @@ export class NightWorker {
   #unfit: string | null = null
   #underWay = 0
   #idle: (() => void) | undefined
+  #ended: Promise<void> | undefined
   #drained: (() => void) | undefined
   /** Fulfilled once the database has asked it to take nothing more. */
   readonly askedToDrain = new Promise<void>(resolve => {
@@ -155,7 +145,13 @@ export class NightWorker {
     await this.#end('was stopped')
   }
 
-  async #end(what: string): Promise<void> {
+  /** The first who ends it says how. */
+  #end(what: string): Promise<void> {
+    this.#ended ??= this.#endNow(what)
+    return this.#ended
+  }
+
+  async #endNow(what: string): Promise<void> {
     const { place, name, hosts, onLog } = this.#options
     await this.#pulse.stop()
     await Promise.all(
@@ -188,7 +184,8 @@ export class NightWorker {
   }
 
   async #consume(): Promise<void> {
-    const { place, name, machine, qemu, hosts, build, onLog } = this.#options
+    const { place, name, machine, qemu, hosts, build, signal, onLog } =
+      this.#options
     const add = async (
       tasks: Readonly<Record<string, Task>>,
       concurrency: number,
@@ -224,14 +221,22 @@ export class NightWorker {
         Object.fromEntries(
           hosts.flatMap(host => [
             [hostPlace(host.name), this.#bootTask(host)],
-            [lookTask(host.name), this.#counted(this.#lookTask(host))],
-            [homeTask(host.name), this.#counted(this.#homeTask(host))],
+            [
+              lookTask(host.name),
+              this.#counted(payload => lookAtHost(place.db, host, payload)),
+            ],
+            [
+              homeTask(host.name),
+              this.#counted(payload => giveHostBack(place.db, host, payload)),
+            ],
           ]),
         ),
         hosts.length,
       )
     if (build) {
-      const task = this.#counted(this.#buildTask(build))
+      const task = this.#counted(payload =>
+        buildForNight(place.db, { build, worker: name, signal }, payload),
+      )
       await add({ [BUILD_TASK]: task, [buildTaskOn(machine)]: task }, 1)
     }
   }
@@ -347,78 +352,6 @@ export class NightWorker {
         'worker',
         `a result that was left is ${isStored ? 'stored' : 'not wanted any more'}`,
       )
-    }
-  }
-
-  #lookTask(host: HostStation): Task {
-    return async payload => {
-      const { night } = hostSchema.parse(payload)
-      const { place } = this.#options
-      const found = await host.look().then(
-        machine => ({ found: JSON.stringify(machine), message: null }),
-        (error: unknown) => ({ found: null, message: messageOf(error) }),
-      )
-      const row = { night_id: night, host: host.name, errors: 0, ...found }
-      await place.db
-        .insertInto('night_hosts')
-        .values(row)
-        .onConflict(conflict =>
-          conflict.columns(['night_id', 'host']).doUpdateSet(found),
-        )
-        .execute()
-      await sql`select pg_notify(${NEWS}, '')`.execute(place.db)
-    }
-  }
-
-  #homeTask(host: HostStation): Task {
-    return async payload => {
-      const { night } = hostSchema.parse(payload)
-      const { place } = this.#options
-      const home = await host.letGo().then(() => HOME, messageOf)
-      if (home !== HOME) await tell(place.db, night, 'host', home)
-      await place.db
-        .updateTable('night_hosts')
-        .set({ home })
-        .where('night_id', '=', night)
-        .where('host', '=', host.name)
-        .execute()
-      await sql`select pg_notify(${NEWS}, '')`.execute(place.db)
-    }
-  }
-
-  #buildTask(build: NonNullable<WorkerOptions['build']>): Task {
-    return async payload => {
-      const { night, name } = kernelSchema.parse(payload)
-      const { place, signal } = this.#options
-      const row = await place.db
-        .updateTable('night_kernels')
-        // Who has it, for whoever sees that worker die.
-        .set({ state: 'building', message: this.#options.name })
-        .where('night_id', '=', night)
-        .where('name', '=', name)
-        .where('state', 'in', ['wanted', 'building'])
-        .returning('recipe')
-        .executeTakeFirst()
-      if (!row) return
-      const came = await build(parseRecipe(row.recipe)).then(
-        ({ key, release: version }) => ({
-          state: 'built' as const,
-          key,
-          release: version,
-          message: null,
-        }),
-        (error: unknown) => {
-          if (signal.aborted) throw error
-          return { state: 'failed' as const, message: messageOf(error) }
-        },
-      )
-      await place.db
-        .updateTable('night_kernels')
-        .set(came)
-        .where('night_id', '=', night)
-        .where('name', '=', name)
-        .execute()
-      await sql`select pg_notify(${NEWS}, '')`.execute(place.db)
     }
   }
 }

@@ -59,13 +59,13 @@ const unpack = promisify(gunzip)
 export const writeMorning = async (
   options: MorningFiles,
 ): Promise<{ readonly text: string; readonly code: number }> => {
-  const { db, night, plan, folder, history, origin, signal, log } = options
+  const { db, night, plan, folder, origin, signal, log } = options
   const result = await nightResult(db, night, {
     version: VERSION,
     reproduce: reproduceWith(programName(), []),
   })
   const document = await withConsoles(result, folder)
-  const seen = await compared(document, result, plan, history, log)
+  const seen = await compared(document, result, options)
   const bisects = bisectLines(newFailures(result, seen.lastNight), seen, plan)
   const context: MorningContext = {
     ...seen,
@@ -128,9 +128,7 @@ type Seen = Pick<MorningContext, 'lastNight' | 'release' | 'onsets'>
 const compared = async (
   document: ResultDocument,
   result: NightResult,
-  plan: Plan,
-  history: MorningFiles['history'],
-  log: Log,
+  { plan, history, log }: Pick<MorningFiles, 'plan' | 'history' | 'log'>,
 ): Promise<Seen> => {
   const failing = result.cells.filter(
     ({ class: is }) =>

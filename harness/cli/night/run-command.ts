@@ -11,7 +11,8 @@ import { usualTimes } from '../../history/first-bad.ts'
 import { type NightPlace, withNights } from '../../night/database.ts'
 import { tell } from '../../night/events.ts'
 import { pruneKernels } from '../../night/kernel-copies.ts'
-import { Leader, type NightProgress } from '../../night/leader.ts'
+import type { NightProgress } from '../../night/cell-book.ts'
+import { Leader } from '../../night/leader.ts'
 import { News } from '../../night/news.ts'
 import {
   type Night,
@@ -37,6 +38,7 @@ import {
   prepareNight,
 } from '../../night/prepare.ts'
 import { Pulse } from '../../night/pulse.ts'
+import { sendHome } from '../../night/send-home.ts'
 import { statusOf } from '../../night/status.ts'
 import { NightWorker } from '../../night/worker.ts'
 import { BEAT_SECONDS, LOST_SECONDS } from '../../night/workers.ts'
@@ -250,7 +252,7 @@ const work = async ({
 }): Promise<number> => {
   await ensureFolder(folder)
   const told = progressTeller(log)
-  const leader = new Leader({
+  const leader = await Leader.take({
     place,
     night: night.id,
     plan,
@@ -271,7 +273,13 @@ const work = async ({
     },
   })
   await leader.run()
-  const away = await leader.sendHome()
+  const away = await sendHome({
+    place,
+    night: night.id,
+    news,
+    signal,
+    patienceMs: flags.patience * 1000,
+  })
   if (away.length > 0)
     log('host', `not seen to be given back: ${away.join(', ')}`)
   await closeNight(place.db, night.id)
@@ -316,13 +324,13 @@ const SNAPSHOT = 1_000
 const progressTeller = (log: Log): ((progress: NightProgress) => boolean) => {
   let line = -Infinity
   let snapshot = -Infinity
-  return ({ cells, open, underWay, classes }) => {
+  return ({ cells, open, given, classes }) => {
     const now = performance.now()
     if (now - line > LINE || open === 0) {
       line = now
       log(
         'progress',
-        `${cells - open} of ${cells} cases, ${classCounts(classes)}; ${underWay} given out`,
+        `${cells - open} of ${cells} cases, ${classCounts(classes)}; ${given} given out`,
       )
     }
     if (now - snapshot < SNAPSHOT && open > 0) return false

@@ -74,18 +74,15 @@ export const workerCommand = async (flags: WorkerFlags): Promise<number> => {
           ...(stations.build ? ['builds'] : []),
         ].join(', ')}`,
       )
-      await Promise.race([stop.asked, worker.askedToDrain])
-      if (stop.signal.aborted) {
-        await worker.abandon()
-        return INTERRUPTED
-      }
-      log('worker', `${name} takes nothing more, and ends what it has`)
-      await Promise.race([worker.drain(), stop.aborted])
-      if (stop.signal.aborted) {
-        await worker.abandon()
-        return INTERRUPTED
-      }
-      return 0
+      const drained = Promise.race([stop.asked, worker.askedToDrain]).then(
+        () => {
+          log('worker', `${name} takes nothing more, and ends what it has`)
+          return worker.drain()
+        },
+      )
+      const aborted = stop.aborted.then(() => worker.abandon())
+      await Promise.race([drained, aborted])
+      return stop.signal.aborted ? INTERRUPTED : 0
     },
   )
 }
