@@ -16,7 +16,7 @@ import { type EventKind, tell } from './events.ts'
 import { Floor } from './floor.ts'
 import type { News } from './news.ts'
 import { type KernelState, kernelsOf } from './nights.ts'
-import { Pending, type Ready } from './pending.ts'
+import { Pending, type Ready, suits } from './pending.ts'
 import { type Plan, hostOf } from './plan.ts'
 import { workersOf } from './workers.ts'
 
@@ -64,7 +64,29 @@ export class Leader {
     this.#book = book
   }
 
-  static async take(options: LeaderOptions): Promise<Leader> {
+  /**
+   * Leads a night to its end. When the database was away, what is known of it
+   * is read anew.
+   *
+   * @throws what the signal says
+   */
+  static async lead(options: LeaderOptions): Promise<void> {
+    const { signal, onLog } = options
+    for (;;) {
+      try {
+        const leader = await Leader.#take(options)
+        await leader.#run()
+        return
+      } catch (error) {
+        signal.throwIfAborted()
+        if (error instanceof TypeError) throw error
+        onLog('database', messageOf(error))
+        await setTimeout(LOOK, undefined, { signal })
+      }
+    }
+  }
+
+  static async #take(options: LeaderOptions): Promise<Leader> {
     const { place, night } = options
     const book = await CellBook.load(place.db, night)
     const leader = new Leader(options, book)
@@ -78,22 +100,12 @@ export class Leader {
     return leader
   }
 
-  /** @throws what the signal says */
-  async run(): Promise<void> {
-    const { signal, news, onLog } = this.#options
+  async #run(): Promise<void> {
+    const { signal, news } = this.#options
     for (;;) {
       signal.throwIfAborted()
       const seen = news.count
-      try {
-        if (await this.#step()) return
-      } catch (error) {
-        signal.throwIfAborted()
-        if (error instanceof TypeError) throw error
-        // The database is away: what was under way is looked up again.
-        onLog('database', messageOf(error))
-        await setTimeout(LOOK, undefined, { signal })
-        continue
-      }
+      if (await this.#step()) return
       await news.after(seen, LOOK, signal)
     }
   }
@@ -253,9 +265,15 @@ export class Leader {
 
   /** Nobody offers what a cell needs: after a while it is not waited for. */
   async #giveUpAbsent(): Promise<void> {
-    const absent = this.#pending.withoutPlace(({ places }) =>
-      places.some(at => this.#floor.slots.has(at)),
+    const there = [...this.#floor.slots.keys()]
+    const stuck = this.#pending.takeOut(one =>
+      there.some(place => suits(one, place)),
     )
+    const [absent, others] = divided(stuck, ({ places }) =>
+      places.every(at => !this.#floor.slots.has(at)),
+    )
+    // The machine that was to boot it is gone, and others are there.
+    for (const { cell } of others) this.#decide(this.#book.at(cell))
     const now = performance.now()
     const given: string[] = []
     for (const one of absent) {
@@ -316,6 +334,11 @@ export class Leader {
     await tell(place.db, night, kind, text)
   }
 }
+
+const divided = <T>(
+  list: readonly T[],
+  isFirst: (one: T) => boolean,
+): [T[], T[]] => [list.filter(isFirst), list.filter(one => !isFirst(one))]
 
 const ready = (
   { cell, places, estimateMs }: CellState,

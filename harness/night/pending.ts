@@ -12,7 +12,7 @@ export interface Ready {
 }
 
 /** Whether a place may boot it: a host is a place and a machine at once. */
-const suits = ({ places, step }: Ready, place: PlaceName): boolean => {
+export const suits = ({ places, step }: Ready, place: PlaceName): boolean => {
   const host = hostOf(place)
   return (
     places.includes(place) &&
@@ -63,8 +63,8 @@ export class Pending {
     return best?.pop()
   }
 
-  /** Everything that no place of these can boot is taken out. */
-  withoutPlace(canBoot: (one: Ready) => boolean): Ready[] {
+  /** Everything that cannot be booted is taken out. */
+  takeOut(canBoot: (one: Ready) => boolean): Ready[] {
     const out: Ready[] = []
     const sift = (list: Ready[]): void => {
       const kept = list.filter(one => canBoot(one) || !out.push(one))

@@ -122,6 +122,9 @@ export const consume = async (
     concurrency,
     pollInterval: POLL,
     noHandleSignals: true,
+    // Else a connection that is cut while a job is being completed ends the
+    // process (graphile-worker 0.17.3, lib.js, withRetries).
+    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     // Else it reads a file named crontab in whatever folder we are in.
     parsedCronItems: [],
     taskList: { ...tasks },

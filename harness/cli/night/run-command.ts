@@ -252,7 +252,7 @@ const work = async ({
 }): Promise<number> => {
   await ensureFolder(folder)
   const told = progressTeller(log)
-  const leader = await Leader.take({
+  await Leader.lead({
     place,
     night: night.id,
     plan,
@@ -272,7 +272,6 @@ const work = async ({
       })
     },
   })
-  await leader.run()
   const away = await sendHome({
     place,
     night: night.id,
