@@ -13,7 +13,7 @@ export const logTo = async (form: LogForm): Promise<Log> => {
       const time = new Date().toISOString().slice(11, 19)
       process.stderr.write(`${time}  ${kind.padEnd(8)}  ${visible(text)}\n`)
     }
-  const { pino } = await import('pino')
+  const { default: pino } = await import('pino')
   const logger = pino(
     { base: { program: 'tdxrig' }, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ fd: 2, sync: true }),

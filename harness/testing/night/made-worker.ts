@@ -41,7 +41,7 @@ const madeSchema = z.strictObject({
 export type MadeWorker = z.output<typeof madeSchema>
 
 /** What a scenario of the simulation says about its kernel. */
-export const madeInput = z.object({
+const madeInput = z.object({
   made: z.object({ failureRate: z.number(), body: z.string() }),
 })
 
@@ -53,7 +53,7 @@ export const hostFile = (folder: string, host: string): string =>
   join(folder, `host-${host}`)
 
 /** A host that is dead answers nobody. */
-export const isDead = (folder: string, host: string): boolean => {
+const isDead = (folder: string, host: string): boolean => {
   try {
     return readFileSync(join(folder, `dead-${host}`)).length >= 0
   } catch {
