@@ -1,20 +1,15 @@
 import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { builtRecipes } from '../kernel/recipe.ts'
 import { compareRuns } from '../report/compare.ts'
-import { caseDocument } from '../report/document.ts'
 import { shortFolder } from '../testing/cli.ts'
-import { judgedOutcome } from '../testing/judged.ts'
-import { FAULTS, simulateWeek } from '../testing/night/week.ts'
+import { FAULTS } from '../testing/night/faults.ts'
+import { PLAN, type Script, cell, staged } from '../testing/night/stage.ts'
+import { simulateWeek } from '../testing/night/week.ts'
 import { hasPostgres, startPostgres } from '../testing/postgres.ts'
-import { namedCase } from '../testing/records.ts'
-import { JOB, finishAttempt, queueAttempts } from './attempts.ts'
-import type { Bench } from './bench.ts'
+import { finishAttempt, queueAttempts } from './attempts.ts'
 import { type NightPlace, withNights } from './database.ts'
-import { Leader } from './leader.ts'
 import {
   type MorningContext,
   morningText,
@@ -23,9 +18,7 @@ import {
 } from './morning-text.ts'
 import { morningMail } from './morning-mail.ts'
 import { nightResult } from './morning.ts'
-import { News } from './news.ts'
 import {
-  closeNight,
   createNight,
   endNight,
   keepPlan,
@@ -33,166 +26,11 @@ import {
   nightAt,
   pruneNights,
 } from './nights.ts'
-import type { Plan, PlannedCell } from './plan.ts'
-import { addJobs } from './queue.ts'
-import { BUILD_TASK } from './side-jobs.ts'
 import { statusOf } from './status.ts'
-import { NightWorker } from './worker.ts'
-import { workersOf } from './workers.ts'
 
 /** The same on both databases; machines are scripted. */
 
 const quiet = { onWait: () => undefined, connections: 16 }
-const pack = promisify(gzip)
-const item = namedCase({ machine: { memory: '4G' } })
-const passed = caseDocument(judgedOutcome(item), () => 'tdxrig run x')
-
-const PLAN: Plan = {
-  name: 'test',
-  label: 'test',
-  file: 'night.yaml',
-  targets: {},
-  policy: { same: 1, elsewhere: 1, errors: 1 },
-  bisect: 0,
-  budgetMs: null,
-  release: null,
-  keep: { nights: null, days: null },
-  reduction: null,
-  otherNights: [],
-  likes: {},
-  origins: {},
-}
-
-const cell = (id: string, changes: Partial<PlannedCell> = {}): PlannedCell => ({
-  id,
-  kernel: 'kernel',
-  target: 'qemu',
-  scenario: 'scenarios/group/name.yaml',
-  input: { machine: { memory: '4G' } },
-  values: [],
-  places: ['qemu'],
-  estimateMs: 10,
-  repeat: 1,
-  note: null,
-  ...changes,
-})
-
-/** What a scripted machine says to a case, boot by boot. */
-type Script = Readonly<Record<string, readonly string[]>>
-
-const scripted =
-  (name: string, script: Script, boots: Map<string, number>): Bench['boot'] =>
-  async ({ begun }) => {
-    const number = boots.get(begun.id) ?? 0
-    boots.set(begun.id, number + 1)
-    const verdict = (script[begun.id]?.[number] ?? 'pass') as 'pass'
-    const isPass = verdict === 'pass'
-    return {
-      verdict,
-      machine: name,
-      totalMs: 20,
-      message: isPass ? null : `it is a ${verdict}`,
-      body: await pack(JSON.stringify({ ...passed, id: begun.id, verdict })),
-      console: isPass ? null : await pack('a console\n'),
-    }
-  }
-
-interface Staged {
-  readonly place: NightPlace
-  readonly night: number
-  readonly lead: (plan?: Partial<Plan>, patienceMs?: number) => Promise<void>
-}
-
-/** Workers with a script, and a night for them. */
-const staged = async (
-  t: Test,
-  place: NightPlace,
-  {
-    workers,
-    script,
-    cells,
-    build = () => Promise.resolve({ key: 'abc', release: '7.3.0' }),
-  }: {
-    readonly workers: readonly string[]
-    readonly script: Script
-    readonly cells: readonly PlannedCell[]
-    readonly build?: () => Promise<{ key: string; release: string | null }>
-  },
-  action: (staged: Staged) => Promise<void>,
-): Promise<void> => {
-  const controller = new AbortController()
-  const boots = new Map<string, number>()
-  const started = await Promise.all(
-    workers.map(name =>
-      NightWorker.start({
-        place,
-        name,
-        machine: name,
-        version: 'test',
-        qemu: {
-          jobs: 2,
-          kvm: false,
-          board: 'q35',
-          benches: { qemu: { boot: scripted(name, script, boots) } },
-        },
-        hosts: [],
-        build,
-        spool: undefined,
-        folder: '/tmp',
-        room: 1,
-        signal: controller.signal,
-        onLog: () => undefined,
-      }),
-    ),
-  )
-  const night = await createNight(place.db, PLAN)
-  const [recipe] = builtRecipes(['/made'])
-  await keepPlan(place.db, night, {
-    plan: PLAN,
-    kernels: [
-      { name: 'kernel', recipe: recipe!, like: 'kernel', origin: null },
-    ],
-    cells,
-  })
-  await addJobs(place.db, [
-    {
-      task: BUILD_TASK,
-      payload: { night, name: 'kernel' },
-      key: `build-${night}`,
-      priority: 0,
-      flags: [JOB],
-      line: null,
-    },
-  ])
-  try {
-    await using news = new News(place.pool)
-    await action({
-      place,
-      night,
-      lead: async (plan = {}, patienceMs = 60_000) => {
-        await Leader.lead({
-          place,
-          night,
-          plan: { ...PLAN, ...plan },
-          news,
-          signal: controller.signal,
-          patienceMs,
-          onLog: () => undefined,
-          onProgress: () => undefined,
-        })
-        await closeNight(place.db, night)
-      },
-    })
-  } finally {
-    await Promise.all(started.map(worker => worker.drain()))
-    t.same(
-      (await workersOf(place.db)).filter(({ state }) => state !== 'gone'),
-      [],
-      'all have left',
-    )
-  }
-}
-
 const options = { version: 'test', reproduce: () => 'tdxrig run x' }
 
 const contract = (

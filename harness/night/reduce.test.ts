@@ -47,12 +47,13 @@ const pairs = (cells: readonly PlannedCell[]): Set<string> =>
 t.test('a smaller matrix shows every pair of a larger one', async t => {
   fc.assert(
     fc.property(
-      fc.integer({ min: 1, max: 4 }),
-      fc.integer({ min: 1, max: 4 }),
-      fc.integer({ min: 1, max: 4 }),
-      fc.integer({ min: 1, max: 4 }),
+      fc.array(fc.integer({ min: 1, max: 4 }), {
+        minLength: 4,
+        maxLength: 4,
+      }),
       fc.string(),
-      (s, k, m, v, night) => {
+      (sizes, night) => {
+        const [s, k, m, v] = sizes as [number, number, number, number]
         const cells = matrix(s, k, m, v)
         const { ordered, covering } = byPairs(cells, night)
         const chosen = ordered.slice(0, covering)

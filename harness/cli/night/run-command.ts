@@ -191,12 +191,14 @@ const lead = async (led: Led): Promise<number> => {
 const currentNight = async ({
   place,
   file,
+  server,
   flags,
   log,
 }: Led): Promise<Night> => {
   const [last] = await listNights(place.db, { name: file.name, limit: 1 })
   if (last?.state === 'running') {
-    if (last.silent < LOST_SECONDS)
+    // Where the database is a file, whoever has it is alone.
+    if (server !== undefined && last.silent < LOST_SECONDS)
       throw new InfraError(
         'NIGHT_LED',
         `night ${last.id} of '${file.name}' is under way, and who leads it was heard of ${Math.round(last.silent)} s ago: wait for it, or end that process`,

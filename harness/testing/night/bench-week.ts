@@ -1,7 +1,8 @@
 import { mkdtempSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { startPostgres } from '../postgres.ts'
-import { FAULTS, simulateWeek } from './week.ts'
+import { FAULTS } from './faults.ts'
+import { simulateWeek } from './week.ts'
 
 /**
  * `scripts/bench week`: seven nights with all faults, on a PostgreSQL of its

@@ -1,0 +1,133 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { sql } from 'kysely'
+import { attemptsOf, keyText } from '../../night/attempts.ts'
+import type { NightPlace } from '../../night/database.ts'
+import type { CellClass } from '../../night/decide.ts'
+import { eventsOf } from '../../night/events.ts'
+import { cellsOf } from '../../night/nights.ts'
+import {
+  type Fault,
+  type NightCheck,
+  type WeekOptions,
+  natureOf,
+} from './faults.ts'
+import { LEASE_MS, hostFile } from './made-worker.ts'
+
+const TOLD: Readonly<Record<Fault, RegExp>> = {
+  'worker killed': /worker w1 was (?:started again|not heard of)/,
+  'machine lost': /worker w2 was not heard of/,
+  'database away': /could not reach the database/,
+  'disk full': /worker w0 takes no cases/,
+  'clock jumps': /the clock of worker w3 jumped/,
+  'host dies': /host h0 is given no further case/,
+}
+
+/** What a night has shown, against what was made to happen. */
+export const checkNight = async (
+  { db }: NightPlace,
+  night: number,
+  faults: readonly Fault[],
+  { folder, seed, spread }: WeekOptions,
+): Promise<Omit<NightCheck, 'seconds'>> => {
+  const cells = await cellsOf(db, night)
+  const attempts = await attemptsOf(db, night)
+  const stored = new Set(
+    attempts
+      .filter(({ state }) => state === 'done')
+      .map(({ cell, number }) => keyText({ night, cell, number })),
+  )
+  const judged = readdirSync(folder)
+    .filter(name => name.startsWith('ledger-'))
+    .flatMap(name => readFileSync(join(folder, name), 'utf8').split('\n'))
+    .filter(line => line.startsWith(`case-${night}-`))
+    .map(line => line.split(' ')[0]!)
+  const { rows: twice } = await sql<{ key: string }>`
+    select cell || '-' || number as key from made_stores
+    where night_id = ${night} group by cell, number having count(*) > 1`.execute(
+    db,
+  )
+  const perCell = new Map<number, typeof attempts>()
+  for (const attempt of attempts)
+    perCell.set(attempt.cell, [...(perCell.get(attempt.cell) ?? []), attempt])
+  const classes: Partial<Record<CellClass, number>> = {}
+  const wrong: string[] = []
+  for (const { cell, id, class: is } of cells) {
+    const name = is ?? 'not run'
+    classes[name] = (classes[name] ?? 0) + 1
+    const problem = problemOf(is, perCell.get(cell) ?? [], {
+      failureRate: natureOf(seed, id.split('@').slice(0, 2).join('@')),
+      spread,
+    })
+    if (problem !== undefined) wrong.push(`${id}: ${problem}`)
+  }
+  await setTimeout(LEASE_MS)
+  const events = await eventsOf(db, night)
+  const diskIsMade = faults.includes('disk full')
+  return {
+    classes,
+    boots: stored.size,
+    lost: [...new Set(judged)].filter(key => !stored.has(key)),
+    twice: twice.map(({ key }) => key),
+    wrong,
+    away: hostsAway(folder),
+    untold: faults.filter(
+      fault =>
+        (fault !== 'disk full' || diskIsMade) &&
+        !events.some(({ text }) => TOLD[fault].test(text)),
+    ),
+  }
+}
+
+const hostsAway = (folder: string): string[] =>
+  readdirSync(folder).flatMap(name => {
+    if (!name.startsWith('host-')) return []
+    const host = name.slice('host-'.length)
+    const [state, until] = readFileSync(hostFile(folder, host), 'utf8').split(
+      ' ',
+    )
+    // A made host goes home when its lease ends, as a real one does.
+    return state === 'test' && Number(until) > Date.now() ? [host] : []
+  })
+
+/** What is not as it must be with a cell; undefined: nothing. */
+const problemOf = (
+  is: CellClass | null,
+  attempts: Awaited<ReturnType<typeof attemptsOf>>,
+  {
+    failureRate,
+    spread,
+  }: { readonly failureRate: number; readonly spread: 'any' | 'each' },
+): string | undefined => {
+  const failed = attempts.filter(({ verdict }) => verdict === 'fail')
+  const passed = attempts.filter(({ verdict }) => verdict === 'pass')
+  const errors = attempts.filter(({ verdict }) => verdict === 'error')
+  switch (is) {
+    case 'pass':
+      return failed.length > 0 || passed.length === 0
+        ? 'a pass with other boots'
+        : undefined
+    case 'fail':
+      if (failureRate === 0) return 'its kernel never fails'
+      if (passed.length > 0) return 'it has passed as well'
+      if (failed.length < 2) return 'it was not repeated'
+      return spread === 'any' &&
+        new Set(failed.map(({ machine }) => machine)).size < 2
+        ? 'no other machine has seen it'
+        : undefined
+    case 'flaky':
+      return passed.length === 0 || failed.length === 0
+        ? 'all boots are the same'
+        : undefined
+    case 'error':
+      return errors.length === 0 ? 'no boot had an error' : undefined
+    case 'not run':
+      return spread === 'each' ? undefined : 'somebody could have booted it'
+    case 'invalid':
+    case 'skip':
+    case 'unconfirmed':
+    case null:
+      return `it is '${String(is)}'`
+  }
+}
