@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { join, relative, resolve } from 'node:path'
-import { InfraError, UsageError } from '../../base/errors.ts'
+import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
 import {
   checkOutputFolder,
   ensureFolder,
@@ -254,6 +254,16 @@ const work = async ({
 }): Promise<number> => {
   await ensureFolder(folder)
   const told = progressTeller(log)
+  // Others cannot look into the database while this process has it.
+  const writeStatus = async (): Promise<void> => {
+    const now = await nightAt(place.db, night.id)
+    await writeWhole(
+      join(folder, STATUS_FILE),
+      `${JSON.stringify(await statusOf(place.db, now))}\n`,
+    ).catch((error: unknown) => {
+      log('disk', messageOf(error))
+    })
+  }
   await Leader.lead({
     place,
     night: night.id,
@@ -263,15 +273,7 @@ const work = async ({
     onLog: log,
     patienceMs: flags.patience * 1000,
     onProgress: async progress => {
-      if (!told(progress)) return
-      // Others cannot look into the database while this process has it.
-      const now = await nightAt(place.db, night.id)
-      await writeWhole(
-        join(folder, STATUS_FILE),
-        `${JSON.stringify(await statusOf(place.db, now))}\n`,
-      ).catch((error: unknown) => {
-        log('disk', String(error))
-      })
+      if (told(progress)) await writeStatus()
     },
   })
   const away = await sendHome({
@@ -285,10 +287,6 @@ const work = async ({
     log('host', `not seen to be given back: ${away.join(', ')}`)
   await closeNight(place.db, night.id)
   const ended = await nightAt(place.db, night.id)
-  await writeWhole(
-    join(folder, STATUS_FILE),
-    `${JSON.stringify(await statusOf(place.db, ended))}\n`,
-  )
   const { text, code } = await writeMorning({
     db: place.db,
     night: ended,
@@ -301,6 +299,7 @@ const work = async ({
   })
   process.stdout.write(text)
   await endNight(place.db, night.id, 'done')
+  await writeStatus()
   await pruneNights(place.db, {
     name: plan.name,
     keep: plan.keep.nights,
