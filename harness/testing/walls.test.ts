@@ -61,6 +61,9 @@ const PROGRAMS = [
   'testing/bench-reports.ts',
   'testing/bench.ts',
   'testing/made-host/main.ts',
+  'testing/night/bench-night.ts',
+  'testing/night/bench-week.ts',
+  'testing/night/made-worker.ts',
   'testing/tap-summary.ts',
   'testing/update-examples.ts',
 ]

@@ -11,7 +11,7 @@ import { News } from '../../night/news.ts'
 import { closeNight, createNight, keepPlan } from '../../night/nights.ts'
 import type { Plan, PlannedCell } from '../../night/plan.ts'
 import { addJobs } from '../../night/queue.ts'
-import { BUILD_TASK } from '../../night/side-jobs.ts'
+import { BUILD_TASK, type BuiltForAll } from '../../night/side-jobs.ts'
 import { NightWorker } from '../../night/worker.ts'
 import { workersOf } from '../../night/workers.ts'
 import { caseDocument } from '../../report/document.ts'
@@ -84,6 +84,34 @@ interface Staged {
   readonly lead: (plan?: Partial<Plan>, patienceMs?: number) => Promise<void>
 }
 
+export interface ScriptedWorker {
+  readonly jobs: number
+  readonly boot: Bench['boot']
+  readonly build?: () => Promise<BuiltForAll>
+  readonly signal: AbortSignal
+}
+
+/** A worker in this process, whose guests are scripted. */
+export const scriptedWorker = (
+  place: NightPlace,
+  name: string,
+  { jobs, boot, build, signal }: ScriptedWorker,
+): Promise<NightWorker> =>
+  NightWorker.start({
+    place,
+    name,
+    machine: name,
+    version: 'test',
+    qemu: { jobs, kvm: false, board: 'q35', benches: { qemu: { boot } } },
+    hosts: [],
+    build,
+    spool: undefined,
+    folder: '/tmp',
+    room: 1,
+    signal,
+    onLog: () => undefined,
+  })
+
 /** Workers with a script, and a night for them. */
 export const staged = async (
   t: Test,
@@ -105,24 +133,11 @@ export const staged = async (
   const boots = new Map<string, number>()
   const started = await Promise.all(
     workers.map(name =>
-      NightWorker.start({
-        place,
-        name,
-        machine: name,
-        version: 'test',
-        qemu: {
-          jobs: 2,
-          kvm: false,
-          board: 'q35',
-          benches: { qemu: { boot: scripted(name, script, boots) } },
-        },
-        hosts: [],
+      scriptedWorker(place, name, {
+        jobs: 2,
+        boot: scripted(name, script, boots),
         build,
-        spool: undefined,
-        folder: '/tmp',
-        room: 1,
         signal: controller.signal,
-        onLog: () => undefined,
       }),
     ),
   )
