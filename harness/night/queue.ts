@@ -89,6 +89,8 @@ export interface ConsumeOptions {
   readonly concurrency: number
   /** Flags of jobs that are not taken now. */
   readonly refused: () => string[]
+  /** A flag that every job has. */
+  readonly all: string
   readonly onError: (text: string) => void
 }
 
@@ -96,18 +98,33 @@ export interface ConsumeOptions {
 export interface Consumer {
   /** The name under which it holds jobs. */
   readonly pool: string
+  /** Ids of the jobs it is at. */
+  readonly underWay: ReadonlySet<string>
+  /** It could take jobs, and does not ask for any. */
+  readonly isStalled: () => boolean
+  /** Takes no more, and ends those that it has. */
+  readonly retire: () => void
   /** Takes no more, and waits for those that it has. */
   readonly stop: () => Promise<void>
 }
+
+/**
+ * Milliseconds without a question for a job, of a consumer that has room: some
+ * do not ask again after their connection was cut (graphile-worker 0.17.3).
+ */
+const STALLED = 8_000
 
 /** Milliseconds after which a job is seen whose notice was lost. */
 const POLL = 1_000
 
 export const consume = async (
   pool: Pool,
-  { tasks, concurrency, refused, onError }: ConsumeOptions,
+  { tasks, concurrency, refused, all, onError }: ConsumeOptions,
 ): Promise<Consumer> => {
   const events = new EventEmitter()
+  const underWay = new Set<string>()
+  let isRetired = false
+  let asked = performance.now()
   const created = new Promise<string>(resolve => {
     events.once(
       'pool:create',
@@ -127,13 +144,76 @@ export const consume = async (
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     // Else it reads a file named crontab in whatever folder we are in.
     parsedCronItems: [],
-    taskList: { ...tasks },
-    forbiddenFlags: refused,
+    taskList: Object.fromEntries(
+      Object.entries(tasks).map(([name, task]) => [
+        name,
+        async (
+          payload: unknown,
+          { job }: { readonly job: { readonly id: string | number } },
+        ) => {
+          // PGlite says it as a number.
+          const id = String(job.id)
+          underWay.add(id)
+          try {
+            await task(payload)
+          } finally {
+            underWay.delete(id)
+          }
+        },
+      ]),
+    ),
+    // Called each time it asks for a job.
+    forbiddenFlags: () => {
+      asked = performance.now()
+      return isRetired ? [all] : refused()
+    },
     logger: logger(onError),
     events,
   })
   runner.promise.catch((error: unknown) => {
     onError(String(error))
   })
-  return { pool: await created, stop: () => runner.stop() }
+  return {
+    pool: await created,
+    underWay,
+    isStalled: () =>
+      underWay.size < concurrency && performance.now() - asked > STALLED,
+    retire: () => {
+      isRetired = true
+    },
+    stop: () => runner.stop(),
+  }
+}
+
+/** Seconds after which a job was begun by whoever has taken it. */
+const BEGUN_SECONDS = 5
+
+/**
+ * Frees jobs that a consumer holds and knows nothing of: the connection was cut
+ * when they were given to it. The queue itself would keep them for four hours,
+ * and has no function for it: these are its own tables (graphile-worker 0.17.3,
+ * sql/getJobs.js).
+ */
+export const freeForgotten = async (
+  db: NightDatabase,
+  consumers: readonly Pick<Consumer, 'pool' | 'underWay'>[],
+): Promise<number> => {
+  const pools = consumers.map(({ pool }) => pool)
+  const known = consumers.flatMap(({ underWay }) => [...underWay])
+  const { rows } = await sql`
+    with queues as (
+      update ${sql.table(`${SCHEMA}._private_job_queues`)} q
+      set locked_by = null, locked_at = null
+      where q.locked_by = any(${pools}::text[])
+        and q.locked_at < now() - make_interval(secs => ${BEGUN_SECONDS})
+        and not exists (
+          select 1 from ${sql.table(`${SCHEMA}._private_jobs`)} j
+          where j.job_queue_id = q.id and j.id = any(${known}::bigint[])))
+    update ${sql.table(`${SCHEMA}._private_jobs`)}
+    set locked_by = null, locked_at = null
+    where locked_by = any(${pools}::text[])
+      and locked_at < now() - make_interval(secs => ${BEGUN_SECONDS})
+      and id <> all(${known}::bigint[])
+    returning id`.execute(db)
+  return rows.length
 }

@@ -19,7 +19,7 @@ import type { NightPlace } from './database.ts'
 import { tell } from './events.ts'
 import { type PlaceName, hostPlace } from './plan.ts'
 import { Pulse } from './pulse.ts'
-import { type Consumer, type Task, consume } from './queue.ts'
+import { type Consumer, type Task, consume, freeForgotten } from './queue.ts'
 import {
   BUILD_TASK,
   type BuildForAll,
@@ -35,6 +35,7 @@ import {
   BEAT_SECONDS,
   type Offer,
   beat,
+  holdAs,
   leave,
   register,
   release,
@@ -81,6 +82,8 @@ export interface WorkerOptions {
 /** Boots that lost so many workers are a fault of their own. */
 const MOST_LOST = 3
 const ROOM = 512 * MIB
+/** Milliseconds for which the queue may take to end. */
+const STOP = 10_000
 /** Milliseconds between two tries to store a result. */
 const RETRY = 1_000
 
@@ -93,7 +96,13 @@ const caseSchema = z.object({
 /** Takes jobs by what this machine can do. */
 export class NightWorker {
   readonly #options: WorkerOptions
-  readonly #consumers: Consumer[] = []
+  /** What takes jobs, with what makes another one of it. */
+  readonly #consumers: {
+    readonly consumer: Consumer
+    readonly again: () => Promise<Consumer>
+  }[] = []
+  /** They take no more, and may have something under way. */
+  readonly #retired: Consumer[] = []
   readonly #pulse: Pulse
   #refusing = true
   #unfit: string | null = null
@@ -161,7 +170,13 @@ export class NightWorker {
         }),
       ),
     )
-    await Promise.all(this.#consumers.map(consumer => consumer.stop()))
+    const patience = new AbortController()
+    await Promise.race([
+      Promise.all(this.#all.map(consumer => consumer.stop())),
+      // One that has stalled does not end either.
+      setTimeout(STOP, undefined, { signal: patience.signal }),
+    ])
+    patience.abort()
     try {
       if (what !== '') await this.#giveUp(what)
       await leave(place.db, name)
@@ -176,7 +191,7 @@ export class NightWorker {
     await place.db.transaction().execute(trx =>
       release(trx, {
         name,
-        pools: this.#consumers.map(({ pool }) => pool),
+        pools: this.#pools,
         what,
         isLoss: false,
       }),
@@ -190,16 +205,17 @@ export class NightWorker {
       tasks: Readonly<Record<string, Task>>,
       concurrency: number,
     ): Promise<void> => {
-      this.#consumers.push(
-        await consume(place.pool, {
+      const again = (): Promise<Consumer> =>
+        consume(place.pool, {
           tasks,
           concurrency,
           refused: () => this.#refused(),
+          all: JOB,
           onError: text => {
             onLog('queue', text)
           },
-        }),
-      )
+        })
+      this.#consumers.push({ consumer: await again(), again })
     }
     if (qemu) {
       const boots = Object.entries(qemu.benches).map(
@@ -241,6 +257,36 @@ export class NightWorker {
     }
   }
 
+  get #all(): Consumer[] {
+    return [
+      ...this.#consumers.map(({ consumer }) => consumer),
+      ...this.#retired,
+    ]
+  }
+
+  get #pools(): string[] {
+    return this.#all.map(({ pool }) => pool)
+  }
+
+  /** What does not ask for jobs any more is replaced. */
+  async #replaceStalled(): Promise<void> {
+    const { place, name, onLog } = this.#options
+    const stalled = this.#consumers.filter(({ consumer }) =>
+      consumer.isStalled(),
+    )
+    for (const one of stalled) {
+      one.consumer.retire()
+      this.#retired.push(one.consumer)
+      const { again } = one
+      this.#consumers.splice(this.#consumers.indexOf(one), 1, {
+        consumer: await again(),
+        again,
+      })
+      onLog('queue', `${name}: what took jobs has stalled, and is replaced`)
+    }
+    if (stalled.length > 0) await holdAs(place.db, name, this.#pools)
+  }
+
   #refused(): string[] {
     if (this.#refusing || this.#options.signal.aborted) return [JOB]
     const others = [notOn(this.#options.name)]
@@ -258,7 +304,7 @@ export class NightWorker {
     }
     await register(place.db, {
       name,
-      pools: this.#consumers.map(({ pool }) => pool),
+      pools: this.#pools,
       offer,
       process: `${machine}, process ${process.pid}`,
     })
@@ -273,6 +319,10 @@ export class NightWorker {
       return this.#beat()
     }
     if (sign.state === 'lost') await returned(place.db, name)
+    await this.#replaceStalled()
+    const freed = await freeForgotten(place.db, this.#all)
+    if (freed > 0)
+      this.#options.onLog('queue', `${freed} jobs were held by nobody`)
     if (sign.state === 'draining') this.#drained?.()
     return sign
   }

@@ -128,6 +128,19 @@ export const release = async (
     )
 }
 
+/** It holds jobs under other names as well. */
+export const holdAs = async (
+  db: NightDatabase,
+  name: string,
+  pools: readonly string[],
+): Promise<void> => {
+  await db
+    .updateTable('night_workers')
+    .set({ pools: JSON.stringify(pools) })
+    .where('name', '=', name)
+    .execute()
+}
+
 /** What the database says to a sign of life. */
 export interface Beat {
   readonly state: Worker['state']
