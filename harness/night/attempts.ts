@@ -22,7 +22,7 @@ export const NEWS = 'tdxrig_night_news'
 /** Every job has it: whoever takes none refuses it. */
 export const JOB = 'job'
 
-/** Every boot has it: a worker that is unfit refuses all of them. */
+/** What needs room has it: a worker that is unfit refuses all of it. */
 export const BOOTS = 'boots'
 
 /** A worker refuses what must not be booted where it is. */
@@ -48,7 +48,13 @@ const jobOf = ({ night, cell, number, place, step, priority }: Order): Job => ({
   payload: { night, cell, number },
   key: keyText({ night, cell, number }),
   priority,
-  flags: [JOB, BOOTS, ...(step.not === undefined ? [] : [notOn(step.not)])],
+  flags: [
+    JOB,
+    BOOTS,
+    ...(step.not === undefined || hostOf(place) !== undefined
+      ? []
+      : [notOn(step.not)]),
+  ],
   line: hostOf(place) === undefined ? null : place,
 })
 
@@ -57,7 +63,17 @@ export const queueAttempts = async (
   db: NightDatabase,
   orders: readonly Order[],
 ): Promise<void> => {
-  if (orders.length === 0) return
+  for (let at = 0; at < orders.length; at += ROWS)
+    await queueSome(db, orders.slice(at, at + ROWS))
+}
+
+/** Rows of one statement: PostgreSQL takes 65,535 parameters. */
+const ROWS = 1_000
+
+const queueSome = async (
+  db: NightDatabase,
+  orders: readonly Order[],
+): Promise<void> => {
   await db.transaction().execute(async trx => {
     await trx
       .insertInto('night_attempts')

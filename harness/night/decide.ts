@@ -77,7 +77,7 @@ export const decide = (tried: readonly Tried[], situation: Situation): Step => {
   if (errors.length > policy.errors)
     return {
       kind: 'settled',
-      class: judged.some(isFailure) ? classOf(judged) : 'error',
+      class: judged.length > 0 ? cutShort(tried) : 'error',
     }
   if (last?.verdict === 'error')
     return situation.hasOther(last.machine)

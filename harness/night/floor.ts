@@ -46,8 +46,12 @@ export class Floor {
     return this.#workers.flatMap(({ offer }) => offer.hosts)
   }
 
-  get builders(): number {
-    return this.#workers.filter(({ offer }) => offer.builds).length
+  /** Somebody builds kernels. @param machine where; null: anywhere */
+  builds(machine: string | null): boolean {
+    return this.#workers.some(
+      ({ offer }) =>
+        offer.builds && (machine === null || offer.machine === machine),
+    )
   }
 
   isAside(host: string): boolean {

@@ -1,3 +1,5 @@
+import { setTimeout as setTimer } from 'node:timers'
+import { setTimeout } from 'node:timers/promises'
 import { InfraError, messageOf } from '../base/errors.ts'
 import { type FoundMachine, foundBoard } from '../board/index.ts'
 import { HostMachine } from '../machine/host/host-machine.ts'
@@ -17,6 +19,12 @@ export interface HostBenchOptions {
   readonly onStep: (text: string) => void
 }
 
+/** Milliseconds after which a host is given back that nobody asks for. */
+const IDLE_MS = 600_000
+/** Milliseconds for which a host is waited for that somebody holds. */
+const HELD_MS = 900_000
+const HELD_AGAIN = 5_000
+
 /** A session with the machine that boots through it. */
 interface Held {
   readonly session: HostSession
@@ -27,6 +35,8 @@ interface Held {
 export class HostBench implements Bench {
   readonly #options: HostBenchOptions
   #held: Promise<Held> | undefined
+  #idle: NodeJS.Timeout | undefined
+  #underWay = 0
 
   constructor(options: HostBenchOptions) {
     this.#options = options
@@ -39,6 +49,7 @@ export class HostBench implements Bench {
 
   readonly boot: Bench['boot'] = async (order, signal) => {
     const { host, workspace, kernels, reproduce } = this.#options
+    this.#underWay++
     try {
       const { session, machine } = await this.#hold()
       const kernel = await kernels.prepared(order.begun)
@@ -63,6 +74,8 @@ export class HostBench implements Bench {
     } catch (error) {
       await this.letGo().catch(() => undefined)
       return faultOf(host.name, error, signal)
+    } finally {
+      this.#underWay--
     }
   }
 
@@ -91,7 +104,17 @@ export class HostBench implements Bench {
     }
   }
 
+  /** Nobody has asked for it for a while: it is given back. */
+  #rest(): void {
+    clearTimeout(this.#idle)
+    this.#idle = setTimer(() => {
+      if (this.#underWay > 0) this.#rest()
+      else void this.letGo().catch(() => undefined)
+    }, IDLE_MS).unref()
+  }
+
   #hold(): Promise<Held> {
+    this.#rest()
     this.#held ??= this.#open().catch((error: unknown) => {
       this.#held = undefined
       throw error
@@ -101,13 +124,24 @@ export class HostBench implements Bench {
 
   async #open(): Promise<Held> {
     const { host, workspace, signal, onStep } = this.#options
-    const session = await HostSession.open({
-      host,
-      directory: workspace.path,
-      purpose: 'tdxrig night',
-      signal,
-      onStep,
-    })
-    return { session, machine: new HostMachine(session) }
+    const end = performance.now() + HELD_MS
+    for (;;) {
+      try {
+        const session = await HostSession.open({
+          host,
+          directory: workspace.path,
+          purpose: 'tdxrig night',
+          signal,
+          onStep,
+        })
+        return { session, machine: new HostMachine(session) }
+      } catch (error) {
+        // A worker that was killed holds it until its lease ends.
+        const isHeld = error instanceof InfraError && error.code === 'HOST_HELD'
+        if (!isHeld || performance.now() > end) throw error
+        onStep(error.message)
+        await setTimeout(HELD_AGAIN, undefined, { signal })
+      }
+    }
   }
 }

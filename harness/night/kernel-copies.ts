@@ -209,11 +209,13 @@ const fetchInto = async (
   } finally {
     await new Promise(resolve => file.end(resolve))
   }
-  if (hash.digest('hex') !== head.sha256)
+  if (hash.digest('hex') !== head.sha256) {
+    await db.deleteFrom('night_artefacts').where('key', '=', key).execute()
     throw new InfraError(
       'KERNEL_COPY',
-      `the copy of the kernel with the key ${key.slice(0, 16)} in the database is damaged: expected the digest ${head.sha256.slice(0, 16)}; throw it away with: tdxrig night prune --kernels`,
+      `the copy of the kernel with the key ${key.slice(0, 16)} in the database was damaged, and is thrown away: expected the digest ${head.sha256.slice(0, 16)}`,
     )
+  }
   await extract({ file: archive, cwd: folder })
 }
 

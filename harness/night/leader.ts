@@ -53,6 +53,8 @@ export class Leader {
   readonly #kernels = new Set<string>()
   /** Since when nobody offers what a cell needs. */
   readonly #awaySince = new Map<number, number>()
+  /** Since when nobody builds a kernel. */
+  readonly #unbuiltSince = new Map<string, number>()
   readonly #aside = new Set<string>()
   readonly #hostErrors = new Map<string, number>()
   readonly #book: CellBook
@@ -118,6 +120,8 @@ export class Leader {
     await this.#collect(open)
     this.#readyKernels(await kernelsOf(place.db, night))
     if (!this.#isOver && (await this.#timeIsOver())) await this.#close(open)
+    // What a worker has lost after that is not begun again.
+    else if (this.#isOver) await this.#withdrawQueued(open)
     if (!this.#isOver) {
       await this.#reroute(open)
       await this.#giveUpAbsent()
@@ -140,7 +144,12 @@ export class Leader {
           ? [{ cell, number: given.number }]
           : [],
       )
-    for (const attempt of await attemptsAt(place.db, night, over)) {
+    const attempts = await attemptsAt(place.db, night, over)
+    const isThere = new Set(attempts.map(({ cell }) => cell))
+    // Somebody else has taken it back.
+    for (const { cell } of over)
+      if (!isThere.has(cell)) this.#decide(this.#book.takeBack(cell))
+    for (const attempt of attempts) {
       const state = this.#book.takeBack(attempt.cell, attempt)
       await this.#watchHost(attempt)
       this.#decide(state)
@@ -157,6 +166,10 @@ export class Leader {
         return not !== null && !this.#floor.hasOther(not, [place])
       }),
     )
+  }
+
+  #withdrawQueued(open: readonly AttemptState[]): Promise<void> {
+    return this.#withdraw(open.filter(({ state }) => state === 'queued'))
   }
 
   async #withdraw(attempts: readonly AttemptState[]): Promise<void> {
@@ -195,8 +208,11 @@ export class Leader {
 
   #readyKernels(kernels: readonly KernelState[]): void {
     for (const { name, state, message } of kernels) {
-      if (this.#kernels.has(name) || (state !== 'built' && state !== 'failed'))
+      if (this.#kernels.has(name)) continue
+      if (state !== 'built' && state !== 'failed') {
+        if (state === 'wanted') this.#giveUpUnbuilt(name)
         continue
+      }
       this.#kernels.add(name)
       const its = [...this.#book.idle()].filter(one => one.kernel === name)
       if (state === 'failed') {
@@ -215,6 +231,26 @@ export class Leader {
       )
       for (const one of its) if (one.tried.length > 0) this.#decide(one)
     }
+  }
+
+  /** Nobody offers to build it: after a while it is not waited for. */
+  #giveUpUnbuilt(name: string): void {
+    const { patienceMs, plan } = this.#options
+    const machine = plan.builtOn[name] ?? null
+    const now = performance.now()
+    const since = this.#floor.builds(machine)
+      ? now
+      : (this.#unbuiltSince.get(name) ?? now)
+    this.#unbuiltSince.set(name, since)
+    if (now - since <= patienceMs) return
+    this.#kernels.add(name)
+    for (const { cell, kernel } of [...this.#book.idle()])
+      if (kernel === name)
+        this.#book.settle(
+          cell,
+          'not run',
+          `no worker was there that builds the kernel${machine === null ? '' : ` on ${machine}, where its source is`}`,
+        )
   }
 
   #decide(state: CellState): void {
@@ -255,7 +291,7 @@ export class Leader {
   async #close(open: readonly AttemptState[]): Promise<void> {
     this.#isOver = true
     const before = this.#book.progress.open
-    await this.#withdraw(open.filter(({ state }) => state === 'queued'))
+    await this.#withdrawQueued(open)
     for (const state of this.#book.idle()) this.#decide(state)
     await this.#say(
       'budget',

@@ -39,12 +39,14 @@ export class News implements AsyncDisposable {
 
   async #listen(): Promise<void> {
     if (this.#client) return
+    let client: PoolClient | undefined
     try {
-      const client = await this.#pool.connect()
+      client = await this.#pool.connect()
+      const listener = client
       const gone = (): void => {
-        if (this.#client !== client) return
+        if (this.#client !== listener) return
         this.#client = undefined
-        client.release(true)
+        listener.release(true)
       }
       client.on('error', gone)
       client.on('notification', ({ channel }) => {
@@ -55,6 +57,7 @@ export class News implements AsyncDisposable {
       await client.query(`listen ${NEWS}`)
       this.#client = client
     } catch {
+      client?.release(true)
       // The database is away: the next look tries again.
     }
   }

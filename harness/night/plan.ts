@@ -86,6 +86,8 @@ export interface Plan {
   readonly reduction: Reduction | null
   /** Runs that another night will make. */
   readonly otherNights: readonly string[]
+  /** The machine that has the source of a kernel, by name; else any may. */
+  readonly builtOn: Readonly<Record<string, string>>
   /** Recipes that kernels are like, by name. */
   readonly likes: Readonly<Record<string, string>>
   /** Origins of kernels, by name. */

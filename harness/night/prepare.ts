@@ -1,13 +1,13 @@
 import { UsageError } from '../base/errors.ts'
 import type { Board, FoundMachine } from '../board/index.ts'
-import { JOB } from './attempts.ts'
+import { BOOTS, JOB } from './attempts.ts'
 import { type LookedHost, isMeant, planCells, runsTonight } from './cells.ts'
 import type { NightPlace } from './database.ts'
 import { tell } from './events.ts'
 import { Floor } from './floor.ts'
 import { resolveKernels } from './kernels.ts'
 import type { News } from './news.ts'
-import { keepPlan, nightsBefore } from './nights.ts'
+import { keepPlan, kernelsOf, nightsBefore } from './nights.ts'
 import type { NightFile } from './plan-file.ts'
 import {
   type Plan,
@@ -119,6 +119,9 @@ export const prepareNight = async (
         ({ scenarios, every }) =>
           `${scenarios.join(', ')}: only every ${every} nights`,
       ),
+    builtOn: Object.fromEntries(
+      kernels.filter(isHere).map(({ name }) => [name, options.machine]),
+    ),
     likes: Object.fromEntries(kernels.map(({ name, like }) => [name, like])),
     origins: Object.fromEntries(
       kernels.map(({ name, origin }) => [name, origin]),
@@ -134,23 +137,35 @@ export const prepareNight = async (
 
 /** Keeps what was prepared, and has the kernels built. */
 export const beginNight = async (
-  { place, night, machine }: PrepareOptions,
+  { place, night }: PrepareOptions,
   prepared: Prepared,
 ): Promise<void> => {
   await keepPlan(place.db, night, prepared)
-  const wanted = new Set(prepared.cells.map(({ kernel }) => kernel))
+  await wantKernels(place, night, prepared.plan)
+}
+
+/** Has kernels built that nobody builds: whoever led may have been killed. */
+export const wantKernels = async (
+  { db }: NightPlace,
+  night: number,
+  { builtOn }: Plan,
+): Promise<void> => {
+  const kernels = await kernelsOf(db, night)
   await addJobs(
-    place.db,
-    prepared.kernels
-      .filter(({ name }) => wanted.has(name))
-      .map(kernel => ({
-        task: isHere(kernel) ? buildTaskOn(machine) : BUILD_TASK,
-        payload: { night, name: kernel.name },
-        key: `build-${night}-${kernel.name}`,
-        priority: 0,
-        flags: [JOB],
-        line: null,
-      })),
+    db,
+    kernels
+      .filter(({ state }) => state === 'wanted')
+      .map(({ name }) => {
+        const machine = builtOn[name]
+        return {
+          task: machine === undefined ? BUILD_TASK : buildTaskOn(machine),
+          payload: { night, name },
+          key: `build-${night}-${name}`,
+          priority: 0,
+          flags: [JOB, BOOTS],
+          line: null,
+        }
+      }),
   )
 }
 
@@ -176,7 +191,7 @@ const awaitedFloor = async (
     const seen = news.count
     const floor = new Floor(await workersOf(place.db), new Set())
     const missing = names.filter(name => !isOffered(floor, name))
-    if (missing.length === 0 && floor.builders > 0) return floor
+    if (missing.length === 0 && floor.builds(null)) return floor
     if (performance.now() - begin > patienceMs) return floor
     if (!isTold) {
       const what = missing.length > 0 ? missing.join(', ') : 'builds'

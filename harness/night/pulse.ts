@@ -6,6 +6,9 @@ import { LOST_SECONDS, sweepWorkers } from './workers.ts'
 /** Milliseconds by which a clock may differ before it has jumped. */
 const JUMP = 3_000
 
+/** Times the usual pause, after which a sign of life is late. */
+const LATE = 2
+
 /** What a sign of life has shown. */
 export interface Sign {
   /** The clock of the database, in milliseconds. */
@@ -95,6 +98,9 @@ export class Pulse {
     this.#last = now
     if (!last) return
     const passed = now.monotonic - last.monotonic
+    // It was us who were slow, or the way to the database.
+    if (passed > LATE * this.#options.seconds * 1000)
+      this.#steadySince = now.monotonic
     const jump = (clock: 'database' | 'local'): number =>
       Math.round((now[clock] - last[clock] - passed) / 1000)
     const { name } = this.#options

@@ -116,6 +116,9 @@ export const buildForNight = async (
     .set(came)
     .where('night_id', '=', night)
     .where('name', '=', name)
+    // Somebody else may have it by now.
+    .where('state', '=', 'building')
+    .where('message', '=', worker)
     .execute()
   await news(db)
 }

@@ -17,7 +17,7 @@ import {
 import { type Bench, rigFault } from './bench.ts'
 import type { NightPlace } from './database.ts'
 import { tell } from './events.ts'
-import { type PlaceName, hostPlace } from './plan.ts'
+import { type PlaceName, hostOf, hostPlace } from './plan.ts'
 import { Pulse } from './pulse.ts'
 import { type Consumer, type Task, consume, freeForgotten } from './queue.ts'
 import {
@@ -162,7 +162,6 @@ export class NightWorker {
 
   async #endNow(what: string): Promise<void> {
     const { place, name, hosts, onLog } = this.#options
-    await this.#pulse.stop()
     await Promise.all(
       hosts.map(host =>
         host.letGo().catch((error: unknown) => {
@@ -172,13 +171,14 @@ export class NightWorker {
     )
     const patience = new AbortController()
     await Promise.race([
-      Promise.all(this.#all.map(consumer => consumer.stop())),
+      Promise.allSettled(this.#all.map(consumer => consumer.stop())),
       // One that has stalled does not end either.
       setTimeout(STOP, undefined, { signal: patience.signal }),
     ])
     patience.abort()
     try {
-      if (what !== '') await this.#giveUp(what)
+      await this.#pulse.stop()
+      await this.#giveUp(what)
       await leave(place.db, name)
     } catch (error) {
       // The database is away: others see that we are silent.
@@ -314,7 +314,7 @@ export class NightWorker {
     const { place, name } = this.#options
     await this.#measure()
     const sign = await beat(place.db, name, this.#unfit)
-    if (!sign) {
+    if (!sign || sign.state === 'gone') {
       await this.#register()
       return this.#beat()
     }
@@ -364,7 +364,7 @@ export class NightWorker {
       const finished =
         begun.lost >= MOST_LOST
           ? rigFault(
-              name,
+              hostOf(begun.place) ?? name,
               `${begun.lost} workers died while they booted it: it is not tried again`,
             )
           : await bench.boot({ attempt, begun }, signal)

@@ -60,12 +60,12 @@ export const register = (
       .where('name', '=', name)
       .forUpdate()
       .executeTakeFirst()
-    if (before && before.state !== 'gone')
+    if (before)
       await release(trx, {
         name,
         pools: poolsOf(before.pools),
-        what: 'was started again',
-        isLoss: true,
+        what: before.state === 'gone' ? '' : 'was started again',
+        isLoss: before.state !== 'gone',
       })
     const row = {
       state: 'up' as const,
@@ -94,7 +94,7 @@ const poolsOf = (text: string): string[] =>
 interface Released {
   readonly name: string
   readonly pools: readonly string[]
-  /** What became of it, for people. */
+  /** What became of it, for people; empty: as it should. */
   readonly what: string
   /** It may have died of what it held. */
   readonly isLoss: boolean
@@ -117,7 +117,7 @@ export const release = async (
   const nights = new Map<number, string[]>()
   for (const { night_id, id } of rows)
     nights.set(night_id, [...(nights.get(night_id) ?? []), id])
-  if (nights.size === 0)
+  if (nights.size === 0 && what !== '')
     await tell(trx, null, 'worker', `worker ${name} ${what}`)
   for (const [night, ids] of nights)
     await tell(

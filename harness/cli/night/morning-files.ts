@@ -137,16 +137,8 @@ const compared = async (
   try {
     return await inHistory(history, async db => {
       const lastNight = await lastRun(db, plan.label, document)
-      const release =
-        plan.release === null
-          ? undefined
-          : await againstRun(
-              db,
-              await baselineRun(db, plan.release),
-              plan.release,
-              document,
-            )
       await addRun(db, document, plan.label)
+      const release = await againstRelease(db, document, { plan, log })
       return {
         lastNight,
         release,
@@ -177,6 +169,22 @@ const lastRun = async (
       document,
     )
   )
+}
+
+/** A baseline that nobody has set is told, and costs nothing else. */
+const againstRelease = async (
+  db: HistoryDatabase,
+  document: ResultDocument,
+  { plan: { release }, log }: Pick<MorningFiles, 'plan' | 'log'>,
+): Promise<Against | undefined> => {
+  if (release === null) return undefined
+  try {
+    const run = await baselineRun(db, release)
+    return await againstRun(db, run, release, document)
+  } catch (error) {
+    log('night', messageOf(error))
+    return undefined
+  }
 }
 
 const againstRun = async (

@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto'
+import { homedir } from 'node:os'
+import { isAbsolute, join } from 'node:path'
 import { Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { isOnServer } from '../../history/postgres.ts'
@@ -41,5 +44,20 @@ export const neededServer = (flags: PlaceFlags): string => {
 export const onWait = (): void => {
   process.stderr.write(
     'tdxrig: another tdxrig has the database of this night: waiting\n',
+  )
+}
+
+/** Where results wait: of this worker and this database alone. */
+export const spoolFolder = (server: string, name: string): string => {
+  const { hostname: host, port, pathname } = new URL(server)
+  const digest = createHash('sha256')
+    .update(`${host}:${port}${pathname}\n${name}`)
+    .digest('hex')
+  const state = process.env['XDG_STATE_HOME'] ?? ''
+  return join(
+    isAbsolute(state) ? state : join(homedir(), '.local', 'state'),
+    'tdxrig',
+    'spool',
+    digest.slice(0, 16),
   )
 }

@@ -36,9 +36,11 @@ import {
   type Prepared,
   beginNight,
   prepareNight,
+  wantKernels,
 } from '../../night/prepare.ts'
 import { Pulse } from '../../night/pulse.ts'
 import { sendHome } from '../../night/send-home.ts'
+import { Spool } from '../../night/spool.ts'
 import { statusOf } from '../../night/status.ts'
 import { NightWorker } from '../../night/worker.ts'
 import { BEAT_SECONDS, LOST_SECONDS } from '../../night/workers.ts'
@@ -52,7 +54,7 @@ import { VERSION } from '../version.ts'
 import { type Log, type LogForm, logTo } from './log.ts'
 import { serveMetrics } from './metrics.ts'
 import { writeMorning } from './morning-files.ts'
-import { type PlaceFlags, onWait, serverOf } from './place.ts'
+import { type PlaceFlags, onWait, serverOf, spoolFolder } from './place.ts'
 import { type StationFlags, openStations, workerName } from './stations.ts'
 
 export interface NightRunFlags extends PlaceFlags, StationFlags {
@@ -132,22 +134,27 @@ const lead = async (led: Led): Promise<number> => {
   if (metrics) log('metrics', `at ${metrics.url}`)
   pulse.start()
   let worker: NightWorker | undefined
+  // A worker of its own may be on this machine.
+  const name = `${workerName()}+night`
   try {
     if (flags.worker)
       worker = await NightWorker.start({
         place,
-        name: workerName(),
+        name,
         machine: hostname(),
         version: VERSION,
         ...(await openStations(flags, {
-          name: workerName(),
+          name,
           place,
           workspace,
           signal,
           log,
           isShared: server !== undefined,
         })),
-        spool: undefined,
+        spool:
+          server === undefined
+            ? undefined
+            : new Spool(spoolFolder(server, name)),
         folder: workspace.path,
         signal,
         onLog: log,
@@ -165,7 +172,8 @@ const lead = async (led: Led): Promise<number> => {
       patienceMs: flags.patience * 1000,
     }
     let { plan } = night
-    if (!plan) {
+    if (plan) await wantKernels(place, night.id, plan)
+    else {
       const prepared = await prepareNight(options)
       if (flags.dryRun === true) {
         process.stdout.write(planText(prepared))
@@ -208,14 +216,27 @@ const currentNight = async ({
         'NIGHT',
         `night ${last.id} of '${file.name}' is not ended: --dry-run is for a new one`,
       )
+    if (last.elapsedMs > TOO_OLD) {
+      log(
+        'leader',
+        `night ${last.id} was not ended, and is left: it is too old`,
+      )
+      await endNight(place.db, last.id, 'stopped')
+      return newNight(place, file)
+    }
     const text = `night ${last.id} goes on, ${duration(last.silent * 1000)} after who led it was heard of last`
     log('leader', text)
     await tell(place.db, last.id, 'leader', text)
     return last
   }
-  const id = await createNight(place.db, file)
-  return nightAt(place.db, id)
+  return newNight(place, file)
 }
+
+/** Milliseconds after which a night is another one's turn. */
+const TOO_OLD = 20 * 3_600_000
+
+const newNight = async ({ db }: NightPlace, file: NightFile): Promise<Night> =>
+  nightAt(db, await createNight(db, file))
 
 const forget = async ({ db }: NightPlace, id: number): Promise<void> => {
   await db.deleteFrom('nights').where('id', '=', id).execute()

@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto'
-import { homedir, hostname } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { hostname } from 'node:os'
 import { setTimeout } from 'node:timers/promises'
-import { UsageError } from '../../base/errors.ts'
+import { InfraError, UsageError } from '../../base/errors.ts'
 import { withNights } from '../../night/database.ts'
 import { Spool } from '../../night/spool.ts'
 import { NightWorker } from '../../night/worker.ts'
@@ -12,7 +10,7 @@ import { INTERRUPTED } from '../interrupt.ts'
 import { VERSION } from '../version.ts'
 import { type LogForm, logTo } from './log.ts'
 import { serveMetrics } from './metrics.ts'
-import { type PlaceFlags, neededServer, onWait } from './place.ts'
+import { type PlaceFlags, neededServer, onWait, spoolFolder } from './place.ts'
 import { type StationFlags, openStations, workerName } from './stations.ts'
 
 export interface WorkerFlags extends PlaceFlags, StationFlags {
@@ -124,21 +122,6 @@ const stopSignals = (): Stop => {
   return { signal, aborted, asked }
 }
 
-/** Of this worker and this database alone. */
-const spoolFolder = (server: string, name: string): string => {
-  const { hostname: host, port, pathname } = new URL(server)
-  const digest = createHash('sha256')
-    .update(`${host}:${port}${pathname}\n${name}`)
-    .digest('hex')
-  const state = process.env['XDG_STATE_HOME'] ?? ''
-  return join(
-    isAbsolute(state) ? state : join(homedir(), '.local', 'state'),
-    'tdxrig',
-    'spool',
-    digest.slice(0, 16),
-  )
-}
-
 /** Waits until it is gone: then its machine can be rebooted. */
 const drainWorker = (server: string, name: string): Promise<number> =>
   withNights(server, { onWait, connections: 2 }, async ({ db }) => {
@@ -152,7 +135,12 @@ const drainWorker = (server: string, name: string): Promise<number> =>
     }
     for (;;) {
       const one = (await workersOf(db)).find(worker => worker.name === name)
-      if (!one || one.state === 'gone' || one.state === 'lost') break
+      if (!one || one.state === 'gone') break
+      if (one.state === 'lost')
+        throw new InfraError(
+          'WORKER_LOST',
+          `worker ${name} was lost while it ended what it had: look at its machine`,
+        )
       await setTimeout(1_000)
     }
     process.stdout.write(`worker ${name} has ended what it had\n`)

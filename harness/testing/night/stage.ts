@@ -36,6 +36,7 @@ export const PLAN: Plan = {
   keep: { nights: null, days: null },
   reduction: null,
   otherNights: [],
+  builtOn: {},
   likes: {},
   origins: {},
 }

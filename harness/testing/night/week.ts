@@ -121,6 +121,7 @@ const PLAN: Plan = {
   keep: { nights: null, days: null },
   reduction: null,
   otherNights: [],
+  builtOn: {},
   likes: {},
   origins: {},
 }
