@@ -100,7 +100,7 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ['tdxrig bisect --patches --good x --fil', ['--filter']],
   ['tdxrig bisect --patches --fil', ['--filter']],
   ['tdxrig bisect --kernel ', KERNELS],
-  ['tdxrig schema ', ['scenario', 'result', 'explain', 'hosts']],
+  ['tdxrig schema ', ['scenario', 'result', 'explain', 'hosts', 'night']],
   ['tdxrig completion ', ['bash', 'zsh', 'fish']],
 ]
 
@@ -188,7 +188,8 @@ t.test(
 )
 
 /** Values that cannot be listed; others need a row in command-tree.ts. */
-const TEXT = 'age n name names ref run share size text time word label'
+const TEXT =
+  'age n name names ref run share size text time word label address url'
 
 t.test('it is known what each placeholder stands for', async t => {
   const known = new Set(TEXT.split(' '))
