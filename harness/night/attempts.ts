@@ -219,30 +219,22 @@ const STATE = [
   'message',
 ] as const
 
+const statesOf = (db: NightDatabase, night: number) =>
+  db.selectFrom('night_attempts').select(STATE).where('night_id', '=', night)
+
 /** All boots of a night, in their order. */
 export const attemptsOf = (
   db: NightDatabase,
   night: number,
 ): Promise<AttemptState[]> =>
-  db
-    .selectFrom('night_attempts')
-    .select(STATE)
-    .where('night_id', '=', night)
-    .orderBy('cell')
-    .orderBy('number')
-    .execute()
+  statesOf(db, night).orderBy('cell').orderBy('number').execute()
 
 /** Boots that are queued or under way. */
 export const openAttempts = (
   db: NightDatabase,
   night: number,
 ): Promise<AttemptState[]> =>
-  db
-    .selectFrom('night_attempts')
-    .select(STATE)
-    .where('night_id', '=', night)
-    .where('state', '<>', 'done')
-    .execute()
+  statesOf(db, night).where('state', '<>', 'done').execute()
 
 /** Some boots. */
 export const attemptsAt = async (

@@ -23,7 +23,8 @@ export interface Policy {
 
 /**
  * `fail` and `invalid`: every boot of it that was judged; `flaky`: only some;
- * `unconfirmed`: it failed, and the night was over before it was repeated;
+ * `unconfirmed`: it failed, and could not be repeated: the night was over, or
+ * the rig failed each time;
  * `error`: the rig failed; `not run`: the night was over.
  */
 export const CELL_CLASSES = [
@@ -75,10 +76,7 @@ export const decide = (tried: readonly Tried[], situation: Situation): Step => {
   const errors = tried.filter(({ verdict }) => verdict === 'error')
   const last = tried.at(-1)
   if (errors.length > policy.errors)
-    return {
-      kind: 'settled',
-      class: judged.length > 0 ? cutShort(tried) : 'error',
-    }
+    return { kind: 'settled', class: cutShort(tried) }
   if (last?.verdict === 'error')
     return situation.hasOther(last.machine)
       ? { kind: 'boot', reason: 'after an error', not: last.machine }
@@ -123,7 +121,7 @@ const classOf = (judged: readonly Tried[]): CellClass => {
     : 'fail'
 }
 
-/** Of a cell that the end of the night has found open. */
+/** Of a cell that is not booted again, whatever is missing. */
 export const cutShort = (tried: readonly Tried[]): CellClass => {
   const judged = tried.filter(({ verdict }) => verdict !== 'error')
   if (judged.length === 0) return tried.length === 0 ? 'not run' : 'error'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, rename, rm, stat, symlink } from 'node:fs/promises'
+import { cp, mkdir, rename, rm, stat, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { sql } from 'kysely'
 import { create, extract } from 'tar'
@@ -167,7 +167,6 @@ const localRecipe = async (recipe: Recipe, key: string): Promise<Recipe> =>
     : { ...recipe, path: packagePath(key, recipe.path) }
 
 const move = async (from: string, to: string): Promise<void> => {
-  const { cp } = await import('node:fs/promises')
   // The folder for temporary files may be on another file system.
   await rename(from, to).catch(() => cp(from, to, { recursive: true }))
 }

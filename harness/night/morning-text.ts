@@ -127,7 +127,7 @@ const failure = (
   return entry(id, [
     ...(told?.message ? [told.message] : []),
     is === 'unconfirmed'
-      ? `failed in ${boots(rate)}, and was not repeated: ${note ?? ''}`
+      ? `failed in ${boots(rate)}, and was not repeated: ${note ?? 'the rig failed each time'}`
       : `failed in ${boots(rate)}, on ${machinesOf(cell)}`,
     ...(onset ? [onsetText(onset)] : []),
     ...(bisect === undefined ? [] : [`to find the change: ${bisect}`]),
@@ -201,8 +201,9 @@ export const reductionText = ({
   kept,
   neededMs,
   budgetMs,
+  isTight,
 }: NonNullable<Plan['reduction']>): string =>
-  `all ${cells} cases need ${duration(neededMs)}, and the night has ${duration(budgetMs)}: ${kept} were chosen, so that each pair of scenario, matrix value, kernel and machine is booted; ${cells - kept} were left out`
+  `all ${cells} cases need ${duration(neededMs)}, and the night has ${duration(budgetMs)}: ${kept} were chosen, so that each pair of scenario, matrix value, kernel and machine is booted; ${cells - kept} were left out${isTight ? '; even these need longer, and the end of the night cuts them off' : ''}`
 
 export const duration = (ms: number): string => {
   const minutes = Math.round(ms / 60_000)

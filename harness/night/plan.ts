@@ -66,6 +66,8 @@ export interface Reduction {
   readonly kept: number
   readonly neededMs: number
   readonly budgetMs: number
+  /** What was kept does not fit either. */
+  readonly isTight: boolean
 }
 
 /** What a night does, as it is kept: everything that was decided beforehand. */

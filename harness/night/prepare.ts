@@ -86,9 +86,9 @@ export const prepareNight = async (
   const bootable = cells.filter(cell => cell.places.length > 0)
   const neededMs = neededTime(bootable, capacity)
   const { budget } = file
-  const { kept, leftOut } =
+  const { kept, leftOut, isTight } =
     budget === undefined
-      ? { kept: bootable, leftOut: [] }
+      ? { kept: bootable, leftOut: [], isTight: false }
       : fitted(bootable, {
           budgetMs: budget,
           capacity,
@@ -112,6 +112,7 @@ export const prepareNight = async (
             kept: kept.length,
             neededMs,
             budgetMs: budget ?? 0,
+            isTight,
           },
     otherNights: file.runs
       .filter(run => !runs.includes(run))

@@ -27,14 +27,14 @@ import { compareRuns } from '../../report/compare.ts'
 import { compareJson } from '../../report/compare-text.ts'
 import { RENDER } from '../../report/formats/index.ts'
 import type { ResultDocument } from '../../report/schema.ts'
-import { reproduceWith, shellLine } from '../../report/shell.ts'
+import { reproduceWith } from '../../report/shell.ts'
 import { folderName } from '../../run/store.ts'
 import { reportHtml } from '../html-files.ts'
 import { inHistory } from '../history-place.ts'
 import { programName } from '../program-name.ts'
 import { documentText } from '../report-files.ts'
 import { VERSION } from '../version.ts'
-import { type Bisected, bisectNew } from './bisects.ts'
+import { type Bisected, bisectLine, bisectNew } from './bisects.ts'
 import type { Log } from './log.ts'
 
 export interface MorningFiles {
@@ -66,10 +66,10 @@ export const writeMorning = async (
   })
   const document = await withConsoles(result, folder)
   const seen = await compared(document, result, options)
-  const bisects = bisectLines(newFailures(result, seen.lastNight), seen, plan)
+  const bisects = bisectsOf(newFailures(result, seen.lastNight), seen, plan)
   const context: MorningContext = {
     ...seen,
-    bisects: new Map(bisects.map(({ id, line }) => [id, line])),
+    bisects: new Map(bisects.map(one => [one.id, bisectLine(one)])),
     report: relative(process.cwd(), join(folder, 'report.html')),
   }
   const at = (name: string): string => join(folder, name)
@@ -198,7 +198,7 @@ const againstRun = async (
 })
 
 /** Of new failures on a branch, the search between the last good and now. */
-const bisectLines = (
+const bisectsOf = (
   fresh: readonly NightCell[],
   { onsets }: Seen,
   plan: Plan,
@@ -209,20 +209,16 @@ const bisectLines = (
     const like = plan.likes[kernel]
     const good = commitIn(onset)
     if (!origin?.commit || good === undefined || like === undefined) return []
-    const words = [
-      scenario,
-      '--tree',
-      origin.commit.tree,
-      '--good',
-      good,
-      '--bad',
-      origin.commit.hash,
-      '--kernel',
-      like,
-      '--filter',
-      id.split('@')[0]!,
+    return [
+      {
+        id,
+        scenario,
+        tree: origin.commit.tree,
+        good,
+        bad: origin.commit.hash,
+        kernel: like,
+      },
     ]
-    return [{ id, words, line: shellLine([programName(), 'bisect', ...words]) }]
   })
 
 const commitIn = (onset: Onset | undefined): string | undefined =>

@@ -183,7 +183,7 @@ const lead = async (led: Led): Promise<number> => {
       ;({ plan } = prepared)
       log('night', planLine(prepared))
     }
-    return await work({ ...led, night, plan, news, workspace, worker })
+    return await work({ ...led, night, plan, news })
   } catch (error) {
     if (!signal.aborted && night.plan === undefined)
       await endNight(place.db, night.id, 'stopped').catch(() => undefined)
@@ -270,8 +270,6 @@ const work = async ({
   readonly night: Night
   readonly plan: Plan
   readonly news: News
-  readonly workspace: Workspace
-  readonly worker: NightWorker | undefined
 }): Promise<number> => {
   await ensureFolder(folder)
   const told = progressTeller(log)

@@ -1,4 +1,3 @@
-import { rmSync, mkdtempSync } from 'node:fs'
 import { median } from '../../base/median.ts'
 import { type AttemptKey, finishAttempt } from '../../night/attempts.ts'
 import { type NightPlace, withNights } from '../../night/database.ts'
@@ -57,7 +56,6 @@ const server = await startPostgres({
     ends.push(end as () => unknown)
   },
 })
-const folder = mkdtempSync('/tmp/tdxtest-bench-')
 try {
   await withNights(
     await server.create('bench'),
@@ -132,5 +130,4 @@ try {
   )
 } finally {
   for (const end of ends) await end()
-  rmSync(folder, { recursive: true, force: true })
 }

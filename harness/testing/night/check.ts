@@ -1,6 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { attemptsOf, keyText } from '../../night/attempts.ts'
 import type { NightPlace } from '../../night/database.ts'
@@ -13,7 +12,8 @@ import {
   type WeekOptions,
   natureOf,
 } from './faults.ts'
-import { LEASE_MS, hostFile } from './made-worker.ts'
+import type { Crew } from './crew.ts'
+import { hostFile, isDead } from './made-hosts.ts'
 
 const TOLD: Readonly<Record<Fault, RegExp>> = {
   'worker killed': /worker w1 was (?:started again|not heard of)/,
@@ -28,8 +28,8 @@ const TOLD: Readonly<Record<Fault, RegExp>> = {
 export const checkNight = async (
   { db }: NightPlace,
   night: number,
-  faults: readonly Fault[],
-  { folder, seed, spread }: WeekOptions,
+  crew: Pick<Crew, 'size' | 'isUp' | 'hostsOf'>,
+  { folder, seed, spread, faults }: WeekOptions,
 ): Promise<Omit<NightCheck, 'seconds'>> => {
   const cells = await cellsOf(db, night)
   const attempts = await attemptsOf(db, night)
@@ -62,34 +62,36 @@ export const checkNight = async (
     })
     if (problem !== undefined) wrong.push(`${id}: ${problem}`)
   }
-  await setTimeout(LEASE_MS)
   const events = await eventsOf(db, night)
-  const diskIsMade = faults.includes('disk full')
   return {
     classes,
     boots: stored.size,
     lost: [...new Set(judged)].filter(key => !stored.has(key)),
     twice: twice.map(({ key }) => key),
     wrong,
-    away: hostsAway(folder),
+    away: hostsAway(folder, crew),
     untold: faults.filter(
-      fault =>
-        (fault !== 'disk full' || diskIsMade) &&
-        !events.some(({ text }) => TOLD[fault].test(text)),
+      fault => !events.some(({ text }) => TOLD[fault].test(text)),
     ),
   }
 }
 
-const hostsAway = (folder: string): string[] =>
-  readdirSync(folder).flatMap(name => {
-    if (!name.startsWith('host-')) return []
-    const host = name.slice('host-'.length)
-    const [state, until] = readFileSync(hostFile(folder, host), 'utf8').split(
-      ' ',
+/**
+ * Hosts in a test boot that somebody could have given back. One whose worker is
+ * lost goes home by itself, which only a real one can show.
+ */
+const hostsAway = (
+  folder: string,
+  crew: Pick<Crew, 'size' | 'isUp' | 'hostsOf'>,
+): string[] =>
+  Array.from({ length: crew.size }, (_, worker) => worker)
+    .filter(worker => crew.isUp(worker))
+    .flatMap(worker => crew.hostsOf(worker))
+    .filter(
+      host =>
+        !isDead(folder, host) &&
+        readFileSync(hostFile(folder, host), 'utf8') !== 'home',
     )
-    // A made host goes home when its lease ends, as a real one does.
-    return state === 'test' && Number(until) > Date.now() ? [host] : []
-  })
 
 /** What is not as it must be with a cell; undefined: nothing. */
 const problemOf = (

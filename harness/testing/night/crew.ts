@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { projectRoot } from '../../base/paths.ts'
 import { MIB } from '../../base/units.ts'
 import { ERROR_RATE, ROOM, type WeekOptions } from './faults.ts'
-import type { MadeWorker } from './made-worker.ts'
+import type { MadeWorker } from './made-hosts.ts'
 
 /** The workers of the week, as processes. */
 export class Crew {

@@ -48,7 +48,7 @@ export interface NightCheck {
   readonly twice: readonly string[]
   /** Cells whose class is not what their boots say or their kernel is. */
   readonly wrong: readonly string[]
-  /** Hosts that are in a test boot after their lease. */
+  /** Hosts in a test boot that a worker could have given back. */
   readonly away: readonly string[]
   /** Faults that the morning does not tell. */
   readonly untold: readonly Fault[]

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -15,6 +15,7 @@ import { Spool } from '../../night/spool.ts'
 import { type HostStation, NightWorker } from '../../night/worker.ts'
 import { GIB } from '../../base/units.ts'
 import { chance } from './chance.ts'
+import { type MadeWorker, hostFile, isDead, madeSchema } from './made-hosts.ts'
 
 /**
  * A worker whose machines are made: boots are scripted, and take as long and
@@ -22,44 +23,10 @@ import { chance } from './chance.ts'
  * worker are real. It is started by the simulation, as a process of its own.
  */
 
-const madeSchema = z.strictObject({
-  url: z.string(),
-  name: z.string(),
-  hosts: z.array(z.string()),
-  qemuJobs: z.int(),
-  seed: z.string(),
-  /** Where hosts, ledgers and the spool are. */
-  folder: z.string(),
-  /** What must have room. */
-  roomFolder: z.string(),
-  room: z.int(),
-  /** Milliseconds of a boot. */
-  bootMs: z.number(),
-  /** How often the rig fails in a boot. */
-  errorRate: z.number(),
-})
-export type MadeWorker = z.output<typeof madeSchema>
-
 /** What a scenario of the simulation says about its kernel. */
 const madeInput = z.object({
   made: z.object({ failureRate: z.number(), body: z.string() }),
 })
-
-/** How long a made host stays in a test boot without its worker. */
-export const LEASE_MS = 3_000
-
-/** A made host: its state is a file, as that of a real one is on its disk. */
-export const hostFile = (folder: string, host: string): string =>
-  join(folder, `host-${host}`)
-
-/** A host that is dead answers nobody. */
-const isDead = (folder: string, host: string): boolean => {
-  try {
-    return readFileSync(join(folder, `dead-${host}`)).length >= 0
-  } catch {
-    return false
-  }
-}
 
 const FOUND: FoundMachine = {
   e820: [{ start: 0, end: 4 * GIB, type: E820.RAM }],
@@ -92,10 +59,7 @@ const start = async (made: MadeWorker): Promise<void> => {
         if (host !== undefined) {
           if (isDead(made.folder, host))
             throw new InfraError('HOST_UNREACHABLE', `${host} does not answer`)
-          writeFileSync(
-            hostFile(made.folder, host),
-            `test ${Date.now() + LEASE_MS}`,
-          )
+          writeFileSync(hostFile(made.folder, host), 'test')
         }
         const { made: says } = madeInput.parse(JSON.parse(begun.input))
         await setTimeout(made.bootMs, undefined, { signal: bootSignal })
@@ -178,11 +142,9 @@ const start = async (made: MadeWorker): Promise<void> => {
   )
 }
 
-const [, , json] = process.argv
-if (json !== undefined && process.argv[1]?.endsWith('made-worker.js') === true)
-  try {
-    await start(madeSchema.parse(JSON.parse(json)))
-  } catch (error) {
-    process.stderr.write(`${messageOf(error)}\n`)
-    process.exitCode = 1
-  }
+try {
+  await start(madeSchema.parse(JSON.parse(process.argv[2] ?? '')))
+} catch (error) {
+  process.stderr.write(`${messageOf(error)}\n`)
+  process.exitCode = 1
+}

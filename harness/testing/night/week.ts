@@ -1,5 +1,4 @@
 import { rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { builtRecipes } from '../../kernel/recipe.ts'
@@ -23,6 +22,8 @@ import { namedCase } from '../records.ts'
 import { chance } from './chance.ts'
 import { checkNight } from './check.ts'
 import { Crew } from './crew.ts'
+import { deadFile } from './made-hosts.ts'
+import { PLAN as TEST_PLAN } from './stage.ts'
 import {
   type Fault,
   type NightCheck,
@@ -110,20 +111,9 @@ const cellsFor = (
 }
 
 const PLAN: Plan = {
+  ...TEST_PLAN,
   name: 'week',
-  label: 'week',
-  file: 'made.yaml',
-  targets: {},
   policy: { same: 1, elsewhere: 1, errors: 3 },
-  bisect: 0,
-  budgetMs: null,
-  release: null,
-  keep: { nights: null, days: null },
-  reduction: null,
-  otherNights: [],
-  builtOn: {},
-  likes: {},
-  origins: {},
 }
 
 /** Milliseconds for which a machine that is gone is waited for. */
@@ -135,7 +125,11 @@ const oneNight = async (
   crew: Crew,
   options: WeekOptions,
 ): Promise<NightCheck> => {
-  const { faults, onLog } = options
+  const { onLog } = options
+  // A disk can only be filled where one can be made.
+  const faults = options.faults.filter(
+    fault => fault !== 'disk full' || crew.disk.isMade,
+  )
   const begin = performance.now()
   for (let worker = 0; worker < crew.size; worker++)
     if (!crew.isUp(worker)) await crew.start(worker)
@@ -168,7 +162,7 @@ const oneNight = async (
       line: null,
     },
   ])
-  const injector = new Injector(crew, number, options)
+  const injector = new Injector(crew, number, { ...options, faults })
   await Leader.lead({
     ...common,
     plan: PLAN,
@@ -182,7 +176,10 @@ const oneNight = async (
   await injector.done()
   await sendHome(common)
   await closeNight(place.db, night)
-  const check = await checkNight(place, night, faults, options)
+  const check = await checkNight(place, night, crew, {
+    ...options,
+    faults,
+  })
   await endNight(place.db, night, 'done')
   injector.mend()
   return { ...check, seconds: Math.round((performance.now() - begin) / 1000) }
@@ -247,7 +244,7 @@ class Injector {
   mend(): void {
     const { folder, hosts } = this.#options
     for (let i = 0; i < hosts; i++)
-      rmSync(join(folder, `dead-h${i}`), { force: true })
+      rmSync(deadFile(folder, `h${i}`), { force: true })
   }
 
   async #inject(fault: Fault): Promise<void> {
@@ -269,7 +266,6 @@ class Injector {
         await server.start()
         break
       case 'disk full':
-        if (!crew.disk.isMade) break
         crew.disk.fill()
         await setTimeout(5_000)
         crew.disk.empty()
@@ -278,7 +274,7 @@ class Injector {
         crew.send(3, 'SIGUSR2')
         break
       case 'host dies':
-        writeFileSync(join(folder, `dead-${crew.hostsOf(0)[0]!}`), '')
+        writeFileSync(deadFile(folder, crew.hostsOf(0)[0]!), '')
         break
     }
   }
