@@ -59,6 +59,7 @@ const start = async (made: MadeWorker): Promise<void> => {
         if (host !== undefined) {
           if (isDead(made.folder, host))
             throw new InfraError('HOST_UNREACHABLE', `${host} does not answer`)
+          // It stays in the test kernel until it is given back.
           writeFileSync(hostFile(made.folder, host), 'test')
         }
         const { made: says } = madeInput.parse(JSON.parse(begun.input))
@@ -68,8 +69,6 @@ const start = async (made: MadeWorker): Promise<void> => {
           throw new InfraError('MADE', 'the made machine failed')
         const verdict: Verdict =
           chance('fail', ...draw) < says.failureRate ? 'fail' : 'pass'
-        if (host !== undefined)
-          writeFileSync(hostFile(made.folder, host), 'home')
         const body = says.body
           .replace('"verdict":"pass"', `"verdict":"${verdict}"`)
           .replace('"id":""', `"id":${JSON.stringify(begun.id)}`)
