@@ -1,16 +1,29 @@
 import { createReadStream } from 'node:fs'
 import { argv } from 'node:process'
 import { Parser, type Result } from 'tap-parser'
+import { stringify } from 'yaml'
 
 /**
  * Counts the test points of a TAP stream, those that sum up a subtest left
- * out, and prints `N passed, N failed, N skipped`. Fails when nothing was
- * tested, and when the stream itself is broken.
+ * out, and prints what failed, then `N passed, N failed, N skipped`. Fails
+ * when nothing was tested, and when the stream itself is broken.
  */
+
+// What failed stands thousands of lines up in the stream, and a CI service
+// shows the end: it is said again there, each failure with this many lines.
+const failuresShown = 20
+const linesShown = 40
+
 interface Counts {
   passed: number
   failed: number
   skipped: number
+  readonly failures: Result[]
+}
+
+const fail = (result: Result, counts: Counts): void => {
+  counts.failed++
+  if (counts.failures.length < failuresShown) counts.failures.push(result)
 }
 
 const count = (parser: Parser, counts: Counts): void => {
@@ -26,13 +39,27 @@ const count = (parser: Parser, counts: Counts): void => {
     if (result.skip || result.todo) counts.skipped++
     else if (summed) {
       // Failed although all in it passed: a crash, a wrong plan, a timeout.
-      if (!result.ok && summed.ok) counts.failed++
+      if (!result.ok && summed.ok) fail(result, counts)
     } else if (result.ok) counts.passed++
-    else counts.failed++
+    else fail(result, counts)
   })
 }
 
-const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
+/** A failure as comment lines: no test point is said twice in a stream. */
+const told = ({ fullname, name, diag }: Result): string => {
+  const lines = diag === null ? [] : stringify(diag).trimEnd().split('\n')
+  const shown = lines.slice(0, linesShown)
+  const left = lines.length - shown.length
+  return [
+    `failed: ${fullname.includes(name) ? fullname : `${fullname} > ${name}`}`,
+    ...shown.map(line => `    ${line}`),
+    ...(left === 0 ? [] : [`    (${left} lines more)`]),
+  ]
+    .map(line => `# ${line}\n`)
+    .join('')
+}
+
+const counts: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] }
 const parser = new Parser()
 count(parser, counts)
 await new Promise(resolve => {
@@ -40,6 +67,7 @@ await new Promise(resolve => {
   createReadStream(argv[2]!).pipe(parser)
 })
 if (!parser.ok && counts.failed === 0) counts.failed = 1
+process.stdout.write(counts.failures.map(told).join(''))
 process.stdout.write(
   `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`,
 )
