@@ -126,17 +126,25 @@ export class BuildLog {
     })
   }
 
+  /** `BUILD_FAULT` is of this machine, `BUILD_FAILED` of what is built. */
   async #failure(phase: string, code: number | undefined): Promise<InfraError> {
     const log = await readFile(this.path, 'utf8')
     const lines = errorLines(log)
     return new InfraError(
-      'BUILD_FAILED',
+      MACHINE_FAULT.test(log) ? 'BUILD_FAULT' : 'BUILD_FAILED',
       `${phase} failed (exit code ${code ?? 'none'}):\n` +
         lines.map(line => `  ${line}`).join('\n') +
         `\n  the whole log: ${this.path}`,
     )
   }
 }
+
+/**
+ * The machine ended the build, and the kernel's source says nothing: no room,
+ * no memory, a program that was killed (GCC's driver, gcc/gcc.cc, execute()).
+ */
+const MACHINE_FAULT =
+  /No space left on device|Read-only file system|Cannot allocate memory|Input\/output error|fatal error: Killed signal terminated program/
 
 const MAX_ERROR_LINES = 20
 

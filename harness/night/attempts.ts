@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Verdict } from '../judge/context.ts'
 import type { Step } from './decide.ts'
-import { type Job, addJobs, removeJobs } from './queue.ts'
+import { type Job, addingJobs, removeJobs } from './queue.ts'
 import { type PlaceName, hostOf } from './plan.ts'
 import type { AttemptRow, NightDatabase } from './tables.ts'
 
@@ -63,37 +63,30 @@ export const queueAttempts = async (
   db: NightDatabase,
   orders: readonly Order[],
 ): Promise<void> => {
-  for (let at = 0; at < orders.length; at += ROWS)
-    await queueSome(db, orders.slice(at, at + ROWS))
-}
-
-/** Rows of one statement: PostgreSQL takes 65,535 parameters. */
-const ROWS = 1_000
-
-const queueSome = async (
-  db: NightDatabase,
-  orders: readonly Order[],
-): Promise<void> => {
-  await db.transaction().execute(async trx => {
-    await trx
-      .insertInto('night_attempts')
-      .values(
-        orders.map(({ night, cell, number, place, step }) => ({
-          night_id: night,
-          cell,
-          number,
-          reason: step.reason,
-          place,
-          only_machine: step.only ?? null,
-          not_machine: step.not ?? null,
-          state: 'queued' as const,
-          lost: 0,
-        })),
-      )
-      .onConflict(conflict => conflict.doNothing())
-      .execute()
-    await addJobs(trx, orders.map(jobOf))
-  })
+  if (orders.length === 0) return
+  const rows = orders.map(order => ({
+    night_id: order.night,
+    cell: order.cell,
+    number: order.number,
+    reason: order.step.reason,
+    place: order.place,
+    only_machine: order.step.only ?? null,
+    not_machine: order.step.not ?? null,
+    job: jobOf(order),
+  }))
+  // One statement: either both are there or none, in one way to the server.
+  await sql`
+    with orders as (
+      select * from json_to_recordset(${JSON.stringify(rows)}::json) as row(
+        night_id int, cell int, number int, reason text, place text,
+        only_machine text, not_machine text, job json)),
+    queued as (
+      insert into night_attempts (night_id, cell, number, reason, place,
+        only_machine, not_machine, state)
+      select night_id, cell, number, reason, place, only_machine, not_machine,
+        'queued' from orders
+      on conflict do nothing)
+    ${addingJobs(sql`select job from orders`)}`.execute(db)
 }
 
 /** Takes boots back that nobody has begun. @returns those that were taken */

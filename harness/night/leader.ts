@@ -1,6 +1,4 @@
-import { setTimeout } from 'node:timers/promises'
 import { sql } from 'kysely'
-import { messageOf } from '../base/errors.ts'
 import {
   type AttemptState,
   type Order,
@@ -14,8 +12,9 @@ import type { NightPlace } from './database.ts'
 import { type CellClass, type Step, cutShort, decide } from './decide.ts'
 import { type EventKind, tell } from './events.ts'
 import { Floor } from './floor.ts'
-import type { News } from './news.ts'
+import { LOOK, type News } from './news.ts'
 import { type KernelState, kernelsOf } from './nights.ts'
+import { throughOutages } from './outage.ts'
 import { Pending, type Ready, suits } from './pending.ts'
 import { type Plan, hostOf } from './plan.ts'
 import { workersOf } from './workers.ts'
@@ -37,8 +36,6 @@ export interface LeaderOptions {
 const ASIDE = 3
 /** Jobs that wait for a slot: nobody waits for who leads the night. */
 const SPARE = 2
-/** Milliseconds between two looks, where no notice comes. */
-const LOOK = 1_000
 const OVER = 'the time of the night was over'
 
 /**
@@ -60,6 +57,8 @@ export class Leader {
   readonly #book: CellBook
   #floor = new Floor([], new Set())
   #isOver = false
+  /** When all was looked at. */
+  #looked = -Infinity
 
   private constructor(options: LeaderOptions, book: CellBook) {
     this.#options = options
@@ -73,19 +72,10 @@ export class Leader {
    * @throws what the signal says
    */
   static async lead(options: LeaderOptions): Promise<void> {
-    const { signal, onLog } = options
-    for (;;) {
-      try {
-        const leader = await Leader.#take(options)
-        await leader.#run()
-        return
-      } catch (error) {
-        signal.throwIfAborted()
-        if (error instanceof TypeError) throw error
-        onLog('database', messageOf(error))
-        await setTimeout(LOOK, undefined, { signal })
-      }
-    }
+    await throughOutages(options, async () => {
+      const leader = await Leader.#take(options)
+      await leader.#run()
+    })
   }
 
   static async #take(options: LeaderOptions): Promise<Leader> {
@@ -112,44 +102,57 @@ export class Leader {
     }
   }
 
-  /** @returns whether all is over */
+  /**
+   * What is over makes room for the next boot at once; who is there is looked
+   * at now and then, so that a boot costs few statements.
+   *
+   * @returns whether all is over
+   */
   async #step(): Promise<boolean> {
-    const { place, night, onProgress } = this.#options
-    this.#floor = new Floor(await workersOf(place.db), this.#aside)
-    const open = await openAttempts(place.db, night)
-    await this.#collect(open)
-    this.#readyKernels(await kernelsOf(place.db, night))
-    if (!this.#isOver && (await this.#timeIsOver())) await this.#close(open)
-    // What a worker has lost after that is not begun again.
-    else if (this.#isOver) await this.#withdrawQueued(open)
-    if (!this.#isOver) {
-      await this.#reroute(open)
-      await this.#giveUpAbsent()
-      await this.#feed()
+    const { place, night, plan, onProgress } = this.#options
+    const isDue = performance.now() - this.#looked >= LOOK
+    if (isDue) {
+      this.#floor = new Floor(await workersOf(place.db), this.#aside)
+      this.#looked = performance.now()
     }
+    await this.#collect()
+    if (isDue || this.#kernels.size < Object.keys(plan.likes).length)
+      this.#readyKernels(await kernelsOf(place.db, night))
+    if (isDue) await this.#look()
+    if (!this.#isOver) await this.#feed()
     await this.#book.store(place.db, night)
     const { progress } = this.#book
     await onProgress(progress)
     return progress.open === 0
   }
 
-  /** Boots that are over since the last look. */
-  async #collect(open: readonly AttemptState[]): Promise<void> {
+  /** Time, and machines that are gone. */
+  async #look(): Promise<void> {
     const { place, night } = this.#options
-    const isOpen = new Set(open.map(({ cell, number }) => `${cell} ${number}`))
-    const over = this.#book
+    const open = await openAttempts(place.db, night)
+    if (!this.#isOver && (await this.#timeIsOver())) await this.#close(open)
+    // What a worker has lost after that is not begun again.
+    else if (this.#isOver) await this.#withdrawQueued(open)
+    if (this.#isOver) return
+    await this.#reroute(open)
+    await this.#giveUpAbsent()
+  }
+
+  /** Boots that are over since the last time. */
+  async #collect(): Promise<void> {
+    const { place, night } = this.#options
+    const given = this.#book
       .given()
-      .flatMap(({ cell, given }) =>
-        given && !isOpen.has(`${cell} ${given.number}`)
-          ? [{ cell, number: given.number }]
-          : [],
+      .flatMap(({ cell, given: boot }) =>
+        boot ? [{ cell, number: boot.number }] : [],
       )
-    const attempts = await attemptsAt(place.db, night, over)
+    const attempts = await attemptsAt(place.db, night, given)
     const isThere = new Set(attempts.map(({ cell }) => cell))
     // Somebody else has taken it back.
-    for (const { cell } of over)
+    for (const { cell } of given)
       if (!isThere.has(cell)) this.#decide(this.#book.takeBack(cell))
     for (const attempt of attempts) {
+      if (attempt.state !== 'done') continue
       const state = this.#book.takeBack(attempt.cell, attempt)
       await this.#watchHost(attempt)
       this.#decide(state)

@@ -20,6 +20,7 @@ export const NIGHT_MIGRATIONS: Readonly<Record<string, Migration>> = {
         )
         .addColumn('ended', 'timestamptz')
         .addColumn('state', 'text', column => column.notNull())
+        .addColumn('leader', 'text')
         .addColumn('seen', 'timestamptz', column =>
           column.notNull().defaultTo(sql`now()`),
         )
@@ -31,6 +32,7 @@ export const NIGHT_MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('recipe', 'text', column => column.notNull())
         .addColumn('origin', 'text')
         .addColumn('state', 'text', column => column.notNull())
+        .addColumn('faults', 'integer', column => column.notNull().defaultTo(0))
         .addColumn('key', 'text')
         .addColumn('release', 'text')
         .addColumn('message', 'text')

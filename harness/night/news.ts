@@ -1,6 +1,9 @@
 import type { Pool, PoolClient } from 'pg'
 import { NEWS } from './attempts.ts'
 
+/** Milliseconds between two looks, where no notice comes. */
+export const LOOK = 1_000
+
 /**
  * Notices that something is new in the database. One may be lost with its
  * connection: whoever waits looks now and then all the same.
@@ -59,6 +62,33 @@ export class News implements AsyncDisposable {
     } catch {
       client?.release(true)
       // The database is away: the next look tries again.
+    }
+  }
+
+  /**
+   * Looks whenever there may be something new, until what is waited for is
+   * there or the time is over.
+   *
+   * @returns what was seen last
+   */
+  async until<T>({
+    look,
+    isDone,
+    patienceMs,
+    signal,
+  }: {
+    readonly look: () => Promise<T>
+    readonly isDone: (seen: T) => boolean
+    readonly patienceMs: number
+    readonly signal: AbortSignal
+  }): Promise<T> {
+    const begin = performance.now()
+    for (;;) {
+      const count = this.#count
+      const seen = await look()
+      if (isDone(seen) || performance.now() - begin > patienceMs) return seen
+      await this.after(count, LOOK, signal)
+      signal.throwIfAborted()
     }
   }
 

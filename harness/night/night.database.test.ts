@@ -1,6 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { InfraError } from '../base/errors.ts'
 import { builtRecipes } from '../kernel/recipe.ts'
 import { compareRuns } from '../report/compare.ts'
 import { shortFolder } from '../testing/cli.ts'
@@ -19,12 +20,15 @@ import {
 import { morningMail } from './morning-mail.ts'
 import { nightResult } from './morning.ts'
 import {
+  choosingNight,
   createNight,
   endNight,
   keepPlan,
+  leadNight,
   listNights,
   nightAt,
   pruneNights,
+  takeNight,
 } from './nights.ts'
 import { statusOf } from './status.ts'
 
@@ -218,7 +222,10 @@ const contract = (
           workers: ['a'],
           script: {},
           cells: [cell('x')],
-          build: () => Promise.reject(new Error('a patch does not apply')),
+          build: () =>
+            Promise.reject(
+              new InfraError('BUILD_FAILED', 'a patch does not apply'),
+            ),
         },
         async ({ night, lead }) => {
           await lead()
@@ -239,6 +246,69 @@ const contract = (
         },
       ),
     )
+  })
+
+  t.test(
+    `${name}: a machine that cannot build leaves it to another`,
+    async t => {
+      await at(async place => {
+        const builders: string[] = []
+        await staged(
+          t,
+          place,
+          {
+            workers: ['a', 'b'],
+            script: {},
+            cells: [cell('x')],
+            build: worker => {
+              builders.push(worker)
+              return builders.length === 1
+                ? Promise.reject(new InfraError('NO_SOURCE', 'no mirror'))
+                : Promise.resolve({ key: 'abc', release: '7.3.0' })
+            },
+          },
+          async ({ night, lead }) => {
+            await lead()
+            const result = await nightResult(
+              place.db,
+              await nightAt(place.db, night),
+              options,
+            )
+            t.match(result.cells, [{ class: 'pass' }])
+            t.same(builders.toSorted(), ['a', 'b'])
+            t.match(result.events, [
+              {
+                kind: 'kernel',
+                text: /could not be built by [ab], it is built again: no mirror/,
+              },
+            ])
+          },
+        )
+      })
+    },
+  )
+
+  t.test(`${name}: one process leads a night`, async t => {
+    await at(async place => {
+      const started = await Promise.all(
+        ['one', 'two'].map(leader =>
+          choosingNight(place.db, PLAN.name, async trx => {
+            const [last] = await listNights(trx, { name: PLAN.name, limit: 1 })
+            if (last) return undefined
+            const night = await createNight(trx, PLAN)
+            await takeNight(trx, night, leader)
+            return { night, leader }
+          }),
+        ),
+      )
+      const [first, ...others] = started.filter(one => one !== undefined)
+      t.same(others, [])
+      const { night, leader } = first!
+      t.ok(await leadNight(place.db, night, leader))
+      await takeNight(place.db, night, 'three')
+      t.equal(await leadNight(place.db, night, leader), undefined)
+      t.ok(await leadNight(place.db, night, 'three'))
+    })
   })
 
   t.test(`${name}: a result is stored once`, async t => {

@@ -163,17 +163,52 @@ export const nightsBefore = async (
   return count
 }
 
-/** A sign of life of who leads it. @returns the clock, in milliseconds */
+/**
+ * One at a time chooses the night of a name that it leads: two that are
+ * started at once do not begin two.
+ */
+export const choosingNight = <T>(
+  db: NightDatabase,
+  name: string,
+  action: (trx: NightDatabase) => Promise<T>,
+): Promise<T> =>
+  db.transaction().execute(async trx => {
+    await sql`select pg_advisory_xact_lock(hashtext(${`tdxrig night ${name}`}))`.execute(
+      trx,
+    )
+    return action(trx)
+  })
+
+/** From now on it is led by whoever has this token. */
+export const takeNight = async (
+  db: NightDatabase,
+  id: number,
+  leader: string,
+): Promise<void> => {
+  await db
+    .updateTable('nights')
+    .set({ leader, seen: sql<Date>`clock_timestamp()` })
+    .where('id', '=', id)
+    .execute()
+}
+
+/**
+ * A sign of life of who leads it.
+ *
+ * @returns the clock, in milliseconds; undefined: somebody else leads it now
+ */
 export const leadNight = async (
   db: NightDatabase,
   id: number,
-): Promise<number> => {
+  leader: string,
+): Promise<number | undefined> => {
   const { rows } = await sql<{ clock: string }>`
-    update nights set seen = clock_timestamp() where id = ${id}
+    update nights set seen = clock_timestamp()
+    where id = ${id} and leader = ${leader}
     returning (extract(epoch from clock_timestamp()) * 1000)::text as clock`.execute(
     db,
   )
-  return Number(rows[0]?.clock ?? 0)
+  return rows[0] && Number(rows[0].clock)
 }
 
 /** Nothing more is booted. Who goes on with it only tells it again. */

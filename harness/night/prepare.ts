@@ -1,6 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import type { Board, FoundMachine } from '../board/index.ts'
-import { BOOTS, JOB } from './attempts.ts'
+import { JOB } from './attempts.ts'
 import { type LookedHost, isMeant, planCells, runsTonight } from './cells.ts'
 import type { NightPlace } from './database.ts'
 import { tell } from './events.ts'
@@ -18,7 +18,7 @@ import {
 } from './plan.ts'
 import { addJobs } from './queue.ts'
 import { type Capacity, fitted, neededTime } from './reduce.ts'
-import { BUILD_TASK, buildTaskOn, lookTask } from './side-jobs.ts'
+import { buildJob, lookTask } from './side-jobs.ts'
 import { workersOf } from './workers.ts'
 
 export interface PrepareOptions {
@@ -156,17 +156,7 @@ export const wantKernels = async (
     db,
     kernels
       .filter(({ state }) => state === 'wanted')
-      .map(({ name }) => {
-        const machine = builtOn[name]
-        return {
-          task: machine === undefined ? BUILD_TASK : buildTaskOn(machine),
-          payload: { night, name },
-          key: `build-${night}-${name}`,
-          priority: 0,
-          flags: [JOB, BOOTS],
-          line: null,
-        }
-      }),
+      .map(({ name }) => buildJob(night, name, builtOn[name] ?? null)),
   )
 }
 
@@ -186,21 +176,22 @@ const awaitedFloor = async (
       ? floor.slots.has(qemuPlace(target.qemu))
       : floor.hosts.some(host => isMeant(host, target.hosts))
   }
-  const begin = performance.now()
   let isTold = false
-  for (;;) {
-    const seen = news.count
-    const floor = new Floor(await workersOf(place.db), new Set())
-    const missing = names.filter(name => !isOffered(floor, name))
-    if (missing.length === 0 && floor.builds(null)) return floor
-    if (performance.now() - begin > patienceMs) return floor
-    if (!isTold) {
-      const what = missing.length > 0 ? missing.join(', ') : 'builds'
-      onLog('worker', `waiting for a worker that offers ${what}`)
-      isTold = true
-    }
-    await news.after(seen, 1_000, signal)
-  }
+  return news.until({
+    look: async () => new Floor(await workersOf(place.db), new Set()),
+    isDone: floor => {
+      const missing = names.filter(name => !isOffered(floor, name))
+      if (missing.length === 0 && floor.builds(null)) return true
+      if (!isTold) {
+        const what = missing.length > 0 ? missing.join(', ') : 'builds'
+        onLog('worker', `waiting for a worker that offers ${what}`)
+        isTold = true
+      }
+      return false
+    },
+    patienceMs,
+    signal,
+  })
 }
 
 /** The hosts that are meant, each as it is found now. */
@@ -233,46 +224,33 @@ const lookedHosts = async (
       line: hostPlace(name),
     })),
   )
-  const begin = performance.now()
-  for (;;) {
-    const seen = news.count
-    const rows = await place.db
-      .selectFrom('night_hosts')
-      .select(['host', 'found', 'message'])
-      .where('night_id', '=', night)
-      .execute()
-    const isLate = performance.now() - begin > patienceMs
-    if (rows.length >= offered.size || isLate) {
-      for (const { host, found, message } of rows)
-        if (found === null)
-          await tell(
-            place.db,
-            night,
-            'host',
-            `host ${host} takes no part: ${message ?? 'it did not answer'}`,
-          )
-      const answered = new Set(rows.map(({ host }) => host))
-      for (const name of offered.keys())
-        if (!answered.has(name))
-          await tell(
-            place.db,
-            night,
-            'host',
-            `host ${name} takes no part: nobody could look at it in time`,
-          )
-      return rows.flatMap(({ host, found }) =>
-        found === null
-          ? []
-          : [
-              {
-                ...offered.get(host)!,
-                found: JSON.parse(found) as FoundMachine,
-              },
-            ],
-      )
+  const rows = await news.until({
+    look: () =>
+      place.db
+        .selectFrom('night_hosts')
+        .select(['host', 'found', 'message'])
+        .where('night_id', '=', night)
+        .where('host', 'in', [...offered.keys()])
+        .execute(),
+    isDone: hosts => hosts.length >= offered.size,
+    patienceMs,
+    signal,
+  })
+  const answers = new Map(rows.map(row => [row.host, row]))
+  const looked: LookedHost[] = []
+  for (const [name, host] of offered) {
+    const answer = answers.get(name)
+    if (answer?.found != null) {
+      const found = JSON.parse(answer.found) as FoundMachine
+      looked.push({ ...host, found })
+      continue
     }
-    await news.after(seen, 1_000, signal)
+    const why = answer
+      ? (answer.message ?? 'it did not answer')
+      : 'nobody could look at it in time'
+    await tell(place.db, night, 'host', `host ${name} takes no part: ${why}`)
   }
+  return looked
 }
 
 const capacityOf = (

@@ -10,7 +10,7 @@ const JUMP = 3_000
 const LATE = 2
 
 /** What a sign of life has shown. */
-export interface Sign {
+interface Sign {
   /** The clock of the database, in milliseconds. */
   readonly clock: number
 }

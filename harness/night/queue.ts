@@ -1,6 +1,6 @@
 import { Logger, type Runner, makeWorkerUtils, run } from 'graphile-worker'
 import { EventEmitter } from 'node:events'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Pool } from 'pg'
 import type { NightDatabase } from './tables.ts'
 
@@ -26,6 +26,8 @@ export interface Job {
   readonly flags: readonly string[]
   /** Jobs of one line are done one after the other; null: it is in none. */
   readonly line: string | null
+  /** Seconds before which nobody takes it. */
+  readonly delay?: number
 }
 
 /** A failed job is one whose worker could not even store what came of it. */
@@ -53,14 +55,20 @@ export const addJobs = async (
   jobs: readonly Job[],
 ): Promise<void> => {
   if (jobs.length === 0) return
-  await sql`select ${sql.id(SCHEMA, 'add_job')}(
-      job.task, job.payload, job_key := job.key, priority := job.priority,
-      flags := job.flags, queue_name := job.line, max_attempts := ${MAX_ATTEMPTS})
-    from json_to_recordset(${JSON.stringify(jobs)}::json) as job(
-      task text, payload json, key text, priority int, flags text[], line text)`.execute(
-    db,
-  )
+  await addingJobs(
+    sql`select value from json_array_elements(${JSON.stringify(jobs)}::json)`,
+  ).execute(db)
 }
+
+/** A statement that adds jobs. @param jobs a query of them, as JSON */
+export const addingJobs = (jobs: RawBuilder<unknown>): RawBuilder<unknown> =>
+  sql`select ${sql.id(SCHEMA, 'add_job')}(
+      job.task, job.payload, job_key := job.key, priority := job.priority,
+      flags := job.flags, queue_name := job.line, max_attempts := ${MAX_ATTEMPTS},
+      run_at := now() + make_interval(secs => coalesce(job.delay, 0)))
+    from (${jobs}) as asked(text), json_to_record(asked.text) as job(
+      task text, payload json, key text, priority int, flags text[], line text,
+      delay float)`
 
 /** Takes jobs back that nobody has begun. */
 export const removeJobs = async (

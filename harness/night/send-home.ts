@@ -42,21 +42,19 @@ export const sendHome = async ({
       line: hostPlace(host),
     })),
   )
-  const begin = performance.now()
-  for (;;) {
-    const seen = news.count
-    const away = await place.db
-      .selectFrom('night_hosts')
-      .select(['host', 'home'])
-      .where('night_id', '=', night)
-      .where(row => row.or([row('home', 'is', null), row('home', '<>', HOME)]))
-      .execute()
-    const isKnown = away.every(({ home }) => home !== null)
-    if (isKnown || performance.now() - begin > patienceMs)
-      return away.map(({ host }) => host)
-    await news.after(seen, LOOK, signal)
-  }
+  const away = await news.until({
+    look: () =>
+      place.db
+        .selectFrom('night_hosts')
+        .select(['host', 'home'])
+        .where('night_id', '=', night)
+        .where(row =>
+          row.or([row('home', 'is', null), row('home', '<>', HOME)]),
+        )
+        .execute(),
+    isDone: hosts => hosts.every(({ home }) => home !== null),
+    patienceMs,
+    signal,
+  })
+  return away.map(({ host }) => host)
 }
-
-/** Milliseconds between two looks, where no notice comes. */
-const LOOK = 1_000

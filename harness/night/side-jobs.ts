@@ -1,13 +1,15 @@
 import { sql } from 'kysely'
 import * as z from 'zod'
-import { messageOf } from '../base/errors.ts'
+import { RigError, UsageError, messageOf } from '../base/errors.ts'
 import type { FoundMachine } from '../board/index.ts'
 import type { Recipe } from '../kernel/recipe.ts'
-import { NEWS } from './attempts.ts'
+import { BOOTS, JOB, NEWS, notOn } from './attempts.ts'
 import { tell } from './events.ts'
 import { hostPlace } from './plan.ts'
+import { type Job, addJobs } from './queue.ts'
 import { parseRecipe } from './recipe-json.ts'
 import type { NightDatabase } from './tables.ts'
+import { workersOf } from './workers.ts'
 
 /** Jobs of a night that are no boots: looking at hosts, building kernels. */
 
@@ -74,20 +76,46 @@ export interface BuiltForAll {
 
 export type BuildForAll = (recipe: Recipe) => Promise<BuiltForAll>
 
-/** Builds a kernel of a night, unless somebody has. */
+/** Asks for a kernel. @param machine that has its source; null: any builds it */
+export const buildJob = (
+  night: number,
+  name: string,
+  machine: string | null,
+): Job => ({
+  task: machine === null ? BUILD_TASK : buildTaskOn(machine),
+  payload: { night, name },
+  key: `build-${night}-${name}`,
+  priority: 0,
+  flags: [JOB, BOOTS],
+  line: null,
+})
+
+export interface Builder {
+  readonly build: BuildForAll
+  readonly worker: string
+  /** The machine that has the source; null: any has. */
+  readonly machine: string | null
+  readonly signal: AbortSignal
+}
+
+/** Builds that faults of machines have ended, before it is given up. */
+const MOST_FAULTS = 5
+
+/** It says something of the kernel, and is the same on every machine. */
+const isOfKernel = (error: unknown): boolean =>
+  error instanceof UsageError ||
+  (error instanceof RigError && error.code === 'BUILD_FAILED')
+
+/**
+ * Builds a kernel of a night, unless somebody has. What a fault of this machine
+ * has ended is built again, elsewhere where that is possible.
+ */
 export const buildForNight = async (
   db: NightDatabase,
-  {
-    build,
-    worker,
-    signal,
-  }: {
-    readonly build: BuildForAll
-    readonly worker: string
-    readonly signal: AbortSignal
-  },
+  builder: Builder,
   payload: unknown,
 ): Promise<void> => {
+  const { build, worker, signal } = builder
   const { night, name } = kernelSchema.parse(payload)
   const row = await db
     .updateTable('night_kernels')
@@ -96,9 +124,10 @@ export const buildForNight = async (
     .where('night_id', '=', night)
     .where('name', '=', name)
     .where('state', 'in', ['wanted', 'building'])
-    .returning('recipe')
+    .returning(['recipe', 'faults'])
     .executeTakeFirst()
   if (!row) return
+  const faults = row.faults + 1
   const came = await build(parseRecipe(row.recipe)).then(
     ({ key, release }) => ({
       state: 'built' as const,
@@ -108,10 +137,12 @@ export const buildForNight = async (
     }),
     (error: unknown) => {
       if (signal.aborted) throw error
-      return { state: 'failed' as const, message: messageOf(error) }
+      return isOfKernel(error) || faults >= MOST_FAULTS
+        ? { state: 'failed' as const, faults, message: messageOf(error) }
+        : { state: 'wanted' as const, faults, message: messageOf(error) }
     },
   )
-  await db
+  const { numUpdatedRows } = await db
     .updateTable('night_kernels')
     .set(came)
     .where('night_id', '=', night)
@@ -119,6 +150,46 @@ export const buildForNight = async (
     // Somebody else may have it by now.
     .where('state', '=', 'building')
     .where('message', '=', worker)
-    .execute()
+    .executeTakeFirst()
+  if (came.state === 'wanted' && numUpdatedRows > 0n)
+    await buildAgain(db, builder, { night, name, faults, why: came.message })
   await news(db)
+}
+
+/** Later each time, since what was full or away may be so for a while. */
+const buildAgain = async (
+  db: NightDatabase,
+  { worker, machine }: Builder,
+  {
+    night,
+    name,
+    faults,
+    why,
+  }: {
+    readonly night: number
+    readonly name: string
+    readonly faults: number
+    readonly why: string
+  },
+): Promise<void> => {
+  const others = (await workersOf(db)).filter(
+    ({ name: other, state, unfit, offer }) =>
+      other !== worker &&
+      state === 'up' &&
+      unfit === null &&
+      offer.builds &&
+      (machine === null || offer.machine === machine),
+  )
+  const job = buildJob(night, name, machine)
+  await addJobs(db, [
+    others.length > 0
+      ? { ...job, flags: [...job.flags, notOn(worker)] }
+      : { ...job, delay: 3 ** faults },
+  ])
+  await tell(
+    db,
+    night,
+    'kernel',
+    `kernel ${name} could not be built by ${worker}, it is built again: ${why}`,
+  )
 }

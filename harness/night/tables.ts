@@ -26,6 +26,8 @@ export interface NightTable {
   readonly started: Time
   readonly ended: MaybeTime
   readonly state: NightState
+  /** A token of whoever leads it: another one has taken it, or not. */
+  readonly leader: string | null
   /** When whoever leads the night was last heard of. */
   readonly seen: Time
 }
@@ -38,6 +40,8 @@ export interface KernelTable {
   /** Where its source comes from, for people. */
   readonly origin: string | null
   readonly state: 'wanted' | 'building' | 'built' | 'failed'
+  /** Builds that a fault of a machine has ended. */
+  readonly faults: Generated<number>
   readonly key: string | null
   readonly release: string | null
   readonly message: string | null

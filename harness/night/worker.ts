@@ -250,10 +250,18 @@ export class NightWorker {
         hosts.length,
       )
     if (build) {
-      const task = this.#counted(payload =>
-        buildForNight(place.db, { build, worker: name, signal }, payload),
+      const task = (only: string | null): Task =>
+        this.#counted(payload =>
+          buildForNight(
+            place.db,
+            { build, worker: name, machine: only, signal },
+            payload,
+          ),
+        )
+      await add(
+        { [BUILD_TASK]: task(null), [buildTaskOn(machine)]: task(machine) },
+        1,
       )
-      await add({ [BUILD_TASK]: task, [buildTaskOn(machine)]: task }, 1)
     }
   }
 

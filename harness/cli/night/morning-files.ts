@@ -21,6 +21,7 @@ import {
 } from '../../night/morning-text.ts'
 import { morningMail } from '../../night/morning-mail.ts'
 import type { Night } from '../../night/nights.ts'
+import { throughOutages } from '../../night/outage.ts'
 import type { Plan } from '../../night/plan.ts'
 import type { NightDatabase } from '../../night/tables.ts'
 import { compareRuns } from '../../report/compare.ts'
@@ -60,10 +61,12 @@ export const writeMorning = async (
   options: MorningFiles,
 ): Promise<{ readonly text: string; readonly code: number }> => {
   const { db, night, plan, folder, origin, signal, log } = options
-  const result = await nightResult(db, night, {
-    version: VERSION,
-    reproduce: reproduceWith(programName(), []),
-  })
+  const result = await throughOutages({ signal, onLog: log }, () =>
+    nightResult(db, night, {
+      version: VERSION,
+      reproduce: reproduceWith(programName(), []),
+    }),
+  )
   const document = await withConsoles(result, folder)
   const seen = await compared(document, result, options)
   const bisects = bisectsOf(newFailures(result, seen.lastNight), seen, plan)

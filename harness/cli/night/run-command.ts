@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
@@ -6,16 +7,15 @@ import {
   ensureFolder,
   writeWhole,
 } from '../../base/output.ts'
-import { visible } from '../../base/text.ts'
 import { usualTimes } from '../../history/first-bad.ts'
 import { type NightPlace, withNights } from '../../night/database.ts'
 import { tell } from '../../night/events.ts'
 import { pruneKernels } from '../../night/kernel-copies.ts'
-import type { NightProgress } from '../../night/cell-book.ts'
 import { Leader } from '../../night/leader.ts'
 import { News } from '../../night/news.ts'
 import {
   type Night,
+  choosingNight,
   closeNight,
   createNight,
   endNight,
@@ -23,14 +23,12 @@ import {
   listNights,
   nightAt,
   pruneNights,
+  takeNight,
 } from '../../night/nights.ts'
+import { throughOutages } from '../../night/outage.ts'
 import { type NightFile, readNightFile } from '../../night/plan-file.ts'
 import type { Plan } from '../../night/plan.ts'
-import {
-  classCounts,
-  duration,
-  reductionText,
-} from '../../night/morning-text.ts'
+import { duration } from '../../night/morning-text.ts'
 import {
   type PrepareOptions,
   type Prepared,
@@ -55,6 +53,7 @@ import { type Log, type LogForm, logTo } from './log.ts'
 import { serveMetrics } from './metrics.ts'
 import { writeMorning } from './morning-files.ts'
 import { type PlaceFlags, onWait, serverOf, spoolFolder } from './place.ts'
+import { planLine, planText, progressTeller } from './run-text.ts'
 import { type StationFlags, openStations, workerName } from './stations.ts'
 
 export interface NightRunFlags extends PlaceFlags, StationFlags {
@@ -118,22 +117,37 @@ interface Led {
 }
 
 const lead = async (led: Led): Promise<number> => {
-  const { place, file, flags, signal, log, server } = led
+  const { place, file, flags, log, server } = led
   await using workspace = Workspace.create()
   await using news = new News(place.pool)
-  const night = await currentNight(led)
+  const token = randomUUID()
+  const night = await currentNight(led, token)
+  const taken = new AbortController()
+  const signal = AbortSignal.any([led.signal, taken.signal])
+  const through = { signal, onLog: log }
   const pulse = new Pulse({
     db: place.db,
     name: 'the night',
     seconds: BEAT_SECONDS,
     onLog: log,
-    beat: async () => ({ clock: await leadNight(place.db, night.id) }),
+    beat: async () => {
+      const clock = await leadNight(place.db, night.id, token)
+      if (clock !== undefined) return { clock }
+      const error = new InfraError(
+        'NIGHT_LED',
+        `night ${night.id} of '${file.name}' is led by another process now: this one was not heard of for ${LOST_SECONDS} s, and ends`,
+      )
+      taken.abort(error)
+      throw error
+    },
   })
   await using metrics =
     flags.metrics && (await serveMetrics(place.db, flags.metrics))
   if (metrics) log('metrics', `at ${metrics.url}`)
   pulse.start()
   let worker: NightWorker | undefined
+  let { plan } = night
+  let isBegun = plan !== undefined
   // A worker of its own may be on this machine.
   const name = `${workerName()}+night`
   try {
@@ -171,21 +185,20 @@ const lead = async (led: Led): Promise<number> => {
       onLog: log,
       patienceMs: flags.patience * 1000,
     }
-    let { plan } = night
-    if (plan) await wantKernels(place, night.id, plan)
+    if (plan)
+      await throughOutages(through, () =>
+        wantKernels(place, night.id, night.plan!),
+      )
     else {
-      const prepared = await prepareNight(options)
-      if (flags.dryRun === true) {
-        process.stdout.write(planText(prepared))
-        return 0
-      }
-      await beginNight(options, prepared)
+      const prepared = await planned(options, flags)
+      if (prepared === undefined) return 0
       ;({ plan } = prepared)
       log('night', planLine(prepared))
     }
-    return await work({ ...led, night, plan, news })
+    isBegun = true
+    return await work({ ...led, signal, night, plan, news })
   } catch (error) {
-    if (!signal.aborted && night.plan === undefined)
+    if (!isBegun && !signal.aborted)
       await endNight(place.db, night.id, 'stopped').catch(() => undefined)
     throw error
   } finally {
@@ -195,8 +208,45 @@ const lead = async (led: Led): Promise<number> => {
   }
 }
 
-/** The night that was not ended, or a new one. */
-const currentNight = async ({
+/**
+ * Plans a night, and begins it. Hosts that were looked at for one that is not
+ * begun are given back.
+ *
+ * @returns undefined after --dry-run
+ */
+const planned = async (
+  options: PrepareOptions,
+  { dryRun }: NightRunFlags,
+): Promise<Prepared | undefined> => {
+  const { signal } = options
+  let isBegun = false
+  try {
+    const prepared = await throughOutages(options, () => prepareNight(options))
+    if (dryRun === true) {
+      process.stdout.write(planText(prepared))
+      return undefined
+    }
+    await throughOutages(options, () => beginNight(options, prepared))
+    isBegun = true
+    return prepared
+  } finally {
+    // Who is interrupted goes on with it, or lets the hosts go by themselves.
+    if (!isBegun && !signal.aborted) await sendHome(options)
+  }
+}
+
+/** The night that was not ended, or a new one; from now on this process's. */
+const currentNight = (led: Led, token: string): Promise<Night> =>
+  choosingNight(led.place.db, led.file.name, async trx => {
+    const night = await chosenNight({
+      ...led,
+      place: { ...led.place, db: trx },
+    })
+    await takeNight(trx, night.id, token)
+    return night
+  })
+
+const chosenNight = async ({
   place,
   file,
   server,
@@ -283,6 +333,7 @@ const work = async ({
       log('disk', messageOf(error))
     })
   }
+  const through = { signal, onLog: log }
   await Leader.lead({
     place,
     night: night.id,
@@ -295,17 +346,21 @@ const work = async ({
       if (told(progress)) await writeStatus()
     },
   })
-  const away = await sendHome({
-    place,
-    night: night.id,
-    news,
-    signal,
-    patienceMs: flags.patience * 1000,
-  })
+  const away = await throughOutages(through, () =>
+    sendHome({
+      place,
+      night: night.id,
+      news,
+      signal,
+      patienceMs: flags.patience * 1000,
+    }),
+  )
   if (away.length > 0)
     log('host', `not seen to be given back: ${away.join(', ')}`)
-  await closeNight(place.db, night.id)
-  const ended = await nightAt(place.db, night.id)
+  const ended = await throughOutages(through, async () => {
+    await closeNight(place.db, night.id)
+    return nightAt(place.db, night.id)
+  })
   const { text, code } = await writeMorning({
     db: place.db,
     night: ended,
@@ -317,14 +372,16 @@ const work = async ({
     log,
   })
   process.stdout.write(text)
-  await endNight(place.db, night.id, 'done')
-  await writeStatus()
-  await pruneNights(place.db, {
-    name: plan.name,
-    keep: plan.keep.nights,
-    days: plan.keep.days,
+  await throughOutages(through, async () => {
+    await endNight(place.db, night.id, 'done')
+    await writeStatus()
+    await pruneNights(place.db, {
+      name: plan.name,
+      keep: plan.keep.nights,
+      days: plan.keep.days,
+    })
+    await pruneKernels(place.db, plan.keep.days ?? KERNEL_DAYS)
   })
-  await pruneKernels(place.db, plan.keep.days ?? KERNEL_DAYS)
   return code
 }
 
@@ -333,62 +390,3 @@ export const STATUS_FILE = 'status.json'
 
 /** Copies of kernels that no night has used for so long. */
 const KERNEL_DAYS = 30
-
-/** Milliseconds between two lines about how far it is. */
-const LINE = 30_000
-/** Milliseconds between two looks of whoever asks for the status. */
-const SNAPSHOT = 1_000
-
-/** @returns tells of progress, and whether the status is worth writing */
-const progressTeller = (log: Log): ((progress: NightProgress) => boolean) => {
-  let line = -Infinity
-  let snapshot = -Infinity
-  return ({ cells, open, given, classes }) => {
-    const now = performance.now()
-    if (now - line > LINE || open === 0) {
-      line = now
-      log(
-        'progress',
-        `${cells - open} of ${cells} cases, ${classCounts(classes)}; ${given} given out`,
-      )
-    }
-    if (now - snapshot < SNAPSHOT && open > 0) return false
-    snapshot = now
-    return true
-  }
-}
-
-const planLine = ({ plan, cells, kernels }: Prepared): string =>
-  [
-    `${cells.length} cases on ${kernels.map(({ name }) => name).join(', ')}`,
-    ...(plan.budgetMs === null ? [] : [`${duration(plan.budgetMs)} for them`]),
-    ...(plan.reduction ? [reductionText(plan.reduction)] : []),
-  ].join('; ')
-
-const planText = ({ plan, cells, kernels, leftOut }: Prepared): string =>
-  [
-    `night '${plan.name}', kept as '${plan.label}'`,
-    '',
-    'kernels:',
-    ...kernels.map(
-      ({ name, origin }) =>
-        `  ${name}${origin === null ? '' : `: ${visible(origin.text)}`}`,
-    ),
-    '',
-    ...(plan.reduction ? [reductionText(plan.reduction), ''] : []),
-    ...plan.otherNights.map(text => `not this night: ${visible(text)}`),
-    `cases: ${cells.length}`,
-    ...cells.map(({ id, places, estimateMs, repeat, note }) =>
-      visible(
-        `  ${id}  ${note === null ? `${places.join(', ')}, about ${(estimateMs / 1000).toFixed(1)} s${repeat > 1 ? `, ${repeat} boots` : ''}` : `skipped: ${note}`}`,
-      ),
-    ),
-    ...(leftOut.length > 0
-      ? [
-          '',
-          `left out: ${leftOut.length}`,
-          ...leftOut.map(({ id }) => visible(`  ${id}`)),
-        ]
-      : []),
-    '',
-  ].join('\n')

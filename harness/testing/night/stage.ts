@@ -3,7 +3,6 @@ import { gzip } from 'node:zlib'
 import type { Test } from 'tap'
 import type { Verdict } from '../../judge/context.ts'
 import { builtRecipes } from '../../kernel/recipe.ts'
-import { JOB } from '../../night/attempts.ts'
 import type { Bench } from '../../night/bench.ts'
 import type { NightPlace } from '../../night/database.ts'
 import { Leader } from '../../night/leader.ts'
@@ -11,7 +10,7 @@ import { News } from '../../night/news.ts'
 import { closeNight, createNight, keepPlan } from '../../night/nights.ts'
 import type { Plan, PlannedCell } from '../../night/plan.ts'
 import { addJobs } from '../../night/queue.ts'
-import { BUILD_TASK, type BuiltForAll } from '../../night/side-jobs.ts'
+import { type BuiltForAll, buildJob } from '../../night/side-jobs.ts'
 import { NightWorker } from '../../night/worker.ts'
 import { workersOf } from '../../night/workers.ts'
 import { caseDocument } from '../../report/document.ts'
@@ -37,7 +36,7 @@ export const PLAN: Plan = {
   reduction: null,
   otherNights: [],
   builtOn: {},
-  likes: {},
+  likes: { kernel: 'kernel' },
   origins: {},
 }
 
@@ -126,7 +125,7 @@ export const staged = async (
     readonly workers: readonly string[]
     readonly script: Script
     readonly cells: readonly PlannedCell[]
-    readonly build?: () => Promise<{ key: string; release: string | null }>
+    readonly build?: (worker: string) => Promise<BuiltForAll>
   },
   action: (staged: Staged) => Promise<void>,
 ): Promise<void> => {
@@ -137,7 +136,7 @@ export const staged = async (
       scriptedWorker(place, name, {
         jobs: 2,
         boot: scripted(name, script, boots),
-        build,
+        build: () => build(name),
         signal: controller.signal,
       }),
     ),
@@ -151,16 +150,7 @@ export const staged = async (
     ],
     cells,
   })
-  await addJobs(place.db, [
-    {
-      task: BUILD_TASK,
-      payload: { night, name: 'kernel' },
-      key: `build-${night}`,
-      priority: 0,
-      flags: [JOB],
-      line: null,
-    },
-  ])
+  await addJobs(place.db, [buildJob(night, 'kernel', null)])
   try {
     await using news = new News(place.pool)
     await action({
