@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import type * as z from 'zod'
 import type { Verdict } from '../judge/context.ts'
 import { documentSchema } from '../report/schema.ts'
 import type { HistoryDatabase } from './database.ts'
@@ -53,13 +54,20 @@ export const onsetsOf = async (
       and results.verdict in ('pass', 'fail', 'invalid')
     order by cases.name, chosen.started desc, chosen.id desc`.execute(db)
   const kernelOf = new Map(cases.map(({ id, kernel }) => [id, kernel]))
+  // A run has thousands of cases, and each row its kernels.
+  const parsed = new Map<number, z.output<typeof kernelsSchema>>()
+  const kernelsIn = (run: number, text: string) => {
+    const known = parsed.get(run) ?? kernelsSchema.parse(JSON.parse(text))
+    parsed.set(run, known)
+    return known
+  }
   const onsets = new Map<string, Onset>()
   const closed = new Set<string>()
   for (const { name, verdict, run, started, kernels } of rows) {
     if (closed.has(name)) continue
-    const kernel = kernelsSchema
-      .parse(JSON.parse(kernels))
-      .find(one => one.name === kernelOf.get(name))
+    const kernel = kernelsIn(run, kernels).find(
+      one => one.name === kernelOf.get(name),
+    )
     const seen: SeenCase = {
       run,
       started: started.toISOString(),

@@ -68,22 +68,11 @@ export const nightResult = async (
 ): Promise<NightResult> => {
   const cells = await cellsOf(db, night.id)
   const kernels = await kernelsOf(db, night.id)
-  const attempts = new Map<number, AttemptRow[]>()
-  for (const attempt of await db
-    .selectFrom('night_attempts')
-    .selectAll()
-    .where('night_id', '=', night.id)
-    .where('state', '=', 'done')
-    .orderBy('cell')
-    .orderBy('number')
-    .execute())
-    attempts.set(attempt.cell, [...(attempts.get(attempt.cell) ?? []), attempt])
   const boards = await foundOf(db, night.id)
   const results: CaseResult[] = []
   const consoles = new Map<string, Uint8Array>()
   const shown: NightCell[] = []
-  for (const cell of cells) {
-    const its = attempts.get(cell.cell) ?? []
+  for await (const [cell, its] of withAttempts(db, night.id, cells)) {
     const one = nightCell(cell, its)
     shown.push(one)
     const told = toldAttempt(one.class, its)
@@ -106,6 +95,32 @@ export const nightResult = async (
       results,
     ),
     consoles,
+  }
+}
+
+/** Cells whose boots are read at once: each boot has a body, and a console. */
+const CELLS = 200
+
+async function* withAttempts(
+  db: NightDatabase,
+  night: number,
+  cells: readonly CellRow[],
+): AsyncGenerator<readonly [CellRow, readonly AttemptRow[]]> {
+  for (let at = 0; at < cells.length; at += CELLS) {
+    const some = cells.slice(at, at + CELLS)
+    const attempts = new Map<number, AttemptRow[]>(
+      some.map(({ cell }) => [cell, []]),
+    )
+    const rows = await db
+      .selectFrom('night_attempts')
+      .selectAll()
+      .where('night_id', '=', night)
+      .where('state', '=', 'done')
+      .where('cell', 'in', [...attempts.keys()])
+      .orderBy('number')
+      .execute()
+    for (const row of rows) attempts.get(row.cell)!.push(row)
+    for (const cell of some) yield [cell, attempts.get(cell.cell)!]
   }
 }
 

@@ -6,6 +6,7 @@ import type { NightPlace } from '../../night/database.ts'
 import type { CellClass } from '../../night/decide.ts'
 import { eventsOf } from '../../night/events.ts'
 import { cellsOf } from '../../night/nights.ts'
+import type { NightDatabase } from '../../night/tables.ts'
 import {
   type Fault,
   type NightCheck,
@@ -62,7 +63,6 @@ export const checkNight = async (
     })
     if (problem !== undefined) wrong.push(`${id}: ${problem}`)
   }
-  const events = await eventsOf(db, night)
   return {
     classes,
     boots: stored.size,
@@ -70,10 +70,20 @@ export const checkNight = async (
     twice: twice.map(({ key }) => key),
     wrong,
     away: hostsAway(folder, crew),
-    untold: faults.filter(
-      fault => !events.some(({ text }) => TOLD[fault].test(text)),
-    ),
+    untold: await untoldFaults(db, night, faults),
   }
+}
+
+/** Faults of which no event tells. */
+export const untoldFaults = async (
+  db: NightDatabase,
+  night: number,
+  faults: readonly Fault[],
+): Promise<Fault[]> => {
+  const events = await eventsOf(db, night)
+  return faults.filter(
+    fault => !events.some(({ text }) => TOLD[fault].test(text)),
+  )
 }
 
 /**

@@ -15,12 +15,12 @@ import {
 import { type Plan, type PlannedCell, hostPlace } from '../../night/plan.ts'
 import { addJobs } from '../../night/queue.ts'
 import { sendHome } from '../../night/send-home.ts'
-import { BUILD_TASK, lookTask } from '../../night/side-jobs.ts'
+import { buildJob, lookTask } from '../../night/side-jobs.ts'
 import { caseDocument } from '../../report/document.ts'
 import { judgedOutcome } from '../judged.ts'
 import { namedCase } from '../records.ts'
 import { chance } from './chance.ts'
-import { checkNight } from './check.ts'
+import { checkNight, untoldFaults } from './check.ts'
 import { Crew } from './crew.ts'
 import { deadFile } from './made-hosts.ts'
 import { PLAN as TEST_PLAN } from './stage.ts'
@@ -152,16 +152,7 @@ const oneNight = async (
     ],
     cells: cellsFor(options, TEMPLATE()),
   })
-  await addJobs(place.db, [
-    {
-      task: BUILD_TASK,
-      payload: { night, name: 'kernel' },
-      key: `build-${night}`,
-      priority: 0,
-      flags: [JOB],
-      line: null,
-    },
-  ])
+  await addJobs(place.db, [buildJob(night, 'kernel', null)])
   const injector = new Injector(crew, number, { ...options, faults })
   await Leader.lead({
     ...common,
@@ -173,7 +164,7 @@ const oneNight = async (
       injector.at(1 - open / cells)
     },
   })
-  await injector.done()
+  await injector.done(place, night)
   await sendHome(common)
   await closeNight(place.db, night)
   const check = await checkNight(place, night, crew, {
@@ -212,6 +203,9 @@ const lookAtAll = async (
   }
 }
 
+/** Milliseconds within which a fault is seen: a worker is lost after 8 s. */
+const SEEN = 30_000
+
 /** Makes each fault happen, one after the other, as the night goes on. */
 class Injector {
   readonly #crew: Crew
@@ -236,8 +230,15 @@ class Injector {
     this.#busy = this.#busy.then(() => this.#inject(fault))
   }
 
-  async done(): Promise<void> {
+  /** A made night may be over before somebody has seen its last fault. */
+  async done({ db }: NightPlace, night: number): Promise<void> {
     await this.#busy
+    const { faults } = this.#options
+    const late = performance.now() + SEEN
+    while ((await untoldFaults(db, night, faults)).length > 0) {
+      if (performance.now() > late) return
+      await setTimeout(200)
+    }
   }
 
   /** For the next night. */
