@@ -63,6 +63,7 @@ const PROGRAMS = [
   'testing/made-host/main.ts',
   'testing/night/bench-night.ts',
   'testing/night/bench-week.ts',
+  'testing/night/bench-workers.ts',
   'testing/night/made-worker.ts',
   'testing/tap-summary.ts',
   'testing/update-examples.ts',
