@@ -18,7 +18,7 @@ import { startPostgres } from '../postgres.ts'
 
 const KERNEL = 'mainline-7.3'
 const scenarios = join(projectRoot(), 'scenarios/plain')
-const program = join(projectRoot(), 'dist/tdxrig.js')
+const program = join(projectRoot(), 'dist/cli/main.js')
 const pairs = Number(process.argv[2] ?? 3)
 
 const folder = mkdtempSync('/tmp/tdxtest-workers-')
