@@ -8,6 +8,10 @@ import { LAST_PAGE_IS_LOST } from '../testing/last-page.ts'
 
 /** A planted fault is found, in a series of patches and in a git history. */
 
+// It builds kernels: with an empty compiler cache on a busy machine that takes
+// far more than what is usual for a test.
+t.setTimeout(3_000_000)
+
 const SCENARIO = join(projectRoot(), 'scenarios/plain/one-node.yaml')
 const CASE = 'one-node[cpus=1]'
 const TDX = 'arch/x86/virt/vmx/tdx/tdx.c'

@@ -124,7 +124,7 @@ t.test('wrong input: exit code 2, nothing booted, nothing written', async t => {
     [['predict'], /missing required argument/],
     [
       ['schema', 'x'],
-      /there is no schema 'x' \(there are: scenario, result, explain, hosts\)/,
+      /there is no schema 'x' \(there are: scenario, result, explain, hosts, night\)/,
     ],
     [['kernel', 'build', 'x'], /there is no kernel 'x'/],
   ]
@@ -161,7 +161,7 @@ t.test('predict and schema print what they say', async t => {
       { series: 'mainline-6.8', outcome: 'initialized' },
     ],
   })
-  for (const name of ['scenario', 'result', 'explain', 'hosts']) {
+  for (const name of ['scenario', 'result', 'explain', 'hosts', 'night']) {
     const { stdout } = await runCli(['schema', name], { cwd: folder })
     const published = readFileSync(
       join(projectRoot(), 'docs', 'schemas', `${name}.schema.json`),
