@@ -324,10 +324,9 @@ export class Leader {
       )
       if (isHopeless || now - since > this.#options.patienceMs) {
         const state = this.#book.at(one.cell)
-        const last = cutShort(state.tried)
         this.#book.settle(
           one.cell,
-          last === 'not run' && isHopeless ? 'error' : last,
+          cutShort(state.tried),
           isHopeless
             ? `no host is left that can boot it: ${one.places.join(', ')}`
             : `no worker was there that offers ${one.places.join(' or ')}`,
