@@ -5,6 +5,7 @@ import { type Bytes, unpacked } from '../base/packed.ts'
 import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
+import { startMap } from '../judge/log-map.ts'
 import { SHOWN_LOG } from '../report/explain-boot.ts'
 
 /** Files are scenarios or logs; folders hold scenarios. */
@@ -77,7 +78,7 @@ const readAny = async (
 const readLines = async (
   source: Bytes,
 ): Promise<{ reader: ConsoleReader; text: string | null }> => {
-  const reader = new ConsoleReader()
+  const reader = new ConsoleReader({ pasted: true })
   const kept: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of source) {
@@ -110,6 +111,6 @@ export const chosenBoot = (
 
 /** The last one that shows its memory, or the last. */
 const likelyBoot = (boots: readonly Facts[]): number => {
-  const shown = boots.findLastIndex(({ firmwareMap }) => firmwareMap.length > 1)
+  const shown = boots.findLastIndex(facts => startMap(facts) !== undefined)
   return shown < 0 ? boots.length - 1 : shown
 }

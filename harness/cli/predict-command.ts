@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.ts'
+import { showsMemory } from '../judge/log-map.ts'
 import { predictFromLog } from '../judge/log-prediction.ts'
 import { optionsOf, predictCase } from '../judge/prediction.ts'
 import { recipeNames } from '../kernel/recipe.ts'
@@ -69,7 +70,7 @@ const predictScenarios = async (
 const predictLog = async (file: string): Promise<FilePrediction[]> => {
   const log = await readLog(file)
   const predictions = log.boots.flatMap((facts, i): FilePrediction[] => {
-    if (facts.firmwareMap.length < 2) return []
+    if (!showsMemory(facts)) return []
     const { outcome, stage, errno, message } = facts.tdx
     const prediction = predictFromLog(facts)
     return [

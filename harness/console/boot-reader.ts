@@ -27,6 +27,7 @@ export class BootReader {
   #cmdlineAgain: string | null = null
   #cpu: MachineFacts['cpu'] = null
   #cpus: MachineFacts['cpus'] = null
+  #hypervisor: MachineFacts['hypervisor'] = null
   #panicked = false
   #dropped = 0
   #records = 0
@@ -56,6 +57,9 @@ export class BootReader {
       ...this.#memory.facts(),
       cpu: this.#cpu,
       cpus: this.#cpus,
+      hypervisor:
+        this.#hypervisor ??
+        (this.#memory.isXen ? { name: 'Xen', line: this.#firstLine } : null),
       acpiTables: [...this.#acpiTables].map(([signature, line]) => ({
         signature,
         line,
@@ -73,8 +77,11 @@ export class BootReader {
   read(record: LogRecord): void {
     if (this.#firstLine === 0) this.#firstLine = record.line
     this.#lastLine = record.line
-    // What processes write is not the kernel's word.
-    if (record.user) return
+    // What processes write is not the kernel's word; but systemd knows a TD.
+    if (record.user) {
+      if (record.text.startsWith(IN_TD)) this.#tdx.read(record)
+      return
+    }
     if (record.prefixed) this.#records++
     if (takeBy(this.#rules, record)) return
     if (this.#memory.read(record)) return
@@ -85,6 +92,10 @@ export class BootReader {
       return
     }
     this.#tdx.read(record)
+  }
+
+  #runsOn(name: string, line: number): void {
+    this.#hypervisor ??= { name: /^Xen\b/.test(name) ? 'Xen' : name, line }
   }
 
   #takeCmdline(said: { readonly text: string; readonly line: number }): void {
@@ -109,10 +120,25 @@ export class BootReader {
       },
     })),
     {
+      // Before 4.0: `fam: 06, model: 2d`.
       opening: 'smpboot: CPU0: ',
       pattern:
-        /CPU0: (.{1,100}?) \(family: 0x([0-9a-f]{1,4}), model: 0x([0-9a-f]{1,4}), stepping: 0x([0-9a-f]{1,4})\)/,
+        /CPU0: (.{1,100}?) \((?:family|fam): (?:0x)?([0-9a-f]{1,4}), model: (?:0x)?([0-9a-f]{1,4}), stepping: (?:0x)?([0-9a-f]{1,4})\)/,
       take: (match, { line }) => (this.#cpu ??= cpuOf(match, line)),
+    },
+    {
+      // init_hypervisor_platform() (arch/x86/kernel/cpu/hypervisor.c).
+      opening: 'Hypervisor detected: ',
+      pattern: /: (.{1,60})$/,
+      take: ([, name]: Groups, { line }: LogRecord) => {
+        this.#runsOn(name!, line)
+      },
+    },
+    {
+      opening: 'Booting paravirtualized kernel on Xen',
+      take: (_, { line }) => {
+        this.#runsOn('Xen', line)
+      },
     },
     {
       opening: 'smp: Brought up ',
@@ -146,6 +172,8 @@ export class BootReader {
     },
   ])
 }
+
+const IN_TD = 'Detected confidential virtualization tdx'
 
 /** `BOOT_IMAGE=/boot/vmlinuz-6.8.0-1028-intel`, as boot loaders write it. */
 const bootImage = (cmdline: string | null): string | null =>

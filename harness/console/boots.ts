@@ -13,6 +13,11 @@ const MAX_WAITING = 4096
 const ENOUGH = 20
 /** A console that was just enabled says again what was said before it. */
 const CONSOLE_LINES = 4
+/**
+ * Before its version a kernel says a few things, all at time 0: the microcode
+ * that was loaded early (until 6.6), cgroups (before 4.14), that it is in a TD.
+ */
+const EARLY_LINES = 32
 
 /** Texts that tell boots apart. */
 interface Notable {
@@ -89,6 +94,8 @@ export class BootSplitter {
   #stamps = new Set<number | null>()
   /** The latest stamp of this boot. */
   #latest = 0
+  /** At time 0, behind later ones: a kernel may be about to begin. */
+  #early: LogRecord[] = []
   /** The last stamp was earlier than others before it. */
   #behind = false
 
@@ -111,13 +118,30 @@ export class BootSplitter {
     if (says === 'separator') this.#separate()
     else if (this.#waiting) this.#wait(this.#waiting, record)
     else if (says === 'begin' && this.#began(record)) this.#beginning(record)
-    else this.#take(record, says)
+    else if (says !== 'begin' && this.#isEarly(record)) this.#early.push(record)
+    else {
+      this.#takeEarly()
+      this.#take(record, says)
+    }
+  }
+
+  #isEarly({ time }: LogRecord): boolean {
+    return time === 0 && this.#latest > 0 && this.#early.length < EARLY_LINES
+  }
+
+  /** No kernel began behind them. */
+  #takeEarly(): void {
+    const early = this.#early
+    if (early.length === 0) return
+    this.#early = []
+    for (const record of early) this.#take(record, notable(record))
   }
 
   /** The console is over. */
   end(): void {
-    const first = this.#waiting?.[0]
+    const first = this.#waiting?.find(one => notable(one) === 'begin')
     this.#settle(first !== undefined && first.text === this.#version)
+    this.#takeEarly()
   }
 
   #isDouble(record: LogRecord): boolean {
@@ -130,27 +154,38 @@ export class BootSplitter {
 
   #separate(): void {
     this.#settle(false)
+    this.#takeEarly()
     if (this.#some) this.#next()
   }
 
   #beginning(record: LogRecord): void {
     // /proc/version, which reports show above the log, or below it.
-    if (this.#prefixed !== record.prefixed) this.#take(record, undefined)
-    else if (record.time !== null) {
-      this.#waiting = [record]
+    if (this.#prefixed !== record.prefixed) {
+      this.#takeEarly()
+      this.#take(record, undefined)
+    } else if (record.time !== null) {
+      const waiting = [...this.#early, record]
+      this.#early = []
+      this.#waiting = waiting
       this.#recognised = new Set()
       if (this.#version !== null && record.text !== this.#version)
         this.#settle(false)
-      else this.#recognise(record)
+      else
+        for (const one of waiting) if (this.#isUndecided) this.#recognise(one)
     } else {
+      this.#takeEarly()
       if (record.line - this.#consoleLine > CONSOLE_LINES) this.#next()
       this.#take(record, 'begin')
     }
   }
 
+  get #isUndecided(): boolean {
+    return this.#waiting !== null
+  }
+
   /** There was a kernel before: it began, or it was well under way. */
   #began({ time }: LogRecord): boolean {
-    return this.#version !== null || (this.#remembered > 0 && time === 0)
+    return this.#version !== null || (this.#latest > 0 && time === 0)
   }
 
   #wait(waiting: LogRecord[], record: LogRecord): void {

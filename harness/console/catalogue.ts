@@ -61,7 +61,16 @@ const FAMILIES = new Openings<Family>([
   // The same macros (seamcall_internal.h), used by seamldr.c since 7.2.
   { opening: SEAMLDR, prefix: SEAMLDR.length, messages: OF_TDX },
   { opening: 'kvm_intel: ', prefix: 11, messages: OF_KVM },
-  ...['SEAMCALL', 'TDX ', 'Unable to add memory', 'VMXON'].map(opening => ({
+  ...[
+    'SEAMCALL',
+    'TDX ',
+    'Unable to add memory',
+    'VMXON',
+    'process: using TDX',
+    'Memory Encryption Features active: ',
+    'Detected confidential virtualization ',
+    'systemd[1]: Detected confidential virtualization ',
+  ].map(opening => ({
     opening,
     prefix: 0,
     messages: OTHERS,

@@ -28,6 +28,17 @@ export interface MemoryFacts {
   readonly extendedMap: readonly Located<E820Entry>[] | null
   /** Null when the kernel printed no user-defined map. */
   readonly userMap: readonly Located<E820Entry>[] | null
+  /** As it was changed later, by MTRRs or tables; the last one that counts. */
+  readonly modifiedMap: readonly Located<E820Entry>[] | null
+  /** MiB that no MTRR covers (mtrr_trim_uncached_memory()). */
+  readonly mtrrLostMib: Located<{ readonly mib: number }> | null
+  /** From where on the memory of a node is ZONE_MOVABLE. */
+  readonly movable: readonly Located<{
+    readonly node: number
+    readonly start: number
+  }>[]
+  /** Nodes without memory of their own. */
+  readonly memoryless: readonly Located<{ readonly node: number }>[]
   readonly srat: readonly Located<SratFact>[]
   readonly sratCpus: readonly Located<SratCpuFact>[]
   /** `Early memory node ranges`: memblock.memory by node. */
@@ -54,6 +65,8 @@ export interface MachineFacts {
     readonly model: number
     readonly stepping: number
   }> | null
+  /** What is below the kernel: `KVM`, `Xen`, `Microsoft Hyper-V`. */
+  readonly hypervisor: Located<{ readonly name: string }> | null
   /** CPUs that came up, and the nodes they are on. */
   readonly cpus: Located<{
     readonly count: number

@@ -5,6 +5,8 @@ const TAB = 0x09
 const LINE_FEED = 0x0a
 const RETURN = 0x0d
 const BLANK = 0x20
+const AMPERSAND = 0x26
+const LESS = 0x3c
 const BRACKET = 0x5b
 const DELETE = 0x7f
 
@@ -16,6 +18,8 @@ export const SIGNS = {
   wide: 2,
   /** An opening bracket behind the first character. */
   bracket: 4,
+  /** `&` or `<`. */
+  markup: 8,
 } as const
 
 /**
@@ -27,14 +31,15 @@ export const SIGNS = {
 export type TakeLine = (line: string, signs: number) => void
 
 /** What is no sign: the end of a line, and what may belong to it. */
-const END = 8
-const MAY_END = 16
+const END = 16
+const MAY_END = 32
 
 const meaningOf = (byte: number): number => {
   if (byte === LINE_FEED) return END
   if (byte === RETURN) return MAY_END
   if (byte < BLANK) return byte === TAB ? 0 : SIGNS.control
   if (byte === BRACKET) return SIGNS.bracket
+  if (byte === AMPERSAND || byte === LESS) return SIGNS.markup
   if (byte < DELETE) return 0
   return byte === DELETE ? SIGNS.control : SIGNS.wide
 }
@@ -110,6 +115,17 @@ const giveLines = (
       if (bytes[at + 1] !== LINE_FEED) signs |= SIGNS.control
     } else if (meaning !== SIGNS.bracket || at > start) signs |= meaning
   }
+}
+
+/** The {@link SIGNS} of a line that was made of others. */
+export const signsOf = (line: string): number => {
+  let signs = 0
+  for (let at = 0; at < line.length; at++) {
+    const meaning = MEANING[line.charCodeAt(at) & 0xff]!
+    if (meaning === END || meaning === MAY_END) signs |= SIGNS.control
+    else if (meaning !== SIGNS.bracket || at > 0) signs |= meaning
+  }
+  return signs
 }
 
 /**

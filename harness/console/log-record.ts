@@ -24,6 +24,8 @@ const CALLER = / ?\[ *[TC]\d+\]/y
 /** A stamp in the middle of a line: what follows is another record. */
 const NEXT_STAMP = /\[ *\d+\.\d{1,9}\]/
 
+/** In the language of whoever has asked: `Mär`, `11月`, `thg 11`, `ستمبر`. */
+const WORDS = String.raw`[^[\]<>=:"]{1,60}?`
 const MONTH = '[A-Z][a-z]{2}'
 const CLOCK = String.raw`\d\d:\d\d:\d\d(?:\.\d+)?`
 const ISO_DATE = String.raw`\d{4}-\d\d-\d\d[T ]`
@@ -32,6 +34,10 @@ const ZONE = String.raw`(?: ?(?:[+-]\d\d:?\d\d|Z|[A-Z]{3,5}))?`
 /** `Jul 10 20:50:19 host kernel: ` in its dialects; the tag is a group. */
 const JOURNAL = new RegExp(
   String.raw`(?:${MONTH} [ \d]\d ${CLOCK}|(?:${MONTH} )?${ISO_DATE}${CLOCK}${ZONE}) (?:\S+ ([^\s:[]+)(?:\[\d+\])?: )?`,
+  'y',
+)
+const DATED = new RegExp(
+  String.raw`(?:${WORDS} {1,3}\d{1,2} ${CLOCK}|${WORDS} ${ISO_DATE}${CLOCK}${ZONE}) \S+ ([^\s:[]+)(?:\[\d+\])?: `,
   'y',
 )
 /** journalctl -o short-monotonic names the host behind the stamp. */
@@ -44,8 +50,8 @@ const DMESG = new RegExp(
     String.raw`<\d{1,3}>`,
     String.raw`[a-z]+ *:[a-z]+ *: `,
     // -T, -e (with a difference on most lines), -d
-    String.raw`\[${MONTH} ${MONTH} [ \d]\d ${CLOCK} \d{4}\]`,
-    String.raw`\[${MONTH} ?[ \d]\d \d\d:\d\d\]`,
+    String.raw`\[${WORDS} +\d{1,2} ${CLOCK} \d{4}\]`,
+    String.raw`\[${WORDS} ?\d{1,2} \d\d:\d\d\]`,
     String.raw`\[ *\+\d+\.\d+\]`,
     String.raw`\[ *\d+\.\d+ *< *\d+\.\d+ *>\]`,
     // --time-format iso
@@ -150,14 +156,16 @@ const journalAt = (
   text: string,
   at: number,
 ): { readonly end: number; readonly user: boolean } | undefined => {
-  JOURNAL.lastIndex = at
-  const found = JOURNAL.exec(text)
-  return found
-    ? {
-        end: JOURNAL.lastIndex,
+  for (const pattern of [JOURNAL, DATED]) {
+    pattern.lastIndex = at
+    const found = pattern.exec(text)
+    if (found)
+      return {
+        end: pattern.lastIndex,
         user: found[1] !== undefined && found[1] !== 'kernel',
       }
-    : undefined
+  }
+  return undefined
 }
 
 /**

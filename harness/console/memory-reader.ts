@@ -24,13 +24,18 @@ export class MemoryReader {
   readonly #nodeRanges: Located<NodeRange>[] = []
   #extendedMap: E820Map | null = null
   #userMap: E820Map | null = null
+  #modifiedMap: E820Map | null = null
+  #mtrrLost: MemoryFacts['mtrrLostMib'] = null
+  readonly #movable: MemoryFacts['movable'][number][] = []
+  readonly #memoryless: MemoryFacts['memoryless'][number][] = []
   #numaFallback: string | null = null
+  #isXen = false
   #mapBegan = false
   #mapEnded = false
   #nodesEnded = false
   #unread = 0
   /** Entries of all maps, to know them again. */
-  readonly #entries = new Set<string>()
+  readonly #entries = new Map<string, Set<string>>()
 
   /** @returns whether the line was about memory */
   read(record: LogRecord): boolean {
@@ -40,11 +45,20 @@ export class MemoryReader {
     return false
   }
 
+  /** The map is that of a domain of Xen. */
+  get isXen(): boolean {
+    return this.#isXen
+  }
+
   facts(): MemoryFacts {
     return {
       firmwareMap: this.#firmwareMap,
       extendedMap: this.#extendedMap,
       userMap: this.#userMap,
+      modifiedMap: this.#modifiedMap,
+      mtrrLostMib: this.#mtrrLost,
+      movable: this.#movable,
+      memoryless: this.#memoryless,
       srat: this.#srat,
       sratCpus: this.#sratCpus,
       nodeRanges: this.#nodeRanges,
@@ -58,20 +72,56 @@ export class MemoryReader {
   }
 
   readonly #rules = new Openings<Rule>([
-    {
-      opening: 'BIOS-provided physical RAM map:',
-      take: () => (this.#mapBegan = true),
-    },
+    ...headline('BIOS-provided physical RAM map:', () => {
+      this.#mapBegan = true
+    }),
     ...this.#mapRules('BIOS-e820: ', () => this.#firmwareMap),
+    // xen_memory_setup() (arch/x86/xen/setup.c): of a PV domain.
+    ...this.#mapRules('Xen: ', () => {
+      this.#isXen = true
+      return this.#firmwareMap
+    }),
     ...this.#mapRules('extended: ', () => (this.#extendedMap ??= [])),
+    ...headline('user-defined physical RAM map:', () => {
+      this.#userMap ??= []
+      this.#mapEnded = true
+    }),
+    ...this.#mapRules('user: ', () => (this.#userMap ??= [])),
+    // e820__update_table_print(): each time it is the whole map.
+    ...headline('modified physical RAM map:', () => {
+      this.#modifiedMap = []
+      this.#entries.delete('modified: ')
+      this.#mapEnded = true
+    }),
+    ...this.#mapRules('modified: ', () => (this.#modifiedMap ??= [])),
     {
-      opening: 'user-defined physical RAM map:',
-      take: () => {
-        this.#userMap ??= []
-        this.#mapEnded = true
+      opening: 'WARNING: BIOS bug: CPU MTRRs don',
+      pattern: /losing (\d{1,9})MB of RAM\.$/,
+      take: ([, mib]: Groups, { line }: LogRecord) =>
+        (this.#mtrrLost ??= { mib: Number(mib), line }),
+    },
+    {
+      // free_area_init() (mm/mm_init.c).
+      opening: 'Node ',
+      pattern: /^Node (\d{1,4}): (0x[0-9a-f]{16})$/,
+      take: ([, node, start]: Groups, { line }: LogRecord) => {
+        if (this.#movable.length < LIMIT)
+          this.#movable.push({
+            node: Number(node),
+            start: Number(start),
+            line,
+          })
       },
     },
-    ...this.#mapRules('user: ', () => (this.#userMap ??= [])),
+    {
+      opening: 'Initmem setup node ',
+      pattern:
+        /^Initmem setup node (\d{1,4}) (?:as memoryless|\[mem 0x0+-0x0+\])$/,
+      take: ([, node]: Groups, { line }: LogRecord) => {
+        if (this.#memoryless.length < LIMIT)
+          this.#memoryless.push({ node: Number(node), line })
+      },
+    },
     // acpi_numa_memory_affinity_init(); older kernels left ACPI away.
     ...['ACPI: SRAT: Node ', 'SRAT: Node '].map(opening => ({
       opening,
@@ -132,6 +182,23 @@ export class MemoryReader {
           })
         },
       },
+      // Before 3.5: the end is the first byte behind it.
+      {
+        opening,
+        pattern: new RegExp(
+          `^${opening}([0-9a-f]{16}) - ([0-9a-f]{16}) \\((.+)\\)$`,
+        ),
+        take: ([, start, end, name], { line }) => {
+          this.#entry(map(), opening, {
+            range: rangeOf(
+              `0x${start!}`,
+              `0x${(BigInt(`0x${end!}`) - 1n).toString(16)}`,
+            ),
+            name: name!,
+            line,
+          })
+        },
+      },
       // 7.x also says what is in no entry.
       { opening: `${opening}[gap 0x`, take: () => undefined },
       // A line that was cut, or of a kernel that words it differently. The
@@ -150,9 +217,10 @@ export class MemoryReader {
       return
     }
     // No map has an entry twice: two consoles were written to one log.
-    const key = `${which}${range.start} ${range.end} ${type}`
-    if (this.#entries.has(key)) return
-    this.#entries.add(key)
+    const key = `${range.start} ${range.end} ${type}`
+    const known = this.#entries.get(which) ?? new Set()
+    if (known.has(key)) return
+    this.#entries.set(which, known.add(key))
     map.push({ ...range, type, line })
   }
 
@@ -166,6 +234,10 @@ export class MemoryReader {
     return range
   }
 }
+
+/** From 3.5 to 4.11 the file's name stands before it. */
+const headline = (text: string, take: () => void): Rule[] =>
+  ['', 'e820: '].map(prefix => ({ opening: `${prefix}${text}`, take }))
 
 /** An entry of a map as it was printed. */
 interface ReadEntry {

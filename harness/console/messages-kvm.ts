@@ -63,10 +63,31 @@ export const KVM_MESSAGES: readonly Row[] = [
     format:
       'TDX requires all packages to have an online CPU. Delete all TDs in order to offline all CPUs of a package.',
   },
+  {
+    // tdx_td_init() (arch/x86/kvm/vmx/tdx.c), when a TD is created.
+    format:
+      'All packages need to have online CPU to create TD. Online CPU and retry.',
+  },
+  // A TD that ended, and pages of it after a machine check: vendors' 5.10.
+  { format: 'kvm [%d]: TD exit 0x%llx, %d hkid 0x%x hkid pa 0x%llx' },
+  { format: 'cleared poisoned cache hkid 0x%x pa 0x%llx' },
   { format: 'TDX is supported.' },
   { format: 'tdx: max servtds supported per user TD is %u' },
   { format: 'tdx: live migration supported' },
   { format: 'tdx: td partitioning supported' },
+]
+
+/** A kernel that runs in a TD says one of these, or several. */
+const IN_A_TD: readonly Row[] = [
+  // arch/x86/kernel/process.c, select_idle_routine().
+  { format: 'process: using TDX aware idle routine', guest: true },
+  // arch/x86/mm/mem_encrypt.c, print_mem_encrypt_feature_info().
+  { format: 'Memory Encryption Features active: Intel TDX', guest: true },
+  { format: 'Detected confidential virtualization tdx.', guest: true },
+  {
+    format: 'systemd[1]: Detected confidential virtualization tdx.',
+    guest: true,
+  },
 ]
 
 /** Without a prefix: SEAMCALLs of KVM, and what else speaks of TDX. */
@@ -89,4 +110,16 @@ export const OTHER_MESSAGES: readonly Row[] = [
   },
   { format: 'VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx' },
   { format: 'TDX requires TDP MMU.  Please enable TDP MMU for TDX.' },
+  {
+    // Vendors' 5.10 and 5.15, arch/x86/kvm/vmx/.
+    format: 'SEAMCALL[%s(%llu)] failed: Unknown SEAMCALL status code(0x%llx)',
+    outcome: 'failed',
+    arguments: ['none', 'leaf-decimal', 'status'],
+  },
+  {
+    format: 'SEAMCALL[%s(%llu)] failed: %s(0x%llx)',
+    outcome: 'failed',
+    arguments: ['none', 'leaf-decimal', 'none', 'status'],
+  },
+  ...IN_A_TD,
 ]

@@ -244,9 +244,23 @@ const UBUNTU_6_5: readonly Row[] = [
   },
 ]
 
+/** KVM of Intel's 5.19 and of what was posted then (tdx_hardware_setup()). */
+const KVM_5_19: readonly Row[] = [
+  { format: 'Cannot enable TDX on TDX disabled platform', ...NOT_ENABLED },
+  { format: 'Cannot enable TDX on TDX disabled platform.', ...NOT_ENABLED },
+  { format: 'Cannot enable TDX with SEAMRR disabled', ...NOT_ENABLED },
+  {
+    format: 'Cannot enable TDX with EPT disabled',
+    outcome: 'disabled',
+    stage: 'checks',
+  },
+  { format: 'kvm: TDX is supported. hkid start pos %d mask 0x%llx' },
+  { format: 'kvm: TDX is supported. x86 phys bits %d' },
+]
+
 /** arch/x86/coco/tdx/tdx.c, which has the same prefix and runs in a TD. */
 const GUEST: readonly Row[] = [{ format: 'Guest detected', guest: true }]
 
 export const OLDER_MESSAGES: readonly Row[] = [
-  ...[V3, V3_TO_V5, V6, V7, V8, UBUNTU_6_5, GUEST].flat(),
+  ...[V3, V3_TO_V5, V6, V7, V8, UBUNTU_6_5, KVM_5_19, GUEST].flat(),
 ]

@@ -4,6 +4,7 @@ import type { Facts } from './facts.ts'
 import { LineSplitter, type TakeLine } from './lines.ts'
 import { parseRecords } from './log-record.ts'
 import { BootSplitter } from './boots.ts'
+import { Transport } from './transport.ts'
 import { Unwrapper } from './wrapped.ts'
 
 const TAIL_LINES = 25
@@ -28,11 +29,17 @@ export class ConsoleReader {
       this.#boots.at(-1)!.read(record)
     },
   )
+  readonly #transport: Transport | undefined
   #boots: BootReader[] = [new BootReader()]
   #forgotten = 0
   #lineCount = 0
   readonly #tail: string[] = []
   #tailAt = 0
+
+  /** @param pasted it went through mail, pages or tools before it came here */
+  constructor({ pasted = false }: { readonly pasted?: boolean } = {}) {
+    this.#transport = pasted ? new Transport(this.#records) : undefined
+  }
 
   /** Nothing that counts can come any more: all steps are done, or a panic. */
   get settled(): boolean {
@@ -64,12 +71,14 @@ export class ConsoleReader {
 
   /** Takes the next bytes of the console, in chunks of any size. */
   push(chunk: Uint8Array): void {
+    if (this.#lineCount === 0) this.#transport?.expect(chunk)
     this.#lines.push(chunk, this.#read)
   }
 
   /** The console is over: what is left is a line. */
   end(): void {
     this.#lines.end(this.#read)
+    this.#transport?.end()
     this.#unwrapper.flush()
     this.#splitter.end()
   }
@@ -92,8 +101,13 @@ export class ConsoleReader {
   }
 
   readonly #read: TakeLine = (raw, signs) => {
-    const records = parseRecords(raw, signs, ++this.#lineCount)
-    for (const record of records) {
+    this.#lineCount++
+    if (this.#transport) this.#transport.push(raw, signs, this.#lineCount)
+    else this.#records(raw, signs, this.#lineCount)
+  }
+
+  readonly #records = (raw: string, signs: number, line: number): void => {
+    for (const record of parseRecords(raw, signs, line)) {
       this.#tail[this.#tailAt] = record.text
       this.#tailAt = (this.#tailAt + 1) % TAIL_LINES
       this.#unwrapper.push(record, raw)

@@ -1,14 +1,19 @@
 import type { Facts } from '../console/facts.ts'
 import { MIB, PHYSICAL_LIMIT } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
-import { type E820Entry, e820TypeName, joinUsable } from '../memory/e820.ts'
+import { type E820Entry, joinUsable } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
   predictLayout,
 } from '../memory/predict.ts'
-import { formatNodeRange, formatRange } from '../memory/range.ts'
+import {
+  type NodeRange,
+  type Range,
+  formatNodeRange,
+  intersect,
+} from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { MAX_NODE_BLOCKS } from '../memory/rules.ts'
 import type { SratReading } from '../memory/srat.ts'
@@ -22,7 +27,13 @@ import type { Series } from '../tdx/series/index.ts'
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import { DEFAULT_PROFILE } from '../tdx/profile.ts'
 import type { Basis } from './context.ts'
-import { cutNote, mapOf } from './log-map.ts'
+import {
+  cutNote,
+  formatEntry,
+  mapOf,
+  missingNotes,
+  startMap,
+} from './log-map.ts'
 import { firstDifference } from './differences.ts'
 import { predictEnding } from './predict-ending.ts'
 import type { Ending } from './predicted-ending.ts'
@@ -45,12 +56,15 @@ const USUAL_KEYIDS = { mktme: 31, tdx: 32 }
  * The prediction for a kernel's log: its map, its command line and its SRAT,
  * compared with its own node ranges.
  *
- * @param facts of a log that has the firmware's memory map
+ * @param facts of a log that shows memory: see {@link showsMemory}
  */
 export const predictFromLog = (facts: Facts): LogPrediction => {
   const words = splitWords(facts.cmdline ?? '')
   const { predicted, note: mapNote } = fromMap(facts, words)
-  const { layout, basis, note } = comparedWith(predicted, facts, words)
+  const { layout, basis, note } =
+    startMap(facts) === undefined
+      ? ofNodes(predicted, facts, words)
+      : comparedWith(predicted, facts, words)
   const platform = platformOf(facts)
   return {
     words,
@@ -91,9 +105,32 @@ const fromMap = (
       limits: MODULE_LIMITS,
       rules: memorySeries(facts).memoryRules,
     })
-  const firmwareMap = mapOf(facts)
+  const start = startMap(facts)
+  const firmwareMap = start?.of === 'user' ? [] : mapOf(facts)
+  const { userMap, modifiedMap } = facts
+  const others = words.filter(word => !isMapWord(word))
+  // Whatever was done before, it is in this one.
+  if (modifiedMap && modifiedMap.length > 0)
+    return {
+      predicted: {
+        ...predict(modifiedMap, others),
+        firmwareMap,
+        userMap: userMap ?? undefined,
+      },
+      note: [],
+    }
+  if (start?.of === 'user')
+    return {
+      predicted: {
+        ...predict(start.entries, others),
+        firmwareMap,
+        userMap: start.entries,
+      },
+      note: [
+        "the log has the map after the command line alone ('user:'), and not the firmware's",
+      ],
+    }
   const predicted = predict(firmwareMap, words)
-  const { userMap } = facts
   if (!userMap)
     return {
       predicted,
@@ -108,17 +145,19 @@ const fromMap = (
     format: formatEntry,
   })
   if (!difference) return { predicted, note: [] }
-  const others = words.filter(word => !/^"?mem(?:map)?=/.test(word))
+  const asked = words.some(isMapWord)
   return {
     predicted: { ...predict(userMap, others), firmwareMap, userMap },
-    note: [
-      `the kernel's own user-defined map counts, not the model's: ${difference.message}`,
-    ],
+    // Without a command line there is nothing that it could differ from.
+    note: asked
+      ? [
+          `the kernel's own user-defined map counts, not the model's: ${difference.message}`,
+        ]
+      : [],
   }
 }
 
-const formatEntry = (entry: E820Entry): string =>
-  `${formatRange(entry)} ${e820TypeName(entry.type)}`
+const isMapWord = (word: string): boolean => /^"?mem(?:map)?=/.test(word)
 
 /** The series a log is judged by. */
 export const recognised = ({ kernel, tdx }: Facts): RecognisedLog =>
@@ -157,14 +196,70 @@ const sratOf = ({ srat, numaFallback }: Facts): SratReading | undefined =>
         blocks: srat.map(range => ({ ...range, domain: range.node })),
       }
 
+/** A log without a map: what its nodes have is the memory. */
+const ofNodes = (
+  empty: Layout,
+  facts: Facts,
+  words: readonly string[],
+): { layout: Layout; basis: Basis; note: string[] } => {
+  const memblock = mergeNodes(facts.nodeRanges)
+  return {
+    layout: {
+      ...empty,
+      userMap: undefined,
+      fatal: undefined,
+      invalidMap: false,
+      memblock,
+      unpredictable: [],
+      ...builtOf(memblock, facts, words),
+    },
+    basis: 'console',
+    note: [
+      "the log has no memory map: its 'Early memory node ranges' are the memory",
+      ...(facts.whole.nodeRanges
+        ? []
+        : ['the log ends within them: some may be missing']),
+    ],
+  }
+}
+
+/** What follows of the memory that a kernel has. */
+const builtOf = (
+  memblock: readonly NodeRange[],
+  facts: Facts,
+  words: readonly string[],
+): ReturnType<typeof layoutOfRegions> =>
+  layoutOfRegions(
+    tdxMemoryRegions(memblock),
+    MODULE_LIMITS,
+    memoryParameters(words.join(' ')).pamtSource,
+    movableOf(facts, memblock),
+  )
+
+/** ZONE_MOVABLE, of nodes for which the log says where it begins. */
+const movableOf = (
+  { movable }: Facts,
+  memblock: readonly NodeRange[],
+): Range[] =>
+  memblock.flatMap(range => {
+    const zone = movable.find(({ node }) => node === range.node)
+    if (!zone || zone.start === 0) return []
+    return intersect(range, { start: zone.start, end: PHYSICAL_LIMIT }) ?? []
+  })
+
 /** The kernel's own node ranges decide, where they are in the log. */
 const comparedWith = (
   predicted: Layout,
-  { nodeRanges, tdx, whole }: Facts,
+  facts: Facts,
   words: readonly string[],
 ): { layout: Layout; basis: Basis; note: string[] } => {
-  // It lives: on this machine something is not as the model has it, a SLIT.
-  const survivor = tdx.keyids ? { ...predicted, fatal: undefined } : predicted
+  const { nodeRanges, tdx, whole, movable } = facts
+  const survivor = {
+    ...predicted,
+    // It lives: on this machine something is not as the model has it, a SLIT.
+    fatal: tdx.keyids ? undefined : predicted.fatal,
+    ...(movable.length > 0 && builtOf(predicted.memblock, facts, words)),
+  }
   if (nodeRanges.length === 0 || !whole.nodeRanges)
     return {
       layout: survivor,
@@ -191,11 +286,7 @@ const comparedWith = (
       ...survivor,
       memblock,
       unpredictable: [],
-      ...layoutOfRegions(
-        tdxMemoryRegions(memblock),
-        MODULE_LIMITS,
-        memoryParameters(words.join(' ')).pamtSource,
-      ),
+      ...builtOf(memblock, facts, words),
     },
     basis: 'console',
     note: [
@@ -241,8 +332,9 @@ const notesOn = (facts: Facts, words: readonly string[]): string[] => {
           ({ element, message }) =>
             `'${element.slice(0, 80)}' after memmap= or mem= on the command line: ${message}`,
         )),
-    ...wholeNotes(facts),
+    ...(startMap(facts)?.of === 'firmware' ? wholeNotes(facts) : []),
     ...cutNote(facts),
+    ...missingNotes(facts),
     ...(keyidsOf(tdx.keyids)
       ? []
       : ['the log names no private KeyIDs: 32 were assumed']),

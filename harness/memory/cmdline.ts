@@ -106,8 +106,8 @@ export const memoryParameters = (cmdline: string): MemoryParameters => {
   for (const { name: written, value = '' } of parseCmdline(cmdline)) {
     const name = written.replaceAll('-', '_')
     const parsed = PARSERS.get(name)?.(value)
-    if (parsed && 'error' in parsed) errors.push(parsed.error)
-    else if (parsed) operations.push(...parsed.operations)
+    if (parsed) operations.push(...parsed.operations)
+    if (parsed?.error) errors.push(parsed.error)
     if (name === 'numa') {
       fake = NUMA_FAKE.exec(value)?.[1] ?? fake
       if (NUMA_OFF.test(value)) sratIgnored = 'off'

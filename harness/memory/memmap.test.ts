@@ -57,21 +57,47 @@ t.test(
       ['64M%1G-1+1', '64M%1G-1+1', /both 1/],
       ['64M%1G-1+2z', '64M%1G-1+2z', /unexpected 'z'/],
       ['1E@0', '1E@0', /beyond/],
-      ['exactmapp', 'exactmapp', /expected a size first/],
+      ['exactmapp', 'exactmapp', /unexpected 'p' at the end/],
     ]
     for (const [value, element, message] of cases) {
       const parsed = parseMemmap(value)
-      t.ok('error' in parsed, `'${value}' is refused`)
-      if ('error' in parsed) {
+      t.ok(parsed.error, `'${value}' is refused`)
+      if (parsed.error) {
         t.equal(parsed.error.element, element)
         t.match(parsed.error.message, message)
       }
     }
     for (const value of ['', 'x', '0', '2Gx', '8E'])
-      t.ok('error' in parseMem(value), `mem=${value}`)
+      t.ok(parseMem(value).error, `mem=${value}`)
     t.same(parseMem('3G'), { operations: [{ kind: 'limit', size: 3 * G }] })
   },
 )
+
+t.test('what the kernel does all the same', async t => {
+  const limit = (size: number) => [{ kind: 'limit', size }]
+  const reserved = (start: number, size: number) => [
+    { kind: 'add', range: { start, end: start + size }, type: E820.RESERVED },
+  ]
+  const cases: [value: string, operations: unknown[]][] = [
+    // What GRUB leaves of 3G$0x100000000, and of 64M$4G.
+    ['3Gx100000000', limit(3 * G)],
+    ['64MG', limit(64 * M)],
+    [String.raw`64M\$0x100000000`, limit(64 * M)],
+    ['64M$1Gx', reserved(G, 64 * M)],
+    ['64M$', reserved(0, 64 * M)],
+    ['64M$1G,', reserved(G, 64 * M)],
+    [
+      '1G!x,64M$1G',
+      [...parseMemmap('1G!0').operations, ...reserved(G, 64 * M)],
+    ],
+    ['exactmapp', [{ kind: 'exact' }]],
+    ['$1G', []],
+    ['64M%1G-1+2z', []],
+  ]
+  t.plan(cases.length)
+  for (const [value, operations] of cases)
+    t.same(parseMemmap(value).operations, operations, value)
+})
 
 t.test('any text: parsed or refused, never a throw', async t => {
   const text = fc.oneof(
@@ -83,7 +109,7 @@ t.test('any text: parsed or refused, never a throw', async t => {
     'any text: parsed or refused, never a throw',
     fc.property(text, value => {
       const parsed = parseMemmap(value)
-      return 'error' in parsed
+      return parsed.error
         ? parsed.error.message !== ''
         : parsed.operations.length > 0
     }),

@@ -21,16 +21,33 @@ export type MapOperation =
   /** `memmap=nn`, `mem=nn`: no RAM from this address on. */
   | { readonly kind: 'limit'; readonly size: number }
 
-/** A value the kernel would not take as it stands, and what it would take. */
+/** What is wrong with a value, and what would be right. */
 export interface MapSyntaxError {
   /** The offending element. */
   readonly element: string
   readonly message: string
 }
 
+/**
+ * What a kernel does with a value. It skips an element that it cannot read, and
+ * does one with something behind it all the same, without a word in the log:
+ * then there is an error as well.
+ */
 export type MapParse =
-  | { readonly operations: readonly MapOperation[] }
-  | { readonly error: MapSyntaxError }
+  | { readonly operations: readonly MapOperation[]; readonly error?: undefined }
+  | {
+      readonly operations: readonly MapOperation[]
+      /** The first. */
+      readonly error: MapSyntaxError
+    }
+
+/** An element as the kernel takes it. */
+interface Element {
+  /** Undefined: nothing happens. */
+  readonly operation?: MapOperation
+  /** Undefined: it is as it should be. */
+  readonly problem?: string
+}
 
 const FORMS =
   'nn@ss (RAM), nn$ss (reserved), nn#ss (ACPI), nn!ss (persistent), ' +
@@ -46,50 +63,67 @@ const ADDED_TYPES: Readonly<Record<string, number>> = {
 /**
  * The value of one `memmap=` parameter: a comma-separated list
  * (parse_memmap_opt() and parse_memmap_one(), arch/x86/kernel/e820.c).
- *
- * Stricter than the kernel, which silently skips an element it cannot read,
- * and half-applies one with trailing text: here both are errors.
  */
 export const parseMemmap = (value: string): MapParse => {
   const operations: MapOperation[] = []
+  let error: MapSyntaxError | undefined
   for (const element of value.split(',')) {
-    const parsed = parseElement(element)
-    if (typeof parsed === 'string')
-      return { error: { element, message: parsed } }
-    operations.push(parsed)
+    const { operation, problem } = parseElement(element)
+    if (operation) operations.push(operation)
+    if (problem !== undefined) error ??= { element, message: problem }
   }
-  return { operations }
+  return error ? { operations, error } : { operations }
 }
 
-const parseElement = (element: string): MapOperation | string => {
-  if (element === 'exactmap') return { kind: 'exact' }
+const parseElement = (element: string): Element => {
+  if (element.startsWith(EXACT))
+    return {
+      operation: { kind: 'exact' },
+      ...(element !== EXACT && {
+        problem: trailing(element.slice(EXACT.length)),
+      }),
+    }
   const size = memparse(element)
-  if (!size) return `expected a size first; allowed: ${FORMS}`
-  if (size.rest === '') {
-    return size.value <= PHYSICAL_LIMIT
-      ? { kind: 'limit', size: Number(size.value) }
-      : tooLarge(size.value)
-  }
-  const address = memparse(size.rest.slice(1))
-  if (!address)
-    return `expected an address after '${size.rest[0]}'; allowed: ${FORMS}`
-  if (size.value === 0n) return 'the size is 0: the kernel would ignore it'
-  const end = address.value + size.value
-  if (end > PHYSICAL_LIMIT) return tooLarge(end)
-  const range = { start: Number(address.value), end: Number(end) }
-  return withRange(size.rest[0]!, range, address.rest)
+  if (!size) return { problem: `expected a size first; allowed: ${FORMS}` }
+  const operator = size.rest[0]
+  if (operator === '%' || ADDED_TYPES[operator ?? ''] !== undefined)
+    return parseRange(size.value, operator!, size.rest.slice(1))
+  if (size.value > PHYSICAL_LIMIT) return { problem: tooLarge(size.value) }
+  const operation = { kind: 'limit' as const, size: Number(size.value) }
+  return operator === undefined
+    ? { operation }
+    : {
+        operation,
+        problem: `unknown operator '${operator}': the kernel takes the size alone, and cuts off all memory from ${hex(operation.size)} on; allowed: ${FORMS}`,
+      }
 }
 
-const withRange = (
-  operator: string,
-  range: Range,
-  rest: string,
-): MapOperation | string => {
-  if (operator === '%') return parseRetype(range, rest)
-  const type = ADDED_TYPES[operator]
-  if (type === undefined)
-    return `unknown operator '${operator}'; allowed: ${FORMS}`
-  return rest === '' ? { kind: 'add', range, type } : trailing(rest)
+const EXACT = 'exactmap'
+
+const parseRange = (size: bigint, operator: string, text: string): Element => {
+  const address = memparse(text)
+  const start = address?.value ?? 0n
+  if (size === 0n)
+    return { problem: 'the size is 0: the kernel would ignore it' }
+  if (start + size > PHYSICAL_LIMIT) return { problem: tooLarge(start + size) }
+  const range = { start: Number(start), end: Number(start + size) }
+  const rest = address?.rest ?? text
+  const missing = address
+    ? {}
+    : {
+        problem: `expected an address after '${operator}', without one the kernel takes 0; allowed: ${FORMS}`,
+      }
+  if (operator === '%') {
+    const parsed = parseRetype(range, rest)
+    return typeof parsed === 'string'
+      ? { problem: missing.problem ?? parsed }
+      : { operation: parsed, ...missing }
+  }
+  return {
+    operation: { kind: 'add', range, type: ADDED_TYPES[operator]! },
+    ...(rest !== '' && { problem: trailing(rest) }),
+    ...missing,
+  }
 }
 
 const parseRetype = (range: Range, text: string): MapOperation | string => {
@@ -124,13 +158,15 @@ const tooLarge = (value: bigint): string =>
 /** The value of `mem=` (parse_memopt(), arch/x86/kernel/e820.c). */
 export const parseMem = (value: string): MapParse => {
   const size = memparse(value)
-  const error = (message: string): MapParse => ({
-    error: { element: value, message },
-  })
+  const error = (
+    message: string,
+    operations: readonly MapOperation[] = [],
+  ): MapParse => ({ operations, error: { element: value, message } })
   if (!size || size.value === 0n)
     return error('expected a size such as 2G; the kernel would ignore this')
-  if (size.rest !== '')
-    return error(`unexpected '${size.rest}' at the end; expected a size`)
   if (size.value > PHYSICAL_LIMIT) return error(tooLarge(size.value))
-  return { operations: [{ kind: 'limit', size: Number(size.value) }] }
+  const operations = [{ kind: 'limit' as const, size: Number(size.value) }]
+  return size.rest === ''
+    ? { operations }
+    : error(`unexpected '${size.rest}' at the end; expected a size`, operations)
 }

@@ -6,6 +6,7 @@ import {
   contains,
   overlaps,
   sizeOf,
+  subtract,
 } from './range.ts'
 import { type TdmrModel, pamtBytes } from './tdmr.ts'
 
@@ -25,6 +26,8 @@ export interface PamtPlan {
   readonly tdmrs: readonly TdmrModel[]
   readonly regions: readonly NodeRange[]
   readonly source: PamtSource
+  /** ZONE_MOVABLE, from which alloc_contig_pages() never takes for a kernel. */
+  readonly movable: readonly Range[]
 }
 
 const largest = (ranges: readonly Range[]): number =>
@@ -34,23 +37,35 @@ const largest = (ranges: readonly Range[]): number =>
  * Where the PAMT of a TDMR can lie. The zone list of its node starts with that
  * node's highest zone; only when it is short of room anything may be taken.
  */
-const candidates = (
-  node: number,
-  { tdmrs, regions, source }: PamtPlan,
-): readonly Range[] => {
+const candidates = (node: number, plan: PamtPlan): readonly NodeRange[] => {
+  const { tdmrs, source } = plan
+  const regions = unmovable(plan)
   if (source !== 'usual') return regions
   const local = regions.filter(region => region.node === node)
   const normal = local.flatMap(({ start, end }) =>
-    end > DMA32_END ? [{ start: Math.max(start, DMA32_END), end }] : [],
+    end > DMA32_END ? [{ start: Math.max(start, DMA32_END), end, node }] : [],
   )
   const zone = normal.length > 0 ? normal : local
   const bytes = pamtBytes(tdmrs.filter(({ pamtNode }) => pamtNode === node))
   return largest(zone) >= roomFor(bytes) ? zone : regions
 }
 
+/** gfp_zone() limits the zone list of GFP_KERNEL (include/linux/gfp.h). */
+const unmovable = ({ regions, movable }: PamtPlan): readonly NodeRange[] =>
+  movable.length === 0
+    ? regions
+    : regions.flatMap(region =>
+        subtract(region, movable).map(({ start, end }) => ({
+          start,
+          end,
+          node: region.node,
+        })),
+      )
+
 /** No piece of memory is surely large enough: -ENOMEM cannot be excluded. */
-export const pamtMayNotFit = ({ tdmrs, regions, source }: PamtPlan): boolean =>
-  source === 'scarce' || largest(regions) < roomFor(pamtBytes(tdmrs))
+export const pamtMayNotFit = (plan: PamtPlan): boolean =>
+  plan.source === 'scarce' ||
+  largest(unmovable(plan)) < roomFor(pamtBytes(plan.tdmrs))
 
 /** How many reserved areas a TDMR needs for PAMTs, at least and at most. */
 export interface AreaBounds {
@@ -58,13 +73,21 @@ export interface AreaBounds {
   readonly max: number
 }
 
+/** What is known of PAMTs before the boot, of a TDMR. */
+export interface PamtPlacement {
+  /** Of all PAMTs that may fall into it. */
+  readonly pamtAreas: AreaBounds
+  /** Nodes on which its own PAMT can lie, ascending. */
+  readonly pamtNodes: readonly number[]
+}
+
 /**
  * tdmr_populate_rsvd_pamts(), as far as it is determined before the boot.
  *
  * @returns for each TDMR of the plan
  */
-export const pamtAreaBounds = (plan: PamtPlan): AreaBounds[] => {
-  const byNode = new Map<number, readonly Range[]>()
+export const placePamts = (plan: PamtPlan): PamtPlacement[] => {
+  const byNode = new Map<number, readonly NodeRange[]>()
   for (const { pamtNode } of plan.tdmrs)
     if (!byNode.has(pamtNode)) byNode.set(pamtNode, candidates(pamtNode, plan))
   return plan.tdmrs.map(tdmr => {
@@ -75,6 +98,10 @@ export const pamtAreaBounds = (plan: PamtPlan): AreaBounds[] => {
       if (ranges.every(range => contains(tdmr, range))) min++
       if (ranges.some(range => overlaps(tdmr, range))) max++
     }
-    return { min, max }
+    const nodes = byNode.get(tdmr.pamtNode)!.map(({ node }) => node)
+    return {
+      pamtAreas: { min, max },
+      pamtNodes: [...new Set(nodes)].sort((a, b) => a - b),
+    }
   })
 }

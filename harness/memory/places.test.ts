@@ -77,7 +77,7 @@ t.test('whatever is resolved is what a kernel parses, inside of memory', t => {
         if ('error' in result) return /outside/.test(result.error)
         const address = Number(result.value.slice(3))
         return (
-          !('error' in parseMemmap(result.value)) &&
+          !parseMemmap(result.value).error &&
           MEMORY.some(({ start, end }) => address >= start && address <= end)
         )
       },

@@ -4,7 +4,7 @@ import type { E820Entry } from './e820.ts'
 import { memblockMemory } from './memblock.ts'
 import { memoryMap } from './memory-map.ts'
 import { assignNodes } from './numa.ts'
-import { type AreaBounds, pamtAreaBounds, pamtMayNotFit } from './pamt.ts'
+import { type PamtPlacement, pamtMayNotFit, placePamts } from './pamt.ts'
 import { type NodeRange, type Range, intersect, sizeOf } from './range.ts'
 import { KIB, PAGE_SIZE } from '../base/units.ts'
 import { tdxMemoryRegions } from './regions.ts'
@@ -28,9 +28,7 @@ export interface Firmware {
 }
 
 /** A TDMR with the reserved areas its holes and PAMTs need. */
-export interface TdmrPrediction extends TdmrModel {
-  readonly pamtAreas: AreaBounds
-}
+export interface TdmrPrediction extends TdmrModel, PamtPlacement {}
 
 /** A way in which the construction of TDMRs must fail, or may. */
 export type TdmrFailure =
@@ -174,16 +172,18 @@ const noTrampoline = (
  * The part of a layout that follows from the regions alone.
  *
  * @param source where PAMTs come from
+ * @param movable memory they never come from
  */
 export const layoutOfRegions = (
   regions: readonly NodeRange[],
   limits: TdmrLimits,
   source: PamtSource,
+  movable: readonly Range[] = [],
 ): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrFailures'> => {
   const models = modelTdmrs(regions, limits)
-  const plan = { tdmrs: models, regions, source }
-  const areas = pamtAreaBounds(plan)
-  const tdmrs = models.map((tdmr, i) => ({ ...tdmr, pamtAreas: areas[i]! }))
+  const plan = { tdmrs: models, regions, source, movable }
+  const placements = placePamts(plan)
+  const tdmrs = models.map((tdmr, i) => ({ ...tdmr, ...placements[i]! }))
   return {
     regions,
     tdmrs,

@@ -33,7 +33,7 @@ const tell = (told: Told): void => {
 }
 
 const explain = async ({ file, name }: Asked): Promise<Told> => {
-  const reader = new ConsoleReader()
+  const reader = new ConsoleReader({ pasted: true })
   const kept: Uint8Array[] = []
   let bytes = 0
   let told = 0

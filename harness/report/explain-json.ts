@@ -27,7 +27,7 @@ export const explainJson = (
 })
 
 const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
-  const { facts, recognised, cause, advice, workaround } = explanation
+  const { facts, recognised, cause, advice, workaround, asked } = explanation
   const { tdx } = facts
   return {
     file,
@@ -56,6 +56,7 @@ const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
     pamtKiB: tdx.pamtKib,
     seamcalls: tdx.failedSeamcalls.map(seamcallJson),
     incidents: facts.incidents.map(incident => ({ ...incident })),
+    asked: asked.map(one => ({ ...one })),
     cause,
     advice: [...advice],
     workaround: workaround && {

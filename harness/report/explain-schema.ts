@@ -55,6 +55,17 @@ const logSchema = z.strictObject({
   incidents: z.array(
     z.strictObject({ kind: z.string(), line, text: z.string() }),
   ),
+  asked: z
+    .array(
+      z.strictObject({
+        word: z.string(),
+        effect: z
+          .enum(['yes', 'no', 'partly', 'unknown'])
+          .describe('unknown: the log does not show it'),
+        text: z.string(),
+      }),
+    )
+    .describe('mem= and memmap= of the command line, in its order'),
   cause: z.string().nullable(),
   advice: z.array(z.string()),
   workaround: z

@@ -27,7 +27,7 @@ export const explainText = (
   { explanation, verdict }: ExplainedBoot,
   { name, screen }: { readonly name: string; readonly screen: Screen },
 ): string => {
-  const { facts, cause, advice } = explanation
+  const { facts, cause, advice, asked } = explanation
   const { tdx } = facts
   const said =
     tdx.message === null
@@ -37,6 +37,7 @@ export const explainText = (
     `${visible(name)}: ${outcomeText(tdx.outcome, tdx.stage, tdx.errno)}`,
     ...verdict.map((text, i) => row(i === 0 ? 'judged' : '', text.trim())),
     ...said,
+    ...asked.map((one, i) => row(i === 0 ? 'asked for' : '', one.text)),
     ...tdx.failedSeamcalls.slice(0, SHOWN).flatMap(seamcallLines),
     ...more(tdx.failedSeamcalls.length),
     ...(cause === null ? [] : [row('cause', cause)]),
@@ -112,7 +113,12 @@ const predictionLines = (
   return [
     ...(prediction
       ? [
-          row('by the model', endingText(prediction)),
+          row(
+            'by the model',
+            explanation.noTdx === null || facts.tdx.outcome === 'initialized'
+              ? endingText(prediction)
+              : `of a machine with TDX and this memory: ${endingText(prediction)}`,
+          ),
           ...layoutSummary(prediction.layout),
         ]
       : []),

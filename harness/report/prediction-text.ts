@@ -6,7 +6,12 @@ import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import { hasNode } from '../memory/numa.ts'
 import { TDMRS_LEFT_WARNING, headroomOf } from '../memory/headroom.ts'
 import type { Layout, TdmrPrediction } from '../memory/predict.ts'
-import { type NodeRange, formatRange, sizeOf } from '../memory/range.ts'
+import {
+  NO_NODE,
+  type NodeRange,
+  formatRange,
+  sizeOf,
+} from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
 import { type BarOptions, type Screen, bars } from './picture/bars.ts'
 import { drawnLayout } from './picture/drawn.ts'
@@ -127,7 +132,12 @@ const layoutLines = (words: readonly string[], layout: Layout): string[] => {
       'memory map with what is beyond 128 entries',
       layout.extendedMap,
     ),
-    ...optional(`memory map after ${visible(asked)}`, layout.userMap),
+    ...optional(
+      asked === ''
+        ? 'memory map after the command line (not in the log)'
+        : `memory map after ${visible(asked)}`,
+      layout.userMap,
+    ),
     ...(layout.srat.length > 0
       ? [
           [
@@ -221,13 +231,24 @@ const nodeText = (range: NodeRange): string =>
 const nodeLine = (range: NodeRange): string =>
   `${formatRange(range).padEnd(RANGE_WIDTH)}  ${nodeText(range)}  ${formatSize(sizeOf(range))}`
 
+/** The node that is asked, unless its memory may not be taken, or not be there. */
+const pamtPlace = ({ pamtNode, pamtNodes }: TdmrPrediction): string => {
+  if (pamtNodes.length === 0 || pamtNodes.includes(NO_NODE))
+    return `node ${pamtNode}`
+  return pamtNodes.length > NODES_SHOWN
+    ? `one of ${pamtNodes.length} nodes`
+    : `node ${pamtNodes.join(' or ')}`
+}
+
+const NODES_SHOWN = 4
+
 const tdmrLines = (tdmr: TdmrPrediction): string[] => {
   const { min, max } = tdmr.pamtAreas
   const holes = tdmr.holes.length
   const areas = between(holes + min, holes + max)
   const made = `${holes} ${holes === 1 ? 'hole' : 'holes'}, ${between(min, max)} ${max === 1 ? 'PAMT' : 'PAMTs'}`
   return [
-    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on node ${tdmr.pamtNode}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas (${made})`,
+    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on ${pamtPlace(tdmr)}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas (${made})`,
     ...tdmr.holes.map(
       hole =>
         `  hole ${formatRange(hole).padEnd(RANGE_WIDTH)}  ${formatSize(sizeOf(hole))}`,

@@ -80,6 +80,12 @@ const nameOf = (word: string): string =>
 
 const isMap = (word: string): boolean => /^mem(?:map)?=/.test(word)
 
+/** Of a map in which mem= and memmap= are done already. */
+export const withoutMaps = (cmdline: string): string =>
+  splitWords(cmdline)
+    .filter(word => !isMap(word))
+    .join(' ')
+
 /** Of a log's command line, what matters to memory; the rest is left out. */
 export const replayCmdline = (
   cmdline: string,
@@ -135,7 +141,7 @@ const cmdlineOf = (
 const operationsOf = (word: string): readonly MapOperation[] | undefined => {
   const value = valueOf(word)
   const parsed = word.startsWith('mem=') ? parseMem(value) : parseMemmap(value)
-  return 'error' in parsed ? undefined : parsed.operations
+  return parsed.error ? undefined : parsed.operations
 }
 
 const valueOf = (word: string): string => word.slice(word.indexOf('=') + 1)

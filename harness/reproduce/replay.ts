@@ -2,7 +2,7 @@ import { UsageError } from '../base/errors.ts'
 import { GIB, alignUp, formatSize } from '../base/units.ts'
 import type { Board } from '../board/index.ts'
 import type { Facts } from '../console/facts.ts'
-import { mapOf } from '../judge/log-map.ts'
+import { mapOf, startMap } from '../judge/log-map.ts'
 import { recognised } from '../judge/log-prediction.ts'
 import type { PredictedOutcome } from '../judge/predicted-ending.ts'
 import { predictCase } from '../judge/prediction.ts'
@@ -12,7 +12,7 @@ import { buildScenario, isRefused, problemTexts } from '../scenario/build.ts'
 import { MAX_MEMORY } from '../scenario/machine-spec.ts'
 import { type CellInput, MAX_NAME } from '../scenario/schema.ts'
 import { type Series, shippedFor } from '../tdx/series/index.ts'
-import { bordersOf, replayCmdline } from './replay-cmdline.ts'
+import { bordersOf, replayCmdline, withoutMaps } from './replay-cmdline.ts'
 import {
   type ReplayedMachine,
   mapOfRanges,
@@ -55,7 +55,9 @@ export const replay = (
   const scale = scaleFor({ facts, map, memory }, notes)
   const { machine, approximations } = machineFor(facts, { map, scale, board })
   const { cmdline, approximations: words } = replayCmdline(
-    facts.cmdline ?? '',
+    isMapLater(facts)
+      ? withoutMaps(facts.cmdline ?? '')
+      : (facts.cmdline ?? ''),
     scale,
   )
   notes.push(...approximations, ...words)
@@ -82,6 +84,10 @@ export const replay = (
   return { input, approximations: notes, said }
 }
 
+/** The map is as it was after mem= and memmap=. */
+const isMapLater = (facts: Facts): boolean =>
+  (facts.modifiedMap?.length ?? 0) > 1 || startMap(facts)?.of === 'user'
+
 const naming = ({ kernel, tdx }: Facts): Pick<CellInput, 'name' | 'why'> => ({
   name: `replay of a log of ${kernel === null ? 'a kernel' : `Linux ${kernel}`}`.slice(
     0,
@@ -93,9 +99,22 @@ const naming = ({ kernel, tdx }: Facts): Pick<CellInput, 'name' | 'why'> => ({
 const mapFor = (facts: Facts, notes: string[]): E820Entry[] | undefined => {
   const { cmrs } = facts.tdx
   const { srat, nodeRanges } = facts
-  if (facts.firmwareMap.length >= 2) {
+  const start = startMap(facts)
+  if (facts.modifiedMap && facts.modifiedMap.length > 1) {
+    notes.push(
+      "the map is the one that the kernel has changed last ('modified:'), without what the command line says about it",
+    )
+    return [...facts.modifiedMap]
+  }
+  if (start?.of === 'user') {
+    notes.push(
+      "the log has the map after the command line alone ('user:'): it is the firmware's here",
+    )
+    return [...start.entries]
+  }
+  if (start) {
     const map = mapOf(facts)
-    const added = map.slice((facts.extendedMap ?? facts.firmwareMap).length)
+    const added = map.slice(start.entries.length)
     if (added.length > 0)
       notes.push(
         `the map in the log is cut short: memory at ${added.map(formatRange).join(' ')} was taken from the CMRs`,
@@ -114,11 +133,13 @@ const mapFor = (facts: Facts, notes: string[]): E820Entry[] | undefined => {
     )
     return mapOfRanges(nodeRanges)
   }
-  if (srat.length > 0) {
+  // A window for hot-plug may be of 2^50 bytes, and have nothing in it.
+  const there = srat.filter(({ hotplug }) => !hotplug)
+  if (there.length > 0) {
     notes.push(
       'the log has no memory map: the memory of its SRAT was taken for one, so holes are missing',
     )
-    return mapOfRanges(withoutLow(srat))
+    return mapOfRanges(withoutLow(there))
   }
   if (facts.tdx.outcome === 'absent')
     throw new UsageError(

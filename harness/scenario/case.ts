@@ -329,7 +329,7 @@ const cmdlineProblems = (cell: Cell): Problem[] => {
   })
   const problems = memmap.flatMap((value, i) => {
     const parsed = parseMemmap(value)
-    return 'error' in parsed
+    return parsed.error
       ? [
           problem(
             ['memmap', i],
@@ -339,7 +339,7 @@ const cmdlineProblems = (cell: Cell): Problem[] => {
       : []
   })
   const limit = mem === undefined ? undefined : parseMem(mem)
-  if (limit && 'error' in limit)
+  if (limit?.error)
     problems.push(problem(['mem'], `mem=${mem ?? ''}: ${limit.error.message}`))
   append.forEach((word, i) => {
     const message = appendProblem(word)

@@ -1,5 +1,7 @@
 import { distance } from 'fastest-levenshtein'
 import type { Known, Subject } from './subject.ts'
+import { tdxHardware } from '../hardware.ts'
+import { showsMemory } from '../log-map.ts'
 import { clearsVmx } from '../cleared-features.ts'
 import { FIRST_WITH_CALLER, callerIn } from '../../tdx/series/callers.ts'
 
@@ -91,33 +93,45 @@ const moduleAnswered = ({ facts }: Subject): boolean =>
   facts.tdx.cmrs !== null ||
   facts.tdx.pamtKib !== null
 
-/** Families of CPUs that come with TDX, by model (family 6). */
-const TDX_CPUS: ReadonlyMap<number, string> = new Map([
-  [0x8f, 'Sapphire Rapids (some of them have TDX)'],
-  [0xcf, 'Emerald Rapids'],
-  [0xad, 'Granite Rapids'],
-  [0xae, 'Granite Rapids D'],
-  [0xaf, 'Sierra Forest'],
-])
-
 const cpuAdvice = ({ facts }: Subject): string[] => {
   const { cpu } = facts
-  if (!cpu)
-    return [
-      'TDX needs a Xeon of the fifth generation or later, or some of the fourth',
-    ]
-  const known = cpu.family === 6 ? TDX_CPUS.get(cpu.model) : undefined
-  return known === undefined
+  const hardware = tdxHardware(facts)
+  if ('name' in hardware)
+    return [`the CPU is ${hardware.name}, so the hardware may have TDX`]
+  return cpu
     ? [
         `the CPU is '${cpu.name}' (family ${cpu.family}, model ${cpu.model}), which is not known to have TDX`,
       ]
-    : [`the CPU is ${known}, so the hardware may have TDX`]
+    : [
+        'TDX needs a Xeon of the fifth generation or later, or some of the fourth',
+      ]
 }
+
+/** What the log says of the machine rules TDX out. */
+const isHopeless = ({ facts }: Subject): boolean =>
+  (facts.tdx.outcome === 'absent' || facts.tdx.outcome === 'not-enabled') &&
+  tdxHardware(facts).kind === 'none'
 
 const WHOLE_LOG =
   'the log from the start of the boot: dmesg as root, or journalctl -k -b; lines with tdx in them alone are not enough to see the memory'
 
 export const NO_SUCCESS: readonly Known[] = [
+  {
+    applies: ({ facts }) => facts.tdx.guest && facts.tdx.keyids === null,
+    cause: 'this kernel runs in a TD: it is a guest, and initialises no module',
+    advice: ['take the log of the host'],
+  },
+  {
+    applies: isHopeless,
+    cause: ({ facts }) => {
+      const hardware = tdxHardware(facts)
+      return hardware.kind === 'none' ? hardware.why : ''
+    },
+    advice: ({ facts }) => {
+      const hardware = tdxHardware(facts)
+      return hardware.kind === 'none' ? [hardware.instead] : []
+    },
+  },
   {
     applies: disabled(/Hibernation support is enabled/),
     cause: 'TDX and hibernation exclude each other in this kernel',
@@ -172,11 +186,6 @@ export const NO_SUCCESS: readonly Known[] = [
     cause:
       'there are KeyIDs for TDX, and the firmware has not switched on the mode of the CPU (SEAM) the module runs in',
     advice: [BIOS_OPTIONS, 'update the BIOS; look in its log for an error'],
-  },
-  {
-    applies: ({ facts }) => facts.tdx.guest,
-    cause: 'this kernel runs in a TD: it is a guest, and initialises no module',
-    advice: ['take the log of the host'],
   },
   {
     applies: subject =>
@@ -238,7 +247,7 @@ export const NO_SUCCESS: readonly Known[] = [
       facts.tdx.outcome === 'absent' &&
       facts.records === 0 &&
       facts.kernel === null &&
-      facts.firmwareMap.length === 0,
+      !showsMemory(facts),
     cause: 'nothing in it looks like the log of a kernel',
     advice: [`check what was given; what would be needed: ${WHOLE_LOG}`],
   },
