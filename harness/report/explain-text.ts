@@ -37,7 +37,9 @@ export const explainText = (
     `${visible(name)}: ${outcomeText(tdx.outcome, tdx.stage, tdx.errno)}`,
     ...verdict.map((text, i) => row(i === 0 ? 'judged' : '', text.trim())),
     ...said,
-    ...asked.map((one, i) => row(i === 0 ? 'asked for' : '', one.text)),
+    ...askedTexts(asked).map((text, i) =>
+      row(i === 0 ? 'asked for' : '', text),
+    ),
     ...tdx.failedSeamcalls.slice(0, SHOWN).flatMap(seamcallLines),
     ...more(tdx.failedSeamcalls.length),
     ...(cause === null ? [] : [row('cause', cause)]),
@@ -46,6 +48,23 @@ export const explainText = (
     ...predictionLines(explanation, screen),
     '',
   ].join('\n')
+}
+
+/** Those that did not do what they say one by one, the others together. */
+const askedTexts = (asked: Explanation['asked']): string[] => {
+  const effects = new Set(asked.map(({ effect }) => effect))
+  const [effect] = effects
+  if (asked.length < 2 || effects.size > 1)
+    return asked
+      .filter(one => asked.length === 1 || one.effect !== 'yes')
+      .map(({ text }) => text)
+  if (effect === 'yes')
+    return [`all ${asked.length} mem= and memmap= took effect`]
+  return effect === 'unknown'
+    ? [
+        `${asked.length} mem= and memmap=: the log has no user-defined map ('user:') to see them in`,
+      ]
+    : asked.map(({ text }) => text)
 }
 
 const more = (count: number): string[] =>
