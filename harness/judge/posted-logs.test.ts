@@ -404,3 +404,19 @@ t.test('a $ that GRUB ate cuts the memory, as the kernel does', async t => {
     /'memmap=3Gx100000000' cuts off all memory from 0xc0000000 on: GRUB took/,
   )
 })
+
+t.test('the series of a kernel that says nothing of TDX', async t => {
+  const noted = (release: string): string =>
+    said(only(...first(version(release), CMDLINE, ...MAP)))
+  t.match(
+    noted('6.12.10'),
+    /outcome is predicted for Linux 6\.8 to 6\.15, with/,
+  )
+  t.match(noted('7.2.1'), /outcome is predicted for Linux 7\.1 to 7\.3, with/)
+  t.match(
+    noted('6.18.2'),
+    /6\.18\.2 is of no series .*predicted for Linux 6\.8 to 6\.15, .*may differ/,
+  )
+  const late = only(at(1, 'virt/tdx: TDX-Module initialized'))
+  t.match(late.recognised, { series: { title: 'Linux 7.1 to 7.3' } })
+})

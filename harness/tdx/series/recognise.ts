@@ -76,18 +76,41 @@ export interface RecognisedLog {
  * by the nearest one, and {@link RecognisedLog.doubt} says so.
  */
 export const seriesOfLog = ({ release, message }: LogMarks): RecognisedLog => {
+  const version = linuxVersion(release)
   const within = (series: Series): boolean =>
-    linuxVersion(release) === undefined || isOfVersion(series, release)
-  const exact = ALL_SERIES.find(
-    series =>
-      within(series) && message?.startsWith(series.marks.logPrefix) === true,
-  )
-  if (exact) return { series: exact, doubt: undefined }
-  const series = NEWEST_SERIES
+    version === undefined || isOfVersion(series, release)
+  // Kernels before have TDX only where somebody has put it in, and says so.
+  const known =
+    message === null
+      ? ALL_SERIES.filter(({ versions }) => versions.first > 0)
+      : ALL_SERIES.filter(({ marks }) => message.startsWith(marks.logPrefix))
+  const exact =
+    version === undefined && isNewWording(message)
+      ? NEWEST_SERIES
+      : known.find(within)
+  if (exact && (message !== null || version !== undefined))
+    return { series: exact, doubt: undefined }
+  const series = nearest(known, version)
   return {
     series,
     doubt: within(series) ? undefined : whyUnknown(release ?? ''),
   }
+}
+
+/** Words that no kernel before 7.0 has. */
+const isNewWording = (message: string | null): boolean =>
+  message !== null && /TDX-Module|: Module version: /.test(message)
+
+/** The last one that began before this version; of none the first. */
+const nearest = (
+  known: readonly Series[],
+  version: number | undefined,
+): Series => {
+  if (version === undefined || known.length === 0) return NEWEST_SERIES
+  const sorted = known.toSorted((a, b) => a.versions.first - b.versions.first)
+  return (
+    sorted.findLast(({ versions }) => versions.first <= version) ?? sorted[0]!
+  )
 }
 
 const known = ALL_SERIES.map(({ title }) => title).join(', ')
