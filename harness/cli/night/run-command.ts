@@ -231,7 +231,10 @@ const planned = async (
     return prepared
   } finally {
     // Who is interrupted goes on with it, or lets the hosts go by themselves.
-    if (!isBegun && !signal.aborted) await sendHome(options)
+    if (!isBegun && !signal.aborted)
+      await sendHome(options).catch((error: unknown) => {
+        options.onLog('host', messageOf(error))
+      })
   }
 }
 
