@@ -17,6 +17,9 @@ import { Workspace } from './workspace.ts'
  * proves nothing about the others.
  */
 
+// It builds a kernel for each: see bisect.boot.test.ts.
+t.setTimeout(3_000_000)
+
 /** A recipe with one line of its patches replaced. */
 const edited = (recipe: SourceRecipe, from: string, to: string): Patch[] => {
   const hits = recipe.patches.filter(({ content }) => content.includes(from))
