@@ -1,15 +1,16 @@
-import { hex } from '../base/units.ts'
+import { PHYSICAL_LIMIT, hex } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { kernelWords, parseCmdline } from '../memory/cmdline.ts'
-import { type E820Entry, usable } from '../memory/e820.ts'
+import { E820, type E820Entry, usable } from '../memory/e820.ts'
 import { type MapOperation, parseMem, parseMemmap } from '../memory/memmap.ts'
 import {
   type Range,
   formatRange,
   intersect,
+  sizeOf,
   subtract,
+  totalSize,
 } from '../memory/range.ts'
-import { PHYSICAL_LIMIT } from '../base/units.ts'
 import { mapOf, startMap } from './log-map.ts'
 
 /** A memory parameter of a log, and whether the kernel did what it says. */
@@ -23,7 +24,11 @@ export interface AskedMemory {
 
 type Effect = Pick<AskedMemory, 'effect'> & { readonly why?: string }
 
-/** Each `mem=` and `memmap=` of the command line, in its order. */
+/**
+ * Each `mem=` and `memmap=` of the command line, in its order. That one had no
+ * effect is said by lines that are there, and never by lines that are not: logs
+ * go through filters.
+ */
 export const askedMemory = (facts: Facts): AskedMemory[] =>
   kernelWords(facts.cmdline ?? '').flatMap(word => {
     const [{ name, value = '' } = { name: '' }] = parseCmdline(word)
@@ -75,15 +80,32 @@ const UNKNOWN: Effect = {
 }
 
 const effectOf = (operation: MapOperation, facts: Facts): Effect => {
-  const { userMap, nodeRanges, whole } = facts
+  const { userMap, nodeRanges } = facts
   if (userMap && userMap.length > 0) return seenIn(operation, userMap, facts)
-  // It is printed before the nodes are.
-  return nodeRanges.length > 0 && whole.map
-    ? {
+  const taken = takenAway(operation)
+  // Another parameter may have put memory there again.
+  if (!taken || /memmap=\S*@/.test(facts.cmdline ?? '')) return UNKNOWN
+  const left = nodeRanges.flatMap(range => intersect(range, taken) ?? [])
+  return left.length === 0
+    ? UNKNOWN
+    : {
         effect: 'no',
-        why: "the kernel printed no user-defined map ('user:')",
+        why: `${left.map(formatRange).join(' ')} is memory of a node`,
       }
-    : UNKNOWN
+}
+
+/** What is no memory any more behind an operation; undefined: it adds some. */
+const takenAway = (operation: MapOperation): Range | undefined => {
+  switch (operation.kind) {
+    case 'limit':
+      return { start: operation.size, end: PHYSICAL_LIMIT }
+    case 'add':
+      return operation.type === E820.RAM ? undefined : operation.range
+    case 'exact':
+    case 'remove':
+    case 'retype':
+      return undefined
+  }
 }
 
 const seenIn = (
@@ -96,14 +118,8 @@ const seenIn = (
       return { effect: 'yes' }
     case 'limit':
       return limited(operation.size, userMap, facts)
-    case 'add': {
-      const { range, type } = operation
-      const missing = subtract(
-        range,
-        userMap.filter(entry => entry.type === type),
-      )
-      return ofMissing(range, missing, 'is not so in the user-defined map')
-    }
+    case 'add':
+      return added(operation, userMap)
     case 'remove':
     case 'retype': {
       const { range } = operation
@@ -123,19 +139,26 @@ const seenIn = (
   }
 }
 
-const ofMissing = (
-  range: Range,
-  missing: readonly Range[],
-  what: string,
+const added = (
+  { range, type }: Extract<MapOperation, { kind: 'add' }>,
+  userMap: readonly E820Entry[],
 ): Effect => {
+  const missing = subtract(
+    range,
+    userMap.filter(entry => entry.type === type),
+  )
   if (missing.length === 0) return { effect: 'yes' }
-  const isAll =
-    missing.length === 1 &&
-    missing[0]!.start === range.start &&
-    missing[0]!.end === range.end
+  const others = userMap.flatMap(entry =>
+    entry.type === type ? [] : (intersect(entry, range) ?? []),
+  )
+  if (others.length === 0)
+    return {
+      effect: 'unknown',
+      why: `the user-defined map has no entry for ${missing.map(formatRange).join(' ')}`,
+    }
   return {
-    effect: isAll ? 'no' : 'partly',
-    why: `${missing.map(formatRange).join(' ')} ${what}`,
+    effect: totalSize(missing) === sizeOf(range) ? 'no' : 'partly',
+    why: `${others.map(formatRange).join(' ')} is of another type in the user-defined map`,
   }
 }
 

@@ -48,6 +48,13 @@ const invented = (
   const worked = (explanations: readonly Explanation[]): boolean =>
     explanations.some(({ facts }) => facts.tdx.outcome === 'initialized')
   if (worked(filtered) && !worked(whole)) return 'it is initialized'
+  const refused = (explanations: readonly Explanation[]): string[] =>
+    explanations.flatMap(({ asked }) =>
+      asked.flatMap(({ word, effect }) => (effect === 'no' ? [word] : [])),
+    )
+  const took = refused(whole)
+  const wrong = refused(filtered).find(word => !took.includes(word))
+  if (wrong !== undefined) return `'${wrong}' had no effect`
   // A memmap= that the filter has left alone may add memory of its own.
   const added = whole.some(({ facts }) =>
     /memmap=\S*@/.test(facts.cmdline ?? ''),

@@ -1,6 +1,6 @@
 import type { Facts } from '../console/facts.ts'
 import { type AskedMemory, askedMemory } from './asked-memory.ts'
-import { tdxHardware } from './hardware.ts'
+import { noTdx } from './hardware.ts'
 import { type Advice, adviceOn } from './advice/advice.ts'
 import {
   type LogPrediction,
@@ -28,11 +28,10 @@ export const explain = (facts: Facts): Explanation => {
   const { outcome, guest } = facts.tdx
   // A guest builds no TDMRs.
   const prediction = showsMemory(facts) && !guest ? predictFromLog(facts) : null
-  const hardware = tdxHardware(facts)
   return {
     facts,
     asked: askedMemory(facts),
-    noTdx: hardware.kind === 'none' ? hardware.why : null,
+    noTdx: noTdx(facts)?.why ?? null,
     recognised: outcome === 'absent' || guest ? undefined : recognised(facts),
     prediction,
     ...adviceOn(facts, prediction ?? undefined),

@@ -1,11 +1,10 @@
 import type { Facts } from '../console/facts.ts'
 
-/** Whether the machine of a log can have TDX, by what the log says of it. */
-export type TdxHardware =
-  | { readonly kind: 'has' | 'may have'; readonly name: string }
-  /** It surely has none. */
-  | { readonly kind: 'none'; readonly why: string; readonly instead: string }
-  | { readonly kind: 'unknown' }
+/** What a log shows that rules TDX out, and what would be needed. */
+export interface NoTdx {
+  readonly why: string
+  readonly instead: string
+}
 
 /** CPUs that come with TDX (arch/x86/include/asm/intel-family.h). */
 const TDX_CPUS: ReadonlyMap<string, string> = new Map([
@@ -39,35 +38,36 @@ const OTHER_VENDORS: readonly (readonly [
 const OTHER_MACHINE =
   'TDX needs other hardware: a Xeon of the fifth generation (Emerald Rapids) or later, or some of the fourth'
 
-/** A guest that is no TD, and dom0 of Xen, have no TDX to initialise. */
-export const tdxHardware = ({ cpu, hypervisor, tdx }: Facts): TdxHardware => {
+/** The CPU's name, of a family that has TDX; undefined: it is not known to. */
+export const tdxCpu = ({ cpu }: Pick<Facts, 'cpu'>): string | undefined =>
+  cpu ? TDX_CPUS.get(`${cpu.family} ${cpu.model}`) : undefined
+
+/**
+ * Other CPUs, a guest that is no TD, and dom0 of Xen have no TDX to initialise.
+ *
+ * @returns undefined for a machine that may have it
+ */
+export const noTdx = ({ cpu, hypervisor, tdx }: Facts): NoTdx | undefined => {
   const vendor =
     cpu && OTHER_VENDORS.find(([pattern]) => pattern.test(cpu.name))
   if (cpu && vendor)
     return {
-      kind: 'none',
       why: `the CPU '${cpu.name}' is ${vendor[1]}: ${vendor[2]}`,
       instead: 'nothing in its BIOS or in its kernel gives this machine TDX',
     }
-  const known = cpu && TDX_CPUS.get(`${cpu.family} ${cpu.model}`)
-  if (cpu && known === undefined && cpu.family <= 6 && cpu.model < FIRST_MODEL)
+  if (cpu && cpu.family <= 6 && cpu.model < FIRST_MODEL)
     return {
-      kind: 'none',
       why: `the CPU '${cpu.name}' (family ${cpu.family}, model ${cpu.model}) has no TDX`,
       instead: OTHER_MACHINE,
     }
   // KeyIDs are there: whatever is below passes TDX on.
-  if (hypervisor && tdx.keyids === null)
-    return {
-      kind: 'none',
-      why:
-        hypervisor.name === 'Xen'
-          ? 'the kernel runs on Xen, where it cannot initialise TDX'
-          : `the kernel runs in a virtual machine (${hypervisor.name}) that is no TD: it has no TDX to initialise`,
-      instead:
-        'take the log of the host, or boot the machine without a hypervisor below',
-    }
-  return known === undefined || known === null
-    ? { kind: 'unknown' }
-    : { kind: known.includes('some') ? 'may have' : 'has', name: known }
+  if (!hypervisor || tdx.keyids !== null) return undefined
+  return {
+    why:
+      hypervisor.name === 'Xen'
+        ? 'the kernel runs on Xen, where it cannot initialise TDX'
+        : `the kernel runs in a virtual machine (${hypervisor.name}) that is no TD: it has no TDX to initialise`,
+    instead:
+      'take the log of the host, or boot the machine without a hypervisor below',
+  }
 }

@@ -1,12 +1,6 @@
 import { GIB, MIB, PHYSICAL_LIMIT, formatSize } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
-import {
-  E820,
-  type E820Entry,
-  e820TypeName,
-  isUsable,
-  usable,
-} from '../memory/e820.ts'
+import { E820, type E820Entry, isUsable, usable } from '../memory/e820.ts'
 import {
   type Range,
   formatRange,
@@ -141,7 +135,7 @@ const trimmedNotes = (facts: Facts): string[] => {
   return large.length === 0
     ? []
     : [
-        `the kernel has changed its map later ('modified:'), and ${listed(large)} is not memory any more: ACPI tables of the initrd are put there`,
+        `the kernel has changed its map later ('modified:'), and ${listed(large)} is not memory any more: no MTRR covers it, or ACPI tables of the initrd are there`,
       ]
 }
 
@@ -170,6 +164,3 @@ const memorylessNotes = ({ memoryless }: Facts): string[] => {
         `node${nodes.length === 1 ? '' : 's'} ${nodes.join(', ')} ${nodes.length === 1 ? 'has' : 'have'} no memory that the kernel uses`,
       ]
 }
-
-export const formatEntry = (entry: E820Entry): string =>
-  `${formatRange(entry)} ${e820TypeName(entry.type)}`

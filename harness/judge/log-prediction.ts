@@ -1,7 +1,7 @@
 import type { Facts } from '../console/facts.ts'
 import { MIB, PHYSICAL_LIMIT } from '../base/units.ts'
 import { memoryParameters, splitWords } from '../memory/cmdline.ts'
-import { type E820Entry, joinUsable } from '../memory/e820.ts'
+import { type E820Entry, formatEntry, joinUsable } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
@@ -27,13 +27,7 @@ import type { Series } from '../tdx/series/index.ts'
 import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
 import { DEFAULT_PROFILE } from '../tdx/profile.ts'
 import type { Basis } from './context.ts'
-import {
-  cutNote,
-  formatEntry,
-  mapOf,
-  missingNotes,
-  startMap,
-} from './log-map.ts'
+import { cutNote, mapOf, missingNotes, startMap } from './log-map.ts'
 import { firstDifference } from './differences.ts'
 import { predictEnding } from './predict-ending.ts'
 import type { Ending } from './predicted-ending.ts'

@@ -1,57 +1,25 @@
-import colors from 'picocolors'
 import t from 'tap'
-import { ConsoleReader } from '../console/reader.ts'
-import { explainText } from '../report/explain-text.ts'
-import { type Explanation, explain } from './explain.ts'
+import {
+  BEHIND,
+  CMDLINE,
+  HEADLINE,
+  HIGH,
+  LOW,
+  MAP,
+  at,
+  boots,
+  first,
+  only,
+  regionsOf,
+  said,
+  version,
+} from '../testing/posted.ts'
+import type { Explanation } from './explain.ts'
 
 /**
  * Logs as people post them, reduced to what they show: each kind was judged
  * wrongly once.
  */
-
-const boots = (...lines: readonly string[]): Explanation[] => {
-  const reader = new ConsoleReader({ pasted: true })
-  reader.push(Buffer.from(`${lines.join('\n')}\n`))
-  reader.end()
-  return reader.boots().map(explain)
-}
-
-const only = (...lines: readonly string[]): Explanation => {
-  const all = boots(...lines)
-  if (all.length !== 1) throw new Error(`${all.length} boots were found`)
-  return all[0]!
-}
-
-const said = (explanation: Explanation): string =>
-  explainText(
-    { file: 'log', boot: 1, explanation, verdict: [] },
-    {
-      name: 'log',
-      screen: { columns: 80, ascii: true, colors: colors.createColors(false) },
-    },
-  )
-
-const at = (time: number, text: string): string =>
-  `[${time.toFixed(6).padStart(12)}] ${text}`
-const first = (...texts: readonly string[]): string[] =>
-  texts.map(text => at(0, text))
-
-const version = (release: string): string =>
-  `Linux version ${release} (builder@example) (gcc 12) #1 SMP`
-const CMDLINE = 'Command line: root=/dev/vda1 ro'
-const HEADLINE = 'BIOS-provided physical RAM map:'
-const LOW = 'BIOS-e820: [mem 0x0000000000000000-0x000000000009ffff] usable'
-const HIGH = 'BIOS-e820: [mem 0x0000000000100000-0x00000000bfffffff] usable'
-const ABOVE = 'BIOS-e820: [mem 0x0000000100000000-0x000000043fffffff] usable'
-const BEHIND = 'NX (Execute Disable) protection: active'
-const MAP = [HEADLINE, LOW, HIGH, ABOVE, BEHIND]
-
-const regionsOf = ({ prediction }: Explanation): (number | undefined)[][] =>
-  (prediction?.layout.regions ?? []).map(({ start, end, node }) => [
-    start,
-    end,
-    node,
-  ])
 
 const G = 2 ** 30
 const M = 2 ** 20
@@ -329,79 +297,6 @@ t.test('KVM refuses after the module was initialised', async t => {
       'virt/tdx: TDH.SYS.DISABLE failed: 0x8000000000000000',
     ).advice,
     [/could not be shut down before kexec/],
-  )
-})
-
-t.test('what was asked, and whether it took effect', async t => {
-  const user = (...texts: readonly string[]): string[] => [
-    'user-defined physical RAM map:',
-    ...texts.map(text => text.replace('BIOS-e820', 'user')),
-    'last_pfn = 0x440000 max_arch_pfn = 0x400000000',
-  ]
-  const asked = (cmdline: string, ...more: readonly string[]) =>
-    only(
-      ...first(
-        version('6.12.10'),
-        `Command line: ro ${cmdline}`,
-        ...MAP,
-        ...more,
-      ),
-    ).asked.map(({ word, effect }) => [word, effect])
-  t.same(asked('mem=4G', ...user(LOW, HIGH, ABOVE)), [['mem=4G', 'no']])
-  t.same(asked('mem=4G', ...user(LOW, HIGH)), [['mem=4G', 'yes']])
-  t.same(
-    asked(
-      'mem=6G',
-      ...user(LOW, HIGH, ABOVE.replace('43fffffff', '1bfffffff')),
-    ),
-    [['mem=6G', 'partly']],
-  )
-  const reserved =
-    'BIOS-e820: [mem 0x0000000140000000-0x000000017fffffff] reserved'
-  t.same(
-    asked('memmap=1G$5G memmap=1G$7G', ...user(LOW, HIGH, ABOVE, reserved)),
-    [
-      ['memmap=1G$5G', 'yes'],
-      ['memmap=1G$7G', 'no'],
-    ],
-  )
-  t.same(asked('mem=4G'), [['mem=4G', 'unknown']])
-  t.same(
-    asked(
-      'memmap=1G!4G',
-      'Early memory node ranges',
-      '  node   0: [mem 0x0000000000001000-0x000000000009ffff]',
-      'Zeroed struct page in unavailable ranges: 1 pages',
-    ),
-    [['memmap=1G!4G', 'no']],
-  )
-  t.same(asked('memmap=x'), [['memmap=x', 'no']])
-  const explanation = only(
-    ...first(
-      version('6.12.10'),
-      'Command line: ro mem=4G',
-      ...MAP,
-      ...user(LOW, HIGH, ABOVE),
-    ),
-  )
-  t.match(
-    said(explanation),
-    /^ {2}asked for +mem=4G had no effect: from 0x100000000 on .* equals the firmware's/m,
-  )
-})
-
-t.test('a $ that GRUB ate cuts the memory, as the kernel does', async t => {
-  const explanation = only(
-    ...first(
-      version('6.12.10'),
-      'Command line: ro memmap=3Gx100000000',
-      ...MAP,
-    ),
-  )
-  t.same(regionsOf(explanation), [[M, 3 * G, 0]])
-  t.match(
-    explanation.advice.join('\n'),
-    /'memmap=3Gx100000000' cuts off all memory from 0xc0000000 on: GRUB took/,
   )
 })
 

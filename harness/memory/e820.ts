@@ -1,5 +1,5 @@
 import { PHYSICAL_LIMIT } from '../base/units.ts'
-import type { Range } from './range.ts'
+import { type Range, formatRange } from './range.ts'
 import { MAX_NODES } from './rules.ts'
 
 /** enum e820_type (arch/x86/include/asm/e820/types.h). */
@@ -221,3 +221,7 @@ export const joinUsable = (table: readonly E820Entry[]): E820Entry[] => {
   }
   return joined
 }
+
+/** `[0x100000, 0x80000000) usable`. */
+export const formatEntry = (entry: E820Entry): string =>
+  `${formatRange(entry)} ${e820TypeName(entry.type)}`

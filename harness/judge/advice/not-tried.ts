@@ -1,6 +1,6 @@
 import { distance } from 'fastest-levenshtein'
 import type { Known, Subject } from './subject.ts'
-import { tdxHardware } from '../hardware.ts'
+import { noTdx, tdxCpu } from '../hardware.ts'
 import { showsMemory } from '../log-map.ts'
 import { clearsVmx } from '../cleared-features.ts'
 import { FIRST_WITH_CALLER, callerIn } from '../../tdx/series/callers.ts'
@@ -95,9 +95,9 @@ const moduleAnswered = ({ facts }: Subject): boolean =>
 
 const cpuAdvice = ({ facts }: Subject): string[] => {
   const { cpu } = facts
-  const hardware = tdxHardware(facts)
-  if ('name' in hardware)
-    return [`the CPU is ${hardware.name}, so the hardware may have TDX`]
+  const known = tdxCpu(facts)
+  if (known !== undefined)
+    return [`the CPU is ${known}, so the hardware may have TDX`]
   return cpu
     ? [
         `the CPU is '${cpu.name}' (family ${cpu.family}, model ${cpu.model}), which is not known to have TDX`,
@@ -110,7 +110,7 @@ const cpuAdvice = ({ facts }: Subject): string[] => {
 /** What the log says of the machine rules TDX out. */
 const isHopeless = ({ facts }: Subject): boolean =>
   (facts.tdx.outcome === 'absent' || facts.tdx.outcome === 'not-enabled') &&
-  tdxHardware(facts).kind === 'none'
+  noTdx(facts) !== undefined
 
 const WHOLE_LOG =
   'the log from the start of the boot: dmesg as root, or journalctl -k -b; lines with tdx in them alone are not enough to see the memory'
@@ -123,14 +123,8 @@ export const NO_SUCCESS: readonly Known[] = [
   },
   {
     applies: isHopeless,
-    cause: ({ facts }) => {
-      const hardware = tdxHardware(facts)
-      return hardware.kind === 'none' ? hardware.why : ''
-    },
-    advice: ({ facts }) => {
-      const hardware = tdxHardware(facts)
-      return hardware.kind === 'none' ? [hardware.instead] : []
-    },
+    cause: ({ facts }) => noTdx(facts)?.why ?? '',
+    advice: ({ facts }) => [noTdx(facts)?.instead ?? ''],
   },
   {
     applies: disabled(/Hibernation support is enabled/),

@@ -1,6 +1,6 @@
-import { type E820Entry, e820TypeName, joinUsable } from '../../memory/e820.ts'
+import { type E820Entry, formatEntry, joinUsable } from '../../memory/e820.ts'
 import { splitWords } from '../../memory/cmdline.ts'
-import { formatNodeRange, formatRange } from '../../memory/range.ts'
+import { formatNodeRange } from '../../memory/range.ts'
 import type { BootRecord } from '../../machine/record.ts'
 import { NUMA_OFF } from '../../memory/numa.ts'
 import { type Reason, check } from '../context.ts'
@@ -17,9 +17,6 @@ const invalid = (check: string, message: string): Reason => ({
   check,
   message,
 })
-
-const formatEntry = (entry: E820Entry): string =>
-  `${formatRange(entry)} ${e820TypeName(entry.type)}`
 
 /**
  * The kernel got the command line word by word. The kernel's own copy counts

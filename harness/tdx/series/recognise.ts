@@ -80,17 +80,17 @@ export const seriesOfLog = ({ release, message }: LogMarks): RecognisedLog => {
   const within = (series: Series): boolean =>
     version === undefined || isOfVersion(series, release)
   // Kernels before have TDX only where somebody has put it in, and says so.
-  const known =
+  const candidates =
     message === null
       ? ALL_SERIES.filter(({ versions }) => versions.first > 0)
       : ALL_SERIES.filter(({ marks }) => message.startsWith(marks.logPrefix))
   const exact =
     version === undefined && isNewWording(message)
       ? NEWEST_SERIES
-      : known.find(within)
+      : candidates.find(within)
   if (exact && (message !== null || version !== undefined))
     return { series: exact, doubt: undefined }
-  const series = nearest(known, version)
+  const series = nearest(candidates, version)
   return {
     series,
     doubt: within(series) ? undefined : whyUnknown(release ?? ''),
@@ -103,11 +103,13 @@ const isNewWording = (message: string | null): boolean =>
 
 /** The last one that began before this version; of none the first. */
 const nearest = (
-  known: readonly Series[],
+  candidates: readonly Series[],
   version: number | undefined,
 ): Series => {
-  if (version === undefined || known.length === 0) return NEWEST_SERIES
-  const sorted = known.toSorted((a, b) => a.versions.first - b.versions.first)
+  if (version === undefined || candidates.length === 0) return NEWEST_SERIES
+  const sorted = candidates.toSorted(
+    (a, b) => a.versions.first - b.versions.first,
+  )
   return (
     sorted.findLast(({ versions }) => versions.first <= version) ?? sorted[0]!
   )
