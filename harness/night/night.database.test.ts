@@ -37,6 +37,9 @@ import { statusOf } from './status.ts'
 const quiet = { onWait: () => undefined, connections: 16 }
 const options = { version: 'test', reproduce: () => 'tdxrig run x' }
 
+const resultOf = async ({ db }: NightPlace, night: number) =>
+  nightResult(db, await nightAt(db, night), options)
+
 const contract = (
   name: string,
   at: (action: (place: NightPlace) => Promise<void>) => Promise<void>,
@@ -62,11 +65,7 @@ const contract = (
         { workers: ['a', 'b'], script, cells },
         async ({ night, lead }) => {
           await lead()
-          const result = await nightResult(
-            place.db,
-            await nightAt(place.db, night),
-            options,
-          )
+          const result = await resultOf(place, night)
           const classes = Object.fromEntries(
             result.cells.map(({ id, class: is }) => [id, is]),
           )
@@ -179,11 +178,7 @@ const contract = (
         },
         async ({ night, lead }) => {
           await lead({}, 1)
-          const result = await nightResult(
-            place.db,
-            await nightAt(place.db, night),
-            options,
-          )
+          const result = await resultOf(place, night)
           t.match(result.cells, [
             { id: 'x', class: 'pass' },
             {
@@ -229,11 +224,7 @@ const contract = (
         },
         async ({ night, lead }) => {
           await lead()
-          const result = await nightResult(
-            place.db,
-            await nightAt(place.db, night),
-            options,
-          )
+          const result = await resultOf(place, night)
           t.match(result.cells, [
             { class: 'error', note: /not built: a patch does not apply/ },
           ])
@@ -269,11 +260,7 @@ const contract = (
           },
           async ({ night, lead }) => {
             await lead()
-            const result = await nightResult(
-              place.db,
-              await nightAt(place.db, night),
-              options,
-            )
+            const result = await resultOf(place, night)
             t.match(result.cells, [{ class: 'pass' }])
             t.same(builders.toSorted(), ['a', 'b'])
             t.match(result.events, [

@@ -1,5 +1,6 @@
 import { messageOf } from '../base/errors.ts'
 import { tell } from './events.ts'
+import { isOutage } from './outage.ts'
 import type { NightDatabase } from './tables.ts'
 import { LOST_SECONDS, sweepWorkers } from './workers.ts'
 
@@ -77,7 +78,10 @@ export class Pulse {
       this.#steadySince = performance.now()
       if (this.#awaySince === undefined) {
         this.#awaySince = performance.now()
-        onLog('database', `${name} cannot reach it: ${messageOf(error)}`)
+        const what = isOutage(error)
+          ? 'cannot reach it'
+          : 'gives no sign of life'
+        onLog('database', `${name} ${what}: ${messageOf(error)}`)
       }
     }
   }

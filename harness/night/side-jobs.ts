@@ -101,9 +101,12 @@ export interface Builder {
 /** Builds that faults of machines have ended, before it is given up. */
 const MOST_FAULTS = 5
 
-/** It says something of the kernel, and is the same on every machine. */
+/**
+ * It says something of the kernel, and is the same on every machine. A file
+ * that is another one than its signed list has is a fault of a mirror.
+ */
 const isOfKernel = (error: unknown): boolean =>
-  error instanceof UsageError ||
+  (error instanceof UsageError && error.code !== 'SIGNATURE') ||
   (error instanceof RigError && error.code === 'BUILD_FAILED')
 
 /**

@@ -2,7 +2,6 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { projectRoot } from '../../base/paths.ts'
-import type { NightStatus } from '../../night/status.ts'
 import {
   eventually,
   processesOf,
@@ -10,6 +9,7 @@ import {
   shortFolder,
   startCli,
 } from '../../testing/cli.ts'
+import { statusIn } from '../../testing/night/status-in.ts'
 
 /** Real nights: real kernels under QEMU, and a process that is killed. */
 
@@ -34,16 +34,6 @@ expect:
   tdx: initialized
   regions: [{ start: 1M, end: 2G, node: 0 }]
 `
-
-const statusIn = (folder: string): NightStatus | undefined => {
-  try {
-    return JSON.parse(
-      readFileSync(join(folder, 'status.json'), 'utf8'),
-    ) as NightStatus
-  } catch {
-    return undefined
-  }
-}
 
 t.test('a night on three kernels that is killed twice', async t => {
   const cwd = shortFolder(t)

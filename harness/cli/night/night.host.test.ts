@@ -1,16 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import t from 'tap'
 import { projectRoot } from '../../base/paths.ts'
-import type { NightStatus } from '../../night/status.ts'
 import {
   eventually,
   processesOf,
   shortFolder,
   startCli,
 } from '../../testing/cli.ts'
+import { statusIn } from '../../testing/night/status-in.ts'
 import { HOST_KERNEL } from '../../testing/made-host/lab.ts'
 import { ANYWHERE, faultsOn } from '../../testing/made-host/runs.ts'
-import t from 'tap'
 
 /** A night on a made host and under QEMU, which is killed twice. */
 const { lab, fault } = await faultsOn(t)
@@ -57,17 +57,8 @@ fault('a night on both, killed in a boot of each', async t => {
     '--hosts',
     lab.inventory,
   ]
-  const status = (): NightStatus | undefined => {
-    try {
-      return JSON.parse(
-        readFileSync(join(folder, 'status.json'), 'utf8'),
-      ) as NightStatus
-    } catch {
-      return undefined
-    }
-  }
   const isRunning = (suffix: string): boolean =>
-    status()?.running.some(({ id }) => id.endsWith(suffix)) ?? false
+    statusIn(folder)?.running.some(({ id }) => id.endsWith(suffix)) ?? false
   for (const suffix of ['@rack', '@mainline-7.3']) {
     const { child, ended } = startCli(args, { cwd, env })
     t.ok(
