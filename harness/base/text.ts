@@ -4,7 +4,20 @@
  * executed.
  */
 export const visible = (text: string): string =>
-  text.replaceAll(/(?!\t)[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, character => {
-    const code = character.charCodeAt(0).toString(16)
+  text.replaceAll(MOVES, character => {
+    const code = hexOf(character)
     return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, '0')}`
   })
+
+/**
+ * The same inside a quoted string of JSON or YAML, whose escapes know four
+ * digits and no braces: what reads it gets the text back as it was.
+ */
+export const visibleQuoted = (json: string): string =>
+  json.replaceAll(MOVES, character => `\\u${hexOf(character).padStart(4, '0')}`)
+
+// None of them lies beyond the first 65,536: four digits are enough.
+const MOVES = /(?!\t)[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu
+
+const hexOf = (character: string): string =>
+  character.charCodeAt(0).toString(16)

@@ -158,6 +158,7 @@ t.test('TAP: no text of a console breaks it', async t => {
         'x # SKIP y',
         '\0\u001b[31m',
         '1..5',
+        '\u007f\u0085\u061c\u202d\u2066\u2028',
       ),
     ),
     2_000,
@@ -172,6 +173,11 @@ t.test('TAP: no text of a console breaks it', async t => {
     points.filter(({ ok, skip, diag }) => ok || skip || !diag),
     [],
     'each failed, with a diagnostic',
+  )
+  t.match(
+    points.map(({ diag }) => diag as object),
+    texts.map(message => ({ reasons: [{ message }] })),
+    'which gives the text back as it was',
   )
 })
 

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml'
-import { visible } from '../base/text.ts'
+import { visible, visibleQuoted } from '../base/text.ts'
 import type { Reporter } from './reporter.ts'
 import type { CaseResult } from './schema.ts'
 
@@ -105,7 +105,7 @@ const yamlBlock = (data: object): string => {
     lineWidth: 0,
     doubleQuotedAsJSON: true,
   })
-  // JSON leaves DEL and the controls behind it as they are.
-  const lines = text.trimEnd().split('\n').map(visible)
+  // JSON leaves DEL, the controls behind it and signs of direction as they are.
+  const lines = text.trimEnd().split('\n').map(visibleQuoted)
   return `  ---\n${lines.map(line => `  ${line}\n`).join('')}  ...\n`
 }
