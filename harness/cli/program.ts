@@ -1,4 +1,5 @@
-import { Command } from 'commander'
+import { Argument, Command } from 'commander'
+import { FORM_NAMES } from '../bootline/form.ts'
 import type { Bind } from './bind.ts'
 import { addBisectCommand } from './bisect-options.ts'
 import { addHistoryCommands } from './history-commands.ts'
@@ -142,6 +143,27 @@ export const program = (bind: Bind): Command => {
     .addOption(asciiOption())
     .action(
       bind(async () => (await import('./predict-command.ts')).predictCommand),
+    )
+  root
+    .command('bootline')
+    .description(
+      'write memory parameters for a boot loader so that they arrive, or check what its files hand to the kernel; without a form, list the forms',
+    )
+    .addArgument(
+      new Argument('[form]', 'of the boot loader').choices([
+        ...FORM_NAMES,
+        'all',
+      ]),
+    )
+    .argument('[parameters...]', 'as the kernel is to get them')
+    .option(
+      '--check <file>',
+      'check this file, - for stdin; exit code 1 when something does not arrive (repeatable)',
+      collect,
+    )
+    .option('--json', 'print JSON')
+    .action(
+      bind(async () => (await import('./bootline-command.ts')).bootlineCommand),
     )
   root
     .command('explain')

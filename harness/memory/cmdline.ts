@@ -6,6 +6,9 @@ import {
   parseMemmap,
 } from './memmap.ts'
 
+/** Bytes with the end, on x86 (arch/x86/include/asm/setup.h). */
+export const COMMAND_LINE_SIZE = 2048
+
 /** One parameter of a kernel command line. */
 export interface Parameter {
   /** As written; the kernel takes `-` and `_` for the same in a name. */

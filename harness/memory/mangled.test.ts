@@ -50,6 +50,6 @@ t.test('what people read', async t => {
   const [one] = mangledWords('memmap=3Gx100000000')
   t.equal(
     mangledText(one!),
-    "'memmap=3Gx100000000' cuts off all memory from 0xc0000000 on: GRUB took the '$0' of '$0x' for a variable of its own; it was 'memmap=3G$0x100000000'; write \\$ in GRUB's menu and in grub.cfg, \\\\\\$ in /etc/default/grub",
+    "'memmap=3Gx100000000' cuts off all memory from 0xc0000000 on: GRUB took the '$0' of '$0x' for a variable of its own; it was 'memmap=3G$0x100000000'; write \\$ in GRUB's menu and in grub.cfg, \\\\\\$ in /etc/default/grub; 'tdxrig bootline' writes it for every boot loader",
   )
 })

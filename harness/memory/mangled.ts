@@ -1,5 +1,5 @@
 import { hex } from '../base/units.ts'
-import { kernelWords, splitWords } from './cmdline.ts'
+import { COMMAND_LINE_SIZE, kernelWords, splitWords } from './cmdline.ts'
 import { parseMemmap } from './memmap.ts'
 
 /** What boot loaders, shells and people make of a memory parameter. */
@@ -93,12 +93,9 @@ const mangledWord = (word: string): Mangled[] => {
 export const mangledWords = (cmdline: string): Mangled[] =>
   kernelWords(cmdline).flatMap(mangledWord)
 
-/** COMMAND_LINE_SIZE of x86 (arch/x86/include/asm/setup.h), with its end. */
-const LONGEST = 2048 - 1
-
 /** It is as long as the kernel takes: what was behind was cut off. */
 export const isCut = (cmdline: string): boolean =>
-  Buffer.byteLength(cmdline) >= LONGEST
+  Buffer.byteLength(cmdline) >= COMMAND_LINE_SIZE - 1
 
 /** Parameters of the kernel that stand behind `--`, where they are init's. */
 export const behindDashes = (cmdline: string): string[] =>
@@ -110,8 +107,18 @@ export const behindDashes = (cmdline: string): string[] =>
       ),
     )
 
-/** How it is written so that it arrives. */
-export const mangledText = ({ word, how, was, cutsFrom }: Mangled): string =>
+/** What happened to it, and how it is written so that it arrives. */
+export const mangledText = (mangled: Mangled): string =>
+  [
+    whatHappened(mangled),
+    ...(mangled.word.includes('$') || mangled.was?.includes('$') === true
+      ? [
+          "; write \\$ in GRUB's menu and in grub.cfg, \\\\\\$ in /etc/default/grub; 'tdxrig bootline' writes it for every boot loader",
+        ]
+      : []),
+  ].join('')
+
+export const whatHappened = ({ word, how, was, cutsFrom }: Mangled): string =>
   [
     `'${word.slice(0, 200)}'`,
     ...(cutsFrom === null
@@ -119,9 +126,4 @@ export const mangledText = ({ word, how, was, cutsFrom }: Mangled): string =>
       : [` cuts off all memory from ${hex(cutsFrom)} on`]),
     `: ${how}`,
     ...(was === null ? [] : [`; it was '${was.slice(0, 200)}'`]),
-    ...(word.includes('$') || was?.includes('$') === true
-      ? [
-          "; write \\$ in GRUB's menu and in grub.cfg, \\\\\\$ in /etc/default/grub",
-        ]
-      : []),
   ].join('')

@@ -19,7 +19,8 @@ import {
   tellAll,
 } from './reporter.ts'
 import { type CaseResult, documentSchema } from './schema.ts'
-import { reproduceWith, shellQuote } from './shell.ts'
+import { shellQuote } from '../base/shell.ts'
+import { reproduceWith } from './shell.ts'
 import { tapReporter } from './tap.ts'
 
 const item = namedCase(

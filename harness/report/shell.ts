@@ -1,12 +1,6 @@
+import { shellLine } from '../base/shell.ts'
 import type { KernelIdentity } from '../judge/case-outcome.ts'
 import type { Reproduce } from './reporter.ts'
-
-/** A word for a POSIX shell. */
-export const shellQuote = (word: string): string =>
-  /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-
-export const shellLine = (words: readonly string[]): string =>
-  words.map(shellQuote).join(' ')
 
 /** How the command line names a kernel. */
 const kernelFlags = ({

@@ -11,7 +11,7 @@ import type { JudgedOutcome } from '../judge/case-outcome.ts'
 import { judge } from '../judge/judge.ts'
 import { predictCase } from '../judge/prediction.ts'
 import { readRecord } from '../machine/record-file.ts'
-import { shellLine } from '../report/shell.ts'
+import { shellLine } from '../base/shell.ts'
 import {
   buildScenario,
   caseOf,

@@ -8,6 +8,7 @@ import { type Import, type SourceFile, importGraph } from './import-graph.ts'
 const LAYERS = [
   'base',
   'memory',
+  'bootline',
   'tdx',
   'board',
   'guest',
@@ -33,7 +34,15 @@ const LAYERS = [
  * or called, directly or through other files, has no files, no processes and
  * no sockets.
  */
-const PURE = ['memory', 'tdx', 'board', 'console', 'judge', 'report']
+const PURE = [
+  'memory',
+  'bootline',
+  'tdx',
+  'board',
+  'console',
+  'judge',
+  'report',
+]
 
 /** Modules that touch nothing outside the process. */
 const HARMLESS = [

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { messageOf } from '../../base/errors.ts'
-import { shellLine } from '../../report/shell.ts'
+import { shellLine } from '../../base/shell.ts'
 import { bisectCommand } from '../bisect-command.ts'
 import { programName } from '../program-name.ts'
 import type { Log } from './log.ts'

@@ -1,3 +1,4 @@
+import { grubRefuses, grubWord, grubWords } from '../../bootline/grub.ts'
 import type { HostEntry, LoaderName } from './inventory.ts'
 import { type Answer, textOf } from './remote.ts'
 
@@ -36,35 +37,28 @@ export interface GrubPlace {
 }
 
 /**
- * What is special to GRUB's command line within double quotes
- * (grub-core/script/yylex.l). Outside of them `;`, `#`, `{` and more are.
+ * Words that do not arrive as they are: one with a blank gets other quotes, and
+ * the line that the kernel prints is compared.
  */
-const quoted = (text: string): string =>
-  `"${text.replaceAll(/[\\"$]/g, String.raw`\$&`)}"`
-
-/**
- * What GRUB cannot hand on as it is: it puts quotes around an argument that has
- * a blank, and a backslash before every quote and backslash
- * (grub_create_loader_cmdline(), grub-core/lib/cmdline.c; seen with 2.06).
- */
-const MANGLED = /[\s"'\\]/
-
-/** Words that do not arrive as they are. */
 export const mangledBy = (
   loader: LoaderName,
   words: readonly string[],
 ): string[] =>
-  loader === 'grub' ? words.filter(word => MANGLED.test(word)) : []
+  loader === 'grub'
+    ? words.filter(
+        word => /[\s"]/.test(word) || grubRefuses(word) !== undefined,
+      )
+    : []
 
 /** A menu entry of GRUB; each word is quoted by itself. */
 const grubEntry = (entry: Entry, { uuid, folder }: GrubPlace): string =>
   [
     "menuentry 'tdxrig: one boot' --id tdxrig {",
-    `  search --no-floppy --fs-uuid --set=root ${quoted(uuid)}`,
-    `  linux ${[`${folder}/${entry.kernel}`, ...entry.words].map(quoted).join(' ')}`,
+    `  search --no-floppy --fs-uuid --set=root ${grubWord(uuid)}`,
+    `  linux ${grubWords([`${folder}/${entry.kernel}`, ...entry.words])}`,
     ...(entry.initrd === undefined
       ? []
-      : [`  initrd ${quoted(`${folder}/${entry.initrd}`)}`]),
+      : [`  initrd ${grubWord(`${folder}/${entry.initrd}`)}`]),
     '}',
     '',
   ].join('\n')
