@@ -2,7 +2,7 @@ import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { Kysely, type Migration, Migrator, PostgresDialect } from 'kysely'
 import type { Pool } from 'pg'
-import { InfraError, messageOf } from '../base/errors.ts'
+import { InfraError, messageOf, systemCode } from '../base/errors.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { type DatabasePlace, shownPlace, withPool } from './postgres.ts'
 import type { HistoryTables } from './schema.ts'
@@ -14,12 +14,19 @@ export const usualPlace = (
   env: NodeJS.ProcessEnv = process.env,
 ): DatabasePlace => {
   const asked = env['TDXRIG_HISTORY']
-  if (asked) return asked
+  return asked ? asked : dataPlace('history', env)
+}
+
+/** Of this user: `$XDG_DATA_HOME/tdxrig/NAME`. */
+export const dataPlace = (
+  name: string,
+  env: NodeJS.ProcessEnv = process.env,
+): DatabasePlace => {
   const data = env['XDG_DATA_HOME'] ?? ''
   return join(
     isAbsolute(data) ? data : join(homedir(), '.local', 'share'),
     'tdxrig',
-    'history',
+    name,
   )
 }
 
@@ -87,10 +94,60 @@ const migrate = async <DB>(
   }).migrateToLatest()
   if (error === undefined) return
   const why = messageOf(error)
+  const advice = databaseAdvice(error)
   throw new InfraError(
     'DATABASE',
     why.includes('previously executed migration')
       ? `${what} is of a newer version of tdxrig: expected its steps up to ${Object.keys(migrations).at(-1) ?? ''} (${why})`
-      : `${what} cannot be used: ${why}`,
+      : `${what} cannot be used: ${why}${advice === undefined ? '' : `; ${advice}`}`,
+    { cause: error },
   )
+}
+
+/** By SQLSTATE, system code, or what the driver says: what helps. */
+const ADVICE: readonly { readonly when: RegExp; readonly advice: string }[] = [
+  {
+    when: /password must be a string/,
+    advice:
+      'the server asks for a password: put one into the URL, or into PGPASSWORD',
+  },
+  {
+    when: /^28/,
+    advice:
+      'check user and password; special signs in a password are written as %40',
+  },
+  {
+    when: /^3D000$/,
+    advice: 'make the database: createdb --owner USER NAME',
+  },
+  {
+    when: /^42501$/,
+    advice:
+      'the user must be the owner of the database: createdb --owner USER NAME',
+  },
+  {
+    when: /^25006$/,
+    advice:
+      'it is a standby or set to read only: expected a server that takes writes',
+  },
+  {
+    when: /^42P07$/,
+    advice:
+      'expected an empty database or one of tdxrig, found tables of something else',
+  },
+  {
+    when: /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ETIMEDOUT)$/,
+    advice: 'check host and port, and that the server runs',
+  },
+  {
+    when: /^Connection terminated/,
+    advice: 'check that a PostgreSQL answers at this port',
+  },
+]
+
+const databaseAdvice = (error: unknown): string | undefined => {
+  const code = systemCode(error) ?? ''
+  return ADVICE.find(
+    ({ when }) => when.test(code) || when.test(messageOf(error)),
+  )?.advice
 }

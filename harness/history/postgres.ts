@@ -1,4 +1,5 @@
 import { readFile, readdir } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import type { Pool } from 'pg'
 import { assetPath } from '../base/assets.ts'
@@ -12,11 +13,30 @@ export type DatabasePlace = string
 
 /** It is on a server, and not in a folder. */
 export const isOnServer = (place: DatabasePlace): boolean =>
-  /^postgres(ql)?:\/\//.test(place)
+  /^postgres(ql)?:\/\//i.test(place)
 
-/** Without the password. */
+/**
+ * Without passwords: one before the last `@`, wherever a sign in it ought to
+ * have been written otherwise, and one among the options.
+ */
 export const shownPlace = (place: DatabasePlace): string =>
-  place.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:...@')
+  place
+    .replace(/^([a-z]+:\/\/[^:@]*):.*@/is, '$1:...@')
+    .replace(/([?&]password=)[^&]*/gi, '$1...')
+
+/** @throws UsageError for a URL that cannot be read */
+export const checkUrl = (place: DatabasePlace): void => {
+  const problem = URL.canParse(place)
+    ? new URL(place).hostname === '' && !/[?&]host=/.test(place)
+      ? 'it names no server'
+      : undefined
+    : 'signs such as @ / # in a password are written %40 %2F %23, and a port is a number up to 65535'
+  if (problem !== undefined)
+    throw new UsageError(
+      'DATABASE',
+      `expected a database such as postgres://user:password@host:5432/name, found ${shownPlace(place)}: ${problem}`,
+    )
+}
 
 export interface PoolOptions {
   /** Told while somebody else has the embedded database. */
@@ -39,8 +59,7 @@ export const withPool = async <T>(
   options: PoolOptions,
   action: (pool: Pool) => Promise<T>,
 ): Promise<T> => {
-  if (isOnServer(place))
-    return action(quiet(await serverPool(place, options.connections)))
+  if (isOnServer(place)) return withServer(place, options, action)
   const folder = resolve(place)
   await checkOutputFolder(options.option, folder)
   await checkOurs(folder)
@@ -72,11 +91,41 @@ const checkOurs = async (folder: string): Promise<void> => {
     )
 }
 
-const serverPool = async (url: string, max: number): Promise<Pool> => {
+const withServer = async <T>(
+  url: string,
+  { connections }: PoolOptions,
+  action: (pool: Pool) => Promise<T>,
+): Promise<T> => {
+  checkUrl(url)
+  // A login that fails leaves its connection open, until the server closes it
+  // after a minute (pg 8).
+  const sockets = new Set<Socket>()
+  try {
+    return await action(
+      quiet(
+        await serverPool(url, connections, () => {
+          const socket = new Socket()
+          sockets.add(socket)
+          socket.once('close', () => sockets.delete(socket))
+          return socket
+        }),
+      ),
+    )
+  } finally {
+    for (const socket of sockets) socket.destroy()
+  }
+}
+
+const serverPool = async (
+  url: string,
+  max: number,
+  stream: () => Socket,
+): Promise<Pool> => {
   const pg = (await import('pg')).default
   return new pg.Pool({
     connectionString: url,
     max,
+    stream,
     connectionTimeoutMillis: 10_000,
     // A server that is gone without a word must not be waited for for ever.
     keepAlive: true,

@@ -17,13 +17,21 @@ export interface LookedHost {
   readonly found: FoundMachine
 }
 
+/** A host that is meant, and takes no part. */
+export interface AbsentHost {
+  readonly name: string
+  readonly labels: readonly string[]
+  readonly why: string
+}
+
 export interface CellOptions {
   readonly kernels: readonly PlannedKernel[]
-  /** How many nights of this name there were before. */
-  readonly nightsBefore: number
   /** Of QEMU. */
   readonly board: Board
   readonly hosts: readonly LookedHost[]
+  readonly absent: readonly AbsentHost[]
+  /** Machines for guests that nobody offers, or will, and why. */
+  readonly unoffered: ReadonlyMap<string, string>
   /** Milliseconds a case took in other nights, by its id. */
   readonly estimates: ReadonlyMap<string, number>
 }
@@ -32,15 +40,17 @@ export interface CellOptions {
 const QEMU_CASE = 1_500
 const HOST_CASE = 120_000
 
-/** Runs that are made this night. */
+/** Runs that are made this night. @param turn nights of its name before it */
 export const runsTonight = (
   { runs }: Pick<NightFile, 'runs'>,
-  nightsBefore: number,
-): WrittenRun[] => runs.filter(({ every }) => nightsBefore % every === 0)
+  turn: number,
+): WrittenRun[] => runs.filter(({ every }) => turn % every === 0)
 
 /**
- * Every case of a night, on each kernel and machine that its runs name.
+ * Every case of a night, on each kernel and machine that its runs name. Those
+ * of machines that are not there are cases as well: what was not run is told.
  *
+ * @param file with the runs of this night alone
  * @throws UsageError with everything that is wrong in any scenario
  */
 export const planCells = async (
@@ -48,7 +58,7 @@ export const planCells = async (
   options: CellOptions,
 ): Promise<PlannedCell[]> => {
   const cells = new Map<string, PlannedCell>()
-  for (const run of runsTonight(file, options.nightsBefore))
+  for (const run of file.runs)
     for (const name of run.machines)
       for (const cell of await cellsOn(name, file, run, options)) {
         const known = cells.get(cell.id)
@@ -77,14 +87,16 @@ const cellsOn = async (
       board: options.board,
       ...(!isOnly && { host: name }),
     })
+    const why = options.unoffered.get(name)
     return cases.map(item =>
       cellOf(item, {
         target: name,
-        places: [qemuPlace(target.qemu)],
+        places: why === undefined ? [qemuPlace(target.qemu)] : [],
+        isOffered: why === undefined,
         repeat: run.repeat,
         usualMs: QEMU_CASE,
         estimates: options.estimates,
-        note: null,
+        note: why ?? null,
       }),
     )
   }
@@ -115,6 +127,7 @@ const hostCells = async (
             ...(known?.places ?? []),
             ...(unsuitable === undefined ? [hostPlace(host.name)] : []),
           ],
+          isOffered: true,
           repeat: run.repeat,
           usualMs: HOST_CASE,
           estimates: options.estimates,
@@ -123,9 +136,60 @@ const hostCells = async (
       )
     }
   }
-  return [...cells.values()].map(cell =>
-    cell.places.length > 0 ? { ...cell, note: null } : cell,
-  )
+  return [
+    ...[...cells.values()].map(cell =>
+      cell.places.length > 0 ? { ...cell, note: null } : cell,
+    ),
+    ...(await absentCells(name, target, run, options)),
+  ]
+}
+
+/** Cases that would be booted if hosts were there. */
+const absentCells = async (
+  name: string,
+  {
+    hosts: words,
+    spread,
+  }: Extract<Target, { readonly hosts: readonly string[] }>,
+  run: WrittenRun,
+  options: CellOptions,
+): Promise<PlannedCell[]> => {
+  const absent = options.absent.filter(host => isMeant(host, words))
+  const isAnyThere = options.hosts.some(host => isMeant(host, words))
+  const targets =
+    spread === 'each'
+      ? absent.map(({ name: host, why }) => ({
+          host,
+          why: `host ${host}: ${why}`,
+        }))
+      : []
+  if (!isAnyThere && targets.length === 0)
+    targets.push({
+      host: name,
+      why:
+        absent
+          .map(({ name: host, why }) => `host ${host}: ${why}`)
+          .join('; ') || `no worker offers ${words.join(' or ')}`,
+    })
+  const cells: PlannedCell[] = []
+  for (const { host, why } of targets)
+    // What it suits is not known: its board is, as far as names go, any.
+    for (const item of await casesOn(run, options, {
+      board: options.board,
+      host,
+    }))
+      cells.push(
+        cellOf(item, {
+          target: host,
+          places: [],
+          isOffered: false,
+          repeat: run.repeat,
+          usualMs: HOST_CASE,
+          estimates: options.estimates,
+          note: why,
+        }),
+      )
+  return cells
 }
 
 /** A name or a label stands for a host. */
@@ -162,11 +226,15 @@ const cellOf = (
   {
     target,
     places,
+    isOffered,
     repeat,
     usualMs,
     estimates,
     note,
-  }: Pick<PlannedCell, 'target' | 'places' | 'repeat' | 'note'> & {
+  }: Pick<
+    PlannedCell,
+    'target' | 'places' | 'isOffered' | 'repeat' | 'note'
+  > & {
     readonly usualMs: number
     readonly estimates: ReadonlyMap<string, number>
   },
@@ -178,6 +246,7 @@ const cellOf = (
   input,
   values: matrix,
   places,
+  isOffered,
   estimateMs: estimates.get(id) ?? usualMs,
   repeat,
   note,

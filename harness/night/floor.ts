@@ -46,6 +46,14 @@ export class Floor {
     return this.#workers.flatMap(({ offer }) => offer.hosts)
   }
 
+  /** Guests are booted here, once whoever offers it is fit for it. */
+  mayBoot(place: PlaceName): boolean {
+    return this.#workers.some(
+      ({ offer: { qemu } }) =>
+        qemu !== null && (place !== 'qemu-kvm' || qemu.kvm),
+    )
+  }
+
   /** Somebody builds kernels. @param machine where; null: anywhere */
   builds(machine: string | null): boolean {
     return this.#workers.some(

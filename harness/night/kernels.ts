@@ -1,9 +1,11 @@
 import { execa } from 'execa'
-import { UsageError } from '../base/errors.ts'
+import { RigError, UsageError, messageOf } from '../base/errors.ts'
 import { endsWithUs } from '../base/ends-with-us.ts'
 import { visible } from '../base/text.ts'
+import { type Complaint, complaintsError } from '../base/yaml-file.ts'
 import { fetchDebianKernel } from '../kernel/debian-source.ts'
-import { readPatches } from '../kernel/mailed-patches.ts'
+import { type Patch, readPatches } from '../kernel/mailed-patches.ts'
+import { findKernelAt } from '../kernel/places.ts'
 import {
   type SourceRecipe,
   builtRecipes,
@@ -23,29 +25,45 @@ export interface ResolveOptions {
  * The kernels a night's runs name, each pinned: a branch becomes the commit it
  * is at now, `latest` the version that there is.
  *
- * @throws UsageError for what cannot be found
+ * @throws UsageError with every kernel that cannot be found
  */
 export const resolveKernels = async (
-  { kernels, runs }: Pick<NightFile, 'kernels' | 'runs'>,
+  { kernels, runs, yaml }: Pick<NightFile, 'kernels' | 'runs' | 'yaml'>,
   options: ResolveOptions,
 ): Promise<PlannedKernel[]> => {
   const recipes = await recipeNames()
   const names = [...new Set(runs.flatMap(run => run.kernels))]
   const planned: PlannedKernel[] = []
+  const complaints: Complaint[] = []
   for (const name of names) {
     const written = kernels[name]
-    planned.push(
-      written && !recipes.includes(name)
-        ? await resolved(name, written, options)
-        : {
-            name,
-            recipe: await loadRecipe(name),
-            like: name,
-            origin: null,
-          },
-    )
+    if (!written || recipes.includes(name)) {
+      const recipe = await loadRecipe(name)
+      planned.push({ name, recipe, like: name, origin: null })
+      continue
+    }
+    try {
+      planned.push(await resolved(name, written, options))
+    } catch (error) {
+      // A mirror that is away is no mistake of the file.
+      if (!(error instanceof UsageError)) throw error
+      complaints.push(yaml.complain(['kernels', name], error.message))
+    }
   }
+  if (complaints.length > 0) throw complaintsError(complaints)
   return planned
+}
+
+/** @throws UsageError for a file that cannot be read */
+const patchesOf = async (path: string): Promise<Patch[]> => {
+  try {
+    return await readPatches(path)
+  } catch (error) {
+    if (error instanceof RigError && !(error instanceof UsageError)) throw error
+    throw new UsageError('PATCH_SERIES', `${path}: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
 }
 
 const resolved = async (
@@ -58,7 +76,7 @@ const resolved = async (
       return gitKernel(name, kernel, options)
     case 'mbox': {
       const base = await sourceRecipe(kernel.like)
-      const patches = await readPatches(kernel.mbox)
+      const patches = await patchesOf(kernel.mbox)
       return {
         name,
         like: kernel.like,
@@ -76,6 +94,7 @@ const resolved = async (
       }
     }
     case 'package':
+      await findKernelAt(kernel.package)
       return packaged(name, kernel.package, null)
     case 'debian':
       return debianKernel(name, kernel, options)
@@ -131,7 +150,12 @@ const fetched = async (
   if (exitCode !== 0)
     throw new UsageError(
       'GIT_FETCH',
-      `expected 'git fetch ${remote}' to succeed in ${repository}, it says: ${visible(stderr.trim().slice(-500))}`,
+      `expected 'git fetch ${remote}' to succeed in ${repository}, it says: ${visible(
+        stderr
+          .trim()
+          .slice(-500)
+          .replaceAll(/\s*\n\s*/g, '; '),
+      )}`,
     )
 }
 

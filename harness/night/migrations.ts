@@ -150,6 +150,20 @@ export const NIGHT_MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute()
     },
   },
+  '002-turns': {
+    up: async (db: Kysely<unknown>) => {
+      // Older nights may be thrown away: their number is no count of them.
+      await db.schema
+        .alterTable('nights')
+        .addColumn('turn', 'integer', column => column.notNull().defaultTo(0))
+        .addColumn('source', 'text')
+        .addColumn('folder', 'text')
+        .execute()
+      await sql`update nights n set turn = (
+          select count(*) from nights b where b.name = n.name and b.id < n.id
+        )`.execute(db)
+    },
+  },
 }
 
 const ofNight: Parameters<

@@ -183,7 +183,7 @@ const grouped = (cells: readonly NightCell[]): MorningPart['entries'] => {
     reasons.set(reason, [...(reasons.get(reason) ?? []), id])
   }
   return [...reasons].map(([reason, ids]) =>
-    entry(`${ids.length} ${ids.length === 1 ? 'case' : 'cases'}: ${reason}`, [
+    entry(`${casesText(ids.length)}: ${reason}`, [
       ...ids.slice(0, LISTED),
       ...(ids.length > LISTED ? [`and ${ids.length - LISTED} more`] : []),
     ]),
@@ -225,7 +225,7 @@ export const classCounts = (
   }).join(', ')
 
 export const morningHeadline = ({ night, cells }: NightResult): string =>
-  `${night.name}: ${cells.length} cases, ${classCounts(countClasses(cells))} in ${duration(night.elapsedMs)}`
+  `${night.name}: ${casesText(cells.length)}, ${classCounts(countClasses(cells))} in ${duration(night.elapsedMs)}`
 
 /** The morning as text. */
 export const morningText = (
@@ -263,3 +263,6 @@ export const nightExitCode = (cells: readonly NightCell[]): 0 | 1 | 3 => {
     ? 3
     : 0
 }
+
+export const casesText = (count: number): string =>
+  `${count} ${count === 1 ? 'case' : 'cases'}`

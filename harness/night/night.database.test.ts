@@ -283,7 +283,7 @@ const contract = (
             const [last] = await listNights(trx, { name: PLAN.name, limit: 1 })
             if (last) return undefined
             const night = await createNight(trx, PLAN)
-            await takeNight(trx, night, leader)
+            await takeNight(trx, night, { leader, folder: '/n' })
             return { night, leader }
           }),
         ),
@@ -292,7 +292,7 @@ const contract = (
       t.same(others, [])
       const { night, leader } = first!
       t.ok(await leadNight(place.db, night, leader))
-      await takeNight(place.db, night, 'three')
+      await takeNight(place.db, night, { leader: 'three', folder: '/n' })
       t.equal(await leadNight(place.db, night, leader), undefined)
       t.ok(await leadNight(place.db, night, 'three'))
     })

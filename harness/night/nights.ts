@@ -22,17 +22,40 @@ export interface Night {
   readonly ended: string | null
   /** Milliseconds since it began, by the clock of the database. */
   readonly elapsedMs: number
-  /** Seconds since whoever leads it was heard of. */
-  readonly silent: number
+  /** Seconds since whoever leads it was heard of; undefined: nobody does. */
+  readonly silent: number | undefined
+  /** Nights of this name that were begun before it. */
+  readonly turn: number
+  /** What was planned, as it was written; undefined: nobody knows. */
+  readonly source: string | undefined
+  /** Where its reports go, on the machine that leads; undefined: see there. */
+  readonly folder: string | undefined
+}
+
+export interface NewNight {
+  readonly name: string
+  readonly label: string
+  readonly source?: string
+  readonly folder?: string
 }
 
 export const createNight = async (
   db: NightDatabase,
-  { name, label }: { readonly name: string; readonly label: string },
+  { name, label, source, folder }: NewNight,
 ): Promise<number> => {
   const { id } = await db
     .insertInto('nights')
-    .values({ name, label, plan: '', state: 'running' })
+    .values({
+      name,
+      label,
+      plan: '',
+      state: 'running',
+      source: source ?? null,
+      folder: folder ?? null,
+      // One that was never planned is none.
+      turn: sql<number>`(select coalesce(max(turn) + 1, 0) from nights
+        where name = ${name} and plan <> '')`,
+    })
     .returning('id')
     .executeTakeFirstOrThrow()
   return id
@@ -85,7 +108,7 @@ export const keepPlan = (
             places: JSON.stringify(cell.places),
             estimate_ms: cell.estimateMs,
             repeat: cell.repeat,
-            class: cell.places.length > 0 ? null : ('skip' as const),
+            class: classAtFirst(cell),
             note: cell.note,
           })),
         )
@@ -96,6 +119,12 @@ export const keepPlan = (
       .where('id', '=', night)
       .execute()
   })
+
+/** Null: it is open. */
+const classAtFirst = ({ places, isOffered }: PlannedCell): CellClass | null => {
+  if (!isOffered) return 'not run'
+  return places.length > 0 ? null : 'skip'
+}
 
 /** @throws UsageError when there is no such night */
 export const nightAt = async (
@@ -131,10 +160,14 @@ const nights = async (
     started: Date
     ended: Date | null
     elapsed: number
-    silent: number
-  }>`select id, name, label, plan, state, started, ended,
+    silent: number | null
+    turn: number
+    source: string | null
+    folder: string | null
+  }>`select id, name, label, plan, state, started, ended, turn, source, folder,
       extract(epoch from coalesce(ended, clock_timestamp()) - started)::float as elapsed,
-      extract(epoch from clock_timestamp() - seen)::float as silent
+      case when leader is null then null
+        else extract(epoch from clock_timestamp() - seen)::float end as silent
     from nights where ${where} order by id desc limit ${limit}`.execute(db)
   return rows.map(row => ({
     id: row.id,
@@ -145,22 +178,11 @@ const nights = async (
     started: row.started.toISOString(),
     ended: row.ended?.toISOString() ?? null,
     elapsedMs: row.elapsed * 1000,
-    silent: row.silent,
+    silent: row.silent ?? undefined,
+    turn: row.turn,
+    source: row.source ?? undefined,
+    folder: row.folder ?? undefined,
   }))
-}
-
-/** How many nights of a name there were before one. */
-export const nightsBefore = async (
-  db: NightDatabase,
-  { name, id }: { readonly name: string; readonly id: number },
-): Promise<number> => {
-  const { count } = await db
-    .selectFrom('nights')
-    .select(sql<number>`count(*)::int`.as('count'))
-    .where('name', '=', name)
-    .where('id', '<', id)
-    .executeTakeFirstOrThrow()
-  return count
 }
 
 /**
@@ -183,11 +205,11 @@ export const choosingNight = <T>(
 export const takeNight = async (
   db: NightDatabase,
   id: number,
-  leader: string,
+  { leader, folder }: { readonly leader: string; readonly folder: string },
 ): Promise<void> => {
   await db
     .updateTable('nights')
-    .set({ leader, seen: sql<Date>`clock_timestamp()` })
+    .set({ leader, folder, seen: sql<Date>`clock_timestamp()` })
     .where('id', '=', id)
     .execute()
 }
@@ -211,6 +233,20 @@ export const leadNight = async (
   return rows[0] && Number(rows[0].clock)
 }
 
+/** Whoever has this token leads it no more: another one need not wait. */
+export const leaveNight = async (
+  db: NightDatabase,
+  id: number,
+  leader: string,
+): Promise<void> => {
+  await db
+    .updateTable('nights')
+    .set({ leader: null })
+    .where('id', '=', id)
+    .where('leader', '=', leader)
+    .execute()
+}
+
 /** Nothing more is booted. Who goes on with it only tells it again. */
 export const closeNight = async (
   db: NightDatabase,
@@ -222,6 +258,28 @@ export const closeNight = async (
     .where('id', '=', id)
     .execute()
 }
+
+/**
+ * Gives a night up: what was not begun is not begun any more.
+ *
+ * @returns boots that are under way, and end by themselves
+ */
+export const stopNight = (db: NightDatabase, id: number): Promise<number> =>
+  db.transaction().execute(async trx => {
+    await trx
+      .deleteFrom('night_attempts')
+      .where('night_id', '=', id)
+      .where('state', '=', 'queued')
+      .execute()
+    await endNight(trx, id, 'stopped')
+    const { count } = await trx
+      .selectFrom('night_attempts')
+      .select(sql<number>`count(*)::int`.as('count'))
+      .where('night_id', '=', id)
+      .where('state', '=', 'running')
+      .executeTakeFirstOrThrow()
+    return count
+  })
 
 /** It is over, and told. */
 export const endNight = async (

@@ -43,7 +43,9 @@ const gitKernel = z
 
 const seriesKernel = z
   .strictObject({
-    mbox: textSchema('a file with mails, or a folder of patches'),
+    mbox: textSchema(
+      'a file of patches: an mbox, perhaps gzipped, or one patch',
+    ),
     like: likeSchema,
   })
   .describe('A series of patches on top of the kernel of a recipe.')
@@ -209,6 +211,8 @@ export interface NightFile extends Omit<
   'kernels'
 > {
   readonly path: string
+  /** For complaints with their place. */
+  readonly yaml: YamlFile
   readonly label: string
   readonly kernels: Readonly<Record<string, WrittenKernel>>
 }
@@ -238,6 +242,7 @@ export const readNightFile = async (path: string): Promise<NightFile> => {
   return {
     ...data,
     path,
+    yaml: file,
     label: data.label ?? data.name,
     kernels: Object.fromEntries(
       Object.entries(data.kernels).map(([name, kernel]) => [
@@ -309,6 +314,13 @@ const problemsOf = (
       ]
     }),
     ...runs.flatMap((run, i) => [
+      ...(['kernels', 'machines', 'scenarios'] as const).flatMap(what =>
+        run[what].flatMap((name, k, names) =>
+          names.indexOf(name) === k
+            ? []
+            : [file.complain(['runs', i, what, k], `'${name}' is named twice`)],
+        ),
+      ),
       ...run.kernels.flatMap((name, k) =>
         known.includes(name)
           ? []

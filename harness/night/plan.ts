@@ -52,8 +52,10 @@ export interface PlannedCell {
   readonly input: unknown
   /** What its matrix set, as `key=value`: what pairs are made of. */
   readonly values: readonly string[]
-  /** Where it can be booted; none: it is skipped. */
+  /** Where it can be booted; none: it suits no machine, or there is none. */
   readonly places: readonly PlaceName[]
+  /** False: the machines it is for are not there, so it is not run. */
+  readonly isOffered: boolean
   readonly estimateMs: number
   readonly repeat: number
   /** Why it is not booted; null: it is. */

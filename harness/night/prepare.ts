@@ -1,13 +1,19 @@
 import { UsageError } from '../base/errors.ts'
 import type { Board, FoundMachine } from '../board/index.ts'
 import { JOB } from './attempts.ts'
-import { type LookedHost, isMeant, planCells, runsTonight } from './cells.ts'
+import {
+  type AbsentHost,
+  type LookedHost,
+  isMeant,
+  planCells,
+  runsTonight,
+} from './cells.ts'
 import type { NightPlace } from './database.ts'
 import { tell } from './events.ts'
 import { Floor } from './floor.ts'
 import { resolveKernels } from './kernels.ts'
 import type { News } from './news.ts'
-import { keepPlan, kernelsOf, nightsBefore } from './nights.ts'
+import { keepPlan, kernelsOf } from './nights.ts'
 import type { NightFile } from './plan-file.ts'
 import {
   type Plan,
@@ -24,6 +30,8 @@ import { workersOf } from './workers.ts'
 export interface PrepareOptions {
   readonly place: NightPlace
   readonly night: number
+  /** Nights of its name before it. */
+  readonly turn: number
   readonly file: NightFile
   /** Of QEMU. */
   readonly board: Board
@@ -35,6 +43,8 @@ export interface PrepareOptions {
   readonly onLog: (kind: string, text: string) => void
   /** Milliseconds for which workers and hosts are waited for. */
   readonly patienceMs: number
+  /** No other process can take part: its offer is all there will be. */
+  readonly isAlone: boolean
 }
 
 /** Everything that is decided before the first boot. */
@@ -53,15 +63,15 @@ export interface Prepared {
 export const prepareNight = async (
   options: PrepareOptions,
 ): Promise<Prepared> => {
-  const { place, night, file, board, estimates, signal, onLog } = options
-  const before = await nightsBefore(place.db, { name: file.name, id: night })
-  const runs = runsTonight(file, before)
+  const { turn, file, board, estimates, signal, onLog } = options
+  const runs = runsTonight(file, turn)
   if (runs.length === 0)
     throw new UsageError(
       'NO_CASES',
-      `${file.path}: no run is for this night, the ${before + 1}th of '${file.name}'`,
+      `${file.path}: no run is for this night, number ${turn + 1} of '${file.name}'`,
     )
   const tonight = { ...file, runs }
+  signal.throwIfAborted()
   const kernels = await resolveKernels(tonight, {
     signal,
     onStep: text => {
@@ -69,18 +79,20 @@ export const prepareNight = async (
     },
   })
   const floor = await awaitedFloor(tonight, options)
-  const hosts = await lookedHosts(tonight, floor, options)
-  const cells = await planCells(file, {
+  const { hosts, absent } = await lookedHosts(tonight, floor, options)
+  const cells = await planCells(tonight, {
     kernels,
-    nightsBefore: before,
     board,
     hosts,
+    absent,
+    unoffered: options.isAlone ? unofferedBy(floor, tonight) : new Map(),
     estimates,
   })
+  signal.throwIfAborted()
   if (cells.length === 0)
     throw new UsageError(
       'NO_CASES',
-      `${file.path}: its runs have no case: no scenario is for these kernels, or no host answered`,
+      `${file.path}: its runs have no case: no scenario is for these kernels`,
     )
   const capacity = capacityOf(tonight, floor, hosts)
   const bootable = cells.filter(cell => cell.places.length > 0)
@@ -92,7 +104,7 @@ export const prepareNight = async (
       : fitted(bootable, {
           budgetMs: budget,
           capacity,
-          night: String(before),
+          night: String(turn),
         })
   const plan: Plan = {
     name: file.name,
@@ -164,27 +176,69 @@ export const wantKernels = async (
 const isHere = ({ recipe }: PlannedKernel): boolean =>
   recipe.kind === 'built' || recipe.source.kind !== 'debian'
 
+type Machines = Pick<NightFile, 'machines' | 'runs'>
+
+const namesOf = ({ runs }: Machines): string[] => [
+  ...new Set(runs.flatMap(run => run.machines)),
+]
+
+const isOffered = (
+  { slots, hosts }: Floor,
+  name: string,
+  { machines }: Machines,
+): boolean => {
+  const target = machines[name]!
+  return 'qemu' in target
+    ? slots.has(qemuPlace(target.qemu))
+    : hosts.some(host => isMeant(host, target.hosts))
+}
+
+/** A machine as people look for it. */
+const wantedText = (name: string, { machines }: Machines): string => {
+  const target = machines[name]!
+  return `${name} (${'qemu' in target ? `qemu: ${target.qemu}` : `hosts: ${target.hosts.join(', ')}`})`
+}
+
+/** Guests that this process does not boot, where there is no other one. */
+const unofferedBy = (
+  floor: Floor,
+  tonight: Machines,
+): ReadonlyMap<string, string> =>
+  new Map(
+    namesOf(tonight).flatMap(name => {
+      const target = tonight.machines[name]!
+      if (!('qemu' in target) || floor.mayBoot(qemuPlace(target.qemu)))
+        return []
+      return [
+        [
+          name,
+          target.qemu === 'kvm'
+            ? "this machine does not offer KVM: no run ('tdxrig run') has proven since its start that KVM works here"
+            : 'this process boots no guests',
+        ] as const,
+      ]
+    }),
+  )
+
 /** Workers come when they come: one that is needed is waited for. */
 const awaitedFloor = async (
-  { machines, runs }: Pick<NightFile, 'machines' | 'runs'>,
-  { place, news, signal, onLog, patienceMs }: PrepareOptions,
+  tonight: Machines,
+  { place, news, signal, onLog, patienceMs, isAlone }: PrepareOptions,
 ): Promise<Floor> => {
-  const names = [...new Set(runs.flatMap(run => run.machines))]
-  const isOffered = (floor: Floor, name: string): boolean => {
-    const target = machines[name]!
-    return 'qemu' in target
-      ? floor.slots.has(qemuPlace(target.qemu))
-      : floor.hosts.some(host => isMeant(host, target.hosts))
-  }
+  const names = namesOf(tonight)
   let isTold = false
   return news.until({
     look: async () => new Floor(await workersOf(place.db), new Set()),
     isDone: floor => {
-      const missing = names.filter(name => !isOffered(floor, name))
-      if (missing.length === 0 && floor.builds(null)) return true
+      const missing = names.filter(name => !isOffered(floor, name, tonight))
+      if (isAlone || (missing.length === 0 && floor.builds(null))) return true
       if (!isTold) {
-        const what = missing.length > 0 ? missing.join(', ') : 'builds'
-        onLog('worker', `waiting for a worker that offers ${what}`)
+        const what =
+          missing.map(name => wantedText(name, tonight)).join(', ') || 'builds'
+        onLog(
+          'worker',
+          `waiting up to ${Math.round(patienceMs / 1000)} s for a worker that offers ${what}`,
+        )
         isTold = true
       }
       return false
@@ -199,7 +253,10 @@ const lookedHosts = async (
   { machines, runs }: Pick<NightFile, 'machines' | 'runs'>,
   floor: Floor,
   { place, night, news, signal, onLog, patienceMs }: PrepareOptions,
-): Promise<LookedHost[]> => {
+): Promise<{
+  readonly hosts: readonly LookedHost[]
+  readonly absent: readonly AbsentHost[]
+}> => {
   const words = [...new Set(runs.flatMap(run => run.machines))].flatMap(
     name => {
       const target = machines[name]!
@@ -211,7 +268,7 @@ const lookedHosts = async (
       .filter(host => isMeant(host, words))
       .map(host => [host.name, host]),
   )
-  if (offered.size === 0) return []
+  if (offered.size === 0) return { hosts: [], absent: [] }
   onLog('host', `looking at ${[...offered.keys()].join(', ')}`)
   await addJobs(
     place.db,
@@ -237,20 +294,22 @@ const lookedHosts = async (
     signal,
   })
   const answers = new Map(rows.map(row => [row.host, row]))
-  const looked: LookedHost[] = []
+  const hosts: LookedHost[] = []
+  const absent: AbsentHost[] = []
   for (const [name, host] of offered) {
     const answer = answers.get(name)
     if (answer?.found != null) {
       const found = JSON.parse(answer.found) as FoundMachine
-      looked.push({ ...host, found })
+      hosts.push({ ...host, found })
       continue
     }
     const why = answer
       ? (answer.message ?? 'it did not answer')
       : 'nobody could look at it in time'
+    absent.push({ ...host, why })
     await tell(place.db, night, 'host', `host ${name} takes no part: ${why}`)
   }
-  return looked
+  return { hosts, absent }
 }
 
 const capacityOf = (

@@ -33,10 +33,16 @@ export interface Job {
 /** A failed job is one whose worker could not even store what came of it. */
 const MAX_ATTEMPTS = 100
 
-/** What the queue says of itself is of use when it does not work. */
+/**
+ * What the queue says of itself is of use when it does not work: its first
+ * line, without the number of attempts, which is no number of boots. That a job
+ * was interrupted is no fault.
+ */
 const logger = (onError: (text: string) => void): Logger =>
   new Logger(() => (level, message) => {
-    if (/^error$/.test(level)) onError(message)
+    const [first = ''] = message.split('\n')
+    if (/^error$/.test(level) && !/with error 'interrupted'/.test(first))
+      onError(first.replace(/, attempt \d+ of \d+/, ''))
   })
 
 /** Brings the tables of the queue up to its version. */

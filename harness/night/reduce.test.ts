@@ -17,6 +17,7 @@ const cell = (
   input: {},
   values,
   places: [target],
+  isOffered: true,
   estimateMs: 1000,
   repeat: 1,
   note: null,

@@ -14,8 +14,8 @@ export interface NightStatus {
   readonly started: string
   readonly elapsedSeconds: number
   readonly budgetSeconds: number | null
-  /** Seconds since whoever leads it was heard of. */
-  readonly leaderSilentSeconds: number
+  /** Seconds since whoever leads it was heard of; null: nobody does. */
+  readonly leaderSilentSeconds: number | null
   readonly cells: number
   readonly open: number
   readonly classes: Readonly<Partial<Record<CellClass, number>>>
@@ -82,7 +82,8 @@ export const statusOf = async (
     started: night.started,
     elapsedSeconds: Math.round(night.elapsedMs / 1000),
     budgetSeconds: night.plan?.budgetMs ? night.plan.budgetMs / 1000 : null,
-    leaderSilentSeconds: Math.round(night.silent),
+    leaderSilentSeconds:
+      night.silent === undefined ? null : Math.round(night.silent),
     cells: classes.rows.reduce((sum, { count }) => sum + count, 0),
     open,
     classes: Object.fromEntries(

@@ -30,6 +30,12 @@ export interface NightTable {
   readonly leader: string | null
   /** When whoever leads the night was last heard of. */
   readonly seen: Time
+  /** Nights of this name that were begun before it. */
+  readonly turn: Generated<number>
+  /** What was planned, as it was written, as JSON; null: nobody knows. */
+  readonly source: string | null
+  /** Where its reports go, on the machine that leads. */
+  readonly folder: string | null
 }
 
 export interface KernelTable {

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import * as z from 'zod'
+import { UsageError, systemCode } from '../base/errors.ts'
 import { tell } from './events.ts'
 import { unlockJobs } from './queue.ts'
 import type { NightDatabase } from './tables.ts'
@@ -48,6 +49,8 @@ export interface Registration {
 
 /**
  * A worker begins. What one of the same name has left is free at once.
+ *
+ * @throws UsageError when that one is at work
  */
 export const register = (
   db: NightDatabase,
@@ -56,15 +59,27 @@ export const register = (
   db.transaction().execute(async trx => {
     const before = await trx
       .selectFrom('night_workers')
-      .select(['state', 'pools'])
+      .select([
+        'state',
+        'pools',
+        'process',
+        sql<number>`extract(epoch from clock_timestamp() - seen)::float`.as(
+          'silent',
+        ),
+      ])
       .where('name', '=', name)
       .forUpdate()
       .executeTakeFirst()
+    if (before && before.process !== process && isAtWork(before, process))
+      throw new UsageError(
+        'WORKER_NAME',
+        `a worker '${name}' is at work already (${before.process}, heard of ${Math.round(before.silent)} s ago): give this one another name (--name), or end that one`,
+      )
     if (before)
       await release(trx, {
         name,
         pools: poolsOf(before.pools),
-        what: before.state === 'gone' ? '' : 'was started again',
+        what: before.state === 'gone' ? 'has gone' : 'was started again',
         isLoss: before.state !== 'gone',
       })
     const row = {
@@ -87,6 +102,26 @@ export const register = (
       .execute()
   })
 
+/** One that is gone from this machine need not be waited for. */
+const isAtWork = (
+  { state, silent, process }: Pick<Worker, 'state' | 'silent' | 'process'>,
+  own: string,
+): boolean => {
+  if ((state !== 'up' && state !== 'draining') || silent > LOST_SECONDS)
+    return false
+  const [machine, pid] = process.split(', process ')
+  return own.split(', process ')[0] !== machine || isAlive(Number(pid))
+}
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return systemCode(error) === 'EPERM'
+  }
+}
+
 const poolsOf = (text: string): string[] =>
   z.array(z.string()).parse(JSON.parse(text))
 
@@ -94,7 +129,7 @@ const poolsOf = (text: string): string[] =>
 interface Released {
   readonly name: string
   readonly pools: readonly string[]
-  /** What became of it, for people; empty: as it should. */
+  /** What became of it, for people. */
   readonly what: string
   /** It may have died of what it held. */
   readonly isLoss: boolean
@@ -117,7 +152,7 @@ export const release = async (
   const nights = new Map<number, string[]>()
   for (const { night_id, id } of rows)
     nights.set(night_id, [...(nights.get(night_id) ?? []), id])
-  if (nights.size === 0 && what !== '')
+  if (nights.size === 0 && isLoss)
     await tell(trx, null, 'worker', `worker ${name} ${what}`)
   for (const [night, ids] of nights)
     await tell(

@@ -4,7 +4,7 @@ import { withNights } from '../../night/database.ts'
 import { pruneKernels } from '../../night/kernel-copies.ts'
 import { duration } from '../../night/morning-text.ts'
 import { listNights, pruneNights } from '../../night/nights.ts'
-import { type PlaceFlags, neededServer, onWait } from './place.ts'
+import { type PlaceFlags, nightsPlace, onWait } from './place.ts'
 
 /** `tdxrig night list`: the nights of a database, the newest first. */
 export const nightListCommand = async ({
@@ -16,7 +16,7 @@ export const nightListCommand = async ({
   readonly json?: boolean
 }): Promise<number> => {
   const nights = await withNights(
-    neededServer(flags),
+    nightsPlace(flags),
     { onWait, connections: 2 },
     ({ db }) => listNights(db, { limit }),
   )
@@ -63,7 +63,7 @@ export const nightPruneCommand = async ({
     )
   const days = older === undefined ? null : Math.ceil(older / DAY)
   await withNights(
-    neededServer(flags),
+    nightsPlace(flags),
     { onWait, connections: 2 },
     async ({ db }) => {
       const nights = await pruneNights(db, { keep: keep ?? null, days })

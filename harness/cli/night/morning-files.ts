@@ -1,8 +1,9 @@
+import { stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { ensureFolder, writeWhole } from '../../base/output.ts'
-import { messageOf } from '../../base/errors.ts'
+import { UsageError, messageOf } from '../../base/errors.ts'
 import type { HistoryDatabase } from '../../history/database.ts'
 import { type Onset, onsetsOf } from '../../history/first-bad.ts'
 import { addRun, baselineRun, listRuns, readRun } from '../../history/store.ts'
@@ -51,6 +52,33 @@ export interface MorningFiles {
 
 const unpack = promisify(gunzip)
 
+/** What a night writes into its folder, beside consoles of what did not pass. */
+const FILES = [
+  'result.json',
+  'junit.xml',
+  'kcidb.json',
+  'night.json',
+  'report.html',
+  'morning.txt',
+  'mail.md',
+] as const
+
+/**
+ * Reports are written when all is over: what is in their way is told before.
+ *
+ * @throws UsageError
+ */
+export const checkMorningFiles = async (folder: string): Promise<void> => {
+  for (const name of FILES) {
+    const info = await stat(join(folder, name)).catch(() => undefined)
+    if (info?.isDirectory())
+      throw new UsageError(
+        'NIGHT_FOLDER',
+        `${join(folder, name)}: expected to write a report there, found a folder`,
+      )
+  }
+}
+
 /**
  * The morning after a night: every report of it, in its folder, and the night
  * in the history.
@@ -75,7 +103,7 @@ export const writeMorning = async (
     bisects: new Map(bisects.map(one => [one.id, bisectLine(one)])),
     report: relative(process.cwd(), join(folder, 'report.html')),
   }
-  const at = (name: string): string => join(folder, name)
+  const at = (name: (typeof FILES)[number]): string => join(folder, name)
   await writeWhole(at('result.json'), documentText(document))
   await writeWhole(
     at('junit.xml'),

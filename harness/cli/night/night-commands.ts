@@ -70,12 +70,12 @@ export const addNightCommands = (root: Command, bind: Bind): void => {
     .option('--no-worker', 'lead only: workers on the database do the rest')
     .option(
       '--out <folder>',
-      'where its reports go; a night that was not ended there goes on; default: a new folder below results/',
+      'where its reports go; default: a new folder below results/, or the one where it was begun',
     )
     .option('--dry-run', 'print what would be booted, and boot nothing')
     .option(
       '--patience <time>',
-      'how long a machine that is away is waited for',
+      'how long a machine or a server that is away is waited for, in seconds or with s, m, h',
       duration,
       PATIENCE,
     )
@@ -107,6 +107,18 @@ export const addNightCommands = (root: Command, bind: Bind): void => {
     .option('--json', 'print JSON')
     .action(
       bind(async () => (await import('./list-command.ts')).nightListCommand),
+    )
+  night
+    .command('stop')
+    .description('give up a night that nobody is to go on with')
+    .argument(
+      '[number]',
+      'of the night; default: the one that is under way',
+      positive,
+    )
+    .addOption(databaseOption())
+    .action(
+      bind(async () => (await import('./stop-command.ts')).nightStopCommand),
     )
   night
     .command('prune')

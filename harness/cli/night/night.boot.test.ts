@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { projectRoot } from '../../base/paths.ts'
@@ -137,8 +137,21 @@ t.test('Ctrl-C says how to go on, and what is wrong is told', async t => {
   process.kill(-child.pid!, 'SIGINT')
   const stopped = await ended
   t.equal(stopped.code, 130)
-  t.match(stopped.stderr, /to go on: .*night run night.yaml --out out/)
+  t.match(stopped.stderr, /to go on: .*night run night.yaml --out \S+out/)
   t.ok(await eventually(() => processesOf(cwd).length === 0))
+
+  writeFileSync(join(cwd, 'night.yaml'), `${NIGHT}budget: 3h\n`)
+  const dry = await runCli(['night', 'run', 'night.yaml', '--dry-run'], {
+    cwd,
+    env,
+  })
+  t.equal(dry.code, 2)
+  t.match(dry.stderr, /is not ended: .*'night stop 1' ends it/)
+  const ends = await runCli(['night', 'stop'], { cwd, env })
+  t.equal(ends.code, 0, ends.stderr)
+  t.match(ends.stdout, /night 1 of 'real' is stopped/)
+  mkdirSync(join(cwd, 'other'))
+  writeFileSync(join(cwd, 'other/status.json'), '{"name":"other"}')
 
   const wrong: readonly (readonly [readonly string[], RegExp])[] = [
     [['night', 'run', 'no.yaml'], /no.yaml/],
@@ -154,8 +167,25 @@ t.test('Ctrl-C says how to go on, and what is wrong is told', async t => {
         'night.yaml',
         '--database',
         'postgres://a:secret@127.0.0.1:1/x',
+        '--patience',
+        '1',
       ],
-      /a:\.\.\.@127.0.0.1:1/,
+      /a:\.\.\.@127.0.0.1:1.*; check host and port/,
+    ],
+    [
+      [
+        'night',
+        'run',
+        'night.yaml',
+        '--database',
+        'postgres://a:s@c@h:99999/x',
+      ],
+      /found postgres:\/\/a:\.\.\.@h:99999\/x: .* a port is a number up to 65535/,
+    ],
+    [['night', 'stop'], /found none in this database/],
+    [
+      ['night', 'run', 'night.yaml', '--out', 'other'],
+      /holds the reports of the night 'other'/,
     ],
     [['night', 'status', cwd], /expected the status of a night/],
     [['night', 'run', 'night.yaml', '--metrics', 'x'], /127.0.0.1:9464/],

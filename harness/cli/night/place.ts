@@ -3,7 +3,13 @@ import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import { isOnServer } from '../../history/postgres.ts'
+import { dataPlace } from '../../history/database.ts'
+import {
+  type DatabasePlace,
+  checkUrl,
+  isOnServer,
+  shownPlace,
+} from '../../history/postgres.ts'
 
 /** Where nights are kept. */
 export interface PlaceFlags {
@@ -17,19 +23,26 @@ export const databaseOption = (): Option =>
   )
 
 /**
- * The server that nights are on; undefined: each is in its own folder.
+ * The server that nights are on; undefined: they are of this user alone.
  *
  * @throws UsageError for what is no URL of PostgreSQL
  */
 export const serverOf = ({ database }: PlaceFlags): string | undefined => {
   const url = database ?? process.env['DATABASE_URL']
   if (url === undefined || url === '') return undefined
-  if (isOnServer(url)) return url
+  if (isOnServer(url)) {
+    checkUrl(url)
+    return url
+  }
   throw new UsageError(
     'DATABASE',
-    `expected a database such as postgres://user@host/name${database === undefined ? ' in $DATABASE_URL' : ' behind --database'}, found '${url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:...@')}'`,
+    `expected a database such as postgres://user@host/name${database === undefined ? ' in $DATABASE_URL' : ' behind --database'}, found '${shownPlace(url)}'`,
   )
 }
+
+/** Where nights are: the server, or a database of this user. */
+export const nightsPlace = (flags: PlaceFlags): DatabasePlace =>
+  serverOf(flags) ?? dataPlace('nights')
 
 /** @throws UsageError without one */
 export const neededServer = (flags: PlaceFlags): string => {
@@ -43,7 +56,7 @@ export const neededServer = (flags: PlaceFlags): string => {
 
 export const onWait = (): void => {
   process.stderr.write(
-    'tdxrig: another tdxrig has the database of this night: waiting\n',
+    'tdxrig: another night is under way on this machine, and has the database of this user: waiting for its end (with a server, nights go on side by side: --database)\n',
   )
 }
 

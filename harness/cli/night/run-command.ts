@@ -1,34 +1,34 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, relative, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { InfraError, UsageError, messageOf } from '../../base/errors.ts'
 import {
   checkOutputFolder,
   ensureFolder,
+  missingFolders,
+  removeIfEmpty,
   writeWhole,
 } from '../../base/output.ts'
 import { usualTimes } from '../../history/first-bad.ts'
+import { shownPlace } from '../../history/postgres.ts'
+import { baselineRun } from '../../history/store.ts'
 import { type NightPlace, withNights } from '../../night/database.ts'
-import { tell } from '../../night/events.ts'
 import { pruneKernels } from '../../night/kernel-copies.ts'
 import { Leader } from '../../night/leader.ts'
 import { News } from '../../night/news.ts'
 import {
   type Night,
-  choosingNight,
   closeNight,
-  createNight,
   endNight,
   leadNight,
-  listNights,
+  leaveNight,
   nightAt,
   pruneNights,
-  takeNight,
 } from '../../night/nights.ts'
-import { throughOutages } from '../../night/outage.ts'
+import { isOutage, throughOutages } from '../../night/outage.ts'
 import { type NightFile, readNightFile } from '../../night/plan-file.ts'
 import type { Plan } from '../../night/plan.ts'
-import { duration } from '../../night/morning-text.ts'
 import {
   type PrepareOptions,
   type Prepared,
@@ -51,10 +51,17 @@ import { programName } from '../program-name.ts'
 import { VERSION } from '../version.ts'
 import { type Log, type LogForm, logTo } from './log.ts'
 import { serveMetrics } from './metrics.ts'
-import { writeMorning } from './morning-files.ts'
-import { type PlaceFlags, onWait, serverOf, spoolFolder } from './place.ts'
+import { checkMorningFiles, writeMorning } from './morning-files.ts'
+import {
+  type PlaceFlags,
+  nightsPlace,
+  onWait,
+  serverOf,
+  spoolFolder,
+} from './place.ts'
 import { planLine, planText, progressTeller } from './run-text.ts'
 import { type StationFlags, openStations, workerName } from './stations.ts'
+import { STATUS_FILE, chooseNight } from './which-night.ts'
 
 export interface NightRunFlags extends PlaceFlags, StationFlags {
   readonly out?: string
@@ -81,23 +88,54 @@ export const nightRunCommand = async (
       '--no-worker leaves nobody to boot: expected --database with workers on it',
     )
   const folder = resolve(flags.out ?? newFolder(file.name))
+  const missing = await missingFolders(folder)
   await checkOutputFolder('--out', folder)
+  await checkMorningFiles(folder)
   const log = await logTo(flags.log)
   const { signal } = onInterrupt()
+  const led = { file, folder, server, flags, signal, log }
   try {
-    return await withNights(
-      server ?? join(folder, 'state'),
-      { onWait, connections: 12 + (flags.jobs ?? 0) },
-      place => lead({ place, file, folder, server, flags, signal, log }),
-    )
+    return await openedNights(led)
   } catch (error) {
     if (!signal.aborted) throw error
-    process.stderr.write(
-      `to go on: ${shellLine([programName(), 'night', 'run', path, ...(server === undefined ? ['--out', relative(process.cwd(), folder) || '.'] : ['--database', '...'])])}\n`,
-    )
+    log('leader', `to go on: ${againLine()}`)
     return INTERRUPTED
+  } finally {
+    await removeIfEmpty(missing)
   }
 }
+
+/** A server that is away when the night is to begin is waited for as well. */
+const openedNights = async (led: Omit<Led, 'place'>): Promise<number> => {
+  const { flags, signal, log } = led
+  const until = performance.now() + flags.patience * 1000
+  const reached = { once: false }
+  for (;;) {
+    try {
+      return await withNights(
+        nightsPlace(flags),
+        { onWait, connections: 12 + (flags.jobs ?? 0) },
+        place => {
+          reached.once = true
+          return lead({ ...led, place })
+        },
+      )
+    } catch (error) {
+      const isAway = error instanceof InfraError && isOutage(error.cause)
+      if (reached.once || !isAway || performance.now() > until) throw error
+      signal.throwIfAborted()
+      log('database', `${error.message}; waiting for it`)
+      await setTimeout(RECONNECT, undefined, { signal })
+    }
+  }
+}
+
+/** Milliseconds between two tries to reach a server. */
+const RECONNECT = 5_000
+
+/** The command as it was given, without passwords. */
+const againLine = (): string =>
+  shellLine([programName(), ...process.argv.slice(2).map(shownPlace)])
 
 const newFolder = (name: string): string =>
   join(
@@ -121,7 +159,25 @@ const lead = async (led: Led): Promise<number> => {
   await using workspace = Workspace.create()
   await using news = new News(place.pool)
   const token = randomUUID()
-  const night = await currentNight(led, token)
+  const { night, folder } = await chooseNight(
+    place.db,
+    {
+      file,
+      folder: led.folder,
+      isGiven: flags.out !== undefined,
+      isShared: server !== undefined,
+      dryRun: flags.dryRun === true,
+      log,
+    },
+    token,
+  )
+  if (flags.dryRun !== true) {
+    await statusWriter(night.id, { place, folder, log })()
+    log(
+      'leader',
+      `night ${night.id}: reports go to ${relative(process.cwd(), folder) || '.'}`,
+    )
+  }
   const taken = new AbortController()
   const signal = AbortSignal.any([led.signal, taken.signal])
   const through = { signal, onLog: log }
@@ -148,8 +204,8 @@ const lead = async (led: Led): Promise<number> => {
   let worker: NightWorker | undefined
   let { plan } = night
   let isBegun = plan !== undefined
-  // A worker of its own may be on this machine.
-  const name = `${workerName()}+night`
+  // Others on this machine are a worker of its own, and other nights.
+  const name = `${workerName()}+${file.name}`
   try {
     if (flags.worker)
       worker = await NightWorker.start({
@@ -176,15 +232,18 @@ const lead = async (led: Led): Promise<number> => {
     const options: PrepareOptions = {
       place,
       night: night.id,
+      turn: night.turn,
       file,
       board: await boardHere(),
       machine: hostname(),
-      estimates: await estimatesOf(file.label, led),
+      estimates: await estimatesOf(file, led),
       news,
       signal,
       onLog: log,
       patienceMs: flags.patience * 1000,
+      isAlone: server === undefined,
     }
+    signal.throwIfAborted()
     if (plan)
       await throughOutages(through, () =>
         wantKernels(place, night.id, night.plan!),
@@ -196,7 +255,7 @@ const lead = async (led: Led): Promise<number> => {
       log('night', planLine(prepared))
     }
     isBegun = true
-    return await work({ ...led, signal, night, plan, news })
+    return await work({ ...led, folder, signal, night, plan, news })
   } catch (error) {
     if (!isBegun && !signal.aborted)
       await endNight(place.db, night.id, 'stopped').catch(() => undefined)
@@ -205,6 +264,11 @@ const lead = async (led: Led): Promise<number> => {
     await pulse.stop()
     await (signal.aborted ? worker?.abandon() : worker?.drain())
     if (flags.dryRun === true) await forget(place, night.id)
+    // One that has lost its lead leads nothing that it could leave.
+    else
+      await leaveNight(place.db, night.id, token).catch((error: unknown) => {
+        log('database', messageOf(error))
+      })
   }
 }
 
@@ -238,68 +302,19 @@ const planned = async (
   }
 }
 
-/** The night that was not ended, or a new one; from now on this process's. */
-const currentNight = (led: Led, token: string): Promise<Night> =>
-  choosingNight(led.place.db, led.file.name, async trx => {
-    const night = await chosenNight({
-      ...led,
-      place: { ...led.place, db: trx },
-    })
-    await takeNight(trx, night.id, token)
-    return night
-  })
-
-const chosenNight = async ({
-  place,
-  file,
-  server,
-  flags,
-  log,
-}: Led): Promise<Night> => {
-  const [last] = await listNights(place.db, { name: file.name, limit: 1 })
-  if (last?.state === 'running') {
-    // Where the database is a file, whoever has it is alone.
-    if (server !== undefined && last.silent < LOST_SECONDS)
-      throw new InfraError(
-        'NIGHT_LED',
-        `night ${last.id} of '${file.name}' is under way, and who leads it was heard of ${Math.round(last.silent)} s ago: wait for it, or end that process`,
-      )
-    if (flags.dryRun === true)
-      throw new UsageError(
-        'NIGHT',
-        `night ${last.id} of '${file.name}' is not ended: --dry-run is for a new one`,
-      )
-    if (last.elapsedMs > TOO_OLD) {
-      log(
-        'leader',
-        `night ${last.id} was not ended, and is left: it is too old`,
-      )
-      await endNight(place.db, last.id, 'stopped')
-      return newNight(place, file)
-    }
-    const text = `night ${last.id} goes on, ${duration(last.silent * 1000)} after who led it was heard of last`
-    log('leader', text)
-    await tell(place.db, last.id, 'leader', text)
-    return last
-  }
-  return newNight(place, file)
-}
-
-/** Milliseconds after which a night is another one's turn. */
-const TOO_OLD = 20 * 3_600_000
-
-const newNight = async ({ db }: NightPlace, file: NightFile): Promise<Night> =>
-  nightAt(db, await createNight(db, file))
-
 const forget = async ({ db }: NightPlace, id: number): Promise<void> => {
   await db.deleteFrom('nights').where('id', '=', id).execute()
 }
 
+/** @throws UsageError for a release that is no baseline of the history */
 const estimatesOf = (
-  label: string,
+  { label, release }: NightFile,
   { flags, server }: Led,
 ): Promise<ReadonlyMap<string, number>> =>
-  inHistory(historyOf(flags, server), db => usualTimes(db, label))
+  inHistory(historyOf(flags, server), async db => {
+    if (release !== undefined) await baselineRun(db, release)
+    return usualTimes(db, label)
+  })
 
 /** Nights on a server have their history there, unless told otherwise. */
 const historyOf = (
@@ -308,6 +323,22 @@ const historyOf = (
 ): { readonly history?: string | undefined } => ({
   history: history ?? process.env['TDXRIG_HISTORY'] ?? server,
 })
+
+/** Others cannot look into the database while this process has it. */
+const statusWriter =
+  (
+    night: number,
+    { place, folder, log }: Pick<Led, 'place' | 'folder' | 'log'>,
+  ) =>
+  async (): Promise<void> => {
+    const now = await nightAt(place.db, night)
+    await writeWhole(
+      join(folder, STATUS_FILE),
+      `${JSON.stringify(await statusOf(place.db, now))}\n`,
+    ).catch((error: unknown) => {
+      log('disk', messageOf(error))
+    })
+  }
 
 const work = async ({
   place,
@@ -326,16 +357,7 @@ const work = async ({
 }): Promise<number> => {
   await ensureFolder(folder)
   const told = progressTeller(log)
-  // Others cannot look into the database while this process has it.
-  const writeStatus = async (): Promise<void> => {
-    const now = await nightAt(place.db, night.id)
-    await writeWhole(
-      join(folder, STATUS_FILE),
-      `${JSON.stringify(await statusOf(place.db, now))}\n`,
-    ).catch((error: unknown) => {
-      log('disk', messageOf(error))
-    })
-  }
+  const writeStatus = statusWriter(night.id, { place, folder, log })
   const through = { signal, onLog: log }
   await Leader.lead({
     place,
@@ -387,9 +409,6 @@ const work = async ({
   })
   return code
 }
-
-/** In the folder of a night: how it stands. */
-export const STATUS_FILE = 'status.json'
 
 /** Copies of kernels that no night has used for so long. */
 const KERNEL_DAYS = 30

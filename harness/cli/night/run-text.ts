@@ -1,6 +1,7 @@
 import { visible } from '../../base/text.ts'
 import type { NightProgress } from '../../night/cell-book.ts'
 import {
+  casesText,
   classCounts,
   duration,
   reductionText,
@@ -39,7 +40,7 @@ export const progressTeller = (
 /** In a line. */
 export const planLine = ({ plan, cells, kernels }: Prepared): string =>
   [
-    `${cells.length} cases on ${kernels.map(({ name }) => name).join(', ')}`,
+    `${casesText(cells.length)} on ${kernels.map(({ name }) => name).join(', ')}`,
     ...(plan.budgetMs === null ? [] : [`${duration(plan.budgetMs)} for them`]),
     ...(plan.reduction ? [reductionText(plan.reduction)] : []),
   ].join('; ')
@@ -58,9 +59,9 @@ export const planText = ({ plan, cells, kernels, leftOut }: Prepared): string =>
     ...(plan.reduction ? [reductionText(plan.reduction), ''] : []),
     ...plan.otherNights.map(text => `not this night: ${visible(text)}`),
     `cases: ${cells.length}`,
-    ...cells.map(({ id, places, estimateMs, repeat, note }) =>
+    ...cells.map(({ id, places, isOffered, estimateMs, repeat, note }) =>
       visible(
-        `  ${id}  ${note === null ? `${places.join(', ')}, about ${(estimateMs / 1000).toFixed(1)} s${repeat > 1 ? `, ${repeat} boots` : ''}` : `skipped: ${note}`}`,
+        `  ${id}  ${note === null ? `${places.join(', ')}, about ${(estimateMs / 1000).toFixed(1)} s${repeat > 1 ? `, ${repeat} boots` : ''}` : `${isOffered ? 'skipped' : 'not run'}: ${note}`}`,
       ),
     ),
     ...(leftOut.length > 0

@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises'
+import { readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { UsageError, systemCode } from '../../base/errors.ts'
@@ -10,7 +10,7 @@ import { type NightStatus, statusOf } from '../../night/status.ts'
 import { LOST_SECONDS } from '../../night/workers.ts'
 import { metricsText } from './metrics.ts'
 import { type PlaceFlags, onWait, serverOf } from './place.ts'
-import { STATUS_FILE } from './run-command.ts'
+import { STATUS_FILE } from './which-night.ts'
 
 export interface NightStatusFlags extends PlaceFlags {
   readonly json?: boolean
@@ -63,11 +63,19 @@ const onServer = (url: string): Promise<NightStatus> =>
     throw new UsageError('NO_NIGHT', 'there was no night in this database')
   })
 
+/** A status that is older was left by a process that is no more. */
+const STALE_SECONDS = 60
+
 /** What the process that has the database writes down. */
 const inFolder = async (folder: string | undefined): Promise<NightStatus> => {
   const path = join(folder ?? (await newestFolder()), STATUS_FILE)
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as NightStatus
+    const status = JSON.parse(await readFile(path, 'utf8')) as NightStatus
+    const silence = (Date.now() - (await stat(path)).mtimeMs) / 1000
+    // Whoever leads it writes it all the time, but not while it plans.
+    return silence > STALE_SECONDS
+      ? { ...status, leaderSilentSeconds: Math.round(silence) }
+      : status
   } catch (error) {
     if (systemCode(error) === undefined && !(error instanceof SyntaxError))
       throw error
@@ -146,9 +154,14 @@ const headline = ({
     `${cells - open} of ${cells} cases`,
     classCounts(classes),
     `${duration(elapsedSeconds * 1000)}${budgetSeconds === null ? '' : ` of ${duration(budgetSeconds * 1000)}`}`,
-    ...(state === 'running' && leaderSilentSeconds > LOST_SECONDS
-      ? [
-          `nobody leads it since ${duration(leaderSilentSeconds * 1000)}: start it again`,
-        ]
-      : []),
-  ].join(', ')
+    ...(state === 'running' ? [leaderText(leaderSilentSeconds)] : []),
+  ]
+    .filter(Boolean)
+    .join(', ')
+
+const leaderText = (silentSeconds: number | null): string => {
+  if (silentSeconds === null) return 'nobody leads it: start it again'
+  return silentSeconds > LOST_SECONDS
+    ? `nobody leads it since ${duration(silentSeconds * 1000)}: start it again`
+    : ''
+}

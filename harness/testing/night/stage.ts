@@ -52,6 +52,7 @@ export const cell = (
   input: { machine: { memory: '4G' } },
   values: [],
   places: ['qemu'],
+  isOffered: true,
   estimateMs: 10,
   repeat: 1,
   note: null,

@@ -93,6 +93,7 @@ const cellsFor = (
         input,
         values: [],
         estimateMs: 1000 * chance(seed, 'time', id),
+        isOffered: true,
         repeat: 1,
         note: null,
       }
