@@ -104,7 +104,7 @@ t.test('two workers do not have one name', async t => {
     await register(db, here(process.pid))
     await t.rejects(register(db, here(1)), {
       message:
-        /a worker 'w' is at work already \\(m, process \d+, heard of 0 s ago\\).*--name/,
+        /a worker 'w' is at work already \(m, process \d+, heard of 0 s ago\).*--name/,
     })
     await t.rejects(register(db, { ...one, process: 'n, process 1' }), {
       message: /at work already/,
