@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { attemptsOf, keyText } from '../../night/attempts.ts'
@@ -39,11 +39,6 @@ export const checkNight = async (
       .filter(({ state }) => state === 'done')
       .map(({ cell, number }) => keyText({ night, cell, number })),
   )
-  const judged = readdirSync(folder)
-    .filter(name => name.startsWith('ledger-'))
-    .flatMap(name => readFileSync(join(folder, name), 'utf8').split('\n'))
-    .filter(line => line.startsWith(`case-${night}-`))
-    .map(line => line.split(' ')[0]!)
   const { rows: twice } = await sql<{ key: string }>`
     select cell || '-' || number as key from made_stores
     where night_id = ${night} group by cell, number having count(*) > 1`.execute(
@@ -79,12 +74,48 @@ export const checkNight = async (
   return {
     classes,
     boots: stored.size,
-    lost: [...new Set(judged)].filter(key => !stored.has(key)),
+    lost: lostBoots(stored, { folder, night, crew }),
     twice: twice.map(({ key }) => key),
     wrong,
     away: hostsAway(folder, crew),
     untold: await untoldFaults(db, night, faults),
   }
+}
+
+/**
+ * Boots that were judged, and whose result is nowhere. What a machine had in
+ * its hands when it was lost for the rest of the night is lost with it, at most
+ * one boot for each of its hosts: a made worker writes its ledger a moment
+ * before the result is in a file that outlives it.
+ */
+const lostBoots = (
+  stored: ReadonlySet<string>,
+  {
+    folder,
+    night,
+    crew,
+  }: {
+    readonly folder: string
+    readonly night: number
+    readonly crew: Pick<Crew, 'size' | 'isUp' | 'hostsOf'>
+  },
+): string[] =>
+  Array.from({ length: crew.size }, (_, worker) => worker).flatMap(worker => {
+    const missing = judgedBy(join(folder, `ledger-w${worker}`), night).filter(
+      key => !stored.has(key),
+    )
+    const isInItsHands =
+      !crew.isUp(worker) && missing.length <= crew.hostsOf(worker).length
+    return isInItsHands ? [] : missing
+  })
+
+const judgedBy = (ledger: string, night: number): string[] => {
+  if (!existsSync(ledger)) return []
+  const keys = readFileSync(ledger, 'utf8')
+    .split('\n')
+    .filter(line => line.startsWith(`case-${night}-`))
+    .map(line => line.split(' ')[0]!)
+  return [...new Set(keys)]
 }
 
 /** Faults of which no event tells. */
