@@ -7,6 +7,7 @@ import { explainText } from '../report/explain-text.ts'
 import { type ScreenFlags, screenFor } from './screen.ts'
 import { bootName } from '../report/explain-boot.ts'
 import { type Log, readLog } from './log-file.ts'
+import { asSubjects } from './subjects.ts'
 
 interface ExplainFlags extends ScreenFlags {
   readonly json?: boolean
@@ -26,16 +27,18 @@ export const explainCommand = async (
   const shown: ExplainViewProps[] = []
   const unread: UsageError[] = []
   const screen = screenFor({ ascii })
+  const logs: Log[] = []
   for (const file of files)
     try {
-      const log = await readLog(file)
-      if (html === undefined) explained.push(...explainLog(log))
-      else shown.push(...(await viewsOf(log)))
+      logs.push(await readLog(file))
     } catch (error) {
       // The others are explained all the same.
       if (!(error instanceof UsageError)) throw error
       unread.push(error)
     }
+  for (const log of asSubjects(logs))
+    if (html === undefined) explained.push(...explainLog(log))
+    else shown.push(...(await viewsOf(log)))
   if (explained.length + shown.length === 0 && unread[0]) throw unread[0]
   if (html !== undefined) {
     const { explainHtml } = await import('./html-files.ts')

@@ -66,6 +66,7 @@ export class BootReader {
       })),
       tdx: this.#tdx.facts(this.#guest.facts.trigger),
       guest: this.#guest.facts,
+      platform: null,
       incidents: this.#incidents,
       dropped: this.#dropped,
       firstLine: this.#firstLine,

@@ -143,6 +143,60 @@ export interface TdxFacts {
   }
 }
 
+/** Bits of an MSR, as a tool has read them. */
+export interface MsrField {
+  readonly msr: number
+  /** The highest bit that was read; 63 for a whole register. */
+  readonly high: number
+  readonly low: number
+  /** Null: the CPU has no such MSR, or does not let it be read. */
+  readonly value: bigint | null
+}
+
+/** Why QEMU or libvirt does not start a TD. */
+export type Complaint =
+  /** KVM does not offer TDs. */
+  | 'kvm-refuses'
+  /** This QEMU knows no TDs. */
+  | 'no-tdx-in-qemu'
+  /** QEMU and KVM speak different versions of the interface. */
+  | 'other-interface'
+
+/** What tools say of a machine, beside its kernel's log. */
+export interface PlatformFacts {
+  readonly msrs: readonly Located<MsrField>[]
+  /** From lscpu, /proc/cpuinfo or a report. */
+  readonly cpu: Located<{
+    readonly name: string
+    readonly family: number | null
+    readonly model: number | null
+    readonly stepping: number | null
+  }> | null
+  readonly hypervisor: Located<{ readonly name: string }> | null
+  /** Flags of the CPU that are about TDX, as far as flags are there. */
+  readonly flags: Located<{
+    readonly tdxHost: boolean
+    readonly tme: boolean
+  }> | null
+  /** From uname. */
+  readonly kernel: Located<{ readonly release: string }> | null
+  readonly packages: readonly Located<{
+    readonly name: string
+    readonly version: string
+  }>[]
+  /** What QEMU and libvirt say when they are to start a TD. */
+  readonly complaints: readonly Located<{
+    readonly kind: Complaint
+    readonly text: string
+  }>[]
+  /** /sys/firmware/memmap: the firmware's map. */
+  readonly firmwareMap: readonly Located<E820Entry>[]
+  /** /proc/iomem: the map after the command line; only what is outermost. */
+  readonly iomem: readonly Located<E820Entry>[]
+  /** /proc/iomem was read by a user who sees no addresses. */
+  readonly isIomemHidden: boolean
+}
+
 /** Everything that was read from one boot in a console. */
 export interface Facts extends MemoryFacts, MachineFacts {
   /** From `Linux version`, or from the name of the file that was booted. */
@@ -159,6 +213,8 @@ export interface Facts extends MemoryFacts, MachineFacts {
   readonly tdx: TdxFacts
   /** Of init and the trigger module; all absent on other consoles. */
   readonly guest: GuestFacts
+  /** Of tools, in the same text or beside it; null: there was nothing. */
+  readonly platform: PlatformFacts | null
   readonly incidents: readonly Incident[]
   /** printk messages the console lost, as far as the kernel counted them. */
   readonly dropped: number

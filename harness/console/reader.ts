@@ -3,6 +3,7 @@ import type { GuestFacts } from '../guest/protocol.ts'
 import type { Facts } from './facts.ts'
 import { LineSplitter, type TakeLine } from './lines.ts'
 import { parseRecords } from './log-record.ts'
+import { PlatformReader, withPlatform } from './platform-reader.ts'
 import { BootSplitter } from './boots.ts'
 import { Transport } from './transport.ts'
 import { Unwrapper } from './wrapped.ts'
@@ -30,6 +31,7 @@ export class ConsoleReader {
     },
   )
   readonly #transport: Transport | undefined
+  readonly #platform: PlatformReader | undefined
   #boots: BootReader[] = [new BootReader()]
   #forgotten = 0
   #lineCount = 0
@@ -39,6 +41,7 @@ export class ConsoleReader {
   /** @param pasted it went through mail, pages or tools before it came here */
   constructor({ pasted = false }: { readonly pasted?: boolean } = {}) {
     this.#transport = pasted ? new Transport(this.#records) : undefined
+    this.#platform = pasted ? new PlatformReader() : undefined
   }
 
   /** Nothing that counts can come any more: all steps are done, or a panic. */
@@ -85,12 +88,16 @@ export class ConsoleReader {
 
   /** The facts of the first boot that is known: of most consoles the only. */
   facts(): Facts {
-    return this.#boots[0]!.facts()
+    return withPlatform(
+      this.#boots[0]!.facts(),
+      this.#platform?.facts() ?? null,
+    )
   }
 
   /** The facts of every boot, in the order of the console. */
   boots(): Facts[] {
-    return this.#boots.map(boot => boot.facts())
+    const platform = this.#platform?.facts() ?? null
+    return this.#boots.map(boot => withPlatform(boot.facts(), platform))
   }
 
   #begin(): void {
@@ -108,6 +115,9 @@ export class ConsoleReader {
 
   readonly #records = (raw: string, signs: number, line: number): void => {
     for (const record of parseRecords(raw, signs, line)) {
+      // Kernels put stamps before theirs.
+      if (this.#platform && !record.prefixed)
+        this.#platform.read(record.text, line)
       this.#tail[this.#tailAt] = record.text
       this.#tailAt = (this.#tailAt + 1) % TAIL_LINES
       this.#unwrapper.push(record, raw)

@@ -8,6 +8,7 @@ import {
   recognised,
 } from './log-prediction.ts'
 import { showsMemory } from './log-map.ts'
+import { type PlatformFinding, platformFindings } from './platform.ts'
 import type { RecognisedLog } from '../tdx/series/recognise.ts'
 
 /** What a boot in a log came to, and why. */
@@ -17,6 +18,8 @@ export interface Explanation extends Advice {
   readonly recognised: RecognisedLog | undefined
   /** Memory parameters of the command line, and whether they took effect. */
   readonly asked: readonly AskedMemory[]
+  /** What tools say of the firmware's part. */
+  readonly platform: readonly PlatformFinding[]
   /** Why the machine cannot have TDX, whatever its memory; null: it may. */
   readonly noTdx: string | null
   /** What the model says of the same machine; null: the log has no map. */
@@ -31,6 +34,7 @@ export const explain = (facts: Facts): Explanation => {
   return {
     facts,
     asked: askedMemory(facts),
+    platform: platformFindings(facts),
     noTdx: noTdx(facts)?.why ?? null,
     recognised: outcome === 'absent' || guest ? undefined : recognised(facts),
     prediction,

@@ -57,6 +57,7 @@ const logJson = ({ file, boot, explanation }: ExplainedBoot): ExplainedLog => {
     seamcalls: tdx.failedSeamcalls.map(seamcallJson),
     incidents: facts.incidents.map(incident => ({ ...incident })),
     asked: asked.map(one => ({ ...one })),
+    firmware: explanation.platform.map(one => ({ ...one })),
     cause,
     advice: [...advice],
     workaround: workaround && {

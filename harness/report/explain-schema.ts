@@ -66,6 +66,17 @@ const logSchema = z.strictObject({
       }),
     )
     .describe('mem= and memmap= of the command line, in its order'),
+  firmware: z
+    .array(
+      z.strictObject({
+        text: z.string(),
+        isGood: z
+          .boolean()
+          .nullable()
+          .describe('false: TDX cannot work so; null: it decides nothing'),
+      }),
+    )
+    .describe("what tools' output says of the firmware's part"),
   cause: z.string().nullable(),
   advice: z.array(z.string()),
   workaround: z

@@ -3,9 +3,11 @@ import { hex } from '../base/units.ts'
 import type { FailedSeamcall } from '../console/facts.ts'
 import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import type { Explanation } from '../judge/explain.ts'
+import { packagesText } from '../judge/platform.ts'
 import { formatRange } from '../memory/range.ts'
 import { anyLeafName, decodeStatus } from '../tdx/decode.ts'
 import { type ExplainedBoot, notesOn, versionText } from './explain-json.ts'
+import { askedTexts, firmwareTexts } from './explain-boot.ts'
 import type { Screen } from './picture/bars.ts'
 import { drawnLog } from './picture/drawn.ts'
 import {
@@ -40,6 +42,9 @@ export const explainText = (
     ...askedTexts(asked).map((text, i) =>
       row(i === 0 ? 'asked for' : '', text),
     ),
+    ...firmwareTexts(explanation.platform).map((text, i) =>
+      row(i === 0 ? 'firmware' : '', text),
+    ),
     ...tdx.failedSeamcalls.slice(0, SHOWN).flatMap(seamcallLines),
     ...more(tdx.failedSeamcalls.length),
     ...(cause === null ? [] : [row('cause', cause)]),
@@ -48,23 +53,6 @@ export const explainText = (
     ...predictionLines(explanation, screen),
     '',
   ].join('\n')
-}
-
-/** Those that did not do what they say one by one, the others together. */
-const askedTexts = (asked: Explanation['asked']): string[] => {
-  const effects = new Set(asked.map(({ effect }) => effect))
-  const [effect] = effects
-  if (asked.length < 2 || effects.size > 1)
-    return asked
-      .filter(one => asked.length === 1 || one.effect !== 'yes')
-      .map(({ text }) => text)
-  if (effect === 'yes')
-    return [`all ${asked.length} mem= and memmap= took effect`]
-  return effect === 'unknown'
-    ? [
-        `${asked.length} mem= and memmap=: the log has no user-defined map ('user:') to see them in`,
-      ]
-    : asked.map(({ text }) => text)
 }
 
 const more = (count: number): string[] =>
@@ -108,7 +96,8 @@ const machineRows = ({ facts, recognised }: Explanation): string[] => {
         ? null
         : `${recognised.doubt}: cause and advice are those of ${recognised.series.title}, and may not apply`,
     ],
-    ['CPU', facts.cpu?.name ?? null],
+    ['CPU', facts.cpu?.name ?? facts.platform?.cpu?.name ?? null],
+    ['packages', packagesText(facts) ?? null],
     [
       'module',
       module &&

@@ -7,6 +7,7 @@ import {
   mangledWords,
 } from '../../memory/mangled.ts'
 import { anyLeafName, isRuntimeLeaf } from '../../tdx/decode.ts'
+import { complaintTexts } from '../platform.ts'
 import type { Known, Subject } from './subject.ts'
 
 /** What is worth a word whatever became of TDX. */
@@ -113,6 +114,10 @@ export const GENERAL: readonly General[] = [
     advice: [
       'KVM leaves TDX off: a TD of this module has fewer vCPUs than the machine has CPUs; update the module, or use fewer CPUs (nosmt)',
     ],
+  },
+  {
+    applies: ({ facts }) => complaintTexts(facts).length > 0,
+    advice: ({ facts }) => complaintTexts(facts),
   },
   {
     applies: ({ facts }) => mangledWords(facts.cmdline ?? '').length > 0,

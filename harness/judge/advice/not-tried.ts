@@ -2,8 +2,10 @@ import { distance } from 'fastest-levenshtein'
 import type { Known, Subject } from './subject.ts'
 import { noTdx, tdxCpu } from '../hardware.ts'
 import { showsMemory } from '../log-map.ts'
+import { firmwareFault, isFirmwareReady } from '../platform.ts'
 import { clearsVmx } from '../cleared-features.ts'
 import { FIRST_WITH_CALLER, callerIn } from '../../tdx/series/callers.ts'
+import { linuxVersion } from '../../tdx/series/recognise.ts'
 
 /** What is known of boots on which TDX was not tried, or nothing was said. */
 
@@ -78,6 +80,16 @@ const endAdvice = ({ facts }: Subject): string[] =>
 /** Lines behind the KeyIDs that are about them as well. */
 const NEAR_THE_END = 4
 
+/** TDX_HOST came with 6.8; distributions took it to others. */
+const olderAdvice = ({ facts }: Subject): string[] => {
+  const version = linuxVersion(facts.kernel)
+  return version !== undefined && version < 6_008
+    ? [
+        `Linux ${facts.kernel ?? ''} is older than TDX host support of kernel.org (6.8): boot another kernel, if this is not one that a distribution has made for TDX hosts`,
+      ]
+    : []
+}
+
 const callerAdvice = ({ facts }: Subject): string[] =>
   callerIn(facts.kernel) === 'nobody' &&
   // A vendor's name behind the version: it may have a caller of its own.
@@ -125,6 +137,26 @@ export const NO_SUCCESS: readonly Known[] = [
     applies: isHopeless,
     cause: ({ facts }) => noTdx(facts)?.why ?? '',
     advice: ({ facts }) => [noTdx(facts)?.instead ?? ''],
+  },
+  {
+    applies: ({ facts }) =>
+      ['absent', 'not-enabled', 'unfinished'].includes(facts.tdx.outcome) &&
+      firmwareFault(facts) !== undefined,
+    cause: ({ facts }) =>
+      `the firmware has not done its part: ${firmwareFault(facts) ?? ''}`,
+    advice: subject => [...cpuAdvice(subject), BIOS_OPTIONS],
+  },
+  {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'absent' && isFirmwareReady(facts),
+    cause: ({ facts }) =>
+      `the firmware has done its part, so it is the kernel${facts.kernel === null ? '' : ` (${facts.kernel})`}: it was built without TDX host support, it is too old, or its lines about TDX were not kept`,
+    advice: subject => [
+      ...olderAdvice(subject),
+      "see whether it has the support: 'grep INTEL_TDX_HOST /boot/config-$(uname -r)' says y (6.8 or later, or a kernel for TDX hosts of a distribution)",
+      "look at its lines with 'journalctl -k -b | grep -i tdx': dmesg forgets the oldest ones",
+      ...parameterAdvice(subject),
+    ],
   },
   {
     applies: disabled(/Hibernation support is enabled/),

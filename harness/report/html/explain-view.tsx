@@ -5,6 +5,7 @@ import type { FailedSeamcall } from '../../console/facts.ts'
 import type { Explanation } from '../../judge/explain.ts'
 import { anyLeafName, decodeStatus } from '../../tdx/decode.ts'
 import { formatRange } from '../../memory/range.ts'
+import { askedTexts, firmwareTexts } from '../explain-boot.ts'
 import { notesOn, versionText } from '../explain-json.ts'
 import { drawnLog } from '../picture/drawn.ts'
 import { endingText, layoutSummary, outcomeText } from '../prediction-text.ts'
@@ -22,6 +23,24 @@ export interface ExplainViewProps {
   /** Null: it is too long to be shown, or shown with another boot. */
   readonly console: string | null
 }
+
+const Told = ({
+  title,
+  texts,
+}: {
+  readonly title: string
+  readonly texts: readonly string[]
+}): JSX.Element | null =>
+  texts.length === 0 ? null : (
+    <>
+      <h3>{title}</h3>
+      <ul>
+        {texts.map(text => (
+          <li key={text}>{visible(text)}</li>
+        ))}
+      </ul>
+    </>
+  )
 
 /** What became of TDX in a log, why, and what to do. */
 export const ExplainView = ({
@@ -50,22 +69,15 @@ export const ExplainView = ({
           <LineLink line={call.line} /> {seamcallText(call)}
         </p>
       ))}
+      <Told title="Asked for" texts={askedTexts(explanation.asked)} />
+      <Told title="Firmware" texts={firmwareTexts(explanation.platform)} />
       {cause !== null && (
         <>
           <h3>Cause</h3>
           <p>{visible(cause)}</p>
         </>
       )}
-      {advice.length > 0 && (
-        <>
-          <h3>What to do</h3>
-          <ul>
-            {advice.map(text => (
-              <li key={text}>{visible(text)}</li>
-            ))}
-          </ul>
-        </>
-      )}
+      <Told title="What to do" texts={advice} />
       <h3>Machine</h3>
       <MachineFacts explanation={explanation} />
       {prediction && (
