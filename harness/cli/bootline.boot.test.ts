@@ -6,6 +6,7 @@ import { parseCmdline } from '../memory/cmdline.ts'
 import { runCli, shortFolder } from '../testing/cli.ts'
 import {
   LOADER_FILES,
+  lastPage,
   missingFor,
   throughGrub,
   throughGrubDefault,
@@ -128,6 +129,18 @@ t.test('what is lost is lost as --check says', async t => {
       withoutConsole(files[0]!.arrivals[0]!.cmdline),
       withoutConsole(await boot(t, words)),
       form,
+    )
+  }
+})
+
+t.test('a sign that is lost cuts memory off without a word', async t => {
+  for (const kernel of ['mainline-7.3', 'upstream-6.12']) {
+    const meant = await lastPage(t, kernel, ['memmap=1G$0x100000000'])
+    t.ok(meant > 0x7ff00, `${kernel}: all of it is there`)
+    t.equal(
+      await lastPage(t, kernel, ['memmap=1Gx100000000']),
+      0x40000,
+      `${kernel}: nothing above 1 GiB`,
     )
   }
 })

@@ -21,6 +21,7 @@ import { readResult } from '../run/result-file.ts'
 import { type HistoryFlags, inHistory, runNumber } from './history-place.ts'
 import { documentText } from './report-files.ts'
 import { printDocument } from './report-command.ts'
+import { checkPruneRule } from './options.ts'
 import type { RunFlags } from './run-flags.ts'
 
 /** `tdxrig history`: runs that were kept. One function for each verb. */
@@ -195,11 +196,7 @@ export const historyPruneCommand = async ({
   readonly keep?: number
   readonly older?: number
 }): Promise<number> => {
-  if (keep === undefined && older === undefined)
-    throw new UsageError(
-      'PRUNE',
-      'expected --keep or --older: what is to stay?',
-    )
+  checkPruneRule({ keep, older })
   const gone = await inHistory(flags, db => prune(db, { keep, age: older }))
   print(`${gone} runs were thrown away\n`)
   return 0

@@ -1,4 +1,5 @@
 import { Argument, InvalidArgumentError, Option } from 'commander'
+import { UsageError } from '../base/errors.ts'
 import { GIB, parseSize } from '../base/units.ts'
 
 /** Options that commands have in common, and how their values are read. */
@@ -112,3 +113,18 @@ export const accelOption = (): Option =>
   )
     .choices(['auto', 'tcg', 'kvm'])
     .default('auto')
+
+/** @throws UsageError when nothing says what a prune leaves */
+export const checkPruneRule = ({
+  keep,
+  older,
+}: {
+  readonly keep?: number | undefined
+  readonly older?: number | undefined
+}): void => {
+  if (keep === undefined && older === undefined)
+    throw new UsageError(
+      'PRUNE',
+      'expected --keep or --older: what is to stay?',
+    )
+}

@@ -52,28 +52,34 @@ const MACHINE = [
 ]
 
 /** What the kernel prints as its command line. */
-const commandLine = async (
+const commandLine = (t: Test, args: readonly string[]): Promise<string> =>
+  said(t, /Command line: (.*?)\r?\n/, args)
+
+/** The first group of what is waited for. */
+const said = async (
   t: Test,
+  wanted: RegExp,
   args: readonly string[],
 ): Promise<string> => {
   const machine = execa('qemu-system-x86_64', [...MACHINE, ...args], {
     stdin: 'ignore',
-    all: true,
+    // What QEMU itself says must not come into the middle of a line.
+    stderr: 'inherit',
     buffer: false,
     reject: false,
   })
   t.teardown(() => machine.kill('SIGKILL'))
   let text = ''
-  for await (const chunk of machine.all) {
+  for await (const chunk of machine.stdout) {
     text += String(chunk)
-    const [, found] = /Command line: (.*?)\r?\n/.exec(text) ?? []
+    const [, found] = wanted.exec(text) ?? []
     if (found !== undefined) {
       machine.kill('SIGKILL')
       return found
     }
   }
   throw new Error(
-    `no kernel has started; the last it printed: ${text.slice(-2000)}`,
+    `expected ${wanted.source}, and it did not come; the end of what did: ${text.slice(-2000)}`,
   )
 }
 
@@ -259,6 +265,23 @@ export const throughQemu = async (t: Test, option: string): Promise<string> => {
     value,
   ])
 }
+
+/** The first page that a kernel does not use, with 2 GiB of memory. */
+export const lastPage = async (
+  t: Test,
+  kernel: string,
+  words: readonly string[],
+): Promise<number> =>
+  Number(
+    await said(t, /last_pfn = (0x[0-9a-f]+) max_arch_pfn/, [
+      '-m',
+      '2048',
+      '-kernel',
+      await kernelOf(kernel),
+      '-append',
+      withConsole(words).join(' '),
+    ]),
+  )
 
 /** Files of a loader that are not installed; none: it can be tried. */
 export const missingFor = (files: readonly string[]): string | false => {

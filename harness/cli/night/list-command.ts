@@ -1,9 +1,9 @@
 import { visible } from '../../base/text.ts'
-import { UsageError } from '../../base/errors.ts'
 import { withNights } from '../../night/database.ts'
 import { pruneKernels } from '../../night/kernel-copies.ts'
 import { duration } from '../../night/morning-text.ts'
 import { listNights, pruneNights } from '../../night/nights.ts'
+import { checkPruneRule } from '../options.ts'
 import { type PlaceFlags, nightsPlace, onWait } from './place.ts'
 
 /** `tdxrig night list`: the nights of a database, the newest first. */
@@ -56,11 +56,7 @@ export const nightPruneCommand = async ({
   readonly keep?: number
   readonly older?: number
 }): Promise<number> => {
-  if (keep === undefined && older === undefined)
-    throw new UsageError(
-      'PRUNE',
-      'expected --keep or --older: what is to stay?',
-    )
+  checkPruneRule({ keep, older })
   const days = older === undefined ? null : Math.ceil(older / DAY)
   await withNights(
     nightsPlace(flags),
