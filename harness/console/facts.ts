@@ -161,6 +161,8 @@ export type Complaint =
   | 'no-tdx-in-qemu'
   /** QEMU and KVM speak different versions of the interface. */
   | 'other-interface'
+  /** There is no KVM at all. */
+  | 'no-kvm'
 
 /** What tools say of a machine, beside its kernel's log. */
 export interface PlatformFacts {

@@ -80,6 +80,10 @@ const COMPLAINTS: readonly (readonly [RegExp, Complaint])[] = [
     'no-tdx-in-qemu',
   ],
   [/KVM_TDX_(?:CAPABILITIES|INIT_VM) failed/, 'other-interface'],
+  [
+    /failed to initialize kvm: No such (?:device|file)|Could not access KVM kernel module: No such/i,
+    'no-kvm',
+  ],
 ]
 
 /** How each line begins that a rule may take: few lines of a log do. */
@@ -111,7 +115,7 @@ export class PlatformReader {
     const trimmed = text.trim()
     if (trimmed === '') return
     if (this.#asked && this.#takeValue(trimmed, line)) return
-    if (!MAY.test(text) && !/rdmsr|tdx/i.test(trimmed)) return
+    if (!MAY.test(text) && !/rdmsr|tdx|kvm/i.test(trimmed)) return
     const complaint = COMPLAINTS.find(([pattern]) => pattern.test(trimmed))
     if (complaint && this.#complaints.length < LIMIT)
       this.#complaints.push({
@@ -136,6 +140,7 @@ export class PlatformReader {
       this.#cpu === null &&
       this.#flags === null &&
       this.#hypervisor === null &&
+      this.#kernel === null &&
       this.#complaints.length === 0 &&
       firmwareMap.length === 0 &&
       this.#iomem.length === 0 &&

@@ -121,6 +121,10 @@ t.test('CPU, hypervisor and memory of other tools', async t => {
     hypervisor: { name: 'KVM' },
   })
   t.match(read(lscpu).cause, /virtual machine \(KVM\)/)
+  t.match(read(lscpu.replace(/Hyper.*\n/, '')), {
+    cause: /what tools say of a machine/,
+    advice: [/the CPU is Emerald Rapids/],
+  })
   const amd =
     'processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC 9999\nstepping\t: 1\nflags\t\t: fpu tme\n'
   t.match(read(amd).cause, /is AMD's/)
@@ -180,6 +184,15 @@ t.test('QEMU does not start a TD', async t => {
     ],
   ] as const)
     t.match(read(`${log}${said}\n`).advice.join('\n'), advice, said)
+  t.match(
+    read(
+      'qemu-system-x86_64: -accel kvm: failed to initialize kvm: No such device\n',
+    ),
+    {
+      cause: /what tools say of a machine/,
+      advice: [/the log/, /finds no KVM/],
+    },
+  )
   t.match(
     read(
       'virt/tdx: not enabled by BIOS\nqemu: vm-type TDX not supported by KVM\n',

@@ -175,6 +175,11 @@ export const complaintTexts = (facts: Facts): string[] => {
           "this QEMU knows no 'tdx-guest': TDX is in QEMU 10.1 and later, and in builds of distributions for TDX hosts; an upgrade may have put the usual one in the place of such a build",
         ]
       : []),
+    ...(kinds.has('no-kvm')
+      ? [
+          "QEMU finds no KVM: kvm_intel is not loaded, VMX is off in the BIOS, or a hypervisor below does not pass it on ('grep -w vmx /proc/cpuinfo', 'modprobe kvm_intel')",
+        ]
+      : []),
     ...(kinds.has('other-interface')
       ? [
           `QEMU and KVM do not speak the same interface: ${/-(?:intel|tdx)|mvp|bsk/i.test(kernel ?? '') ? `the kernel (${kernel ?? ''}) is of a vendor's series, and takes the QEMU of that series` : 'that of kernel.org (6.16 and later) takes QEMU 10.1 or later, and kernels of vendors take theirs'}`,

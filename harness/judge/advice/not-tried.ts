@@ -203,8 +203,8 @@ export const NO_SUCCESS: readonly Known[] = [
   {
     applies: ({ facts }) =>
       facts.tdx.outcome === 'not-enabled' && facts.tdx.stage === 'detect',
-    cause:
-      'the firmware has given no KeyIDs to TDX; kernels of 7.x say so on every machine without TDX, and it is no error there',
+    cause: ({ facts }) =>
+      `the firmware has given no KeyIDs to TDX${callerIn(facts.kernel) === 'kernel' ? '; kernels of 7.x say so on every machine without TDX, and it is no error there' : ''}`,
     advice: subject => [...cpuAdvice(subject), BIOS_OPTIONS],
   },
   {
@@ -272,10 +272,17 @@ export const NO_SUCCESS: readonly Known[] = [
     applies: ({ facts }) =>
       facts.tdx.outcome === 'absent' &&
       facts.records === 0 &&
-      facts.kernel === null &&
+      facts.at.kernel === null &&
+      facts.cmdline === null &&
       !showsMemory(facts),
-    cause: 'nothing in it looks like the log of a kernel',
-    advice: [`check what was given; what would be needed: ${WHOLE_LOG}`],
+    cause: ({ facts }) =>
+      facts.platform === null
+        ? 'nothing in it looks like the log of a kernel'
+        : 'this is what tools say of a machine; how the initialisation ended stands in the log of its kernel',
+    advice: subject => [
+      ...(subject.facts.platform?.cpu ? cpuAdvice(subject) : []),
+      `${subject.facts.platform === null ? 'check what was given; what' : 'what'} would be needed: ${WHOLE_LOG}`,
+    ],
   },
   {
     applies: ({ facts }) => facts.tdx.outcome === 'absent',
