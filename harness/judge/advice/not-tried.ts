@@ -204,7 +204,7 @@ export const NO_SUCCESS: readonly Known[] = [
     applies: ({ facts }) =>
       facts.tdx.outcome === 'not-enabled' && facts.tdx.stage === 'detect',
     cause: ({ facts }) =>
-      `the firmware has given no KeyIDs to TDX${callerIn(facts.kernel) === 'kernel' ? '; kernels of 7.x say so on every machine without TDX, and it is no error there' : ''}`,
+      `the firmware has given no KeyIDs to TDX${(callerIn(facts.kernel) ?? 'kernel') === 'kernel' ? '; kernels of 7.x say so on every machine without TDX, and it is no error there' : ''}`,
     advice: subject => [...cpuAdvice(subject), BIOS_OPTIONS],
   },
   {
