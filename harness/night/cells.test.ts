@@ -38,6 +38,7 @@ t.test('cases of machines that are not there are told', async t => {
             origin: null,
           },
         ],
+        turn: 0,
         board: DEFAULT_BOARD,
         hosts: [],
         absent: [],

@@ -26,6 +26,8 @@ export interface AbsentHost {
 
 export interface CellOptions {
   readonly kernels: readonly PlannedKernel[]
+  /** Nights of its name before this one. */
+  readonly turn: number
   /** Of QEMU. */
   readonly board: Board
   readonly hosts: readonly LookedHost[]
@@ -50,7 +52,6 @@ export const runsTonight = (
  * Every case of a night, on each kernel and machine that its runs name. Those
  * of machines that are not there are cases as well: what was not run is told.
  *
- * @param file with the runs of this night alone
  * @throws UsageError with everything that is wrong in any scenario
  */
 export const planCells = async (
@@ -58,7 +59,8 @@ export const planCells = async (
   options: CellOptions,
 ): Promise<PlannedCell[]> => {
   const cells = new Map<string, PlannedCell>()
-  for (const run of file.runs)
+  // Ids go by all runs: they stay the same from night to night.
+  for (const run of runsTonight(file, options.turn))
     for (const name of run.machines)
       for (const cell of await cellsOn(name, file, run, options)) {
         const known = cells.get(cell.id)

@@ -80,8 +80,9 @@ export const prepareNight = async (
   })
   const floor = await awaitedFloor(tonight, options)
   const { hosts, absent } = await lookedHosts(tonight, floor, options)
-  const cells = await planCells(tonight, {
+  const cells = await planCells(file, {
     kernels,
+    turn,
     board,
     hosts,
     absent,
