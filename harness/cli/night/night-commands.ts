@@ -114,7 +114,7 @@ export const addNightCommands = (root: Command, bind: Bind): void => {
     .argument(
       '[number]',
       'of the night; default: the one that is under way',
-      positive,
+      counted,
     )
     .addOption(databaseOption())
     .action(
