@@ -1,4 +1,4 @@
-import { E820, type E820Entry } from '../memory/e820.ts'
+import { E820, type E820Entry, FIRMWARE_NAMES } from '../memory/e820.ts'
 import type {
   Complaint,
   Facts,
@@ -52,19 +52,6 @@ const MSR_NAMES: readonly {
     low: 0,
   },
 ]
-
-/** Types of the names in /sys/firmware/memmap and /proc/iomem (e820.c). */
-const TYPES: Readonly<Partial<Record<string, number>>> = {
-  'System RAM': E820.RAM,
-  Reserved: E820.RESERVED,
-  reserved: E820.RESERVED,
-  'ACPI Tables': E820.ACPI,
-  'ACPI Non-volatile Storage': E820.NVS,
-  'Unusable memory': E820.UNUSABLE,
-  'Persistent Memory': E820.PMEM,
-  'Persistent Memory (legacy)': E820.PRAM,
-  'Soft Reserved': E820.SOFT_RESERVED,
-}
 
 /** rdmsr of msr-tools, with whatever a shell has before it. */
 const RDMSR = /(?:^|[\s$#;|/])rdmsr\s+([-\w\s:,]{1,60})$/
@@ -223,13 +210,13 @@ export class PlatformReader {
     if (this.#memmap.size < LIMIT) this.#memmap.set(number, entry)
     if (key === 'start') entry.start = Number(value)
     else if (key === 'end') entry.end = Number(value) + 1
-    else entry.type = TYPES[value] ?? E820.RESERVED
+    else entry.type = FIRMWARE_NAMES[value] ?? E820.RESERVED
   }
 
   #takeIomem([, from = '', to = '', name = '']: Groups, line: number): void {
     const start = Number.parseInt(from, 16)
     const end = Number.parseInt(to, 16) + 1
-    const type = TYPES[name]
+    const type = FIRMWARE_NAMES[name]
     if (end === 1) this.#zeros += 1
     else if (type !== undefined && end > start && this.#iomem.length < LIMIT)
       this.#iomem.push({ start, end, type, line })

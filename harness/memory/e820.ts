@@ -40,6 +40,21 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [E820.SOFT_RESERVED, 'soft reserved'],
 ])
 
+/**
+ * Names of types in /sys/firmware/memmap and /proc/iomem
+ * (e820_type_to_string()), which are not those of a kernel's log.
+ */
+export const FIRMWARE_NAMES: Readonly<Partial<Record<string, number>>> = {
+  'System RAM': E820.RAM,
+  Reserved: E820.RESERVED,
+  'ACPI Tables': E820.ACPI,
+  'ACPI Non-volatile Storage': E820.NVS,
+  'Unusable memory': E820.UNUSABLE,
+  'Persistent Memory': E820.PMEM,
+  'Persistent Memory (legacy)': E820.PRAM,
+  'Soft Reserved': E820.SOFT_RESERVED,
+}
+
 /** The names of types, as the kernel prints them. */
 export const E820_TYPE_NAMES: readonly string[] = [...new Set(NAMES.values())]
 

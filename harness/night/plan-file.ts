@@ -270,6 +270,9 @@ const withKind = (
   return { ...kernel, kind: 'debian' }
 }
 
+/** What a run names, each once. */
+const LISTS = ['kernels', 'machines', 'scenarios'] as const
+
 const problemsOf = (
   file: YamlFile,
   { kernels, machines, runs }: z.output<typeof nightSchema>,
@@ -314,7 +317,7 @@ const problemsOf = (
       ]
     }),
     ...runs.flatMap((run, i) => [
-      ...(['kernels', 'machines', 'scenarios'] as const).flatMap(what =>
+      ...LISTS.flatMap(what =>
         run[what].flatMap((name, k, names) =>
           names.indexOf(name) === k
             ? []

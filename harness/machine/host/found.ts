@@ -4,7 +4,11 @@ import { PHYSICAL_LIMIT } from '../../base/units.ts'
 import type { FoundMachine } from '../../board/index.ts'
 import type { Facts } from '../../console/facts.ts'
 import { ConsoleReader } from '../../console/reader.ts'
-import { type E820Entry, E820, e820TypeByName } from '../../memory/e820.ts'
+import {
+  type E820Entry,
+  e820TypeByName,
+  FIRMWARE_NAMES,
+} from '../../memory/e820.ts'
 import { type Srat, decodeSrat, readSrat } from '../../memory/srat.ts'
 import { splitWords } from '../../memory/cmdline.ts'
 import { type Answer, textOf } from './remote.ts'
@@ -99,25 +103,13 @@ export const hostFacts = (host: string, answer: Answer): HostFacts => {
   }
 }
 
-/** Names that differ from those of a kernel's log (firmware_map_add_early()). */
-const MAP_NAMES: Readonly<Record<string, number>> = {
-  'System RAM': E820.RAM,
-  Reserved: E820.RESERVED,
-  'ACPI Tables': E820.ACPI,
-  'ACPI Non-volatile Storage': E820.NVS,
-  'Unusable memory': E820.UNUSABLE,
-  'Persistent Memory': E820.PMEM,
-  'Persistent Memory (legacy)': E820.PRAM,
-  'Soft Reserved': E820.SOFT_RESERVED,
-}
-
 /** /sys/firmware/memmap is the map before any parameter; else the log has it. */
 const mapOf = (host: string, answer: Answer, facts: Facts): E820Entry[] => {
   const lines = textOf(answer, 'memmap').split('\n').filter(Boolean)
   const entries = lines.map((line): E820Entry => {
     const [, first, last, name = ''] =
       /^(0x[0-9a-f]{1,16}) (0x[0-9a-f]{1,16}) (.+)$/i.exec(line) ?? []
-    const type = MAP_NAMES[name] ?? e820TypeByName(name)
+    const type = FIRMWARE_NAMES[name] ?? e820TypeByName(name)
     const range = { start: Number(first), end: Number(last) + 1 }
     if (
       type === undefined ||
