@@ -11,6 +11,7 @@ import {
   throughGrub,
   throughGrubDefault,
   throughIpxe,
+  throughLibvirt,
   throughQemu,
   throughSyslinux,
   throughSystemdBoot,
@@ -58,6 +59,11 @@ const LOADERS: Readonly<Partial<Record<FormName, Loader>>> = {
     boot: throughQemu,
     words: [...HARMLESS, ...QUOTED, "o='p'", String.raw`q=\r`],
     skip: false,
+  },
+  libvirt: {
+    boot: throughLibvirt,
+    words: [...HARMLESS, ...QUOTED, "o='p'", String.raw`q=\r`],
+    skip: missingFor(LOADER_FILES.libvirt),
   },
   ipxe: {
     boot: throughIpxe,

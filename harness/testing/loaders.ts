@@ -1,4 +1,6 @@
 import {
+  chmodSync,
+  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -12,6 +14,7 @@ import type { Test } from 'tap'
 import { shellLine } from '../base/shell.ts'
 import { buildKernel } from '../kernel/build.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
+import { ConsoleTail } from '../machine/qemu/console-tail.ts'
 import { shortFolder } from './cli.ts'
 import { UEFI } from './made-host/image.ts'
 
@@ -47,41 +50,76 @@ const MACHINE = [
   '-no-reboot',
   '-display',
   'none',
-  '-serial',
-  'stdio',
 ]
+
+const COMMAND_LINE = /Command line: (.*?)\r?\n/
 
 /** What the kernel prints as its command line. */
 const commandLine = (t: Test, args: readonly string[]): Promise<string> =>
-  said(t, /Command line: (.*?)\r?\n/, args)
+  said(t, COMMAND_LINE, qemu(args))
 
-/** The first group of what is waited for. */
+interface Started extends PromiseLike<unknown> {
+  readonly kill: (signal: NodeJS.Signals) => boolean
+}
+
+/**
+ * The first group of what is waited for. QEMU writes to a file, since sockets
+ * lose characters where nobody reads in time (ConsoleTail says why).
+ *
+ * @param start begins a machine that writes its console to that file
+ */
 const said = async (
   t: Test,
   wanted: RegExp,
-  args: readonly string[],
+  start: (console: string) => Started,
 ): Promise<string> => {
-  const machine = execa('qemu-system-x86_64', [...MACHINE, ...args], {
-    stdin: 'ignore',
-    // What QEMU itself says must not come into the middle of a line.
-    stderr: 'inherit',
-    buffer: false,
-    reject: false,
+  let tail: ConsoleTail | undefined
+  const text = (): string => readFileSync(tail!.consolePath, 'utf8')
+  const found = new Promise<string>((resolve, reject) => {
+    tail = new ConsoleTail({
+      directory: shortFolder(t),
+      start: performance.now(),
+      onBytes: () => {
+        const [, one] = wanted.exec(text()) ?? []
+        if (one !== undefined) resolve(one)
+      },
+      onError: reject,
+    })
   })
-  t.teardown(() => machine.kill('SIGKILL'))
-  let text = ''
-  for await (const chunk of machine.stdout) {
-    text += String(chunk)
-    const [, found] = wanted.exec(text) ?? []
-    if (found !== undefined) {
-      machine.kill('SIGKILL')
-      return found
-    }
+  const machine = start(tail!.consolePath)
+  // libvirt ends its QEMU when it is told to end, and only then.
+  const end = async (): Promise<void> => {
+    machine.kill('SIGTERM')
+    await machine
   }
+  t.teardown(async () => {
+    await end()
+    tail?.[Symbol.dispose]()
+  })
+  const one = await Promise.race([found, machine.then(() => undefined)])
+  await end()
+  if (one !== undefined) return one
   throw new Error(
-    `expected ${wanted.source}, and it did not come; the end of what did: ${text.slice(-2000)}`,
+    `expected ${wanted.source}, and it did not come; the end of what did: ${text().slice(-2000)}`,
   )
 }
+
+/** What QEMU itself says must not come into the middle of a line. */
+const OUTPUT = {
+  stdin: 'ignore',
+  stdout: 'ignore',
+  stderr: 'inherit',
+  reject: false,
+} as const
+
+const qemu =
+  (args: readonly string[]) =>
+  (console: string): Started =>
+    execa(
+      'qemu-system-x86_64',
+      [...MACHINE, '-serial', `file:${console}`, ...args],
+      OUTPUT,
+    )
 
 const kernelOf = async (name: string): Promise<string> => {
   const { bzImage } = await buildKernel(await loadRecipe(name), {
@@ -266,6 +304,51 @@ export const throughQemu = async (t: Test, option: string): Promise<string> => {
   ])
 }
 
+const VIRT_QEMU_RUN = '/usr/bin/virt-qemu-run'
+
+/** Of Debian, which wants a user of its own when root runs it. */
+const NOBODY = 65_534
+
+/**
+ * libvirt's driver of QEMU, without its daemon.
+ *
+ * @param cmdline the element of XML
+ */
+export const throughLibvirt = async (
+  t: Test,
+  cmdline: string,
+): Promise<string> => {
+  const folder = shortFolder(t)
+  const kernel = join(folder, 'vmlinuz')
+  cpSync(await kernelOf('mainline-7.3'), kernel)
+  const etc = join(folder, 'root', 'etc')
+  mkdirSync(etc, { recursive: true })
+  // It would start a daemon for logs that stays.
+  writeFileSync(join(etc, 'qemu.conf'), 'stdio_handler = "file"\n')
+  const domain = join(folder, 'domain.xml')
+  const isRoot = process.getuid?.() === 0
+  if (isRoot)
+    for (const path of [folder, join(folder, 'root'), etc])
+      chownSync(path, NOBODY, NOBODY)
+  return said(t, COMMAND_LINE, console => {
+    chmodSync(dirname(console), 0o755)
+    chmodSync(console, 0o666)
+    writeFileSync(
+      domain,
+      `<domain type="qemu"><name>one</name><memory unit="MiB">512</memory>
+      <os><type arch="x86_64" machine="q35">hvm</type><kernel>${kernel}</kernel>${cmdline}</os>
+      <features><acpi/></features><on_reboot>destroy</on_reboot>
+      <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><memballoon model="none"/>
+      <serial type="file"><source path="${console}"/></serial></devices></domain>`,
+    )
+    return execa(VIRT_QEMU_RUN, [`--root=${join(folder, 'root')}`, domain], {
+      ...OUTPUT,
+      env: { HOME: folder },
+      ...(isRoot && { uid: NOBODY, gid: NOBODY }),
+    })
+  })
+}
+
 /** The first page that a kernel does not use, with 2 GiB of memory. */
 export const lastPage = async (
   t: Test,
@@ -273,14 +356,18 @@ export const lastPage = async (
   words: readonly string[],
 ): Promise<number> =>
   Number(
-    await said(t, /last_pfn = (0x[0-9a-f]+) max_arch_pfn/, [
-      '-m',
-      '2048',
-      '-kernel',
-      await kernelOf(kernel),
-      '-append',
-      withConsole(words).join(' '),
-    ]),
+    await said(
+      t,
+      /last_pfn = (0x[0-9a-f]+) max_arch_pfn/,
+      qemu([
+        '-m',
+        '2048',
+        '-kernel',
+        await kernelOf(kernel),
+        '-append',
+        withConsole(words).join(' '),
+      ]),
+    ),
   )
 
 /** Files of a loader that are not installed; none: it can be tried. */
@@ -297,4 +384,5 @@ export const LOADER_FILES = {
   'grub-default': [join(GRUB_PC, 'lnxboot.img'), SCRIPT],
   'systemd-boot': [SYSTEMD_BOOT, UEFI.code],
   syslinux: [PXELINUX, SYSLINUX_MODULE],
+  libvirt: [VIRT_QEMU_RUN],
 } as const
