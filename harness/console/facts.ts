@@ -21,6 +21,20 @@ export interface SratCpuFact {
   readonly node: number
 }
 
+/** What a kernel says about a parameter of memory, or about mirrored memory. */
+export type MemoryRemark =
+  | 'mirrored'
+  | 'no-mirror'
+  | 'node-faked'
+  | 'faking-failed'
+  | 'crash-reserved'
+  | 'crash-failed'
+  | 'huge-reserved'
+  | 'huge-failed'
+  | 'huge-ignored'
+  | 'cma-failed'
+  | 'bad-memory'
+
 /** What a console says about memory. */
 export interface MemoryFacts {
   readonly firmwareMap: readonly Located<E820Entry>[]
@@ -45,6 +59,11 @@ export interface MemoryFacts {
   readonly nodeRanges: readonly Located<NodeRange>[]
   /** `No NUMA configuration found` or `NUMA turned off`. */
   readonly numaFallback: string | null
+  /** The first of each kind. */
+  readonly remarks: readonly Located<{
+    readonly kind: MemoryRemark
+    readonly text: string
+  }>[]
   /** Where the console may have been cut. */
   readonly whole: {
     /** The headline of the firmware's map was there, and something after it. */

@@ -1,9 +1,16 @@
 import { PHYSICAL_LIMIT } from '../base/units.ts'
 import { type E820Entry, e820TypeByName } from '../memory/e820.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
-import type { Located, MemoryFacts, SratCpuFact, SratFact } from './facts.ts'
+import type {
+  Located,
+  MemoryFacts,
+  MemoryRemark,
+  SratCpuFact,
+  SratFact,
+} from './facts.ts'
 import { Openings, type Rule, takeBy } from './openings.ts'
 import type { LogRecord } from './log-record.ts'
+import { REMARKS } from './memory-remarks.ts'
 
 /** Kept of lists that a hostile console could grow without end. */
 const LIMIT = 4096
@@ -29,6 +36,7 @@ export class MemoryReader {
   readonly #movable: MemoryFacts['movable'][number][] = []
   readonly #memoryless: MemoryFacts['memoryless'][number][] = []
   #numaFallback: string | null = null
+  readonly #remarks = new Map<MemoryRemark, MemoryFacts['remarks'][number]>()
   #isXen = false
   #mapBegan = false
   #mapEnded = false
@@ -63,6 +71,7 @@ export class MemoryReader {
       sratCpus: this.#sratCpus,
       nodeRanges: this.#nodeRanges,
       numaFallback: this.#numaFallback,
+      remarks: [...this.#remarks.values()],
       whole: {
         map: this.#mapBegan && this.#mapEnded,
         nodeRanges: this.#nodesEnded,
@@ -166,6 +175,13 @@ export class MemoryReader {
       opening,
       pattern: new RegExp(`^${opening}$`),
       take: () => (this.#numaFallback = opening),
+    })),
+    ...REMARKS.map(({ kind, ...rule }) => ({
+      ...rule,
+      take: (_: Groups, { text, line }: LogRecord) => {
+        if (!this.#remarks.has(kind))
+          this.#remarks.set(kind, { kind, text, line })
+      },
     })),
   ])
 

@@ -100,3 +100,180 @@ t.test('a $ that GRUB ate cuts the memory, as the kernel does', async t => {
     /'memmap=3Gx100000000' cuts off all memory from 0xc0000000 on: GRUB took/,
   )
 })
+
+const SRAT = [
+  'ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]',
+  'ACPI: SRAT: Node 1 PXM 1 [mem 0x100000000-0x43fffffff] hotplug',
+]
+const NODES = [
+  'Early memory node ranges',
+  '  node   0: [mem 0x0000000000001000-0x000000000009ffff]',
+  '  node   0: [mem 0x0000000000100000-0x000000007ffdffff]',
+  '  node   1: [mem 0x0000000100000000-0x000000043fffffff]',
+  'Initmem setup node 0 [mem 0x0000000000001000-0x000000007ffdffff]',
+]
+const SOFT =
+  'BIOS-e820: [mem 0x0000000500000000-0x00000005ffffffff] soft reserved'
+
+t.test('other parameters of memory, by what the kernel says', async t => {
+  for (const [word, lines, effect] of [
+    ['numa=off', ['NUMA turned off'], 'yes'],
+    ['numa=off', NODES, 'no'],
+    ['numa=off', [], 'unknown'],
+    ['numa=noacpi', SRAT, 'no'],
+    ['numa=noacpi', [], 'unknown'],
+    [
+      'numa=fake=2',
+      ['Faking node 0 at [mem 0x0000000000000000-0x000000021fffffff] (8704MB)'],
+      'yes',
+    ],
+    [
+      'numa=fake=2',
+      ['NUMA: Warning: constructed meminfo invalid, disabling emulation'],
+      'no',
+    ],
+    // Where there is no NUMA at all, one node is always made up.
+    [
+      'numa=fake=2',
+      ['Faking a node at [mem 0x0000000000000000-0x000000043fffffff]'],
+      'unknown',
+    ],
+    [
+      'movable_node',
+      [
+        ...SRAT,
+        'Movable zone start for each node',
+        '  Node 1: 0x0000000100000000',
+      ],
+      'yes',
+    ],
+    ['movable_node', SRAT.slice(0, 1), 'unknown'],
+    ['kernelcore=2G', ['  Node 1: 0x0000000100000000'], 'yes'],
+    ['movablecore=2G', [], 'unknown'],
+    [
+      'kernelcore=mirror',
+      ['The system has no mirror memory, ignore kernelcore=mirror.'],
+      'no',
+    ],
+    ['efi=nosoftreserve', [SOFT], 'no'],
+    ['efi=debug,nosoftreserve', [], 'unknown'],
+    ['efi=debug', [SOFT], undefined],
+    [
+      'disable_mtrr_trim',
+      [
+        "WARNING: BIOS bug: CPU MTRRs don't cover all of memory, losing 255MB of RAM.",
+      ],
+      'no',
+    ],
+    ['crashkernel=256M', [], undefined],
+    [
+      'crashkernel=256M',
+      [
+        'crashkernel reserved: 0x0000000063000000 - 0x0000000073000000 (256 MB)',
+      ],
+      'yes',
+    ],
+    [
+      'crashkernel=256M',
+      [
+        'Reserving 256MB of memory at 1584MB for crashkernel (System RAM: 15359MB)',
+      ],
+      'yes',
+    ],
+    [
+      'crashkernel=256M@1M',
+      ['crashkernel reservation failed - memory is in use.'],
+      'no',
+    ],
+    ['crashkernel=x', ['crashkernel: memory value expected'], 'no'],
+    [
+      'hugepages=64',
+      [
+        'HugeTLB: allocating 64 of page size 1.00 GiB failed.  Only allocated 12 hugepages.',
+      ],
+      'partly',
+    ],
+    [
+      'hugepages=64',
+      ['HugeTLB: registered 1.00 GiB page size, pre-allocated 64 pages'],
+      'yes',
+    ],
+    [
+      'hugepages=64',
+      ['HugeTLB: registered 1.00 GiB page size, pre-allocated 0 pages'],
+      undefined,
+    ],
+    ['hugepagesz=3G', ['HugeTLB: unsupported hugepagesz=3G'], 'no'],
+    ['cma=64G', ['cma: Failed to reserve 65536 MiB'], 'no'],
+    [
+      'memtest=4',
+      [
+        '  ffffffffffffffff bad mem addr 0x0000000140000000 - 0x0000000140001000 reserved',
+      ],
+      'yes',
+    ],
+    ['memtest=4', [], undefined],
+  ] as const) {
+    const { asked } = only(
+      ...first(
+        version('6.12.10'),
+        `Command line: ro ${word}`,
+        ...MAP,
+        ...lines,
+      ),
+    )
+    t.equal(asked[0]?.effect, effect, `${word} with ${lines.join(' | ')}`)
+  }
+})
+
+t.test('what is the same for several is said once', async t => {
+  const explanation = only(
+    ...first(
+      version('6.12.10'),
+      'Command line: ro memmap=1G$5G memmap=1G$7G mem=60G numa=off',
+      ...MAP,
+      'NUMA turned off',
+    ),
+  )
+  t.match(
+    said(explanation),
+    /3 memmap= and mem= may have taken effect or not: the log has no user-defined map .*\n +numa=off took effect$/m,
+  )
+})
+
+t.test('mirrored memory cuts regions at its borders', async t => {
+  const mirrored = [
+    'Early memory node ranges',
+    '  node   0: [mem 0x0000000000001000-0x000000000009ffff]',
+    '  node   0: [mem 0x0000000000100000-0x000000007ffdffff]',
+    '  node   0: [mem 0x0000000100000000-0x00000001ffffffff]',
+    '  node   0: [mem 0x0000000200000000-0x000000043fffffff]',
+    'Initmem setup node 0 [mem 0x0000000000001000-0x000000043fffffff]',
+  ]
+  const told = (cmdline: string, ...more: readonly string[]) =>
+    only(
+      ...first(
+        version('6.12.10'),
+        `Command line: ro ${cmdline}`,
+        ...MAP,
+        ...more,
+        ...mirrored,
+      ),
+    )
+  const efi = 'efi: Memory: 6144M/16383M mirrored memory'
+  const cut = told('kernelcore=mirror', efi)
+  t.same(
+    regionsOf(cut).map(([start]) => start),
+    [M, 4 * G, 8 * G],
+  )
+  t.match(said(cut), /6144 of 16383 MiB are mirrored memory/)
+  // Of other flags nothing is left when TDX looks.
+  t.same(
+    regionsOf(told('movable_node')).map(([start]) => start),
+    [M, 4 * G],
+  )
+  t.same(
+    regionsOf(told('', efi)).map(([start]) => start),
+    [M, 4 * G],
+  )
+})

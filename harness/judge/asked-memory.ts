@@ -11,28 +11,38 @@ import {
   subtract,
   totalSize,
 } from '../memory/range.ts'
+import { type Effect, otherEffect } from './asked-others.ts'
 import { mapOf, startMap } from './log-map.ts'
 
 /** A memory parameter of a log, and whether the kernel did what it says. */
 export interface AskedMemory {
   readonly word: string
   /** `unknown`: the log does not show it. */
-  readonly effect: 'yes' | 'no' | 'partly' | 'unknown'
+  readonly effect: Effect['effect']
   /** One sentence, with the parameter in it. */
   readonly text: string
 }
 
-type Effect = Pick<AskedMemory, 'effect'> & { readonly why?: string }
-
 /**
- * Each `mem=` and `memmap=` of the command line, in its order. That one had no
+ * Each parameter of memory on the command line, in its order. That one had no
  * effect is said by lines that are there, and never by lines that are not: logs
  * go through filters.
  */
 export const askedMemory = (facts: Facts): AskedMemory[] =>
   kernelWords(facts.cmdline ?? '').flatMap(word => {
     const [{ name, value = '' } = { name: '' }] = parseCmdline(word)
-    if (name !== 'mem' && name !== 'memmap') return []
+    if (name !== 'mem' && name !== 'memmap') {
+      const found = otherEffect(name, value, facts)
+      return found
+        ? [
+            {
+              word,
+              effect: found.effect,
+              text: textOf(word, found.effect, found.why),
+            },
+          ]
+        : []
+    }
     const { operations, error } =
       name === 'mem' ? parseMem(value) : parseMemmap(value)
     const { effect, why } =

@@ -107,6 +107,7 @@ export const missingNotes = (facts: Facts): string[] => {
     ...reserved,
     ...windowNotes(facts),
     ...memorylessNotes(facts),
+    ...mirrorNotes(facts),
   ]
 }
 
@@ -164,3 +165,14 @@ const memorylessNotes = ({ memoryless }: Facts): string[] => {
         `node${nodes.length === 1 ? '' : 's'} ${nodes.join(', ')} ${nodes.length === 1 ? 'has' : 'have'} no memory that the kernel uses`,
       ]
 }
+
+/** efi_find_mirror() (drivers/firmware/efi/efi.c). */
+const mirrorNotes = ({ remarks }: Facts): string[] =>
+  remarks.flatMap(({ kind, text }) => {
+    const [, mirrored, all] = /(\d+)M\/(\d+)M mirrored/.exec(text) ?? []
+    return kind !== 'mirrored' || mirrored === undefined || all === undefined
+      ? []
+      : [
+          `${mirrored} of ${all} MiB are mirrored memory: all of it is memory of TDX, and with kernelcore=mirror a region ends at each border between mirrored and other memory`,
+        ]
+  })

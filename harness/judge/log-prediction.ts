@@ -1,6 +1,10 @@
 import type { Facts } from '../console/facts.ts'
 import { MIB, PHYSICAL_LIMIT } from '../base/units.ts'
-import { memoryParameters, splitWords } from '../memory/cmdline.ts'
+import {
+  memoryParameters,
+  parseCmdline,
+  splitWords,
+} from '../memory/cmdline.ts'
 import { type E820Entry, formatEntry, joinUsable } from '../memory/e820.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import {
@@ -190,13 +194,26 @@ const sratOf = ({ srat, numaFallback }: Facts): SratReading | undefined =>
         blocks: srat.map(range => ({ ...range, domain: range.node })),
       }
 
+/**
+ * Ranges that touch are printed one by one where memblock has flags for them.
+ * Those for hot-plug are cleared before TDX looks (free_low_memory_core_early()),
+ * those of mirrored memory are not (memblock_mark_mirror(), mm/memblock.c).
+ */
+const memblockOf = ({ nodeRanges, remarks, cmdline }: Facts): NodeRange[] =>
+  remarks.some(({ kind }) => kind === 'mirrored') &&
+  parseCmdline(cmdline ?? '').some(
+    ({ name, value }) => name === 'kernelcore' && value === 'mirror',
+  )
+    ? nodeRanges.map(({ start, end, node }) => ({ start, end, node }))
+    : mergeNodes(nodeRanges)
+
 /** A log without a map: what its nodes have is the memory. */
 const ofNodes = (
   empty: Layout,
   facts: Facts,
   words: readonly string[],
 ): { layout: Layout; basis: Basis; note: string[] } => {
-  const memblock = mergeNodes(facts.nodeRanges)
+  const memblock = memblockOf(facts)
   return {
     layout: {
       ...empty,
@@ -262,7 +279,7 @@ const comparedWith = (
         `the log has no ${nodeRanges.length > 0 ? 'end of its ' : ''}'Early memory node ranges' to compare with`,
       ],
     }
-  const memblock = mergeNodes(nodeRanges)
+  const memblock = memblockOf(facts)
   const difference = firstDifference({
     what: 'range',
     expected: predicted.memblock,

@@ -30,19 +30,21 @@ const GOOD: Readonly<Partial<Record<string, string>>> = {
 export const firmwareTexts = (platform: Explanation['platform']): string[] =>
   platform.map(({ text, isGood }) => `${GOOD[String(isGood)] ?? ''}${text}`)
 
-/** Those that did not do what they say one by one, the others together. */
+/** Those of which the same is said together, the others one by one. */
 export const askedTexts = (asked: Explanation['asked']): string[] => {
-  const effects = new Set(asked.map(({ effect }) => effect))
-  const [effect] = effects
-  if (asked.length < 2 || effects.size > 1)
-    return asked
-      .filter(one => asked.length === 1 || one.effect !== 'yes')
-      .map(({ text }) => text)
-  if (effect === 'yes')
-    return [`all ${asked.length} mem= and memmap= took effect`]
-  return effect === 'unknown'
-    ? [
-        `${asked.length} mem= and memmap=: the log has no user-defined map ('user:') to see them in`,
-      ]
-    : asked.map(({ text }) => text)
+  const groups = new Map<string, Explanation['asked'][number][]>()
+  for (const one of asked) {
+    const { word, text } = one
+    const said = text.startsWith(word) ? text.slice(word.length) : text
+    groups.set(said, [...(groups.get(said) ?? []), one])
+  }
+  return [...groups].map(([said, group]) =>
+    group.length === 1
+      ? group[0]!.text
+      : `${group.length === asked.length ? 'all ' : ''}${group.length} ${namesOf(group)}${said}`,
+  )
 }
+
+/** `mem= and memmap=` */
+const namesOf = (asked: Explanation['asked']): string =>
+  [...new Set(asked.map(({ word }) => word.replace(/=.*/s, '=')))].join(' and ')

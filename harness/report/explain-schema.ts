@@ -65,7 +65,9 @@ const logSchema = z.strictObject({
         text: z.string(),
       }),
     )
-    .describe('mem= and memmap= of the command line, in its order'),
+    .describe(
+      'mem=, memmap= and other parameters of memory on the command line, in its order',
+    ),
   firmware: z
     .array(
       z.strictObject({
