@@ -1,3 +1,4 @@
+import { UsageError } from '../base/errors.ts'
 import { parseCmdline, memoryParameters } from '../memory/cmdline.ts'
 import {
   behindDashes,
@@ -65,6 +66,11 @@ const judge = (
 
 const instead = (form: FormName, words: readonly string[]): string | null => {
   if (words.length === 0) return null
-  const { before, text } = writeLine(form, words)
-  return [before, text].filter(Boolean).join('\n')
+  try {
+    const { before, text } = writeLine(form, words)
+    return [before, text].filter(Boolean).join('\n')
+  } catch (error) {
+    if (error instanceof UsageError) return null
+    throw error
+  }
 }

@@ -1,7 +1,7 @@
 import { shellQuote } from '../base/shell.ts'
 import { type Form, type Handed, type Written, nothingMore } from './form.ts'
-import { grubHands, grubRefuses, grubWords } from './grub.ts'
-import { GRUB, type Lookup, commandsOf } from './script.ts'
+import { grubLine, grubRefuses, grubWords } from './grub.ts'
+import type { Lookup } from './script.ts'
 
 /**
  * Entries of the Boot Loader Specification, type 1
@@ -41,8 +41,8 @@ export interface Expanded {
 
 /**
  * blsuki_expand_val() and blsuki_field_append() (grub-core/commands/blsuki.c of
- * 2.14; expand_val() of Fedora's blscfg.c): `$` begins a name and no backslash
- * guards it. The blank behind a name goes; one comes behind its value, if it
+ * 2.14; expand_val() of Fedora's blscfg.c): `$` begins a name, and a backslash
+ * guards it in Fedora's and RHEL's GRUB since May 2025 alone. The blank behind a name goes; one comes behind its value, if it
  * has one. A piece of a single character before or behind a name is lost.
  */
 export const expandBls = (value: string, lookup: Lookup): Expanded => {
@@ -56,7 +56,7 @@ export const expandBls = (value: string, lookup: Lookup): Expanded => {
     else if (isWholeWord(value, start, end)) unknown.push(piece)
     else
       losses.push(
-        `GRUB takes $${piece} for a variable that is not set here: it is gone, and no backslash helps`,
+        `GRUB takes $${piece} for a variable that is not set here: it is gone; a backslash before it helps in GRUB of Fedora and RHEL since May 2025, and in no other`,
       )
   }
   let start = 0
@@ -101,21 +101,11 @@ const grubOptions = (
   value: string,
 ): Pick<Handed, 'cmdline' | 'losses' | 'unknown'> => {
   const { text, losses, unknown } = expandBls(value, () => undefined)
-  const [command] = commandsOf(`linux ${text ?? ''}`, GRUB, () => undefined)
-  const handed = grubHands(command?.words.slice(1) ?? [])
-  const end = command?.end ?? ''
+  const handed = grubLine(text ?? '')
   return {
     cmdline: handed.cmdline,
     unknown: [...unknown, ...handed.unknown],
-    losses: [
-      ...losses,
-      ...handed.losses,
-      ...(end === ''
-        ? []
-        : [
-            `GRUB ends the command at '${end}': what is behind does not arrive`,
-          ]),
-    ],
+    losses: [...losses, ...handed.losses],
   }
 }
 
@@ -143,28 +133,45 @@ const readBls = (text: string): Handed[] => {
 /** The variable of GRUB that holds words which an entry cannot. */
 const VARIABLE = 'tdxrig'
 
+const setVariable = (words: readonly string[]): string =>
+  `grub2-editenv - set ${VARIABLE}=${shellQuote(grubWords(words))}`
+
 /**
  * `$` cannot stand in an entry; it can in a variable, whose value GRUB puts
  * there before it takes the line apart.
  */
-const written = (
-  words: readonly string[],
-  text: (options: string) => string,
-): Written =>
+const writeBls = (words: readonly string[]): Written =>
   words.some(word => word.includes('$'))
+    ? { before: setVariable(words), text: `$${VARIABLE}`, after: '' }
+    : { ...nothingMore, text: grubWords(words) }
+
+/**
+ * What grubby can be given. It hands its arguments to sed, which takes
+ * backslashes away and brackets for its own; a value with one that is not closed
+ * empties the options of all entries, root= with them. It also writes them into
+ * /etc/default/grub between quotes of its own. Seen with grubby 8.40 of RHEL 8,
+ * RHEL 9 and Fedora 38.
+ */
+const GRUBBY_TAKES = /^[A-Za-z_][\w.-]*(?:=[\w.,:!#@%/=~^-]*)?$/
+
+/** A second call takes the variable away first: else it stands there twice. */
+const writeGrubby = (words: readonly string[]): Written =>
+  words.every(word => GRUBBY_TAKES.test(word))
     ? {
-        before: `grub2-editenv - set ${VARIABLE}=${shellQuote(grubWords(words))}`,
-        text: text(`$${VARIABLE}`),
-        after: '',
+        ...nothingMore,
+        text: `grubby --update-kernel=ALL --args=${shellQuote(grubWords(words))}`,
       }
-    : { ...nothingMore, text: text(grubWords(words)) }
+    : {
+        ...nothingMore,
+        text: `${setVariable(words)} &&\n  grubby --update-kernel=ALL --remove-args='\\$${VARIABLE}' --args='$${VARIABLE}'`,
+      }
 
 export const blsForm: Form = {
   title: 'GRUB 2 with entries in files (Fedora, RHEL, GRUB 2.14)',
   place:
     "at the end of the first 'options' line of a file in /boot/loader/entries; grub.cfg must have load_env before blscfg",
   refuses: grubRefuses,
-  write: words => written(words, options => options),
+  write: writeBls,
   read: readBls,
   isLike: isEntry,
 }
@@ -183,13 +190,10 @@ const readInfo = (text: string): Handed[] => {
 
 export const grubbyForm: Form = {
   title: "Fedora's and RHEL's grubby",
-  place: "a shell; what is checked is the output of 'grubby --info=ALL'",
+  place:
+    "a shell; what is checked is the output of 'grubby --info=ALL'; where entries have $kernelopts (RHEL 8) use bls",
   refuses: grubRefuses,
-  write: words =>
-    written(
-      words,
-      options => `grubby --update-kernel=ALL --args=${shellQuote(options)}`,
-    ),
+  write: writeGrubby,
   read: readInfo,
   isLike: text => /^args="/m.test(text) && /^kernel="/m.test(text),
 }

@@ -1,6 +1,6 @@
 import { type Form, type Handed, nothingMore } from './form.ts'
-import { grubHands, grubRefuses, grubWords } from './grub.ts'
-import { type Command, GRUB, SHELL, commandsOf } from './script.ts'
+import { grubLine, grubRefuses, grubWords } from './grub.ts'
+import { type Command, SHELL, commandsOf, shellTakes } from './script.ts'
 
 /**
  * /etc/default/grub is sourced by a shell (grub-mkconfig), and the variables
@@ -44,26 +44,15 @@ const handedBy = (
   unset: readonly string[],
   own: string,
 ): Pick<Handed, 'cmdline' | 'losses' | 'unknown'> => {
-  const [command] = commandsOf(`linux ${value}`, GRUB, () => undefined)
-  const { cmdline, losses, unknown } = grubHands(command?.words.slice(1) ?? [])
-  const cut = command?.end ?? ''
+  const { losses, ...handed } = grubLine(value)
   return {
-    cmdline,
-    unknown,
+    ...handed,
     losses: [
       // Appended to what another file has set.
       ...unset
         .filter(name => name !== own)
-        .map(
-          name =>
-            `the shell that reads this file takes ${/^[(`]/.test(name) ? name : `$${name}`} for something of its own, of which nothing is known here`,
-        ),
+        .map(name => `the shell that reads this file ${shellTakes(name)}`),
       ...losses,
-      ...(cut === ''
-        ? []
-        : [
-            `GRUB ends the command at '${cut === '\n' ? 'the line feed' : cut}': what is behind does not arrive`,
-          ]),
     ],
   }
 }

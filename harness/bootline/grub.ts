@@ -51,6 +51,37 @@ export const grubHands = (
   unknown: words.filter(isVariable).flatMap(({ unset }) => unset),
 })
 
+/** The arguments of a `linux` command that stands in no script. */
+export const grubLine = (
+  line: string,
+): Pick<Handed, 'cmdline' | 'losses' | 'unknown'> => {
+  const [command] = commandsOf(`linux ${line}`, GRUB, () => undefined)
+  const { losses, ...handed } = grubHands(command?.words.slice(1) ?? [])
+  return { ...handed, losses: [...losses, ...cutsOf(command)] }
+}
+
+/** What GRUB does not read as arguments. */
+const cutsOf = (command: Command | undefined): string[] => {
+  if (command === undefined) return []
+  const { end, comment, isOpen } = command
+  return [
+    ...(isOpen
+      ? ['a quote is not closed: GRUB finds a syntax error and boots nothing']
+      : []),
+    ...(comment === ''
+      ? []
+      : [`GRUB takes '${comment}' for a comment: it does not arrive`]),
+    ...(/[|&<>]/.test(end)
+      ? [`GRUB finds a syntax error at '${end}' and boots nothing`]
+      : []),
+    ...(/[;{}\n]/.test(end)
+      ? [
+          `GRUB ends the command at '${end === '\n' ? 'the line feed' : end}': what is behind does not arrive`,
+        ]
+      : []),
+  ]
+}
+
 /** Whoever writes a word so means the variable. */
 const isVariable = ({ text, unset }: Word): boolean =>
   text === '' &&

@@ -2,7 +2,7 @@ import { create } from 'xmlbuilder2'
 import { UsageError, messageOf } from '../base/errors.ts'
 import { shellQuote } from '../base/shell.ts'
 import { type Form, type Handed, lineAt, nothingMore } from './form.ts'
-import { type Command, SHELL, commandsOf } from './script.ts'
+import { type Command, SHELL, commandsOf, shellTakes } from './script.ts'
 
 /** Forms that hand on what they get, once their own syntax is off. */
 
@@ -42,8 +42,7 @@ const optionsOf = (
             : (value?.text ?? ''),
         unknown: [],
         losses: (value?.unset ?? []).map(
-          name =>
-            `the shell takes ${/^[(`]/.test(name) ? name : `$${name}`} for something of its own, of which nothing is known here`,
+          name => `the shell ${shellTakes(name)}`,
         ),
       },
     ]

@@ -51,7 +51,15 @@ export interface Command {
   readonly words: readonly Word[]
   /** The operator that ended it, or `\n`; empty at the end of the script. */
   readonly end: string
+  /** Behind its words, with the `#`; empty: there is none. */
+  readonly comment: string
+  /** A quote in it is not closed. */
+  readonly isOpen: boolean
 }
+
+/** What is lost where a shell reads a variable or a command's output. */
+export const shellTakes = (name: string): string =>
+  `takes ${/^[(`]/.test(name) ? name : `$${name}`} for something of its own, of which nothing is known here`
 
 /** A variable's value; undefined: nobody knows it. */
 export type Lookup = (name: string) => string | undefined
@@ -79,6 +87,7 @@ class Lexer {
   readonly #lookup: Lookup
   #at = 0
   #line = 1
+  #isOpen = false
 
   constructor(text: string, dialect: Dialect, lookup: Lookup) {
     this.#text = text
@@ -89,29 +98,34 @@ class Lexer {
   command(): Command {
     const words: Word[] = []
     let line: number | undefined
+    this.#isOpen = false
     for (;;) {
-      this.#skipBlanks()
+      const comment = this.#skipBlanks()
       const character = this.#text[this.#at] ?? ''
       const start = line ?? this.#line
-      if (character === '' || character === '\n') {
+      const ended = { line: start, words, end: character, comment }
+      if (
+        character === '' ||
+        character === '\n' ||
+        this.#dialect.operators.includes(character)
+      ) {
         this.#take(character.length)
-        return { line: start, words, end: character }
-      }
-      if (this.#dialect.operators.includes(character)) {
-        this.#take(1)
-        return { line: start, words, end: character }
+        return { ...ended, isOpen: this.#isOpen }
       }
       line = start
       words.push(...new WordReader(this).read())
     }
   }
 
-  #skipBlanks(): void {
+  /** @returns the comment that was among them, or nothing */
+  #skipBlanks(): string {
+    let comment = ''
     for (;;) {
       const found = /[ \t\r]+|\\\r?\n|#[^\n]*/y
       found.lastIndex = this.#at
       const [blank = ''] = found.exec(this.#text) ?? []
-      if (blank === '') return
+      if (blank === '') return comment
+      if (blank.startsWith('#')) comment = blank
       this.#take(blank.length)
     }
   }
@@ -134,9 +148,15 @@ class Lexer {
 
   takeTo(end: string): string {
     const at = this.#text.indexOf(end, this.#at)
+    if (at < 0) this.open()
     const text = this.#take((at < 0 ? this.#text.length : at) - this.#at)
     this.#take(end.length)
     return text
+  }
+
+  /** Something is not closed. */
+  open(): void {
+    this.#isOpen = true
   }
 
   /** What stands for a variable, its `$` taken. */
@@ -195,8 +215,7 @@ class WordReader {
     } else if (character === "'") this.#add(this.#lexer.takeTo("'"))
     else if (character === '"') this.#quoted()
     else if (character === '$') this.#variable(false)
-    else if (character === '`' && hasCommandOutput)
-      this.#unset.push(`\`${this.#lexer.takeTo('`')}\``)
+    else if (character === '`' && hasCommandOutput) this.#output()
     else this.#add(character)
   }
 
@@ -205,10 +224,10 @@ class WordReader {
     const { guarded, hasCommandOutput } = this.#lexer.dialect
     for (;;) {
       const character = this.#lexer.next()
+      if (character === '') this.#lexer.open()
       if (character === '' || character === '"') return
       if (character === '$') this.#variable(true)
-      else if (character === '`' && hasCommandOutput)
-        this.#unset.push(`\`${this.#lexer.takeTo('`')}\``)
+      else if (character === '`' && hasCommandOutput) this.#output()
       else if (character !== '\\') this.#add(character)
       else {
         const next = this.#lexer.peek()
@@ -218,6 +237,10 @@ class WordReader {
         else this.#add('\\')
       }
     }
+  }
+
+  #output(): void {
+    this.#unset.push(`\`${this.#lexer.takeTo('`')}\``)
   }
 
   #variable(isQuoted: boolean): void {
