@@ -1,10 +1,28 @@
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
+import { execa } from 'execa'
+import { InfraError, UsageError, systemCode } from './errors.ts'
 
 /** A stream of bytes, in pieces of any size. */
 export type Bytes = AsyncIterable<Buffer>
 
 const GZIP = [0x1f, 0x8b]
+
+/** Unpacked by tools of the system, that a stream begins with these says. */
+const TOOLS: readonly {
+  readonly magic: readonly number[]
+  readonly tool: string
+  /** Of Debian. */
+  readonly package: string
+}[] = [
+  {
+    magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
+    tool: 'xz',
+    package: 'xz-utils',
+  },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], tool: 'zstd', package: 'zstd' },
+  { magic: [0x42, 0x5a, 0x68], tool: 'bzip2', package: 'bzip2' },
+]
 /** Where an archive says that it is one. */
 const USTAR = { at: 257, text: 'ustar' }
 
@@ -13,13 +31,54 @@ export const unpacked = async (
   source: Bytes,
 ): Promise<{ readonly archive: boolean; readonly bytes: Bytes }> => {
   const { first, all } = await peek(source)
-  if (!GZIP.every((byte, i) => first[i] === byte))
-    return { archive: isArchive(first), bytes: all }
+  const begins = (magic: readonly number[]): boolean =>
+    magic.every((byte, i) => first[i] === byte)
+  const known = TOOLS.find(({ magic }) => begins(magic))
+  if (known) {
+    const inner = await peek(byTool(known, all))
+    return { archive: isArchive(inner.first), bytes: inner.all }
+  }
+  if (!begins(GZIP)) return { archive: isArchive(first), bytes: all }
   const inflated = createGunzip()
   // An error of either ends the reading of the other.
   pipeline(all, inflated, () => undefined)
   const inner = await peek(inflated)
   return { archive: isArchive(inner.first), bytes: inner.all }
+}
+
+/**
+ * @throws InfraError when the tool is not there, UsageError for what it cannot
+ * unpack
+ */
+async function* byTool(
+  { tool, package: name }: (typeof TOOLS)[number],
+  packed: Bytes,
+): Bytes {
+  const run = execa(tool, ['-dc'], {
+    stdin: packed,
+    buffer: false,
+    reject: false,
+    encoding: 'buffer',
+  })
+  let isWhole = false
+  try {
+    yield* run.stdout
+    isWhole = true
+  } finally {
+    // Whoever has enough does not read to the end.
+    if (!isWhole) run.kill()
+  }
+  const { exitCode, cause } = await run
+  if (systemCode(cause) === 'ENOENT')
+    throw new InfraError(
+      'UNPACK',
+      `expected '${tool}' to unpack this, found none: apt-get install ${name}`,
+    )
+  if (exitCode !== 0 && exitCode !== undefined)
+    throw new UsageError(
+      'UNPACK',
+      `${tool} cannot unpack this to its end: it is damaged`,
+    )
 }
 
 const isArchive = (first: Buffer): boolean =>

@@ -40,7 +40,7 @@ export const grubWords = (words: readonly string[]): string =>
   words.map(grubWord).join(' ')
 
 /** The command line that the arguments behind the image give. */
-export const grubHands = (
+const grubHands = (
   words: readonly Word[],
 ): Pick<Handed, 'cmdline' | 'losses' | 'unknown'> => ({
   cmdline: words

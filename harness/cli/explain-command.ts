@@ -6,7 +6,8 @@ import { type ExplainedBoot, explainJson } from '../report/explain-json.ts'
 import { explainText } from '../report/explain-text.ts'
 import { type ScreenFlags, screenFor } from './screen.ts'
 import { bootName } from '../report/explain-boot.ts'
-import { type Log, readLog } from './log-file.ts'
+import type { Log } from './log.ts'
+import { readLog } from './log-file.ts'
 import { asSubjects } from './subjects.ts'
 
 interface ExplainFlags extends ScreenFlags {

@@ -1,12 +1,14 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { RigError, UsageError, messageOf, systemCode } from '../base/errors.ts'
+import { readArchive } from '../base/archive.ts'
 import { type Bytes, unpacked } from '../base/packed.ts'
 import { KIB } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { ConsoleReader } from '../console/reader.ts'
 import { startMap } from '../judge/log-map.ts'
 import { SHOWN_LOG } from '../report/explain-boot.ts'
+import { type Log, logOf } from './log.ts'
 
 /** Files are scenarios or logs; folders hold scenarios. */
 export const isLog = async (path: string): Promise<boolean> => {
@@ -16,63 +18,77 @@ export const isLog = async (path: string): Promise<boolean> => {
   return info !== undefined && !info.isDirectory()
 }
 
-/** What was read from a log. */
-export interface Log {
-  /** As it was named: a path, or `-`. */
-  readonly file: string
-  /** One for each boot in it; at least one. */
-  readonly boots: readonly Facts[]
-  readonly lines: number
-  /** Boots at the beginning that were let go: there were too many. */
-  readonly forgotten: number
-  /** What was judged, where the log is of a bundle. */
-  readonly verdict: readonly string[]
-  /** All of it; null: it is too long to be shown. */
-  readonly text: string | null
-}
-
 /**
- * Reads a kernel's log, `-` for standard input. It may be compressed, or be in
- * the archive of a failed case.
+ * Reads a kernel's log, `-` for standard input. It may be compressed, in the
+ * archive of a failed case, or in what sos and its like collect of a machine.
  *
  * @throws UsageError
  */
-export const readLog = async (path: string): Promise<Log> => {
-  const { reader, verdict, text } = await readAny(path).catch(
-    (error: unknown) => {
-      // A defect of tdxrig is not the file's fault.
-      if (error instanceof RigError || systemCode(error) === undefined)
-        throw error
-      throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
-    },
-  )
-  return {
-    file: path,
-    boots: reader.boots(),
-    lines: reader.lineCount,
-    forgotten: reader.forgotten,
-    verdict,
-    text,
-  }
-}
+export const readLog = async (path: string): Promise<Log> =>
+  readAny(path).catch((error: unknown) => {
+    // A defect of tdxrig is not the file's fault.
+    if (error instanceof RigError || systemCode(error) === undefined)
+      throw error
+    throw new UsageError('LOG', `cannot read ${path}: ${messageOf(error)}`)
+  })
 
-const readAny = async (
-  path: string,
-): Promise<{
-  reader: ConsoleReader
-  verdict: readonly string[]
-  text: string | null
-}> => {
+const readAny = async (path: string): Promise<Log> => {
+  if (path !== '-' && (await stat(path)).isDirectory()) return readFolder(path)
   const { archive, bytes } = await unpacked(
     path === '-'
       ? process.stdin
       : createReadStream(path, { highWaterMark: 1024 * KIB }),
   )
-  if (!archive) return { ...(await readLines(bytes)), verdict: [] }
-  const { readBundle } = await import('../run/rejudge.ts')
-  const { console, verdict } = await readBundle(path, bytes)
-  if (console) return { reader: console, verdict, text: null }
-  throw new UsageError('BUNDLE', `${path}: there is no console in the archive`)
+  if (archive) return readArchived(path, bytes)
+  const { reader, text } = await readLines(bytes)
+  return { ...logOf(path, reader), text }
+}
+
+const readArchived = async (path: string, bytes: Bytes): Promise<Log> => {
+  const { BundleReader } = await import('../run/rejudge.ts')
+  const { MachineReport } = await import('./machine-report.ts')
+  const bundle = new BundleReader()
+  const report = new MachineReport()
+  await readArchive(bytes, entry => {
+    if (bundle.take(entry)) return
+    const sink = entry.type === 'File' ? report.sinkFor(entry.path) : undefined
+    if (!sink) {
+      entry.resume()
+      return
+    }
+    entry.on('data', chunk => {
+      sink.push(chunk)
+    })
+    entry.on('end', () => {
+      sink.end()
+    })
+  }).catch((error: unknown) => {
+    throw new UsageError(
+      'ARCHIVE',
+      `${path}: expected a whole archive: ${messageOf(error)}`,
+    )
+  })
+  const { console, verdict } = bundle.content()
+  if (console) return { ...logOf(path, console), verdict }
+  return (
+    report.subject(path) ??
+    nothingIn(path, "an archive of 'tdxrig run --bundle' or of 'sos report'")
+  )
+}
+
+const readFolder = async (path: string): Promise<Log> => {
+  const { reportInFolder } = await import('./machine-report.ts')
+  return (
+    (await reportInFolder(path)).subject(path) ??
+    nothingIn(path, "a log, or a folder as 'sos report' makes one")
+  )
+}
+
+const nothingIn = (path: string, expected: string): never => {
+  throw new UsageError(
+    'NO_LOG',
+    `${path}: expected ${expected}, found neither a kernel's log nor the output of a known tool in it`,
+  )
 }
 
 const readLines = async (

@@ -15,7 +15,8 @@ import { loadCases } from '../scenario/load.ts'
 import { boardHere } from './board-here.ts'
 import { type ScreenFlags, screenFor } from './screen.ts'
 import { bootName } from '../report/explain-boot.ts'
-import { type Log, isLog, readLog } from './log-file.ts'
+import type { Log } from './log.ts'
+import { isLog, readLog } from './log-file.ts'
 
 /** `tdxrig predict`: the layout a kernel must build, without booting. */
 export const predictCommand = async (

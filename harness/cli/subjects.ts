@@ -1,14 +1,14 @@
 import { withPlatform } from '../console/platform-reader.ts'
 import type { PlatformFacts } from '../console/facts.ts'
-import type { Log } from './log-file.ts'
+import type { Log } from './log.ts'
 
 /** Output of tools alone: a kernel wrote nothing in it. */
-const isReport = ({ boots }: Log): boolean =>
+export const isReport = ({ boots }: Log): boolean =>
   boots.every(
     ({ records, cmdline, tdx, platform }) =>
       platform !== null &&
       records === 0 &&
-      cmdline === null &&
+      (cmdline === null || cmdline === platform.cmdline?.text) &&
       tdx.lines.length === 0,
   )
 
@@ -56,5 +56,7 @@ const joined = (
       one.firmwareMap.length > 0 ? one.firmwareMap : other.firmwareMap,
     iomem: one.iomem.length > 0 ? one.iomem : other.iomem,
     isIomemHidden: one.isIomemHidden && other.isIomemHidden,
+    cmdline: one.cmdline ?? other.cmdline,
+    kvmTdx: one.kvmTdx ?? other.kvmTdx,
   }
 }

@@ -216,6 +216,10 @@ export interface PlatformFacts {
   readonly iomem: readonly Located<E820Entry>[]
   /** /proc/iomem was read by a user who sees no addresses. */
   readonly isIomemHidden: boolean
+  /** /proc/cmdline. */
+  readonly cmdline: Located<{ readonly text: string }> | null
+  /** /sys/module/kvm_intel/parameters/tdx: KVM offers TDs. */
+  readonly kvmTdx: Located<{ readonly isOn: boolean }> | null
 }
 
 /** Everything that was read from one boot in a console. */

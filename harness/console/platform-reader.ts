@@ -1,3 +1,4 @@
+import { COMPLAINTS, HYPERVISORS, MSR_NAMES } from './platform-words.ts'
 import { E820, type E820Entry, FIRMWARE_NAMES } from '../memory/e820.ts'
 import type {
   Complaint,
@@ -13,69 +14,23 @@ const LIMIT = 4096
 type Groups = readonly (string | undefined)[]
 type Located1<T> = Located<T> | null
 
-/** Lines of a report between a command and what it printed. */
-const MSR_NAMES: readonly {
-  readonly pattern: RegExp
-  readonly msr: number
-  readonly high: number
-  readonly low: number
-}[] = [
-  // system-report.sh of Canonical's tdx repository prints what rdmsr gives it.
-  {
-    pattern: /^MK_TME_ENABLED? bit: ([0-9a-f]{1,16})\b/i,
-    msr: 0x982,
-    high: 1,
-    low: 1,
-  },
-  {
-    pattern: /^HW_ENCRYPT_ENABLED? bit: ([0-9a-f]{1,16})\b/i,
-    msr: 0x982,
-    high: 1,
-    low: 1,
-  },
-  {
-    pattern: /^SEAM_RR bit: ([0-9a-f]{1,16})\b/i,
-    msr: 0x1401,
-    high: 11,
-    low: 11,
-  },
-  {
-    pattern: /^NUM_TDX_PRIV_KEYS: ([0-9a-f]{1,16})\b/i,
-    msr: 0x87,
-    high: 63,
-    low: 32,
-  },
-  {
-    pattern: /^SGX_AND_MCHECK_STATUS: ([0-9a-f]{1,16})\b/i,
-    msr: 0xa0,
-    high: 63,
-    low: 0,
-  },
-]
-
 /** rdmsr of msr-tools, with whatever a shell has before it. */
 const RDMSR = /(?:^|[\s$#;|/])rdmsr\s+([-\w\s:,]{1,60})$/
 
-/** QEMU 7.2 to 10.2 and libvirt 9 to 12, and the series of Intel before them. */
-const COMPLAINTS: readonly (readonly [RegExp, Complaint])[] = [
-  [
-    /(?:vm|kvm)-type '?(?:X86_)?TDX(?:_VM)?'? not supported by KVM/i,
-    'kvm-refuses',
-  ],
-  [
-    /does not accept value 'tdx-guest'|invalid object type:? '?tdx-guest|TDX launch security is not supported with this QEMU/i,
-    'no-tdx-in-qemu',
-  ],
-  [/KVM_TDX_(?:CAPABILITIES|INIT_VM) failed/, 'other-interface'],
-  [
-    /failed to initialize kvm: No such (?:device|file)|Could not access KVM kernel module: No such/i,
-    'no-kvm',
-  ],
-]
+/** Packages that decide whether a TD can be started, and QEMU by its own word. */
+const STARTS_TDS =
+  /^(?:QEMU|qemu-system-x86|qemu-kvm|qemu|libvirt|libvirt-daemon|ovmf|edk2-ovmf)$/i
 
 /** How each line begins that a rule may take: few lines of a log do. */
 const MAY =
-  /^[\s$#]*(?:MK_TME|HW_ENC|SEAM_RR|NUM_TDX|SGX_AND|rdmsr|sudo|[Mm]odel|INTEL|Intel|AMD|CPU fam|cpu fam|[Ss]tepping|Hypervisor|[Ff]lags|Linux|QEMU|\d{1,2}\.\d|Package: |Version: |\/?(?:sys\/)?firmware|[0-9a-f]{8,16}-[0-9a-f]{8,16} : )/
+  /^[\s$#]*(?:MK_TME|HW_ENC|SEAM_RR|NUM_TDX|SGX_AND|rdmsr|sudo|[Mm]odel|INTEL|Intel|AMD|CPU fam|cpu fam|[Ss]tepping|Hypervisor|[Ff]lags|Linux|QEMU|qemu-|libvirt-|edk2-|ii {2}|BOOT_IMAGE=|\/?proc\/|brand = |\(family|\(model|stepping id|hypervisor_id|TME: |\d{1,2}\.\d|Package: |Version: |\/?(?:sys\/)?firmware|[0-9a-f]{8,16}-[0-9a-f]{8,16} : )/
+
+interface Rule {
+  readonly pattern: RegExp
+  /** What stands before it counts. */
+  readonly isIndented?: boolean
+  readonly take: (match: Groups, line: number) => void
+}
 
 /** Reads what tools have printed about a machine, line by line. */
 export class PlatformReader {
@@ -85,6 +40,8 @@ export class PlatformReader {
   #hypervisor: Located1<{ name: string }> = null
   #flags: PlatformFacts['flags'] = null
   #kernel: Located1<{ release: string }> = null
+  #cmdline: Located1<{ text: string }> = null
+  #kvmTdx: Located1<{ isOn: boolean }> = null
   readonly #packages: Located<{ name: string; version: string }>[] = []
   #package: string | undefined
   readonly #complaints: Located<{ kind: Complaint; text: string }>[] = []
@@ -128,6 +85,9 @@ export class PlatformReader {
       this.#flags === null &&
       this.#hypervisor === null &&
       this.#kernel === null &&
+      this.#cmdline === null &&
+      this.#kvmTdx === null &&
+      this.#packages.length === 0 &&
       this.#complaints.length === 0 &&
       firmwareMap.length === 0 &&
       this.#iomem.length === 0 &&
@@ -151,6 +111,8 @@ export class PlatformReader {
       firmwareMap,
       iomem: this.#iomem,
       isIomemHidden,
+      cmdline: this.#cmdline,
+      kvmTdx: this.#kvmTdx,
     }
   }
 
@@ -197,11 +159,13 @@ export class PlatformReader {
   }
 
   #firmwareMap(): Located<E820Entry>[] {
-    return [...this.#memmap.values()].flatMap(({ start, end, type, line }) =>
-      start === undefined || end === undefined || type === undefined
-        ? []
-        : [{ start, end, type, line }],
-    )
+    return [...this.#memmap]
+      .toSorted(([a], [b]) => a - b)
+      .flatMap(([, { start, end, type, line }]) =>
+        start === undefined || end === undefined || type === undefined
+          ? []
+          : [{ start, end, type, line }],
+      )
   }
 
   #takeMemmap([, at, key, value = '']: Groups, line: number): void {
@@ -222,6 +186,11 @@ export class PlatformReader {
       this.#iomem.push({ start, end, type, line })
   }
 
+  #addPackage(name: string, version: string, line: number): void {
+    if (STARTS_TDS.test(name) && this.#packages.length < LIMIT)
+      this.#packages.push({ name, version, line })
+  }
+
   #takeFlags([, text = '']: Groups, line: number): void {
     const flags = new Set(text.split(/\s+/))
     // A line that wraps holds some of them.
@@ -239,12 +208,41 @@ export class PlatformReader {
     }
   }
 
-  readonly #rules: readonly {
-    readonly pattern: RegExp
-    /** What stands before it counts. */
-    readonly isIndented?: boolean
-    readonly take: (match: Groups, line: number) => void
-  }[] = [
+  /** Of the tool `cpuid`: one block for each CPU, all of them alike. */
+  #cpuidRules(): Rule[] {
+    return [
+      {
+        pattern: /^brand = "\s*(.{1,60}?)\s*"$/,
+        take: ([, name = ''], line) => (this.#cpu ??= { name, line }),
+      },
+      {
+        pattern: /^\((family|model) synth\)\s+= 0x[0-9a-f]+ \((\d{1,4})\)$/,
+        take: ([, name = '', value]) => {
+          this.#number(name)(['', value])
+        },
+      },
+      {
+        pattern: /^stepping id\s+= 0x[0-9a-f]+ \((\d{1,4})\)$/,
+        take: this.#number('stepping'),
+      },
+      {
+        // Each hypervisor has its own name in leaf 0x40000000.
+        pattern: /^hypervisor_id \(0x40000000\) = "([^"]{1,60})"$/,
+        take: ([, id = ''], line) => {
+          const name = HYPERVISORS[id.replaceAll('\\0', '').trim()]
+          if (name !== undefined) this.#hypervisor ??= { name, line }
+        },
+      },
+      {
+        pattern: /^TME: Total Memory Encryption\s+= (true|false)$/,
+        take: ([, value], line) => {
+          this.#takeFlags(['', value === 'true' ? 'tme' : ''], line)
+        },
+      },
+    ]
+  }
+
+  readonly #rules: readonly Rule[] = [
     ...MSR_NAMES.map(({ pattern, msr, high, low }) => ({
       pattern,
       take: ([, value]: Groups, line: number) => {
@@ -306,10 +304,37 @@ export class PlatformReader {
     {
       pattern: /^QEMU emulator version (\S{1,80}(?: \([^)]{1,80}\))?)/,
       take: ([, version = ''], line) => {
-        if (this.#packages.length < LIMIT)
-          this.#packages.push({ name: 'QEMU', version, line })
+        this.#addPackage('QEMU', version, line)
       },
     },
+    {
+      // dpkg -l and rpm -qa: of all packages those that start TDs.
+      pattern: /^ii +([\w.+-]{1,80})(?::\w+)? +(\S{1,80}) /,
+      take: ([, name = '', version = ''], line) => {
+        this.#addPackage(name, version, line)
+      },
+    },
+    {
+      pattern:
+        /^(qemu-kvm|qemu-system-x86|libvirt|edk2-ovmf)-(\d\S{1,80})(?:\s|$)/,
+      take: ([, name = '', version = ''], line) => {
+        this.#addPackage(name, version, line)
+      },
+    },
+    {
+      pattern: /^(?:\/?proc\/cmdline: ?)?(BOOT_IMAGE=\S+ .*)$/,
+      take: ([, text = ''], line) => (this.#cmdline ??= { text, line }),
+    },
+    {
+      pattern: /^\/?proc\/cmdline: ?(.+)$/,
+      take: ([, text = ''], line) => (this.#cmdline ??= { text, line }),
+    },
+    {
+      pattern: /sys\/module\/kvm_intel\/parameters\/tdx: ?([YN01])$/,
+      take: ([, value], line) =>
+        (this.#kvmTdx ??= { isOn: /[Y1]/.test(value ?? ''), line }),
+    },
+    ...this.#cpuidRules(),
     {
       pattern: /^Package: ([\w.+-]{1,80})$/,
       take: ([, name]) => (this.#package = name),
@@ -317,8 +342,8 @@ export class PlatformReader {
     {
       pattern: /^Version: (\S{1,80})$/,
       take: ([, version = ''], line) => {
-        if (this.#package !== undefined && this.#packages.length < LIMIT)
-          this.#packages.push({ name: this.#package, version, line })
+        if (this.#package !== undefined)
+          this.#addPackage(this.#package, version, line)
         this.#package = undefined
       },
     },
@@ -346,7 +371,7 @@ export const withPlatform = (
   platform: PlatformFacts | null,
 ): Facts => {
   if (platform === null) return facts
-  const { cpu, hypervisor, kernel, firmwareMap, iomem } = platform
+  const { cpu, hypervisor, kernel, cmdline, firmwareMap, iomem } = platform
   const { family, model, stepping } = cpu ?? {}
   const isWithoutMap =
     facts.firmwareMap.length === 0 &&
@@ -356,6 +381,7 @@ export const withPlatform = (
     ...facts,
     platform,
     kernel: facts.kernel ?? kernel?.release ?? null,
+    cmdline: facts.cmdline ?? cmdline?.text ?? null,
     cpu:
       facts.cpu ??
       (cpu && family != null && model != null

@@ -105,7 +105,7 @@ export const platformFindings = ({
   platform,
 }: Pick<Facts, 'platform'>): PlatformFinding[] => {
   if (platform === null) return []
-  const { msrs, flags, isIomemHidden } = platform
+  const { msrs, flags, isIomemHidden, kvmTdx } = platform
   const said = CHECKS.flatMap((check): PlatformFinding[] => {
     const field = msrs.findLast(({ msr }) => msr === check.msr)
     if (field === undefined) return []
@@ -129,6 +129,16 @@ export const platformFindings = ({
           },
         ]
       : []),
+    ...(kvmTdx === null
+      ? []
+      : [
+          kvmTdx.isOn
+            ? { text: 'KVM offers TDs (kvm_intel.tdx is Y)', isGood: true }
+            : {
+                text: "KVM offers no TDs (/sys/module/kvm_intel/parameters/tdx is N): load kvm_intel with tdx=1; where that was done the kernel's log says why KVM gave up",
+                isGood: null,
+              },
+        ]),
     ...(isIomemHidden
       ? [
           {
@@ -192,9 +202,7 @@ export const complaintTexts = (facts: Facts): string[] => {
 export const packagesText = ({
   platform,
 }: Pick<Facts, 'platform'>): string | undefined => {
-  const found = (platform?.packages ?? []).filter(({ name }) =>
-    /^(?:qemu-system-x86|qemu-kvm|qemu$|libvirt|ovmf|edk2)/i.test(name),
-  )
+  const found = platform?.packages ?? []
   return found.length === 0
     ? undefined
     : found.map(({ name, version }) => visible(`${name} ${version}`)).join(', ')

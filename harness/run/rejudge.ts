@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
-import { Parser, type ReadEntry } from 'tar'
+import type { ReadEntry } from 'tar'
 import * as z from 'zod'
 import { UsageError, messageOf, systemCode } from '../base/errors.ts'
+import { readArchive } from '../base/archive.ts'
 import { type Bytes, unpacked } from '../base/packed.ts'
 import { MIB } from '../base/units.ts'
 import { boardNamed } from '../board/index.ts'
@@ -193,50 +194,50 @@ const reasonOf = (error: unknown): string =>
       )
     : messageOf(error)
 
-/** Nothing is written: the archive is read in memory, since nobody knows who made it. */
-export const readBundle = async (
-  path: string,
-  archive?: Bytes,
-): Promise<Content> => {
-  const texts = new Map<string, string>()
-  let console: ConsoleReader | undefined
-  const take = (entry: ReadEntry): void => {
+/** Takes what belongs to a bundle out of an archive. */
+export class BundleReader {
+  readonly #texts = new Map<string, string>()
+  #console: ConsoleReader | undefined
+
+  /** @returns whether the entry was taken */
+  take(entry: ReadEntry): boolean {
     const name = entry.path.split('/').at(-1)
-    if (name === BUNDLED.console && !console) {
-      const reader = (console = new ConsoleReader())
+    if (name === BUNDLED.console && !this.#console) {
+      const reader = (this.#console = new ConsoleReader())
       entry.on('data', chunk => {
         reader.push(chunk)
       })
       entry.on('end', () => {
         reader.end()
       })
-    } else if (isText(name) && entry.size <= MAX_JSON) {
-      const chunks: Buffer[] = []
-      entry.on('data', chunk => chunks.push(chunk))
-      entry.on('end', () =>
-        texts.set(name, Buffer.concat(chunks).toString('utf8')),
-      )
-    } else entry.resume()
-  }
-  const parser = new Parser({ strict: true, onReadEntry: take })
-  try {
-    const bytes = archive ?? (await archiveIn(path))
-    const ended = new Promise<void>((resolve, reject) => {
-      parser.on('end', resolve)
-      parser.on('error', reject)
-    })
-    ended.catch(() => undefined)
-    const state = { over: false }
-    parser.on('eof', () => {
-      state.over = true
-    })
-    for await (const chunk of bytes) {
-      parser.write(chunk)
-      // Whatever follows the end of the archive is ignored.
-      if (state.over) break
+      return true
     }
-    parser.end()
-    await ended
+    if (!isText(name) || entry.size > MAX_JSON) return false
+    const chunks: Buffer[] = []
+    entry.on('data', chunk => chunks.push(chunk))
+    entry.on('end', () =>
+      this.#texts.set(name, Buffer.concat(chunks).toString('utf8')),
+    )
+    return true
+  }
+
+  content(): Content {
+    const readme = this.#texts.get(BUNDLED.readme) ?? ''
+    const verdict = readme.split('\n\n')[0]!.split('\n')
+    return {
+      texts: this.#texts,
+      console: this.#console,
+      verdict: verdict.slice(0, VERDICT_LINES),
+    }
+  }
+}
+
+const readBundle = async (path: string): Promise<Content> => {
+  const bundle = new BundleReader()
+  try {
+    await readArchive(await archiveIn(path), entry => {
+      if (!bundle.take(entry)) entry.resume()
+    })
   } catch (error) {
     throw new UsageError(
       'BUNDLE',
@@ -245,9 +246,7 @@ export const readBundle = async (
         : `${path}: expected an archive of tdxrig run --bundle: ${messageOf(error)}`,
     )
   }
-  const readme = texts.get(BUNDLED.readme) ?? ''
-  const verdict = readme.split('\n\n')[0]!.split('\n')
-  return { texts, console, verdict: verdict.slice(0, VERDICT_LINES) }
+  return bundle.content()
 }
 
 const archiveIn = async (path: string): Promise<Bytes> => {

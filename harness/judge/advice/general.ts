@@ -83,6 +83,8 @@ export const GENERAL: readonly General[] = [
       subject.facts.tdx.outcome === 'initialized' &&
       callerIn(subject.facts.kernel) === 'kernel' &&
       subject.facts.cmdline !== null &&
+      // What the module itself says has the last word.
+      !subject.facts.platform?.kvmTdx &&
       !subject.words.some(word => /^kvm[-_]intel\.tdx(?:=|$)/.test(word)),
     advice: [
       "this kernel initialises TDX by itself, and KVM offers TDs only with 'kvm_intel.tdx=1', on the command line or in /etc/modprobe.d: look at /sys/module/kvm_intel/parameters/tdx",
