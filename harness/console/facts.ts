@@ -42,6 +42,8 @@ export interface MemoryFacts {
   readonly extendedMap: readonly Located<E820Entry>[] | null
   /** Null when the kernel printed no user-defined map. */
   readonly userMap: readonly Located<E820Entry>[] | null
+  /** `last_pfn`: the number of the page behind the last one of RAM. */
+  readonly lastPfn: number | null
   /** As it was changed later, by MTRRs or tables; the last one that counts. */
   readonly modifiedMap: readonly Located<E820Entry>[] | null
   /** MiB that no MTRR covers (mtrr_trim_uncached_memory()). */

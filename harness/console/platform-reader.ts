@@ -1,3 +1,4 @@
+import { PHYSICAL_LIMIT } from '../base/units.ts'
 import { COMPLAINTS, HYPERVISORS, MSR_NAMES } from './platform-words.ts'
 import { E820, type E820Entry, FIRMWARE_NAMES } from '../memory/e820.ts'
 import type {
@@ -162,7 +163,10 @@ export class PlatformReader {
     return [...this.#memmap]
       .toSorted(([a], [b]) => a - b)
       .flatMap(([, { start, end, type, line }]) =>
-        start === undefined || end === undefined || type === undefined
+        start === undefined ||
+        end === undefined ||
+        type === undefined ||
+        !(start < end && end <= PHYSICAL_LIMIT)
           ? []
           : [{ start, end, type, line }],
       )
@@ -182,7 +186,12 @@ export class PlatformReader {
     const end = Number.parseInt(to, 16) + 1
     const type = FIRMWARE_NAMES[name]
     if (end === 1) this.#zeros += 1
-    else if (type !== undefined && end > start && this.#iomem.length < LIMIT)
+    else if (
+      type !== undefined &&
+      end > start &&
+      end <= PHYSICAL_LIMIT &&
+      this.#iomem.length < LIMIT
+    )
       this.#iomem.push({ start, end, type, line })
   }
 

@@ -18,7 +18,6 @@ t.test('what was asked, and whether it took effect', async t => {
   const user = (...texts: readonly string[]): string[] => [
     'user-defined physical RAM map:',
     ...texts.map(text => text.replace('BIOS-e820', 'user')),
-    'last_pfn = 0x440000 max_arch_pfn = 0x400000000',
   ]
   const asked = (cmdline: string, ...more: readonly string[]) =>
     only(
@@ -30,7 +29,27 @@ t.test('what was asked, and whether it took effect', async t => {
       ),
     ).asked.map(({ word, effect }) => [word, effect])
   t.same(asked('mem=4G', ...user(LOW, HIGH, ABOVE)), [['mem=4G', 'no']])
-  t.same(asked('mem=4G', ...user(LOW, HIGH)), [['mem=4G', 'yes']])
+  const pfn = (pages: string) =>
+    `last_pfn = ${pages} max_arch_pfn = 0x400000000`
+  t.same(asked('mem=4G', ...user(LOW, HIGH), pfn('0xc0000')), [
+    ['mem=4G', 'yes'],
+  ])
+  // One line of the user-defined map may be missing.
+  t.same(asked('mem=4G', ...user(LOW, HIGH)), [['mem=4G', 'unknown']])
+  t.same(asked('mem=4G', ...user(LOW, HIGH), pfn('0x440000')), [
+    ['mem=4G', 'no'],
+  ])
+  t.same(asked('mem=4G', pfn('0x440000')), [['mem=4G', 'no']])
+  t.same(asked('mem=2G', ...user(LOW, HIGH.replace('bfffffff', '7fffffff'))), [
+    ['mem=2G', 'yes'],
+  ])
+  const cut = ABOVE.replace('43fffffff', '17fffffff')
+  t.same(asked('memmap=64G%6G-1', ...user(LOW, HIGH, cut)), [
+    ['memmap=64G%6G-1', 'yes'],
+  ])
+  t.same(asked('memmap=64G%4G-1', ...user(LOW, HIGH)), [
+    ['memmap=64G%4G-1', 'unknown'],
+  ])
   t.same(
     asked(
       'mem=6G',

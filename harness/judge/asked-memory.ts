@@ -1,4 +1,4 @@
-import { PHYSICAL_LIMIT, hex } from '../base/units.ts'
+import { PAGE_SIZE, PHYSICAL_LIMIT, hex } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
 import { kernelWords, parseCmdline } from '../memory/cmdline.ts'
 import { E820, type E820Entry, usable } from '../memory/e820.ts'
@@ -89,9 +89,18 @@ const UNKNOWN: Effect = {
   why: "the log has no user-defined map ('user:') to see it in",
 }
 
+const NOT_THERE: Effect = {
+  effect: 'unknown',
+  why: 'the user-defined map has nothing there, and lines of it may be missing',
+}
+
 const effectOf = (operation: MapOperation, facts: Facts): Effect => {
   const { userMap, nodeRanges } = facts
   if (userMap && userMap.length > 0) return seenIn(operation, userMap, facts)
+  if (operation.kind === 'limit') {
+    const above = ramAbove(operation.size, facts)
+    if (above === true) return ABOVE
+  }
   const taken = takenAway(operation)
   // Another parameter may have put memory there again.
   if (!taken || /memmap=\S*@/.test(facts.cmdline ?? '')) return UNKNOWN
@@ -118,6 +127,28 @@ const takenAway = (operation: MapOperation): Range | undefined => {
   }
 }
 
+const ABOVE: Effect = {
+  effect: 'no',
+  why: "the kernel's last_pfn is behind it",
+}
+
+/** RAM ends behind an address, or does not; undefined: the log does not say. */
+const ramAbove = (size: number, { lastPfn }: Facts): boolean | undefined =>
+  lastPfn === null ? undefined : lastPfn * PAGE_SIZE > size
+
+/**
+ * An entry of the kernel's map ends where the firmware's goes on: whatever
+ * lines a filter has taken, something was cut there.
+ */
+const isCutAt = (
+  border: number,
+  userMap: readonly E820Entry[],
+  facts: Facts,
+): boolean =>
+  startMap(facts)?.of === 'firmware' &&
+  mapOf(facts).some(({ start, end }) => start < border && border < end) &&
+  userMap.some(({ start, end }) => start === border || end === border)
+
 const seenIn = (
   operation: MapOperation,
   userMap: readonly E820Entry[],
@@ -139,12 +170,21 @@ const seenIn = (
           ? (intersect(entry, range) ?? [])
           : [],
       )
-      return left.length === 0
+      if (left.length > 0)
+        return {
+          effect: 'no',
+          why: `${left.map(formatRange).join(' ')} is in the user-defined map as before`,
+        }
+      const isRetyped =
+        operation.kind === 'retype' &&
+        userMap.some(
+          entry => entry.type === operation.to && intersect(entry, range),
+        )
+      return isRetyped ||
+        isCutAt(range.start, userMap, facts) ||
+        isCutAt(range.end, userMap, facts)
         ? { effect: 'yes' }
-        : {
-            effect: 'no',
-            why: `${left.map(formatRange).join(' ')} is in the user-defined map as before`,
-          }
+        : NOT_THERE
     }
   }
 }
@@ -182,7 +222,13 @@ const limited = (
       range => intersect(range, { start: size, end: PHYSICAL_LIMIT }) ?? [],
     )
   const left = above(userMap)
-  if (left.length === 0) return { effect: 'yes' }
+  if (left.length === 0) {
+    const isAbove = ramAbove(size, facts)
+    if (isAbove === true) return ABOVE
+    return isAbove === false || isCutAt(size, userMap, facts)
+      ? { effect: 'yes' }
+      : NOT_THERE
+  }
   const before = startMap(facts)?.of === 'firmware' ? above(mapOf(facts)) : []
   const isSame =
     before.length === left.length &&

@@ -7,6 +7,7 @@ import { ConsoleReader } from '../console/reader.ts'
 import { usable } from '../memory/e820.ts'
 import { type Range, subtract } from '../memory/range.ts'
 import { holds } from '../testing/property.ts'
+import { MAP, first, version } from '../testing/posted.ts'
 import { type Explanation, explain } from './explain.ts'
 
 /** Logs that went through a filter, or were damaged on their way. */
@@ -33,9 +34,29 @@ const memoryIn = (explanations: readonly Explanation[]): Range[] =>
     ...(facts.tdx.cmrs ?? []),
   ])
 
-const logs = readdirSync(FOLDER).map(name => {
-  const text = readFileSync(join(FOLDER, name), 'utf8')
-  const lines = text.slice(text.indexOf('\n\n') + 2).split(/\r?\n/)
+/** Seen on kernels of vendors: what mem= and memmap= say is not in the map. */
+const WITHOUT_EFFECT = first(
+  version('6.12.10'),
+  'Command line: ro mem=4G memmap=1G!5G memmap=1G%6G-1',
+  ...MAP,
+  'user-defined physical RAM map:',
+  ...MAP.slice(1, -1).map(line => line.replace('BIOS-e820', 'user')),
+  'last_pfn = 0x440000 max_arch_pfn = 0x400000000',
+  'Early memory node ranges',
+  '  node   0: [mem 0x0000000000001000-0x000000000009ffff]',
+  '  node   0: [mem 0x0000000000100000-0x00000000bfffffff]',
+  '  node   0: [mem 0x0000000100000000-0x000000043fffffff]',
+  'Initmem setup node 0 [mem 0x0000000000001000-0x000000043fffffff]',
+)
+
+const logs = [
+  ...readdirSync(FOLDER).map(name => {
+    const text = readFileSync(join(FOLDER, name), 'utf8')
+    const lines = text.slice(text.indexOf('\n\n') + 2).split(/\r?\n/)
+    return { name, lines }
+  }),
+  { name: 'without effect', lines: WITHOUT_EFFECT },
+].map(({ name, lines }) => {
   const whole = read(lines.join('\n'))
   return { name, lines, whole, memory: memoryIn(whole) }
 })
@@ -48,13 +69,18 @@ const invented = (
   const worked = (explanations: readonly Explanation[]): boolean =>
     explanations.some(({ facts }) => facts.tdx.outcome === 'initialized')
   if (worked(filtered) && !worked(whole)) return 'it is initialized'
-  const refused = (explanations: readonly Explanation[]): string[] =>
+  const asked = (explanations: readonly Explanation[], ...effects: string[]) =>
     explanations.flatMap(({ asked }) =>
-      asked.flatMap(({ word, effect }) => (effect === 'no' ? [word] : [])),
+      asked.flatMap(({ word, effect }) =>
+        effects.includes(effect) ? [word] : [],
+      ),
     )
-  const took = refused(whole)
-  const wrong = refused(filtered).find(word => !took.includes(word))
+  const refused = asked(whole, 'no')
+  const wrong = asked(filtered, 'no').find(word => !refused.includes(word))
   if (wrong !== undefined) return `'${wrong}' had no effect`
+  const lost = asked(whole, 'no', 'partly')
+  const claimed = asked(filtered, 'yes').find(word => lost.includes(word))
+  if (claimed !== undefined) return `'${claimed}' took effect`
   // A memmap= that the filter has left alone may add memory of its own.
   const added = whole.some(({ facts }) =>
     /memmap=\S*@/.test(facts.cmdline ?? ''),
