@@ -1,11 +1,10 @@
 import type { Stage } from '../tdx/outcome.ts'
-import { STAGES, STAGE_OF_LEAF } from '../tdx/outcome.ts'
+import { STAGES } from '../tdx/outcome.ts'
 import { MINIMUM_MEMORY } from '../memory/minimum.ts'
 import type { Layout } from '../memory/predict.ts'
 import { contains, formatNodeRange, totalSize, union } from '../memory/range.ts'
 import { ERRNO } from '../tdx/errno.ts'
 import type { Series } from '../tdx/series/index.ts'
-import { LEAF } from '../tdx/leaves.ts'
 import {
   MAX_KEYIDS,
   MAX_PACKAGES,
@@ -16,7 +15,6 @@ import {
 import { hex } from '../base/units.ts'
 import { hasField } from '../tdx/metadata.ts'
 import { PROFILES } from '../tdx/profile.ts'
-import { status } from '../tdx/status.ts'
 import { predictEarlyEnding } from './predict-early-ending.ts'
 import {
   type OutcomeInput,
@@ -25,7 +23,9 @@ import {
   type PredictedOutcome,
   stepsBefore,
 } from './predicted-ending.ts'
+import { type Failure, failure } from './failure.ts'
 import { type FewerCpus, fewerCpus } from './fewer-cpus.ts'
+import { faultFailures } from './predict-faults.ts'
 
 /**
  * The first step of the initialisation that must fail, in the order of the
@@ -53,7 +53,7 @@ export const predictEnding = (input: EndingInput): Ending => {
   const failures = [
     ...hotAddedFailures(item, host),
     ...platformFailures(item, host),
-    ...faultFailures(item, host),
+    ...faultFailures(item.platform, host),
     ...convertibleFailures(item, layout, host),
     ...tdmrFailures(layout),
   ].sort((a, b) => order(a.stage) - order(b.stage))
@@ -86,10 +86,12 @@ const endingOf = (failures: readonly Failure[], host: Series): Ending => {
         initialized: certain < 0,
       },
     }
+  const isNoModule = host.enodevIsNoModule && decisive.errno === ERRNO.ENODEV
   return {
     outcome: {
       outcome: 'failed',
       ...decisive,
+      stage: isNoModule ? 'sys-init' : decisive.stage,
       errno: errnoOf(decisive, host),
     },
     open: undefined,
@@ -109,40 +111,7 @@ const errnoOf = (
     : maskedErrno
 }
 
-type Failure =
-  | (Omit<PredictedOutcome, 'outcome'> & { readonly stage: Stage })
-  | { readonly stage: Stage; readonly open: string }
-
 const order = (stage: Stage): number => STAGES.indexOf(stage)
-
-const failure = (stage: Stage, errno: number | null, why: string): Failure => ({
-  stage,
-  errno,
-  why,
-})
-
-/** RDRAND_RETRY_LOOPS: sc_retry() tries this often when entropy is short. */
-const ENTROPY_TRIES = 10
-const NO_ENTROPY = status('RND_NO_ENTROPY')
-
-const faultFailures = (
-  { platform }: OutcomeInput,
-  { leaves, retriesEntropy }: Series,
-): Failure[] =>
-  platform.faults.flatMap((fault): Failure[] => {
-    const stage = STAGE_OF_LEAF.get(LEAF[fault.leaf])
-    if (!stage || !leaves.has(fault.leaf)) return []
-    if (fault.cpu !== undefined && fault.leaf !== 'SYS_LP_INIT')
-      return [{ stage, open: `which CPU executes ${fault.leaf} is not known` }]
-    if (fault.status === NO_ENTROPY && retriesEntropy) {
-      if (fault.times < ENTROPY_TRIES) return []
-      // CPUs that try at the same time use up the refusals together.
-      const shared = fault.cpu === undefined && platform.lps > 1
-      if (shared && fault.times < ENTROPY_TRIES * platform.lps)
-        return [{ stage, open: 'which CPU is refused how often is not known' }]
-    }
-    return [failure(stage, ERRNO.EIO, `the platform makes ${fault.leaf} fail`)]
-  })
 
 const platformFailures = (
   { platform, words }: OutcomeInput,

@@ -5,7 +5,7 @@ import { decisiveSeamcall } from '../judge/advice/advice.ts'
 import { keyidsOf } from '../judge/log-prediction.ts'
 import type { Range } from '../memory/range.ts'
 import type { CellInput } from '../scenario/schema.ts'
-import { faultSchema } from '../tdx/fault.ts'
+import { alwaysFails, faultSchema } from '../tdx/fault.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { MAX_CMRS } from '../tdx/platform.ts'
 import { status } from '../tdx/status.ts'
@@ -65,12 +65,10 @@ export const candidates = (
             tdx: {
               ...base,
               faults: [
-                z.encode(faultSchema, {
-                  leaf: leaf as LeafName,
-                  status: call.status,
-                  cpu: undefined,
-                  times: Infinity,
-                }),
+                z.encode(
+                  faultSchema,
+                  alwaysFails(leaf as LeafName, call.status),
+                ),
               ],
             },
           },

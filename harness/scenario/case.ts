@@ -284,7 +284,8 @@ const cmrProblems = ({ tdx }: Cell): Problem[] =>
 
 /** A fault that can never happen would make the scenario pass for nothing. */
 const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
-  tdx.faults.flatMap(({ cpu, leaf }, i) => {
+  tdx.faults.flatMap(({ cpu, package: own, leaf }, i) => {
+    const { packages = 1 } = machine
     const problem = (key: string, message: string): Problem[] => [
       { at: ['tdx', 'faults', i, key], message },
     ]
@@ -292,6 +293,11 @@ const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
       return problem(
         'cpu',
         `CPU ${cpu} does not exist: the machine has CPUs 0 to ${machine.cpus - 1}`,
+      )
+    if (own !== undefined && own >= packages)
+      return problem(
+        'package',
+        `package ${own} does not exist: the machine has packages 0 to ${packages - 1}`,
       )
     return tdx.module !== 'none' &&
       !leaf.startsWith('SEAMLDR') &&

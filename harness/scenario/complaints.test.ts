@@ -206,7 +206,15 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 1G }\ntdx: { faults: [{ leaf: SYS.RD, status: '0x0' }] }\n`,
-      [/expected a status that is an error/],
+      [/expected the name of a status that is an error/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G, cpus: 2, packages: 2 }\ntdx: { faults: [{ leaf: SYS.KEY.CONFIG, status: SYS_BUSI, package: 1 }] }\n`,
+      [/did you mean SYS_BUSY/],
+    ],
+    [
+      `${HEAD}machine: { memory: 1G, cpus: 2, packages: 2 }\ntdx: { faults: [{ leaf: SYS.KEY.CONFIG, status: SYS_BUSY, package: 2 }] }\n`,
+      [/package 2 does not exist/],
     ],
     [
       `${HEAD}machine: { memory: 1G }\ntdx: { faults: [{ leaf: SYS.LP.INIT, status: '0x1', cpu: 7 }] }\n`,

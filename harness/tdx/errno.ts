@@ -2,8 +2,10 @@
 export const ERRNO = {
   EPERM: -1,
   EIO: -5,
+  EACCES: -13,
   EFAULT: -14,
   ENODEV: -19,
   EINVAL: -22,
   ENOSPC: -28,
+  EOPNOTSUPP: -95,
 } as const

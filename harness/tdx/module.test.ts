@@ -1,5 +1,6 @@
 import t from 'tap'
 import { ModuleRig, input, platform } from '../testing/module-rig.ts'
+import { alwaysFails } from './fault.ts'
 import { LEAF } from './leaves.ts'
 import { keyidPartitioning } from './platform.ts'
 import { OPERAND, type StatusName, status } from './status.ts'
@@ -160,7 +161,7 @@ t.test('platforms that cannot start', async t => {
 t.test('faults fail as often as they say, where they say', async t => {
   const wrong = status('RND_NO_ENTROPY')
   const rig = new ModuleRig({
-    faults: [{ leaf: 'SYS_LP_INIT', status: wrong, cpu: 1, times: 2 }],
+    faults: [{ ...alwaysFails('SYS_LP_INIT', wrong), cpu: 1, times: 2 }],
   })
   await rig.call(LEAF.SYS_INIT)
   t.equal(rig.faults.unmet.length, 1)

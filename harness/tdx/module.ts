@@ -156,7 +156,13 @@ export class TdxModule {
       return failed(status('SYS_NOT_READY'))
     const handler = this.#handlers[leaf]
     if (!handler || !profile.leaves.has(leaf)) return invalid(OPERAND.RAX)
-    const fault = this.#faults.answer(leaf, call.cpu)
+    const fault = this.#faults.answer({
+      leaf,
+      cpu: call.cpu,
+      package: this.#platform.packageOf[call.cpu] ?? 0,
+      field: leaf === LEAF.SYS_RD ? call.rdx : undefined,
+    })
+    if (fault === 'VMfailInvalid') return { kind: 'vmfail-invalid' }
     return zeroed(
       leaf,
       fault === undefined ? await handler(call, profile) : failed(fault),

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { ModuleRig, input, platform } from '../testing/module-rig.ts'
+import { alwaysFails } from './fault.ts'
 import { LEAF, leafName, leafOf } from './leaves.ts'
 import type { Platform } from './platform.ts'
 import type { SeamcallOutcome } from './seamcall.ts'
@@ -183,7 +184,11 @@ t.test('leaves of the P-SEAMLDR have numbers of their own', async t => {
   t.equal(leafOf(33n), LEAF.SYS_INIT)
   const rig = new SeamRig({
     faults: [
-      { leaf: 'SEAMLDR_INFO', status: 0x8000000000030001n, cpu: 1, times: 1 },
+      {
+        ...alwaysFails('SEAMLDR_INFO', SEAMLDR_STATUS.ENOENTROPY),
+        cpu: 1,
+        times: 1,
+      },
     ],
   })
   t.equal(await rig.status(INFO, { cpu: 0, rcx: 0x1000n }), 0n)

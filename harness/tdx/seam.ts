@@ -39,7 +39,13 @@ export class Seam {
   async call(call: SeamcallInput): Promise<SeamcallOutcome> {
     if (call.rax >> 63n === 0n) return this.#module.call(call)
     const leaf = leafOf(call.rax)
-    const fault = this.#faults.answer(leaf, call.cpu)
+    const fault = this.#faults.answer({
+      leaf,
+      cpu: call.cpu,
+      package: this.#platform.packageOf[call.cpu] ?? 0,
+      field: undefined,
+    })
+    if (fault === 'VMfailInvalid') return { kind: 'vmfail-invalid' }
     if (fault !== undefined) return failed(fault)
     if (leaf === LEAF.SEAMLDR_INFO) return this.#seamldr.info(call)
     if (leaf === LEAF.SEAMLDR_INSTALL)

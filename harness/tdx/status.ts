@@ -94,11 +94,15 @@ export const statusWithBytes = (
  * Codes the kernel makes up itself (arch/x86/include/asm/shared/tdx.h and
  * asm/tdx.h): class 0xff is never used by the module.
  */
-const SOFTWARE: ReadonlyMap<bigint, string> = new Map([
-  [0x8000ff00ffff0000n, 'VMFAILINVALID'],
-  [0x8000ff000000000dn, 'SEAMCALL_GP'],
-  [0x8000ff0000000006n, 'SEAMCALL_UD'],
-])
+export const SOFTWARE_STATUS = {
+  VMFAILINVALID: 0x8000ff00ffff0000n,
+  SEAMCALL_GP: 0x8000ff000000000dn,
+  SEAMCALL_UD: 0x8000ff0000000006n,
+} as const
+
+const SOFTWARE: ReadonlyMap<bigint, string> = new Map(
+  Object.entries(SOFTWARE_STATUS).map(([name, value]) => [value, name]),
+)
 
 const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(STATUS).map(([name, code]) => [code, name]),

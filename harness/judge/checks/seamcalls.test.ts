@@ -1,4 +1,5 @@
 import t from 'tap'
+import { alwaysFails } from '../../tdx/fault.ts'
 import type { Seen } from '../../testing/records.ts'
 import { LEAF } from '../../tdx/leaves.ts'
 import { NODES, judged, replace } from '../../testing/judged.ts'
@@ -77,12 +78,7 @@ t.test('proof: the kernel asked us, and got the parameters', async t => {
 })
 
 t.test('a fault that never happened proves nothing', async t => {
-  const fault = {
-    leaf: 'SYS_INFO',
-    status: 1n,
-    cpu: undefined,
-    times: 1,
-  } as const
+  const fault = alwaysFails('SYS_INFO', 1n)
   const unmet = judged(NODES, { unmetFaults: [fault] })
   t.equal(unmet.verdict, 'invalid')
   t.match(

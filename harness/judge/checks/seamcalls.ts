@@ -1,7 +1,7 @@
 import { hex } from '../../base/units.ts'
 import type { SeamcallTrace } from '../../emulate/emulation.ts'
 import { LEAF, leafName } from '../../tdx/leaves.ts'
-import { status } from '../../tdx/status.ts'
+import { SOFTWARE_STATUS, status } from '../../tdx/status.ts'
 import { type Reason, check } from '../context.ts'
 import { fewerCpus } from '../fewer-cpus.ts'
 
@@ -14,6 +14,9 @@ const fail = (name: string, message: string): Reason => ({
 })
 
 /** sc_retry() tries again on this one, silently. */
+/** Exceptions: sc_retry_prerr() gives them an errno and prints nothing. */
+const UNREPORTED: ReadonlySet<bigint> = new Set(Object.values(SOFTWARE_STATUS))
+
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 /** Failed SEAMCALLs and lines about them belong together, both ways. */
@@ -35,6 +38,7 @@ export const checkSeamcalls = check(
         call.status !== null &&
         call.status !== 0n &&
         call.status !== NO_ENTROPY &&
+        !UNREPORTED.has(call.status) &&
         // Made at power-off: the boot is over, and its console may be cut.
         call.leaf !== LEAF.SYS_DISABLE &&
         !failedSeamcalls.some(

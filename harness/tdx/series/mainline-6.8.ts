@@ -1,4 +1,5 @@
 import { MEMORY_RULES } from '../../memory/rules.ts'
+import { ERRNO } from '../errno.ts'
 import type { Series } from './series.ts'
 
 /**
@@ -52,6 +53,9 @@ export const MAINLINE_6_8 = {
   updatesModule: false,
   silentStages: [],
   needsX2apic: false,
+  enodevIsNoModule: false,
+  // sc_retry_prerr()
+  exceptionErrno: { gp: ERRNO.EOPNOTSUPP, ud: ERRNO.EACCES },
   retriesEntropy: true,
   reportsSeamcalls: true,
   checkedCmrName: undefined,

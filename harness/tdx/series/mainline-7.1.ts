@@ -1,5 +1,6 @@
 import { MEMORY_RULES } from '../../memory/rules.ts'
 import { MAINLINE_6_8 } from './mainline-6.8.ts'
+import { ERRNO } from '../errno.ts'
 import type { Series } from './series.ts'
 
 /**
@@ -61,6 +62,9 @@ export const MAINLINE_7_1 = {
   // cpuhp_setup_state() fails, and tdx_enable() returns without a word.
   silentStages: ['sys-init', 'lp-init'],
   needsX2apic: false,
+  enodevIsNoModule: false,
+  // sc_retry_prerr()
+  exceptionErrno: { gp: ERRNO.EOPNOTSUPP, ud: ERRNO.EACCES },
   retriesEntropy: true,
   reportsSeamcalls: true,
   checkedCmrName: undefined,

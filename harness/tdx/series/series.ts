@@ -93,6 +93,10 @@ export interface Series {
   readonly leaves: ReadonlySet<LeafName>
   /** Without x2APIC it disables TDX. */
   readonly needsX2apic: boolean
+  /** -ENODEV of any leaf is taken for a module that is not loaded. */
+  readonly enodevIsNoModule: boolean
+  /** What it makes of an exception at a SEAMCALL; CF is always -ENODEV. */
+  readonly exceptionErrno: { readonly gp: number; readonly ud: number }
   /** It calls again when the module is short of entropy. */
   readonly retriesEntropy: boolean
   /** It prints a line for a SEAMCALL that failed. */

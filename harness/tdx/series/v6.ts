@@ -42,6 +42,10 @@ export const V6 = {
   updatesModule: false,
   silentStages: [],
   needsX2apic: true,
+  // try_enable()
+  enodevIsNoModule: true,
+  // seamcall(): the firmware is confused, and it warns.
+  exceptionErrno: { gp: ERRNO.ENODEV, ud: ERRNO.EINVAL },
   retriesEntropy: false,
   reportsSeamcalls: false,
   checkedCmrName: 'Kernel-checked-CMR',

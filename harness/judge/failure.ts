@@ -1,0 +1,17 @@
+import type { Stage } from '../tdx/outcome.ts'
+import type { PredictedOutcome } from './predicted-ending.ts'
+
+/** A step that must fail, or of which that is not known. */
+export type Failure =
+  | (Omit<PredictedOutcome, 'outcome'> & { readonly stage: Stage })
+  | { readonly stage: Stage; readonly open: string }
+
+export const failure = (
+  stage: Stage,
+  errno: number | null,
+  why: string,
+): Failure => ({
+  stage,
+  errno,
+  why,
+})

@@ -1,0 +1,89 @@
+import { ERRNO } from '../tdx/errno.ts'
+import type { Fault, FaultEnd } from '../tdx/fault.ts'
+import { LEAF } from '../tdx/leaves.ts'
+import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
+import { type Platform, packagesOf } from '../tdx/platform.ts'
+import type { Series } from '../tdx/series/index.ts'
+import { SOFTWARE_STATUS, status, statusName } from '../tdx/status.ts'
+import { type Failure, failure } from './failure.ts'
+
+/** RDRAND_RETRY_LOOPS: sc_retry() tries this often when entropy is short. */
+const ENTROPY_TRIES = 10
+const NO_ENTROPY = status('RND_NO_ENTROPY')
+
+/** What the faults of a platform do to the initialisation. */
+export const faultFailures = (platform: Platform, series: Series): Failure[] =>
+  platform.faults.flatMap((fault): Failure[] => {
+    const stage = STAGE_OF_LEAF.get(LEAF[fault.leaf])
+    if (!stage || !series.leaves.has(fault.leaf)) return []
+    const calls = callsOf(fault, platform, series)
+    if (typeof calls === 'string') return [{ stage, open: calls }]
+    if (calls < fault.call) return []
+    if (fault.end === NO_ENTROPY && series.retriesEntropy) {
+      if (fault.times < ENTROPY_TRIES) return []
+      // CPUs that try at the same time use up the refusals together.
+      const shared = fault.cpu === undefined && platform.lps > 1
+      if (shared && fault.times < ENTROPY_TRIES * platform.lps)
+        return [{ stage, open: 'which CPU is refused how often is not known' }]
+    }
+    return [
+      failure(
+        stage,
+        errnoOf(fault.end, series),
+        `the platform makes ${fault.leaf} fail with ${endText(fault.end)}`,
+      ),
+    ]
+  })
+
+/**
+ * How many calls there are that a fault is about, when nothing fails before; at
+ * least, where more of them change nothing.
+ *
+ * @returns why that is not known, otherwise
+ */
+const callsOf = (
+  { leaf, cpu, package: own, field, call }: Fault,
+  platform: Platform,
+  series: Series,
+): number | string => {
+  if (leaf === 'SYS_LP_INIT')
+    return platform.packageOf.filter(
+      (one, i) =>
+        i < platform.lps &&
+        (cpu === undefined || cpu === i) &&
+        (own === undefined || own === one),
+    ).length
+  if (cpu !== undefined) return `which CPU executes ${leaf} is not known`
+  if (leaf === 'SYS_KEY_CONFIG')
+    return packagesOf(platform).filter(one => own === undefined || own === one)
+      .length
+  if (own !== undefined)
+    return `the package of the CPU that executes ${leaf} is not known`
+  if (field !== undefined && !series.metadata.includes(field)) return 0
+  return call > 1 && !CALLED_ONCE.has(leaf)
+    ? `how often ${leaf} is called is not known`
+    : 1
+}
+
+const CALLED_ONCE: ReadonlySet<Fault['leaf']> = new Set([
+  'SYS_INIT',
+  'SYS_INFO',
+  'SYS_CONFIG',
+])
+
+const errnoOf = (end: FaultEnd, { exceptionErrno }: Series): number => {
+  switch (end) {
+    case 'VMfailInvalid':
+    case SOFTWARE_STATUS.VMFAILINVALID:
+      return ERRNO.ENODEV
+    case SOFTWARE_STATUS.SEAMCALL_GP:
+      return exceptionErrno.gp
+    case SOFTWARE_STATUS.SEAMCALL_UD:
+      return exceptionErrno.ud
+    default:
+      return ERRNO.EIO
+  }
+}
+
+const endText = (end: FaultEnd): string =>
+  typeof end === 'bigint' ? (statusName(end) ?? 'an error') : end
