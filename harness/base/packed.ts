@@ -1,7 +1,7 @@
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { execa } from 'execa'
-import { InfraError, UsageError, systemCode } from './errors.ts'
+import { InfraError, UsageError, messageOf, systemCode } from './errors.ts'
 
 /** A stream of bytes, in pieces of any size. */
 export type Bytes = AsyncIterable<Buffer>
@@ -68,17 +68,19 @@ async function* byTool(
     // Whoever has enough does not read to the end.
     if (!isWhole) run.kill()
   }
-  const { exitCode, cause } = await run
-  if (systemCode(cause) === 'ENOENT')
-    throw new InfraError(
-      'UNPACK',
-      `expected '${tool}' to unpack this, found none: apt-get install ${name}`,
-    )
-  if (exitCode !== 0 && exitCode !== undefined)
+  const { failed, exitCode, signal, cause } = await run
+  if (!failed) return
+  if (exitCode !== undefined)
     throw new UsageError(
       'UNPACK',
-      `${tool} cannot unpack this to its end: it is damaged`,
+      `${tool} cannot unpack this to its end: it is damaged; copy it again`,
     )
+  throw new InfraError(
+    'UNPACK',
+    systemCode(cause) === 'ENOENT'
+      ? `expected '${tool}' to unpack this, found none: apt-get install ${name}`
+      : `expected '${tool}' to unpack this, found that it ${signal === undefined ? `cannot be run: ${messageOf(cause)}` : `was ended by ${signal}`}`,
+  )
 }
 
 const isArchive = (first: Buffer): boolean =>
@@ -100,11 +102,16 @@ const peek = async (
     first = first.length === 0 ? next.value : Buffer.concat([first, next.value])
   }
   const all = async function* (): Bytes {
-    yield first
-    for (;;) {
-      const next = await iterator.next()
-      if (next.done) return
-      yield next.value
+    try {
+      yield first
+      for (;;) {
+        const next = await iterator.next()
+        if (next.done) return
+        yield next.value
+      }
+    } finally {
+      // Whoever has enough ends the source as well.
+      await iterator.return?.()
     }
   }
   return { first, all: all() }

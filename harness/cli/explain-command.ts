@@ -1,4 +1,4 @@
-import { UsageError } from '../base/errors.ts'
+import { RigError, UsageError } from '../base/errors.ts'
 import { checkOutputFile, writeWhole } from '../base/output.ts'
 import type { ExplainViewProps } from '../report/html/explain-view.tsx'
 import { explain } from '../judge/explain.ts'
@@ -26,7 +26,7 @@ export const explainCommand = async (
   if (html !== undefined) await checkOutputFile('--html', html)
   const explained: { boot: ExplainedBoot; name: string }[] = []
   const shown: ExplainViewProps[] = []
-  const unread: UsageError[] = []
+  const unread: RigError[] = []
   const screen = screenFor({ ascii })
   const logs: Log[] = []
   for (const file of files)
@@ -34,7 +34,7 @@ export const explainCommand = async (
       logs.push(await readLog(file))
     } catch (error) {
       // The others are explained all the same.
-      if (!(error instanceof UsageError)) throw error
+      if (!(error instanceof RigError)) throw error
       unread.push(error)
     }
   for (const log of asSubjects(logs))
@@ -52,6 +52,8 @@ export const explainCommand = async (
             .map(({ boot, name }) => explainText(boot, { name, screen }))
             .join('\n'),
     )
+  for (const complaint of logs.flatMap(({ complaints }) => complaints))
+    process.stderr.write(`tdxrig: ${complaint}\n`)
   for (const { message } of unread) process.stderr.write(`tdxrig: ${message}\n`)
   return unread[0]?.exitCode ?? 0
 }

@@ -1,6 +1,12 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { RigError, UsageError, messageOf, systemCode } from '../base/errors.ts'
+import {
+  InfraError,
+  RigError,
+  UsageError,
+  messageOf,
+  systemCode,
+} from '../base/errors.ts'
 import { readArchive } from '../base/archive.ts'
 import { type Bytes, unpacked } from '../base/packed.ts'
 import { KIB } from '../base/units.ts'
@@ -26,6 +32,10 @@ export const isLog = async (path: string): Promise<boolean> => {
  */
 export const readLog = async (path: string): Promise<Log> =>
   readAny(path).catch((error: unknown) => {
+    if (error instanceof RigError && error.code === 'UNPACK') {
+      const Kind = error instanceof InfraError ? InfraError : UsageError
+      throw new Kind(error.code, `${path}: ${error.message}`)
+    }
     // A defect of tdxrig is not the file's fault.
     if (error instanceof RigError || systemCode(error) === undefined)
       throw error
@@ -46,6 +56,7 @@ const readAny = async (path: string): Promise<Log> => {
 
 const readArchived = async (path: string, bytes: Bytes): Promise<Log> => {
   const { BundleReader } = await import('../run/rejudge.ts')
+  const { BUNDLED } = await import('../run/bundle-files.ts')
   const { MachineReport } = await import('./machine-report.ts')
   const bundle = new BundleReader()
   const report = new MachineReport()
@@ -63,23 +74,26 @@ const readArchived = async (path: string, bytes: Bytes): Promise<Log> => {
       sink.end()
     })
   }).catch((error: unknown) => {
+    if (error instanceof RigError) throw error
     throw new UsageError(
       'ARCHIVE',
-      `${path}: expected a whole archive: ${messageOf(error)}`,
+      `${path}: expected a whole archive, found one that is damaged (${messageOf(error)}): copy it again`,
     )
   })
-  const { console, verdict } = bundle.content()
-  if (console) return { ...logOf(path, console), verdict }
+  const { console, verdict, texts } = bundle.content()
+  if (texts.has(BUNDLED.case) && console)
+    return { ...logOf(path, console), verdict }
   return (
-    report.subject(path) ??
+    (await report.subject(path)) ??
     nothingIn(path, "an archive of 'tdxrig run --bundle' or of 'sos report'")
   )
 }
 
 const readFolder = async (path: string): Promise<Log> => {
   const { reportInFolder } = await import('./machine-report.ts')
+  const report = await reportInFolder(path)
   return (
-    (await reportInFolder(path)).subject(path) ??
+    (await report.subject(path)) ??
     nothingIn(path, "a log, or a folder as 'sos report' makes one")
   )
 }

@@ -12,6 +12,10 @@ export interface Log {
   readonly forgotten: number
   /** What was judged, where the log is of a bundle. */
   readonly verdict: readonly string[]
+  /** It was put together of what was collected of a machine. */
+  readonly isCollection: boolean
+  /** What was not read of it, and what is doubtful, each a sentence. */
+  readonly complaints: readonly string[]
   /** All of it; null: it is too long to be shown. */
   readonly text: string | null
 }
@@ -22,5 +26,7 @@ export const logOf = (file: string, reader: ConsoleReader): Log => ({
   lines: reader.lineCount,
   forgotten: reader.forgotten,
   verdict: [],
+  isCollection: false,
+  complaints: [],
   text: null,
 })

@@ -1,4 +1,11 @@
-import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  appendFileSync,
+  mkdirSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import t, { type Test } from 'tap'
@@ -7,6 +14,7 @@ import { shortFolder } from '../testing/cli.ts'
 import { MAP, at, version } from '../testing/posted.ts'
 import type { Log } from './log.ts'
 import { readLog } from './log-file.ts'
+import { asSubjects } from './subjects.ts'
 
 const INITIALISED = [
   'virt/tdx: BIOS enabled: private KeyID range [64, 128)',
@@ -111,6 +119,112 @@ t.test('of several logs the one with the memory counts', async t => {
     [journal]: LOG,
   })
   t.equal((await readLog(root)).file, `${root}:${journal}`)
+})
+
+t.test('an earlier boot is not taken for this one', async t => {
+  const earlier = LOG.replaceAll('7.3.1', '7.2.9')
+  const { root } = made(t, {
+    ...WHOLE,
+    'sos_commands/kernel/dmesg': at(99, 'virt/tdx: TDX-Module initialized'),
+    'var/log/dmesg.0': earlier,
+    'var/log/kern.log': earlier,
+  })
+  const { file, complaints } = await readLog(root)
+  t.equal(file, `${root}:sos_commands/kernel/dmesg`)
+  t.same(complaints, [])
+  const only = made(t, {
+    'sos_commands/kernel/uname_-a': WHOLE['sos_commands/kernel/uname_-a']!,
+    'var/log/kern.log': earlier,
+  })
+  t.match((await readLog(only.root)).complaints, [
+    /no log of the kernel that ran \(7\.3\.1\) is there: this is one of 7\.2\.9/,
+  ])
+})
+
+t.test('a dmesg that forgot the start is no firmware fault', async t => {
+  const { root } = made(t, {
+    'sos_commands/kernel/uname_-a': WHOLE['sos_commands/kernel/uname_-a']!,
+    'sos_commands/kernel/dmesg': at(99, 'usb 1-1: new device'),
+    'sys/module/kvm_intel/parameters/tdx': 'Y\n',
+  })
+  const { boots } = await readLog(root)
+  t.match(explain(boots[0]!).cause, /TDX was initialised on this boot/)
+})
+
+t.test('packed logs, damaged ones, and those nobody may read', async t => {
+  const packed = await execa('gzip', ['-c'], {
+    input: LOG,
+    encoding: 'buffer',
+  })
+  const { root, above } = made(t, { 'proc/cpuinfo': 'x\n', 'opt/x': 'y' })
+  mkdirSync(join(root, 'var/log'), { recursive: true })
+  writeFileSync(join(root, 'var/log/kern.log.1.gz'), packed.stdout)
+  writeFileSync(
+    join(root, 'var/log/kern.log.2.gz'),
+    packed.stdout.subarray(0, -30),
+  )
+  // A bundle has one, and is known by more than that.
+  writeFileSync(join(root, 'opt/console.log'), 'x')
+  const archive = join(above, 'x.tar.gz')
+  await execa('tar', ['-caf', archive, '-C', above, 'sosreport-host-2026'])
+  for (const path of [root, archive]) {
+    const { file, boots, complaints } = await readLog(path)
+    t.equal(file, `${path}:var/log/kern.log.1.gz`)
+    t.match(boots, [{ kernel: '7.3.1' }])
+    t.match(complaints, [/kern\.log\.2\.gz was read as far as it can be/])
+  }
+})
+
+t.test('two machines are not one', async t => {
+  const { root, above } = made(t, WHOLE)
+  mkdirSync(join(above, 'other/proc'), { recursive: true })
+  writeFileSync(join(above, 'other/proc/cpuinfo'), 'model name : x\n')
+  const archive = join(above, 'two.tar')
+  await execa('tar', [
+    '-caf',
+    archive,
+    '-C',
+    above,
+    'sosreport-host-2026',
+    'other',
+  ])
+  t.match((await readLog(archive)).complaints, [
+    /found 'other' beside 'sosreport-host-2026'/,
+  ])
+  const log = await readLog(root)
+  t.equal(asSubjects([log, await readLog(join(above, 'other'))]).length, 2)
+})
+
+t.test('what an archive has behind its end keeps no tool alive', async t => {
+  const { above } = made(t, WHOLE)
+  const archive = join(above, 'x.tar')
+  await execa('tar', ['-cf', archive, '-C', above, 'sosreport-host-2026'])
+  appendFileSync(archive, randomBytes(3_000_000))
+  await execa('xz', ['-0', archive])
+  t.match(await readLog(`${archive}.xz`), { boots: [{ kernel: '7.3.1' }] })
+})
+
+t.test('a tool that is ended, or not there, is told', async t => {
+  const folder = shortFolder(t)
+  const log = join(folder, 'log.xz')
+  writeFileSync(
+    log,
+    (await execa('xz', ['-c'], { input: LOG, encoding: 'buffer' })).stdout,
+  )
+  const path = process.env['PATH']
+  t.teardown(() => (process.env['PATH'] = path))
+  process.env['PATH'] = folder
+  await t.rejects(readLog(log), {
+    code: 'UNPACK',
+    message: /log\.xz: expected 'xz' to unpack this, found none/,
+  })
+  writeFileSync(join(folder, 'xz'), '#!/bin/sh\necho x; kill -9 $$\n', {
+    mode: 0o755,
+  })
+  await t.rejects(readLog(log), {
+    code: 'UNPACK',
+    message: /was ended by SIGKILL/,
+  })
 })
 
 t.test('tools alone are a subject too', async t => {

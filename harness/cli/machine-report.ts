@@ -1,9 +1,11 @@
 import { createReadStream } from 'node:fs'
 import { readdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemCode } from '../base/errors.ts'
+import { Readable } from 'node:stream'
+import { messageOf, systemCode } from '../base/errors.ts'
 import { unpacked } from '../base/packed.ts'
-import { KIB } from '../base/units.ts'
+import { visible } from '../base/text.ts'
+import { KIB, MIB } from '../base/units.ts'
 import { ConsoleReader } from '../console/reader.ts'
 import { showsMemory } from '../judge/log-map.ts'
 import { type Log, logOf } from './log.ts'
@@ -33,7 +35,8 @@ const PLACES: readonly Place[] = [
   },
   {
     folder: 'var/log',
-    names: /^(?:dmesg|kern\.log|messages|syslog)(?:\.\d)?(?:\.gz|\.xz)?$/,
+    names:
+      /^(?:dmesg|kern\.log|messages|syslog)(?:\.\d|-\d{8})?(?:\.gz|\.xz)?$/,
     kind: 'log',
   },
   {
@@ -51,6 +54,7 @@ const PLACES: readonly Place[] = [
   },
   { folder: 'sos_commands/kernel', names: /^uname_-a$/, kind: 'output' },
   { folder: 'sos_commands/dpkg', names: /^dpkg_-l$/, kind: 'output' },
+  { folder: 'sos_commands/rpm', names: /^sh_-c_rpm_/, kind: 'output' },
   {
     folder: 'var/log/libvirt/qemu',
     names: /\.log(?:\.\d)?(?:\.gz|\.xz)?$/,
@@ -68,9 +72,11 @@ const PLACES: readonly Place[] = [
   },
 ]
 
-/** Files that are read at most: 128 entries of a map have 384. */
-const MOST_FILES = 1024
+/** Files that are read of a place at most: 128 entries of a map have 384. */
+const MOST_FILES = 512
 const LONGEST_VALUE = 64 * KIB
+/** Of a file that is packed once more, before it is unpacked. */
+const MOST_PACKED = 64 * MIB
 
 /** Takes the bytes of one file. */
 interface Sink {
@@ -78,13 +84,24 @@ interface Sink {
   readonly end: () => void
 }
 
+interface ReadLog {
+  readonly rank: number
+  readonly path: string
+  readonly reader: ConsoleReader
+}
+
 /** What was collected of one machine, as one subject. */
 export class MachineReport {
-  readonly #logs: { rank: number; path: string; reader: ConsoleReader }[] = []
+  readonly #logs: ReadLog[] = []
   readonly #outputs: ConsoleReader[] = []
   /** Each with its path before it, in one text. */
   readonly #values: string[] = []
-  #files = 0
+  readonly #files = new Map<number, number>()
+  /** Files that are packed themselves; they are unpacked at the end. */
+  readonly #packed: { path: string; chunks: Buffer[]; sink: Sink }[] = []
+  readonly #complaints: string[] = []
+  /** The folder that holds all of it; another one is another machine. */
+  #root: string | undefined
 
   /**
    * @param path of a file in an archive; the folder that holds all of it, which
@@ -93,10 +110,18 @@ export class MachineReport {
    */
   sinkFor(path: string): Sink | undefined {
     const parts = path.split('/').filter(part => part !== '' && part !== '.')
-    return this.#sinkIn(parts) ?? this.#sinkIn(parts.slice(1))
+    return this.#sinkIn('', parts) ?? this.#sinkIn(parts[0], parts.slice(1))
   }
 
-  #sinkIn(parts: readonly string[]): Sink | undefined {
+  /** Something was not read, or is doubtful: a sentence. */
+  complain(text: string): void {
+    if (!this.#complaints.includes(text)) this.#complaints.push(text)
+  }
+
+  #sinkIn(
+    root: string | undefined,
+    parts: readonly string[],
+  ): Sink | undefined {
     const name = parts.at(-1) ?? ''
     const folder = parts.slice(0, -1).join('/')
     const rank = PLACES.findIndex(
@@ -104,9 +129,26 @@ export class MachineReport {
         isIn(folder, place) && place.names.test(name) && name.length < 256,
     )
     const place = PLACES[rank]
-    if (!place || this.#files >= MOST_FILES) return undefined
-    this.#files += 1
-    if (place.kind === 'value') return this.#valueSink(parts.join('/'))
+    if (!place) return undefined
+    this.#root ??= root
+    if (root !== this.#root) {
+      this.complain(
+        `expected what was collected of one machine, found '${visible(root ?? '')}' beside '${visible(this.#root ?? '')}': unpack it and give each folder`,
+      )
+      return undefined
+    }
+    const files = (this.#files.get(rank) ?? 0) + 1
+    this.#files.set(rank, files)
+    if (files > MOST_FILES) return undefined
+    const path = parts.join('/')
+    const sink =
+      place.kind === 'value'
+        ? this.#valueSink(path)
+        : this.#readerSink(place, { rank, path })
+    return PACKED.test(name) ? this.#packedSink(path, sink) : sink
+  }
+
+  #readerSink({ kind }: Place, where: Omit<ReadLog, 'reader'>): Sink {
     const reader = new ConsoleReader({ pasted: true })
     return {
       push: chunk => {
@@ -114,8 +156,8 @@ export class MachineReport {
       },
       end: () => {
         reader.end()
-        if (place.kind === 'output') this.#outputs.push(reader)
-        else this.#logs.push({ rank, path: parts.join('/'), reader })
+        if (kind === 'output') this.#outputs.push(reader)
+        else this.#logs.push({ ...where, reader })
       },
     }
   }
@@ -135,33 +177,107 @@ export class MachineReport {
     }
   }
 
+  #packedSink(path: string, sink: Sink): Sink {
+    const chunks: Buffer[] = []
+    let size = 0
+    return {
+      push: chunk => {
+        size += chunk.length
+        if (size <= MOST_PACKED) chunks.push(Buffer.from(chunk))
+      },
+      end: () => {
+        if (size <= MOST_PACKED) this.#packed.push({ path, chunks, sink })
+        else this.complain(`${visible(path)} is too large to be unpacked here`)
+      },
+    }
+  }
+
+  /** What was read of a file that is damaged counts, up to there. */
+  async #unpack(): Promise<void> {
+    for (const { path, chunks, sink } of this.#packed.splice(0)) {
+      try {
+        const { bytes } = await unpacked(Readable.from(chunks))
+        for await (const chunk of bytes) sink.push(chunk)
+      } catch (error) {
+        this.complain(
+          `${visible(path)} was read as far as it can be unpacked: ${messageOf(error)}`,
+        )
+      }
+      sink.end()
+    }
+  }
+
   /** Undefined: there is neither a log nor anything that a tool has said. */
-  subject(name: string): Log | undefined {
+  async subject(name: string): Promise<Log | undefined> {
+    await this.#unpack()
     const values = new ConsoleReader({ pasted: true })
     values.push(Buffer.from(`${this.#values.join('\n')}\n`))
     values.end()
     const outputs = [...this.#outputs, values]
       .map(reader => logOf(name, reader))
       .filter(isReport)
-    const log = this.#bestLog(name)
+    const runs = outputs
+      .map(({ boots }) => boots[0]?.platform?.kernel?.release)
+      .find(release => release !== undefined)
+    const log = this.#bestLog(name, runs)
     const [subject] = asSubjects(log ? [log, ...outputs] : outputs)
-    return subject && { ...subject, file: log?.file ?? name }
+    return (
+      subject && {
+        ...subject,
+        file: log?.file ?? name,
+        isCollection: true,
+        complaints: this.#complaints.map(text => `${name}: ${text}`),
+      }
+    )
   }
 
-  #bestLog(name: string): Log | undefined {
-    const logs = this.#logs
-      .toSorted((a, b) => a.rank - b.rank)
-      .map(({ path, reader }) => logOf(`${name}:${path}`, reader))
-      .filter(log => !isReport(log) && log.boots.some(isKernel))
-    return (
-      logs.find(({ boots }) => boots.some(showsMemory)) ??
-      logs.find(({ boots }) => boots.some(({ tdx }) => tdx.lines.length > 0)) ??
-      logs[0]
-    )
+  /** @param runs the kernel that ran when all of it was collected */
+  #bestLog(name: string, runs: string | undefined): Log | undefined {
+    const isOther = ({ boots }: Log): boolean => {
+      const kernel = boots.at(-1)?.kernel ?? null
+      return runs !== undefined && kernel !== null && kernel !== runs
+    }
+    const [best] = this.#logs
+      .map(({ path, reader, rank }) => ({
+        log: logOf(`${name}:${path}`, reader),
+        isRotated: ROTATED.test(path),
+        rank,
+      }))
+      .filter(
+        ({ log }) =>
+          !isReport(log) && log.boots.some(({ records }) => records > 0),
+      )
+      .map(({ log, isRotated, rank }) => ({
+        log,
+        order: [
+          Number(isOther(log)),
+          Number(isRotated),
+          Number(!log.boots.some(showsMemory)),
+          Number(!log.boots.some(({ tdx }) => tdx.lines.length > 0)),
+          rank,
+        ],
+      }))
+      .sort(
+        (a, b) =>
+          byOrder(a.order, b.order) || a.log.file.localeCompare(b.log.file),
+      )
+    if (best && isOther(best.log))
+      this.complain(
+        `no log of the kernel that ran (${visible(runs ?? '')}) is there: this is one of ${visible(best.log.boots.at(-1)?.kernel ?? '')}`,
+      )
+    return best?.log
   }
 }
 
-const isKernel = ({ records }: Log['boots'][number]): boolean => records > 0
+/** The first numbers that differ decide. */
+const byOrder = (a: readonly number[], b: readonly number[]): number => {
+  const at = a.findIndex((one, i) => one !== b[i])
+  return at < 0 ? 0 : a[at]! - b[at]!
+}
+
+/** A log of earlier, by its name. */
+const ROTATED = /\.\d+(?:\.\w+)?$|-\d{8}(?:\.\w+)?$/
+const PACKED = /\.(?:gz|xz|bz2|zst)$/
 
 const isIn = (folder: string, { folder: wanted }: Place): boolean =>
   wanted.endsWith('/*')
@@ -173,29 +289,52 @@ const isIn = (folder: string, { folder: wanted }: Place): boolean =>
 export const reportInFolder = async (path: string): Promise<MachineReport> => {
   const root = await realpath(path)
   const report = new MachineReport()
+  const found = async (
+    folder: string,
+    what: 'file' | 'folder',
+  ): Promise<string[]> =>
+    (await tried(report, folder, () => namesIn(join(root, folder), what))) ?? []
   const folders = new Set(PLACES.map(({ folder }) => folder))
   for (const folder of folders)
     for (const one of folder.endsWith('/*')
-      ? (await namesIn(join(root, folder.slice(0, -2)), 'folder')).map(
+      ? (await found(folder.slice(0, -2), 'folder')).map(
           number => `${folder.slice(0, -1)}${number}`,
         )
       : [folder])
-      for (const name of await namesIn(join(root, one), 'file')) {
+      for (const name of await found(one, 'file')) {
         const sink = report.sinkFor(join(one, name))
-        if (sink) await readInto(sink, join(root, one, name))
+        if (sink)
+          await tried(report, join(one, name), () =>
+            readInto(sink, join(root, one, name)),
+          )
       }
   return report
 }
 
-/** What this user may not read is left out, as on the machine itself. */
+/** What this user may not read is told, and the rest is read. */
+const tried = async <T>(
+  report: MachineReport,
+  path: string,
+  read: () => Promise<T>,
+): Promise<T | undefined> => {
+  try {
+    return await read()
+  } catch (error) {
+    if (!/^(?:EACCES|EPERM|EIO)$/.test(systemCode(error) ?? '')) throw error
+    report.complain(
+      `/${visible(path)} cannot be read by this user: root sees it`,
+    )
+    return undefined
+  }
+}
+
 const readInto = async (sink: Sink, path: string): Promise<void> => {
   try {
-    const { bytes } = await unpacked(createReadStream(path))
-    for await (const chunk of bytes) sink.push(chunk)
-  } catch (error) {
-    if (!/^(?:EACCES|EPERM)$/.test(systemCode(error) ?? '')) throw error
+    for await (const chunk of createReadStream(path))
+      sink.push(chunk as Uint8Array)
+  } finally {
+    sink.end()
   }
-  sink.end()
 }
 
 /** Links and devices are left alone; a folder that is not there has nothing. */

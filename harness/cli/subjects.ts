@@ -1,4 +1,4 @@
-import { withPlatform } from '../console/platform-reader.ts'
+import { withPlatforms } from '../console/platform-reader.ts'
 import type { PlatformFacts } from '../console/facts.ts'
 import type { Log } from './log.ts'
 
@@ -20,10 +20,13 @@ const platformOf = ({ boots }: Log): PlatformFacts | null =>
  * and with its log, where there is one alone.
  */
 export const asSubjects = (logs: readonly Log[]): Log[] => {
-  const reports = logs.filter(isReport)
-  const others = logs.filter(log => !isReport(log))
+  // What was collected of a machine is a subject of its own.
+  const isPart = (log: Log): boolean => !log.isCollection && isReport(log)
+  const reports = logs.filter(isPart)
+  const others = logs.filter(log => !isPart(log))
   if (reports.length === 0 || others.length > 1 || logs.length === 1)
     return [...logs]
+  if (others.some(({ isCollection }) => isCollection)) return [...logs]
   const [subject = reports[0]!] = others
   const rest = reports.filter(one => one !== subject)
   const platform = [subject, ...rest].map(platformOf).reduce(joined, null)
@@ -33,7 +36,7 @@ export const asSubjects = (logs: readonly Log[]): Log[] => {
       file: [subject, ...rest].map(({ file }) => file).join(' + '),
       // A page shows one text, and lines of others would be marked in it.
       text: null,
-      boots: subject.boots.map(facts => withPlatform(facts, platform)),
+      boots: withPlatforms(subject.boots, platform),
     },
   ]
 }

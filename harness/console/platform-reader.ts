@@ -413,3 +413,20 @@ export const withPlatform = (
       iomem.length > 0 && { userMap: iomem }),
   }
 }
+
+/**
+ * Of several boots the last one is that of which tools speak; what the hardware
+ * and its firmware are holds for all.
+ */
+export const withPlatforms = (
+  boots: readonly Facts[],
+  platform: PlatformFacts | null,
+): Facts[] =>
+  boots.map((facts, i) =>
+    withPlatform(
+      facts,
+      platform && i < boots.length - 1
+        ? { ...platform, kernel: null, cmdline: null, kvmTdx: null }
+        : platform,
+    ),
+  )

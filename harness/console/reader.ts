@@ -3,7 +3,11 @@ import type { GuestFacts } from '../guest/protocol.ts'
 import type { Facts } from './facts.ts'
 import { LineSplitter, type TakeLine } from './lines.ts'
 import { parseRecords } from './log-record.ts'
-import { PlatformReader, withPlatform } from './platform-reader.ts'
+import {
+  PlatformReader,
+  withPlatform,
+  withPlatforms,
+} from './platform-reader.ts'
 import { BootSplitter } from './boots.ts'
 import { Transport } from './transport.ts'
 import { Unwrapper } from './wrapped.ts'
@@ -96,8 +100,10 @@ export class ConsoleReader {
 
   /** The facts of every boot, in the order of the console. */
   boots(): Facts[] {
-    const platform = this.#platform?.facts() ?? null
-    return this.#boots.map(boot => withPlatform(boot.facts(), platform))
+    return withPlatforms(
+      this.#boots.map(boot => boot.facts()),
+      this.#platform?.facts() ?? null,
+    )
   }
 
   #begin(): void {

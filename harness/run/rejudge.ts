@@ -197,11 +197,13 @@ const reasonOf = (error: unknown): string =>
 /** Takes what belongs to a bundle out of an archive. */
 export class BundleReader {
   readonly #texts = new Map<string, string>()
+  readonly #taken = new Set<string>()
   #console: ConsoleReader | undefined
 
   /** @returns whether the entry was taken */
   take(entry: ReadEntry): boolean {
-    const name = entry.path.split('/').at(-1)
+    const [name, ...above] = entry.path.split('/').toReversed()
+    if (entry.type !== 'File' || above.length > 1) return false
     if (name === BUNDLED.console && !this.#console) {
       const reader = (this.#console = new ConsoleReader())
       entry.on('data', chunk => {
@@ -212,7 +214,9 @@ export class BundleReader {
       })
       return true
     }
-    if (!isText(name) || entry.size > MAX_JSON) return false
+    if (!isText(name) || entry.size > MAX_JSON || this.#taken.has(name))
+      return false
+    this.#taken.add(name)
     const chunks: Buffer[] = []
     entry.on('data', chunk => chunks.push(chunk))
     entry.on('end', () =>

@@ -147,6 +147,16 @@ export const NO_SUCCESS: readonly Known[] = [
     advice: subject => [...cpuAdvice(subject), BIOS_OPTIONS],
   },
   {
+    // KVM leaves the parameter on only where TDX was initialised.
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'absent' && facts.platform?.kvmTdx?.isOn === true,
+    cause:
+      'TDX was initialised on this boot, since kvm_intel.tdx is Y; the log has no line of it, and does not go back that far',
+    advice: [
+      "look at its lines with 'journalctl -k -b | grep -i tdx': dmesg forgets the oldest ones",
+    ],
+  },
+  {
     applies: ({ facts }) =>
       facts.tdx.outcome === 'absent' && isFirmwareReady(facts),
     cause: ({ facts }) =>
