@@ -30,6 +30,7 @@ export type MemoryRemark =
   | 'crash-reserved'
   | 'crash-failed'
   | 'huge-reserved'
+  | 'huge-none'
   | 'huge-failed'
   | 'huge-ignored'
   | 'cma-failed'
@@ -42,8 +43,8 @@ export interface MemoryFacts {
   readonly extendedMap: readonly Located<E820Entry>[] | null
   /** Null when the kernel printed no user-defined map. */
   readonly userMap: readonly Located<E820Entry>[] | null
-  /** `last_pfn`: the number of the page behind the last one of RAM. */
-  readonly lastPfn: number | null
+  /** KiB of all pages that the kernel has (mem_init_print_info()). */
+  readonly presentKib: number | null
   /** As it was changed later, by MTRRs or tables; the last one that counts. */
   readonly modifiedMap: readonly Located<E820Entry>[] | null
   /** MiB that no MTRR covers (mtrr_trim_uncached_memory()). */

@@ -36,7 +36,7 @@ export class MemoryReader {
   readonly #movable: MemoryFacts['movable'][number][] = []
   readonly #memoryless: MemoryFacts['memoryless'][number][] = []
   #numaFallback: string | null = null
-  #lastPfn: number | null = null
+  #presentKib: number | null = null
   readonly #remarks = new Map<MemoryRemark, MemoryFacts['remarks'][number]>()
   #isXen = false
   #mapBegan = false
@@ -72,7 +72,7 @@ export class MemoryReader {
       sratCpus: this.#sratCpus,
       nodeRanges: this.#nodeRanges,
       numaFallback: this.#numaFallback,
-      lastPfn: this.#lastPfn,
+      presentKib: this.#presentKib,
       remarks: [...this.#remarks.values()],
       whole: {
         map: this.#mapBegan && this.#mapEnded,
@@ -178,15 +178,13 @@ export class MemoryReader {
       pattern: new RegExp(`^${opening}$`),
       take: () => (this.#numaFallback = opening),
     })),
-    // e820__end_of_ram_pfn(), and again of what is below 4 GiB; before 4.12 the
-    // file's name stands before it.
-    ...['', 'e820: '].map(prefix => ({
-      opening: `${prefix}last_pfn = 0x`,
-      pattern: /last_pfn = (0x[0-9a-f]{1,10}) max_arch_pfn/,
-      take: ([, pfn]: Groups) => {
-        this.#lastPfn = Math.max(this.#lastPfn ?? 0, Number(pfn))
+    {
+      opening: 'Memory: ',
+      pattern: /^Memory: \d{1,15}K\/(\d{1,15})K available \(/,
+      take: ([, kib]: Groups) => {
+        this.#presentKib ??= Number(kib)
       },
-    })),
+    },
     ...REMARKS.map(({ kind, ...rule }) => ({
       ...rule,
       take: (_: Groups, { text, line }: LogRecord) => {

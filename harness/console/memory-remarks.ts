@@ -9,7 +9,7 @@ export const REMARKS: readonly {
   readonly pattern?: RegExp
 }[] = [
   {
-    // efi_find_mirror() (drivers/firmware/efi/efi.c, memattr.c before 6.x).
+    // efi_find_mirror() (drivers/firmware/efi/efi.c).
     kind: 'mirrored',
     opening: 'efi: Memory: ',
     pattern: /^efi: Memory: \d{1,12}M\/\d{1,12}M mirrored memory$/,
@@ -23,7 +23,7 @@ export const REMARKS: readonly {
     kind: 'no-mirror',
     opening: 'The system is under kdump, ignore kernelcore=mirror.',
   },
-  // emu_setup_memblk(), numa_emulation() (mm/numa_emulation.c).
+  // emu_setup_memblk(), numa_emulation() (mm/ or arch/x86/mm/numa_emulation.c).
   {
     kind: 'node-faked',
     opening: 'Faking node ',
@@ -31,11 +31,18 @@ export const REMARKS: readonly {
   },
   {
     kind: 'faking-failed',
+    opening: 'numa_emulation: phys: ',
+    pattern: /^numa_emulation: phys: .{1,60}, failing$/,
+  },
+  { kind: 'faking-failed', opening: 'Not enough memory for each node.' },
+  {
+    kind: 'faking-failed',
     opening: 'NUMA: ',
     pattern:
       /^NUMA: (?:Warning: .{1,80}, disabling emulation|Too many emulated memblks, failing emulation)$/,
   },
-  // reserve_crashkernel_generic() (kernel/crash_reserve.c); arch_reserve_crashkernel() before 6.8.
+  // reserve_crashkernel_generic() (kernel/crash_reserve.c) or, before 6.8,
+  // reserve_crashkernel() (arch/x86/kernel/setup.c).
   { kind: 'crash-reserved', opening: 'crashkernel reserved: ' },
   {
     kind: 'crash-reserved',
@@ -50,6 +57,11 @@ export const REMARKS: readonly {
   },
   { kind: 'crash-failed', opening: 'cannot allocate crashkernel' },
   // mm/hugetlb.c.
+  {
+    kind: 'huge-none',
+    opening: 'HugeTLB: allocating ',
+    pattern: /Only allocated 0 hugepages\.$/,
+  },
   {
     kind: 'huge-failed',
     opening: 'HugeTLB: allocating ',

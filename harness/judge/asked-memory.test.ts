@@ -29,17 +29,37 @@ t.test('what was asked, and whether it took effect', async t => {
       ),
     ).asked.map(({ word, effect }) => [word, effect])
   t.same(asked('mem=4G', ...user(LOW, HIGH, ABOVE)), [['mem=4G', 'no']])
-  const pfn = (pages: string) =>
-    `last_pfn = ${pages} max_arch_pfn = 0x400000000`
-  t.same(asked('mem=4G', ...user(LOW, HIGH), pfn('0xc0000')), [
-    ['mem=4G', 'yes'],
-  ])
+  const has = (gib: number) =>
+    `Memory: 1K/${gib * 2 ** 20}K available (2687K kernel code)`
+  t.same(asked('mem=4G', ...user(LOW, HIGH), has(3)), [['mem=4G', 'yes']])
   // One line of the user-defined map may be missing.
   t.same(asked('mem=4G', ...user(LOW, HIGH)), [['mem=4G', 'unknown']])
-  t.same(asked('mem=4G', ...user(LOW, HIGH), pfn('0x440000')), [
-    ['mem=4G', 'no'],
+  t.same(asked('mem=4G', ...user(LOW, HIGH), has(16)), [['mem=4G', 'no']])
+  t.same(asked('mem=4G', has(16)), [['mem=4G', 'no']])
+  // What another parameter has put there is not its fault.
+  const back = ABOVE.replace('0000100000000', '0000200000000').replace(
+    '43fffffff',
+    '23fffffff',
+  )
+  t.same(asked('mem=4G memmap=1G@8G', ...user(LOW, HIGH, back), has(4)), [
+    ['mem=4G', 'yes'],
+    ['memmap=1G@8G', 'yes'],
   ])
-  t.same(asked('mem=4G', pfn('0x440000')), [['mem=4G', 'no']])
+  t.same(asked('mem=4G memmap=1G@8G', has(16)), [
+    ['mem=4G', 'unknown'],
+    ['memmap=1G@8G', 'unknown'],
+  ])
+  // Both have a border there.
+  t.same(
+    asked(
+      'mem=2G memmap=1G$2G',
+      ...user(LOW, HIGH.replace('bfffffff', '7fffffff')),
+    ),
+    [
+      ['mem=2G', 'unknown'],
+      ['memmap=1G$2G', 'unknown'],
+    ],
+  )
   t.same(asked('mem=2G', ...user(LOW, HIGH.replace('bfffffff', '7fffffff'))), [
     ['mem=2G', 'yes'],
   ])
@@ -149,6 +169,38 @@ t.test('other parameters of memory, by what the kernel says', async t => {
     [
       'numa=fake=2',
       ['NUMA: Warning: constructed meminfo invalid, disabling emulation'],
+      'no',
+    ],
+    [
+      'numa=fake=4',
+      [
+        'Faking node 0 at [mem 0x0000000000000000-0x000000021fffffff] (8704MB)',
+        'numa_emulation: phys: 0 only got 3 of 4 nodes, failing',
+      ],
+      'no',
+    ],
+    ['numa=off numa=fake=2', NODES, 'unknown'],
+    ['kernelcore=2G movable_node', ['  Node 1: 0x0000000100000000'], 'no'],
+    [
+      'movablecore=2G kernelcore=mirror',
+      ['  Node 1: 0x0000000100000000'],
+      'no',
+    ],
+    [
+      'crashkernel=1G crashkernel=500M,low',
+      ['crashkernel reservation failed - memory is in use.'],
+      undefined,
+    ],
+    [
+      'cma=64M hugetlb_cma=100G',
+      ['cma: Failed to reserve 102400 MiB'],
+      undefined,
+    ],
+    [
+      'hugepages=64',
+      [
+        'HugeTLB: allocating 64 of page size 1.00 GiB failed.  Only allocated 0 hugepages.',
+      ],
       'no',
     ],
     // Where there is no NUMA at all, one node is always made up.
@@ -285,7 +337,7 @@ t.test('mirrored memory cuts regions at its borders', async t => {
     regionsOf(cut).map(([start]) => start),
     [M, 4 * G, 8 * G],
   )
-  t.match(said(cut), /6144 of 16383 MiB are mirrored memory/)
+  t.match(said(cut), /6144 MiB are mirrored memory/)
   // Of other flags nothing is left when TDX looks.
   t.same(
     regionsOf(told('movable_node')).map(([start]) => start),

@@ -1,6 +1,10 @@
-import { PAGE_SIZE, PHYSICAL_LIMIT, hex } from '../base/units.ts'
+import { KIB, PHYSICAL_LIMIT, formatSize, hex } from '../base/units.ts'
 import type { Facts } from '../console/facts.ts'
-import { kernelWords, parseCmdline } from '../memory/cmdline.ts'
+import {
+  kernelWords,
+  memoryParameters,
+  parseCmdline,
+} from '../memory/cmdline.ts'
 import { E820, type E820Entry, usable } from '../memory/e820.ts'
 import { type MapOperation, parseMem, parseMemmap } from '../memory/memmap.ts'
 import {
@@ -94,12 +98,17 @@ const NOT_THERE: Effect = {
   why: 'the user-defined map has nothing there, and lines of it may be missing',
 }
 
+const NOT_TOLD: Effect = {
+  effect: 'unknown',
+  why: 'other parameters add memory, and which is whose is not told',
+}
+
 const effectOf = (operation: MapOperation, facts: Facts): Effect => {
   const { userMap, nodeRanges } = facts
   if (userMap && userMap.length > 0) return seenIn(operation, userMap, facts)
   if (operation.kind === 'limit') {
-    const above = ramAbove(operation.size, facts)
-    if (above === true) return ABOVE
+    const more = moreThan(operation.size, facts)
+    if (more) return more
   }
   const taken = takenAway(operation)
   // Another parameter may have put memory there again.
@@ -127,18 +136,33 @@ const takenAway = (operation: MapOperation): Range | undefined => {
   }
 }
 
-const ABOVE: Effect = {
-  effect: 'no',
-  why: "the kernel's last_pfn is behind it",
+/** RAM that the command line itself adds; undefined: it cannot be told. */
+const addedRam = ({ cmdline }: Facts): Range[] | undefined => {
+  const { operations } = memoryParameters(cmdline ?? '')
+  const isOpen =
+    /(?:^|\s)add_efi_memmap(?:\s|$)/.test(cmdline ?? '') ||
+    operations.some(one => one.kind === 'retype' && one.to === E820.RAM)
+  return isOpen
+    ? undefined
+    : operations.flatMap(one =>
+        one.kind === 'add' && one.type === E820.RAM ? [one.range] : [],
+      )
 }
 
-/** RAM ends behind an address, or does not; undefined: the log does not say. */
-const ramAbove = (size: number, { lastPfn }: Facts): boolean | undefined =>
-  lastPfn === null ? undefined : lastPfn * PAGE_SIZE > size
+/** The kernel has more memory than a limit leaves. */
+const moreThan = (size: number, facts: Facts): Effect | undefined => {
+  const { presentKib } = facts
+  return presentKib !== null &&
+    presentKib * KIB > size &&
+    addedRam(facts)?.length === 0
+    ? { effect: 'no', why: `the kernel has ${formatSize(presentKib * KIB)}` }
+    : undefined
+}
 
 /**
  * An entry of the kernel's map ends where the firmware's goes on: whatever
- * lines a filter has taken, something was cut there.
+ * lines a filter has taken, something was cut there, and nothing else on the
+ * command line has a border at that place.
  */
 const isCutAt = (
   border: number,
@@ -147,7 +171,23 @@ const isCutAt = (
 ): boolean =>
   startMap(facts)?.of === 'firmware' &&
   mapOf(facts).some(({ start, end }) => start < border && border < end) &&
-  userMap.some(({ start, end }) => start === border || end === border)
+  userMap.some(({ start, end }) => start === border || end === border) &&
+  memoryParameters(facts.cmdline ?? '').operations.filter(one =>
+    bordersOf(one).includes(border),
+  ).length === 1
+
+const bordersOf = (operation: MapOperation): number[] => {
+  switch (operation.kind) {
+    case 'exact':
+      return []
+    case 'limit':
+      return [operation.size]
+    case 'add':
+    case 'remove':
+    case 'retype':
+      return [operation.range.start, operation.range.end]
+  }
+}
 
 const seenIn = (
   operation: MapOperation,
@@ -177,9 +217,18 @@ const seenIn = (
         }
       const isRetyped =
         operation.kind === 'retype' &&
-        userMap.some(
-          entry => entry.type === operation.to && intersect(entry, range),
-        )
+        userMap.some(entry => {
+          const changed = intersect(entry, range)
+          return (
+            entry.type === operation.to &&
+            changed !== undefined &&
+            startMap(facts)?.of === 'firmware' &&
+            mapOf(facts).some(
+              before =>
+                before.type === operation.from && intersect(before, changed),
+            )
+          )
+        })
       return isRetyped ||
         isCutAt(range.start, userMap, facts) ||
         isCutAt(range.end, userMap, facts)
@@ -221,13 +270,15 @@ const limited = (
     usable(map).flatMap(
       range => intersect(range, { start: size, end: PHYSICAL_LIMIT }) ?? [],
     )
-  const left = above(userMap)
+  const added = addedRam(facts)
+  const left = above(userMap).flatMap(range => subtract(range, added ?? []))
+  if (left.length > 0 && added === undefined) return NOT_TOLD
   if (left.length === 0) {
-    const isAbove = ramAbove(size, facts)
-    if (isAbove === true) return ABOVE
-    return isAbove === false || isCutAt(size, userMap, facts)
-      ? { effect: 'yes' }
-      : NOT_THERE
+    const { presentKib } = facts
+    const isSure =
+      (presentKib !== null && presentKib * KIB <= size) ||
+      isCutAt(size, userMap, facts)
+    return moreThan(size, facts) ?? (isSure ? { effect: 'yes' } : NOT_THERE)
   }
   const before = startMap(facts)?.of === 'firmware' ? above(mapOf(facts)) : []
   const isSame =

@@ -1,5 +1,6 @@
 import { visible } from '../base/text.ts'
 import type { Facts, MemoryRemark } from '../console/facts.ts'
+import { kernelWords } from '../memory/cmdline.ts'
 import { E820 } from '../memory/e820.ts'
 import { formatRange } from '../memory/range.ts'
 
@@ -8,6 +9,11 @@ export interface Effect {
   /** `unknown`: the log does not show it. */
   readonly effect: 'yes' | 'no' | 'partly' | 'unknown'
   readonly why?: string
+}
+
+const NOT_SHOWN: Effect = {
+  effect: 'unknown',
+  why: 'the log does not show it',
 }
 
 type Judge = (value: string, facts: Facts) => Effect | undefined
@@ -34,7 +40,22 @@ const told =
     return otherwise
   }
 
-const isNode = (facts: Facts): boolean =>
+const hasWord = ({ cmdline }: Facts, pattern: RegExp): boolean =>
+  kernelWords(cmdline ?? '').some(word => pattern.test(word))
+
+/**
+ * Lines about a parameter do not say about which one of several: of those
+ * nothing is told.
+ */
+const alone =
+  (others: RegExp, judge: Judge): Judge =>
+  (value, facts) =>
+    kernelWords(facts.cmdline ?? '').filter(word => others.test(word))
+      .length === 1
+      ? judge(value, facts)
+      : undefined
+
+const hasSeveralNodes = (facts: Facts): boolean =>
   new Set(facts.nodeRanges.map(({ node }) => node)).size > 1
 
 const numa: Judge = (value, facts) => {
@@ -42,7 +63,7 @@ const numa: Judge = (value, facts) => {
   if (value === 'noacpi')
     return facts.srat.length > 0
       ? { effect: 'no', why: 'the kernel has read the SRAT' }
-      : { effect: 'unknown', why: 'the log does not show it' }
+      : NOT_SHOWN
   return value.startsWith('fake=')
     ? told(
         [
@@ -59,13 +80,24 @@ const numa: Judge = (value, facts) => {
 
 const numaOff = (facts: Facts): Effect => {
   if (facts.numaFallback === 'NUMA turned off') return { effect: 'yes' }
-  return isNode(facts)
+  return hasSeveralNodes(facts) && !/numa=fake=/.test(facts.cmdline ?? '')
     ? { effect: 'no', why: 'memory is on several nodes' }
     : { effect: 'unknown', why: "the log has no line 'NUMA turned off'" }
 }
 
 /** find_zone_movable_pfns_for_nodes() (mm/mm_init.c). */
 const movable: Judge = (value, facts) => {
+  if (hasWord(facts, /^movable_node(?:=|$)/))
+    return { effect: 'no', why: 'movable_node overrides it' }
+  return movableZone(value, facts)
+}
+
+const movableCore: Judge = (value, facts) =>
+  hasWord(facts, /^kernelcore=mirror$/)
+    ? { effect: 'no', why: 'kernelcore=mirror overrides it' }
+    : movable(value, facts)
+
+const movableZone: Judge = (value, facts) => {
   const refused = facts.remarks.find(({ kind }) => kind === 'no-mirror')
   if (value === 'mirror' && refused)
     return { effect: 'no', why: `'${refused.text}'` }
@@ -87,23 +119,21 @@ const movableNode: Judge = (value, facts) =>
         effect: 'unknown',
         why: 'no range of the SRAT that is in the log is hot-pluggable, and only those are made movable',
       }
-    : movable(value, facts)
+    : movableZone(value, facts)
 
 /** `efi=nosoftreserve`: the firmware's map is changed by the EFI stub. */
 const efi: Judge = (value, facts) => {
   if (!value.split(',').includes('nosoftreserve')) return undefined
-  const left = [
-    ...facts.firmwareMap,
-    ...(facts.extendedMap ?? []),
-    ...(facts.userMap ?? []),
-  ].filter(({ type }) => type === E820.SOFT_RESERVED)
+  const left = [...facts.firmwareMap, ...(facts.extendedMap ?? [])].filter(
+    ({ type }) => type === E820.SOFT_RESERVED,
+  )
   const [first] = left
   return first
     ? {
         effect: 'no',
         why: `${formatRange(first)} is soft reserved in the map all the same`,
       }
-    : { effect: 'unknown', why: 'the log does not show it' }
+    : NOT_SHOWN
 }
 
 /** mtrr_trim_uncached_memory() (arch/x86/kernel/cpu/mtrr/cleanup.c). */
@@ -113,18 +143,25 @@ const mtrrTrim: Judge = (_, { mtrrLostMib }) =>
         effect: 'no',
         why: `the kernel gives up ${mtrrLostMib.mib} MiB that no MTRR covers`,
       }
-    : { effect: 'unknown', why: 'the log does not show it' }
+    : NOT_SHOWN
 
-const aside = told([
-  ['crash-failed', 'no'],
-  ['crash-reserved', 'yes', SET_ASIDE],
-])
+const aside = alone(
+  /^crashkernel=/,
+  told([
+    ['crash-failed', 'no'],
+    ['crash-reserved', 'yes', SET_ASIDE],
+  ]),
+)
 
-const huge = told([
-  ['huge-ignored', 'no'],
-  ['huge-failed', 'partly'],
-  ['huge-reserved', 'yes', SET_ASIDE],
-])
+const huge = alone(
+  /^hugepages=/,
+  told([
+    ['huge-ignored', 'no'],
+    ['huge-none', 'no'],
+    ['huge-failed', 'partly'],
+    ['huge-reserved', 'yes', SET_ASIDE],
+  ]),
+)
 
 /**
  * Parameters besides `mem=` and `memmap=`. Those that set memory aside are told
@@ -134,13 +171,13 @@ const JUDGES: ReadonlyMap<string, Judge> = new Map([
   ['numa', numa],
   ['movable_node', movableNode],
   ['kernelcore', movable],
-  ['movablecore', movable],
+  ['movablecore', movableCore],
   ['efi', efi],
   ['disable_mtrr_trim', mtrrTrim],
   ['crashkernel', aside],
   ['hugepages', huge],
-  ['hugepagesz', told([['huge-ignored', 'no']])],
-  ['cma', told([['cma-failed', 'no']])],
+  ['hugepagesz', alone(/^hugepages/, told([['huge-ignored', 'no']]))],
+  ['cma', alone(/^(?:hugetlb_|numa_)?cma=/, told([['cma-failed', 'no']]))],
   [
     'memtest',
     told([

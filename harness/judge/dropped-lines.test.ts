@@ -41,7 +41,7 @@ const WITHOUT_EFFECT = first(
   ...MAP,
   'user-defined physical RAM map:',
   ...MAP.slice(1, -1).map(line => line.replace('BIOS-e820', 'user')),
-  'last_pfn = 0x440000 max_arch_pfn = 0x400000000',
+  'Memory: 16000000K/16514556K available (2687K kernel code)',
   'Early memory node ranges',
   '  node   0: [mem 0x0000000000001000-0x000000000009ffff]',
   '  node   0: [mem 0x0000000000100000-0x00000000bfffffff]',

@@ -169,10 +169,10 @@ const memorylessNotes = ({ memoryless }: Facts): string[] => {
 /** efi_find_mirror() (drivers/firmware/efi/efi.c). */
 const mirrorNotes = ({ remarks }: Facts): string[] =>
   remarks.flatMap(({ kind, text }) => {
-    const [, mirrored, all] = /(\d+)M\/(\d+)M mirrored/.exec(text) ?? []
-    return kind !== 'mirrored' || mirrored === undefined || all === undefined
+    const [, mirrored] = /(\d+)M\/\d+M mirrored/.exec(text) ?? []
+    return kind !== 'mirrored' || mirrored === undefined
       ? []
       : [
-          `${mirrored} of ${all} MiB are mirrored memory: all of it is memory of TDX, and with kernelcore=mirror a region ends at each border between mirrored and other memory`,
+          `${mirrored} MiB are mirrored memory, which is memory of TDX like other RAM; with kernelcore=mirror a region ends at each border between mirrored and other memory`,
         ]
   })

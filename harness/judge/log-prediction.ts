@@ -6,7 +6,7 @@ import {
   splitWords,
 } from '../memory/cmdline.ts'
 import { type E820Entry, formatEntry, joinUsable } from '../memory/e820.ts'
-import { mergeNodes } from '../memory/memblock.ts'
+import { joinNeighbours, mergeNodes } from '../memory/memblock.ts'
 import {
   type Layout,
   layoutOfRegions,
@@ -199,13 +199,23 @@ const sratOf = ({ srat, numaFallback }: Facts): SratReading | undefined =>
  * Those for hot-plug are cleared before TDX looks (free_low_memory_core_early()),
  * those of mirrored memory are not (memblock_mark_mirror(), mm/memblock.c).
  */
-const memblockOf = ({ nodeRanges, remarks, cmdline }: Facts): NodeRange[] =>
-  remarks.some(({ kind }) => kind === 'mirrored') &&
-  parseCmdline(cmdline ?? '').some(
-    ({ name, value }) => name === 'kernelcore' && value === 'mirror',
+const memblockOf = (facts: Facts): NodeRange[] => {
+  const { nodeRanges, remarks, cmdline, srat } = facts
+  const isMirrored =
+    remarks.some(({ kind }) => kind === 'mirrored') &&
+    parseCmdline(cmdline ?? '').some(
+      ({ name, value }) =>
+        name === 'kernelcore' && value?.split(',').includes('mirror') === true,
+    )
+  if (!isMirrored) return mergeNodes(nodeRanges)
+  const hotplugBorders = new Set(
+    srat.flatMap(({ hotplug, start, end }) => (hotplug ? [start, end] : [])),
   )
-    ? nodeRanges.map(({ start, end, node }) => ({ start, end, node }))
-    : mergeNodes(nodeRanges)
+  return joinNeighbours(
+    nodeRanges.map(({ start, end, node }) => ({ start, end, node })),
+    (a, b) => a.node === b.node && hotplugBorders.has(b.start),
+  )
+}
 
 /** A log without a map: what its nodes have is the memory. */
 const ofNodes = (

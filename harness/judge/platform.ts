@@ -135,7 +135,7 @@ export const platformFindings = ({
           kvmTdx.isOn
             ? { text: 'KVM offers TDs (kvm_intel.tdx is Y)', isGood: true }
             : {
-                text: "KVM offers no TDs (/sys/module/kvm_intel/parameters/tdx is N): load kvm_intel with tdx=1; where that was done the kernel's log says why KVM gave up",
+                text: 'KVM offers no TDs (/sys/module/kvm_intel/parameters/tdx is N)',
                 isGood: null,
               },
         ]),

@@ -39,12 +39,22 @@ export const askedTexts = (asked: Explanation['asked']): string[] => {
     groups.set(said, [...(groups.get(said) ?? []), one])
   }
   return [...groups].map(([said, group]) =>
-    group.length === 1
-      ? group[0]!.text
-      : `${group.length === asked.length ? 'all ' : ''}${group.length} ${namesOf(group)}${said}`,
+    group.length === 1 ? group[0]!.text : `${groupName(group, asked)}${said}`,
   )
 }
 
-/** `mem= and memmap=` */
-const namesOf = (asked: Explanation['asked']): string =>
-  [...new Set(asked.map(({ word }) => word.replace(/=.*/s, '=')))].join(' and ')
+/** By their kind where that says which, otherwise one by one. */
+const groupName = (
+  group: Explanation['asked'],
+  asked: Explanation['asked'],
+): string => {
+  const kind = (word: string): string => word.replace(/=.*/s, '=')
+  const kinds = [...new Set(group.map(({ word }) => kind(word)))]
+  const isAll = group.length === asked.length
+  const isWhole = asked.every(
+    one => group.includes(one) || !kinds.includes(kind(one.word)),
+  )
+  return isWhole
+    ? `${isAll ? 'all ' : ''}${group.length} ${kinds.join(' and ')}`
+    : group.map(({ word }) => word.slice(0, 80)).join(', ')
+}

@@ -78,6 +78,14 @@ export const GENERAL: readonly General[] = [
       ),
   },
   {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'initialized' &&
+      facts.platform?.kvmTdx?.isOn === false,
+    advice: [
+      "TDX is initialised and kvm_intel.tdx is N: load kvm_intel with tdx=1; where that was done, the kernel's log says why KVM gave up",
+    ],
+  },
+  {
     // enable_tdx is false by default (arch/x86/kvm/vmx/tdx.c of 7.3).
     applies: subject =>
       subject.facts.tdx.outcome === 'initialized' &&
