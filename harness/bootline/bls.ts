@@ -1,3 +1,4 @@
+import { UsageError } from '../base/errors.ts'
 import { shellQuote } from '../base/shell.ts'
 import { type Form, type Handed, type Written, nothingMore } from './form.ts'
 import { grubLine, grubRefuses, grubWords } from './grub.ts'
@@ -26,7 +27,7 @@ const linesOf = (text: string): Line[] =>
 const titleOf = (lines: readonly Line[]): string | undefined =>
   lines.find(({ key }) => key === 'title')?.value
 
-const isEntry = (text: string): boolean => {
+export const isEntry = (text: string): boolean => {
   const keys = new Set(linesOf(text).map(({ key }) => key))
   return keys.has('options') && (keys.has('linux') || keys.has('title'))
 }
@@ -133,8 +134,20 @@ const readBls = (text: string): Handed[] => {
 /** The variable of GRUB that holds words which an entry cannot. */
 const VARIABLE = 'tdxrig'
 
-const setVariable = (words: readonly string[]): string =>
-  `grub2-editenv - set ${VARIABLE}=${shellQuote(grubWords(words))}`
+/** Of the 1,024 bytes of GRUB's environment, with what else may be in it. */
+const ROOM = 900
+
+/** @throws UsageError for more than the environment of GRUB holds */
+const setVariable = (words: readonly string[]): string => {
+  const value = grubWords(words)
+  const length = Buffer.byteLength(value)
+  if (length > ROOM)
+    throw new UsageError(
+      'BOOTLINE',
+      `expected at most ${ROOM} bytes, which GRUB's environment holds, found ${length}: write them into grub.cfg (grub, grub-default), or leave some out`,
+    )
+  return `grub2-editenv - set ${VARIABLE}=${shellQuote(value)}`
+}
 
 /**
  * `$` cannot stand in an entry; it can in a variable, whose value GRUB puts

@@ -126,6 +126,13 @@ t.test('what is written is read back as it was', async t => {
     )
 })
 
+t.test('an entry file is no script of GRUB', async t => {
+  t.same(formsLike('title x\nlinux /vmlinuz\noptions ro mem=4G\n'), [
+    'bls',
+    'systemd-boot',
+  ])
+})
+
 t.test('no text of a file breaks the readers', async t => {
   const part = fc.constantFrom(
     'linux ',
@@ -299,6 +306,8 @@ t.test('what cannot be handed on is refused', async t => {
     ['ipxe', 'a=${b}', /setting/],
     ['syslinux', 'a\nb', /control character/],
     ['qemu', `a=${'b'.repeat(2048)}`, /at most 2047 bytes/],
+    ['bls', `a=$${'b'.repeat(1000)}`, /at most 900 bytes, which GRUB's/],
+    ['grubby', `a=;${'b'.repeat(1000)}`, /at most 900 bytes, which GRUB's/],
   ] as const)
     t.throws(() => writeLine(form, [given]), { message })
   t.equal(grubWord('a="b c"'), '"a=b c"')

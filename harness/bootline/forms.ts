@@ -1,6 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import { COMMAND_LINE_SIZE } from '../memory/cmdline.ts'
-import { blsForm, grubbyForm, systemdBootForm } from './bls.ts'
+import { blsForm, grubbyForm, isEntry, systemdBootForm } from './bls.ts'
 import { FORM_NAMES, type Form, type FormName, type Written } from './form.ts'
 import { grubDefaultForm } from './grub-default.ts'
 import { grubForm } from './grub.ts'
@@ -27,7 +27,10 @@ export const FORMS: Readonly<Record<FormName, Form>> = {
 
 /** More than one where entries look the same for two loaders. */
 export const formsLike = (text: string): FormName[] => {
-  const like = FORM_NAMES.filter(name => FORMS[name].isLike(text))
+  const like = FORM_NAMES.filter(
+    // A line of an entry looks like one of a script.
+    name => FORMS[name].isLike(text) && !(name === 'grub' && isEntry(text)),
+  )
   return like.length > 0 && !like.includes('bls') ? like.slice(0, 1) : like
 }
 

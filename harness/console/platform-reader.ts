@@ -173,6 +173,7 @@ export class PlatformReader {
   }
 
   #takeMemmap([, at, key, value = '']: Groups, line: number): void {
+    if (key !== 'type' && !/^0x[0-9a-f]{1,16}$/i.test(value)) return
     const number = Number(at)
     const entry = this.#memmap.get(number) ?? { line }
     if (this.#memmap.size < LIMIT) this.#memmap.set(number, entry)
