@@ -37,7 +37,8 @@ const RELEASES: Readonly<Record<string, string>> = {
 const PRINTS: ReadonlySet<string> = new Set(['upstream-6.12', 'v6-6.1'])
 
 /** For some kernels only: the others have nothing like it. */
-const LIMITED = /^(?:update\/(?!good-image)|boot\/maxcpus|firmware\/one-entry)/
+const LIMITED =
+  /^(?:update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|firmware\/one-entry)/
 
 /** Results of the same machine and cmdline, on all kernels. */
 const byCell = (results: readonly CaseResult[]): Map<string, CaseResult[]> => {
