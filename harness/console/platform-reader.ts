@@ -332,7 +332,7 @@ export class PlatformReader {
       },
     },
     {
-      pattern: /^(?:\/?proc\/cmdline: ?)?(BOOT_IMAGE=\S+ .*)$/,
+      pattern: /^(BOOT_IMAGE=\S+ .*)$/,
       take: ([, text = ''], line) => (this.#cmdline ??= { text, line }),
     },
     {

@@ -6,7 +6,12 @@ import {
   parseCmdline,
 } from '../memory/cmdline.ts'
 import { E820, type E820Entry, usable } from '../memory/e820.ts'
-import { type MapOperation, parseMem, parseMemmap } from '../memory/memmap.ts'
+import {
+  type MapOperation,
+  type MapParse,
+  parseMem,
+  parseMemmap,
+} from '../memory/memmap.ts'
 import {
   type Range,
   formatRange,
@@ -35,26 +40,22 @@ export interface AskedMemory {
 export const askedMemory = (facts: Facts): AskedMemory[] =>
   kernelWords(facts.cmdline ?? '').flatMap(word => {
     const [{ name, value = '' } = { name: '' }] = parseCmdline(word)
-    if (name !== 'mem' && name !== 'memmap') {
-      const found = otherEffect(name, value, facts)
-      return found
-        ? [
-            {
-              word,
-              effect: found.effect,
-              text: textOf(word, found.effect, found.why),
-            },
-          ]
-        : []
-    }
-    const { operations, error } =
-      name === 'mem' ? parseMem(value) : parseMemmap(value)
-    const { effect, why } =
-      operations.length === 0
-        ? { effect: 'no' as const, why: error?.message }
-        : worst(operations.map(one => effectOf(one, facts)))
-    return [{ word, effect, text: textOf(word, effect, why) }]
+    const found =
+      name === 'mem' || name === 'memmap'
+        ? mapEffect(
+            name === 'mem' ? parseMem(value) : parseMemmap(value),
+            facts,
+          )
+        : otherEffect(name, value, facts)
+    return found
+      ? [{ word, effect: found.effect, text: textOf(word, found) }]
+      : []
   })
+
+const mapEffect = ({ operations, error }: MapParse, facts: Facts): Effect =>
+  operations.length > 0
+    ? worst(operations.map(one => effectOf(one, facts)))
+    : { effect: 'no', ...(error && { why: error.message }) }
 
 const WORDS: Readonly<Record<AskedMemory['effect'], string>> = {
   yes: 'took effect',
@@ -63,11 +64,7 @@ const WORDS: Readonly<Record<AskedMemory['effect'], string>> = {
   unknown: 'may have taken effect or not',
 }
 
-const textOf = (
-  word: string,
-  effect: AskedMemory['effect'],
-  why: string | undefined,
-): string =>
+const textOf = (word: string, { effect, why }: Effect): string =>
   `${word.slice(0, 200)} ${WORDS[effect]}${why === undefined ? '' : `: ${why}`}`
 
 const ORDER: readonly AskedMemory['effect'][] = [
