@@ -11,6 +11,7 @@ import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
 import { type GivenMap, injectE820 } from './inject-e820.ts'
 import type { KernelSites } from './kernel-sites.ts'
+import type { Ledger } from './ledger.ts'
 import { readMemlist, readString } from './memlist.ts'
 import { Msrs } from './msr.ts'
 import type { Site } from './sites.ts'
@@ -41,6 +42,8 @@ export interface EmulationOptions {
   readonly late: boolean
   /** The memory map to be given to the kernel; undefined: the firmware's. */
   readonly map: GivenMap | undefined
+  /** Follows what the kernel allocates; undefined: nobody wants to know. */
+  readonly ledger: Ledger | undefined
   /** Called at every stop: the guest is alive. */
   readonly onActivity: () => void
 }
@@ -167,12 +170,16 @@ export class Emulation {
    * there are more breakpoints than the four KVM has.
    */
   async #plantFirst(): Promise<void> {
-    const { guest, kernel } = this.#options
+    const { guest, kernel, ledger } = this.#options
     const first =
       kernel.smpInit === undefined
         ? kernel.sites.map(({ address }) => address)
         : [kernel.smpInit, ...this.#sitesOf(isMsrRead)]
-    await Promise.all(first.map(address => guest.plant(address)))
+    // The v6 series allocates its list before smp_init().
+    const allocations = ledger?.addresses ?? []
+    await Promise.all(
+      [...first, ...allocations].map(address => guest.plant(address)),
+    )
   }
 
   async #atSmpInit(cpu: number, smpInit: bigint): Promise<void> {
@@ -197,7 +204,7 @@ export class Emulation {
   }
 
   async #answer({ cpu }: Stop): Promise<Answered> {
-    const { guest, kernel } = this.#options
+    const { guest, kernel, ledger } = this.#options
     const registers = await guest.registers(cpu)
     if (registers.rip === kernel.smpInit) {
       await this.#atSmpInit(cpu, registers.rip)
@@ -208,6 +215,8 @@ export class Emulation {
       await this.#readRegions(cpu)
       return DONE
     }
+    const allocated = await ledger?.answer(cpu, registers)
+    if (allocated) return { written: guest.setRegisters(cpu, allocated) }
     const site = kernel.sites.find(known => known.address === registers.rip)
     if (!site) return DONE
     const changes = await this.#execute(cpu, site, registers)

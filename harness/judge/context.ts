@@ -37,7 +37,13 @@ export type Basis = 'machine' | 'console'
 /** What of a case is judged. */
 export type JudgedCase = Pick<
   Case,
-  'expect' | 'expectOn' | 'machine' | 'platform' | 'words' | 'steps'
+  | 'expect'
+  | 'expectOn'
+  | 'machine'
+  | 'platform'
+  | 'allocations'
+  | 'words'
+  | 'steps'
 >
 
 /** What of a kernel matters to a judge. */

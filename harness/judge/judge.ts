@@ -28,6 +28,7 @@ import {
   checkSrat,
   checkUserMap,
 } from './checks/proof.ts'
+import { checkAllocations, checkFreed } from './checks/memory.ts'
 import {
   checkCmrs,
   checkExpectedRegions,
@@ -89,6 +90,7 @@ const CHECKS: readonly Check[] = [
   checkCmdline,
   checkInterposition,
   checkFaults,
+  checkAllocations,
   checkFirmwareMap,
   checkExtendedMap,
   checkUserMap,
@@ -115,6 +117,7 @@ const CHECKS: readonly Check[] = [
   checkOnline,
   checkUpdates,
   checkOffline,
+  checkFreed,
 ]
 
 /** What can be looked at when the kernel is expected to panic. */

@@ -72,6 +72,7 @@ export const predictFromLog = (facts: Facts): LogPrediction => {
     ...predictEnding({
       item: {
         platform,
+        allocations: undefined,
         words,
         steps: [{ kind: 'trigger' }],
       },

@@ -5,6 +5,7 @@ import {
   STAGE_OF_LEAF,
   type Stage,
 } from '../tdx/outcome.ts'
+import type { LedgerRecord } from '../emulate/ledger.ts'
 import type { BootRecord, ModuleWitness } from '../machine/record.ts'
 import { LEAF } from '../tdx/leaves.ts'
 
@@ -38,6 +39,10 @@ export const observeEnding = (
   // Only the caller of the initialisation is always told an errno.
   const errnoSeen =
     outcome !== 'failed' || errno !== null || guest.trigger !== null
+  // A log that says -ENOMEM alone is taken for the largest: that of a PAMT.
+  const lost = stageOfLostAllocation(witnesses.memory?.allocations)
+  if (outcome === 'failed' && lost !== undefined)
+    return { ...ending, errnoSeen, stage: lost }
   if (outcome !== 'failed' || stage !== null) return { ...ending, errnoSeen }
   return {
     ...ending,
@@ -46,6 +51,25 @@ export const observeEnding = (
       ? stageFromSeamcalls(witnesses.module)
       : { possible: STAGES }),
   }
+}
+
+/**
+ * What could not be allocated, where that was followed: PAMTs are the only
+ * contiguous pages, the array for SYS.CONFIG is the only thing behind them.
+ */
+const stageOfLostAllocation = (
+  ledger: LedgerRecord | null | undefined,
+): Stage | undefined => {
+  const allocations = ledger?.allocations ?? []
+  const lost = allocations.findIndex(({ state }) => state === 'failed')
+  if (lost < 0) return undefined
+  const { kind } = allocations[lost]!
+  if (kind === 'contiguous pages') return 'pamt'
+  const behindPamts = allocations
+    .slice(0, lost)
+    .some(one => one.kind === 'contiguous pages')
+  if (behindPamts) return 'sys-config'
+  return kind === 'pages' ? 'tdmrs' : 'regions'
 }
 
 /** Made when all is over, by a failure or by the power-off. */

@@ -16,7 +16,7 @@ const early = (
 
 /** What tdx_init() decides at boot, before anything is tried. */
 export const predictEarlyEnding = ({
-  item: { platform, words, steps },
+  item: { platform, allocations, words, steps },
   layout: { regions },
   series,
   failsRegions,
@@ -51,6 +51,13 @@ export const predictEarlyEnding = ({
       'disabled',
       'regions',
       `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
+    )
+  const lost = allocations?.failing ?? 0
+  if (listBuilt === 'at boot' && lost > 0 && lost <= regions.length)
+    return early(
+      'disabled',
+      'regions',
+      `allocation ${lost} is that of a region: the list is destroyed`,
     )
   const feature = needsVmx ? clearedFeature(words) : undefined
   if (feature !== undefined)

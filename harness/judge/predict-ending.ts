@@ -25,6 +25,7 @@ import {
 } from './predicted-ending.ts'
 import { type Failure, failure } from './failure.ts'
 import { type FewerCpus, fewerCpus } from './fewer-cpus.ts'
+import { allocationFailures } from './predict-allocations.ts'
 import { faultFailures } from './predict-faults.ts'
 
 /**
@@ -54,9 +55,10 @@ export const predictEnding = (input: EndingInput): Ending => {
     ...hotAddedFailures(item, host),
     ...platformFailures(item, host),
     ...faultFailures(item.platform, host),
+    ...allocationFailures(item.allocations, layout),
     ...convertibleFailures(item, layout, host),
     ...tdmrFailures(layout),
-  ].sort((a, b) => order(a.stage) - order(b.stage))
+  ].sort((a, b) => order(a.stage, host) - order(b.stage, host))
   return endingOf(failures, host)
 }
 
@@ -111,7 +113,18 @@ const errnoOf = (
     : maskedErrno
 }
 
-const order = (stage: Stage): number => STAGES.indexOf(stage)
+/**
+ * A list that is built when TDX is initialised comes right before what is
+ * made of it, or before the metadata is read.
+ */
+const order = (
+  stage: Stage,
+  { listBuilt, leavesBeforeList }: Series,
+): number =>
+  stage === 'regions' && listBuilt === 'at initialisation'
+    ? STAGES.indexOf(leavesBeforeList.has('SYS_RD') ? 'tdmrs' : 'sys-info') -
+      0.5
+    : STAGES.indexOf(stage)
 
 const platformFailures = (
   { platform, words }: OutcomeInput,

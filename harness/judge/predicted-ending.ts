@@ -29,7 +29,10 @@ export interface Ending {
 }
 
 /** What of a case decides how TDX ends. */
-export type CaseInput = Pick<Case, 'machine' | 'platform' | 'words' | 'steps'>
+export type CaseInput = Pick<
+  Case,
+  'machine' | 'platform' | 'allocations' | 'words' | 'steps'
+>
 
 /** What of it counts beside the layout. */
 export type OutcomeInput = Omit<CaseInput, 'machine'>

@@ -2,6 +2,7 @@ import type { KernelSites } from '../emulate/kernel-sites.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import type { ModuleSource } from '../kernel/modules.ts'
 import type { MachineSpec } from '../scenario/machine-spec.ts'
+import type { AllocationPlan } from '../scenario/case.ts'
 import type { Step } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
 import type { TriggerKind } from '../tdx/series/series.ts'
@@ -46,6 +47,8 @@ export interface BootPlan {
   readonly kernel: BootableKernel
   readonly machine: MachineSpec
   readonly platform: Platform
+  /** What the kernel allocates is followed; undefined: it is not. */
+  readonly allocations: AllocationPlan | undefined
   /** Kernel parameters of the scenario; the machine adds its own. */
   readonly words: readonly string[]
   /** What happens once the kernel is up; init in the initramfs knows them. */

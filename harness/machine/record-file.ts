@@ -1,4 +1,6 @@
 import * as z from 'zod'
+import { ALLOCATION_KINDS } from '../emulate/allocation-sites.ts'
+import { ALLOCATION_STATES } from '../emulate/ledger.ts'
 import { faultSchema } from '../tdx/fault.ts'
 import { type BootRecord, END_REASONS } from './record.ts'
 
@@ -33,6 +35,20 @@ const seamcall = z.strictObject({
   r8: bigint,
 })
 
+const ledger = z.strictObject({
+  allocations: z.array(
+    z.strictObject({
+      number: count,
+      kind: z.enum(ALLOCATION_KINDS),
+      bytes: count,
+      by: z.string(),
+      callee: z.string(),
+      state: z.enum(ALLOCATION_STATES),
+    }),
+  ),
+  freedTwice: z.array(z.string()),
+})
+
 const recordSchema = z.strictObject({
   end: z.enum(END_REASONS),
   stuck: z.array(
@@ -52,6 +68,7 @@ const recordSchema = z.strictObject({
       .strictObject({
         regions: z.array(nodeRange).nullable(),
         regionsAtBoot: z.array(nodeRange).nullable(),
+        allocations: ledger.nullable().default(null),
         cmdline: text.nullable(),
       })
       .nullable(),

@@ -1,4 +1,5 @@
 import type { SeamcallTrace } from '../emulate/emulation.ts'
+import type { LedgerRecord } from '../emulate/ledger.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { Fault } from '../tdx/fault.ts'
 import type { TdmrInfo } from '../tdx/tdmr-info.ts'
@@ -26,6 +27,8 @@ export interface MemoryWitness {
   readonly regions: readonly NodeRange[] | null
   /** The same list right after the early initcalls; null: never reached. */
   readonly regionsAtBoot: readonly NodeRange[] | null
+  /** What TDX host support allocated; null: nobody followed it. */
+  readonly allocations: LedgerRecord | null
   /** `saved_command_line`; null when the kernel did not get that far. */
   readonly cmdline: string | null
 }

@@ -48,6 +48,17 @@ const added = (recipe: SourceRecipe, diff: readonly string[]): Patch[] => [
   },
 ]
 
+/** What TDH.SYS.CONFIG refused is not given back. */
+const PAMTS_ARE_LOST = [
+  '@@ -1184,5 +1184,5 @@',
+  ' \t/* Pass the TDMRs and the global KeyID to the TDX module */',
+  ' \tret = config_tdx_module(&tdx_tdmr_list, tdx_global_keyid);',
+  ' \tif (ret)',
+  '-\t\tgoto err_free_pamts;',
+  '+\t\tgoto err_free_tdmrs;',
+  ' ',
+]
+
 interface Mutant {
   readonly name: string
   readonly base: string
@@ -109,6 +120,33 @@ const MUTANTS: readonly Mutant[] = [
     reason: {
       check: 'shutdown',
       message: /LP\.SHUTDOWN on CPU \d never succeeded/,
+    },
+  },
+  {
+    name: 'mutant-v6-leak',
+    base: 'v6-6.1',
+    mutate: recipe =>
+      edited(
+        recipe,
+        'free_pages_exact(array, size);',
+        'if (!ret) free_pages_exact(array, size);',
+      ),
+    scenario: 'faults/clean-up.yaml',
+    reason: {
+      check: 'freed',
+      message:
+        /leak: .* found 4096 bytes \(pages\) of allocation \d+, which \w+\(\) made with alloc_pages_exact\(\)/,
+    },
+  },
+  {
+    name: 'mutant-mainline-leak',
+    base: 'mainline-7.3',
+    mutate: recipe => added(recipe, PAMTS_ARE_LOST),
+    scenario: 'faults/clean-up.yaml',
+    reason: {
+      check: 'freed',
+      message:
+        /leak: .* found \d+ bytes \(contiguous pages\) of allocation \d+, which \w+\(\) made with alloc_contig_pages/,
     },
   },
   {

@@ -227,12 +227,15 @@ const errorText = (error: unknown): string => {
 
 /** Why this machine cannot do what the case asks for. */
 const unableTo = (
-  { platform, unsuitable }: Case,
+  { platform, allocations, unsuitable }: Case,
   { description, witnesses }: Machine,
 ): string | undefined =>
   unsuitable ??
   (platform.faults.length > 0 && !witnesses.has('module')
     ? `the scenario has faults of the module, and the module of this machine (${description}) cannot be told to fail`
+    : undefined) ??
+  (allocations && !witnesses.has('module')
+    ? `the scenario follows what the kernel allocates, and this machine (${description}) cannot`
     : undefined)
 
 /** A kernel has the device in itself, or as a module that must be at hand. */
@@ -267,6 +270,7 @@ const bootAndJudge = async (
       kernel,
       machine: item.machine,
       platform: item.platform,
+      allocations: item.allocations,
       words: item.words,
       steps,
       initramfs: await initramfsFor(kernel, steps, directory),

@@ -30,6 +30,12 @@ import { RESERVED_NAMES } from './rig-words.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
 import { type Cell, type CellInput, cellSchema } from './schema.ts'
 
+/** What is done about the memory that the TDX host support allocates. */
+export interface AllocationPlan {
+  /** Number of the allocation that fails, from 1; undefined: none does. */
+  readonly failing: number | undefined
+}
+
 /** One kernel, one machine, one command line. */
 export interface Case {
   /** The cell as it is written, with what the matrix set. */
@@ -46,6 +52,8 @@ export interface Case {
   readonly matrix: readonly string[]
   readonly machine: MachineSpec
   readonly platform: Platform
+  /** The kernel's allocations are followed; undefined: they are not. */
+  readonly allocations: AllocationPlan | undefined
   /** Kernel parameters of the scenario, without those of the rig. */
   readonly words: readonly string[]
   /** What happens once the kernel is up. */
@@ -204,6 +212,7 @@ export const caseBody = (
       why: cell.why ?? '',
       machine: machine.spec,
       platform: platformOf(cell, machine.spec),
+      allocations: allocationsOf(cell),
       words: wordsOf(cell),
       steps: resolveSteps(cell.steps, {
         memory: machine.spec.memory,
@@ -235,6 +244,7 @@ const unsuitableBody = (
     why: why ?? '',
     machine: machine.spec,
     platform: platformOf(cell, machine.spec),
+    allocations: undefined,
     words: [],
     steps: [{ kind: 'trigger' }],
     expect: expectationOf(expect),
@@ -265,6 +275,15 @@ const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
   physicalBits: PHYSICAL_BITS,
   faults: tdx.faults,
 })
+
+/** They are followed where one of them fails, or where all must be freed. */
+const allocationsOf = ({ tdx, expect }: Cell): AllocationPlan | undefined => {
+  const failing = tdx.failAllocation
+  const asked = [expect, ...Object.values(expect.on)]
+  return failing !== undefined || asked.some(({ freed }) => freed === true)
+    ? { failing }
+    : undefined
+}
 
 /** All RAM but the first 1 MiB, which no platform reports as convertible. */
 const convertibleMemory = ({ board, memory }: MachineSpec): readonly Range[] =>

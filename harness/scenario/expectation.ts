@@ -17,6 +17,8 @@ export interface Expectation {
   readonly refused: readonly string[] | undefined
   /** What must come of each update of the module, in order. */
   readonly updates: readonly UpdateResult[] | undefined
+  /** After a failure all memory must be freed. */
+  readonly freed: boolean
   /** Text of the panic that must end the boot. */
   readonly panic: string | undefined
 }
@@ -31,6 +33,7 @@ export const expectationOf = (expect: Expect): Expectation => ({
   pamtKib: expect.pamtKiB,
   refused: expect.refused,
   updates: expect.updates,
+  freed: expect.freed === true,
   panic: expect.panic,
 })
 

@@ -84,6 +84,14 @@ const tdxSchema = z
       })
       .default('auto'),
     faults: z.array(faultSchema).default([]),
+    failAllocation: z
+      .int({ error: 'expected the number of an allocation' })
+      .min(1, { error: 'expected 1 for the first allocation, or more' })
+      .max(10_000)
+      .optional()
+      .describe(
+        'Which allocation of the TDX host support fails, in the order of the boot.',
+      ),
   })
   .describe('The platform: KeyIDs, convertible memory, the TDX module.')
 
@@ -141,6 +149,12 @@ const outcomeSchema = z
       )
       .optional()
       .describe('What comes of each update of the module.'),
+    freed: z
+      .literal(true, { error: 'expected true, or nothing' })
+      .optional()
+      .describe(
+        'After a failure all that the TDX host support allocated is freed.',
+      ),
     panic: z.string().min(1).optional(),
   })
   .describe('What must come out; what is not said is taken from the model.')

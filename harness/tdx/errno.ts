@@ -2,6 +2,7 @@
 export const ERRNO = {
   EPERM: -1,
   EIO: -5,
+  ENOMEM: -12,
   EACCES: -13,
   EFAULT: -14,
   ENODEV: -19,

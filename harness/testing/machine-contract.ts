@@ -33,6 +33,7 @@ export const machineContract = (
       kernel: kernel,
       machine: item.machine,
       platform: item.platform,
+      allocations: item.allocations,
       words: item.words,
       steps: item.steps,
       initramfs,

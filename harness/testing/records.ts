@@ -279,6 +279,7 @@ export const recordOf = (seen: Seen): BootRecord => ({
     memory: {
       regions: seen.regions,
       regionsAtBoot: seen.regionsAtBoot,
+      allocations: null,
       cmdline: seen.effectiveCmdline,
     },
     module: {

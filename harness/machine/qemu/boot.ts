@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { InfraError, messageOf } from '../../base/errors.ts'
+import { findAllocationSites } from '../../emulate/allocation-sites.ts'
 import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import type { GivenMap } from '../../emulate/inject-e820.ts'
+import { Ledger } from '../../emulate/ledger.ts'
 import { setupDataOf } from '../../scenario/machine-spec.ts'
 import { NEWEST_SERIES } from '../../tdx/series/index.ts'
 import { type Deadlines, Watchdog } from '../deadline.ts'
@@ -55,6 +57,7 @@ export class Boot {
   #stage = -1
   #guest: Debugger | undefined
   #emulation: Emulation | undefined
+  #ledger: Ledger | undefined
 
   constructor({ plan, deadlines, accel, plugger, start }: BootOptions) {
     this.#plan = plan
@@ -150,7 +153,9 @@ export class Boot {
         `expected QEMU to connect to its debugger socket within ${CONNECT_TIMEOUT / 1000} s, it did not: is it really a QEMU?`,
       )
     this.#guest = await GdbClient.attach(socket, machine.cpus)
+    this.#ledger = await this.#openLedger(this.#guest)
     this.#emulation = new Emulation({
+      ledger: this.#ledger,
       guest: this.#guest,
       kernel: kernel.sites,
       platform,
@@ -164,6 +169,22 @@ export class Boot {
       },
     })
     await this.#emulation.run()
+  }
+
+  async #openLedger(guest: Debugger): Promise<Ledger | undefined> {
+    const { allocations, kernel } = this.#plan
+    if (!allocations) return undefined
+    // It has four breakpoints, and a kernel a dozen of such calls.
+    if (this.#accel === 'kvm')
+      throw new InfraError(
+        'ALLOCATIONS',
+        'the scenario follows what the kernel allocates, which KVM has too few breakpoints for: run it with --accel tcg',
+      )
+    return new Ledger(guest, {
+      sites: await findAllocationSites(kernel.image),
+      vmemmapBase: kernel.image.symbol('vmemmap_base')?.address,
+      failing: allocations.failing,
+    })
   }
 
   /** Where every vCPU is, when the guest gave no sign of life. */
@@ -205,6 +226,7 @@ export class Boot {
         memory: {
           regions: emulation?.regions ?? null,
           regionsAtBoot: emulation?.regionsAtBoot ?? null,
+          allocations: this.#ledger?.record ?? null,
           cmdline: emulation?.cmdline ?? null,
         },
         module: {

@@ -177,6 +177,7 @@ const emulate = async (guest: BootingGuest): Promise<void> => {
       guest,
       kernel: kernel.sites,
       platform: PLATFORM,
+      ledger: undefined,
       late: true,
       map: undefined,
       onActivity: () => undefined,

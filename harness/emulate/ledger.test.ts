@@ -1,0 +1,150 @@
+import t from 'tap'
+import type { AllocationSite } from './allocation-sites.ts'
+import type { Debugger, RegisterName, Registers } from './debugger.ts'
+import { REGISTERS } from './debugger.ts'
+import { Ledger } from './ledger.ts'
+
+const KMALLOC: AllocationSite = {
+  does: 'allocate',
+  kind: 'object',
+  symbol: 'add_tdx_memblock',
+  address: 0x1000n,
+  target: 0x9000n,
+  callee: 'kmalloc_trace',
+  tail: false,
+  size: 'rdx',
+  unit: 1,
+}
+const CONTIG: AllocationSite = {
+  does: 'allocate',
+  kind: 'contiguous pages',
+  symbol: 'tdmr_set_up_pamt',
+  address: 0x1100n,
+  target: 0x9100n,
+  callee: 'alloc_contig_pages',
+  tail: false,
+  size: 'rdi',
+  unit: 4096,
+}
+const KFREE: AllocationSite = {
+  does: 'free',
+  kind: 'object',
+  symbol: 'free_tdx_memlist',
+  address: 0x1200n,
+  target: 0x9200n,
+  callee: 'kfree',
+  tail: false,
+  size: 'none',
+  unit: 1,
+}
+const FREE_RANGE: AllocationSite = {
+  does: 'free',
+  kind: 'contiguous pages',
+  symbol: 'free_pamt',
+  address: 0x1300n,
+  target: 0x9300n,
+  callee: 'free_contig_range',
+  tail: true,
+  size: 'rsi',
+  unit: 4096,
+}
+
+const registers = (
+  changes: Partial<Record<RegisterName, bigint>>,
+): Registers => {
+  const zero = Object.fromEntries(REGISTERS.map(name => [name, 0n])) as Record<
+    RegisterName,
+    bigint
+  >
+  return { ...zero, ...changes }
+}
+
+/** A guest whose vmemmap_base is the usual one; what is written is kept. */
+const ledgerOf = (
+  failing?: number,
+): { ledger: Ledger; written: Map<bigint, bigint> } => {
+  const written = new Map<bigint, bigint>()
+  const base = Buffer.alloc(8)
+  base.writeBigUInt64LE(0xffffea0000000000n)
+  const guest: Pick<Debugger, 'readVirtual' | 'writeVirtual'> = {
+    readVirtual: () => Promise.resolve(base),
+    writeVirtual: (_, address, bytes) => {
+      written.set(address, Buffer.from(bytes).readBigUInt64LE())
+      return Promise.resolve()
+    },
+  }
+  const ledger = new Ledger(guest as Debugger, {
+    sites: [KMALLOC, CONTIG, KFREE, FREE_RANGE],
+    vmemmapBase: 0xffffffff82000000n,
+    failing,
+  })
+  return { ledger, written }
+}
+
+t.test('a call returns to itself, and then goes on', async t => {
+  const { ledger, written } = ledgerOf()
+  const call = registers({ rip: 0x1000n, rsp: 0x8000n, rdx: 40n })
+  t.same(await ledger.answer(0, call), { rsp: 0x7ff8n, rip: 0x9000n })
+  t.equal(written.get(0x7ff8n), 0x1000n, 'the address of the call itself')
+  const back = registers({ rip: 0x1000n, rsp: 0x8000n, rax: 0xff00n })
+  t.same(await ledger.answer(1, back), { rip: 0x1005n }, 'on another CPU too')
+  t.match(ledger.record.allocations, [
+    { number: 1, kind: 'object', bytes: 40, state: 'held' },
+  ])
+  t.equal(await ledger.answer(0, registers({ rip: 0x1005n })), undefined)
+})
+
+t.test('what is freed, and what is freed twice', async t => {
+  const { ledger, written } = ledgerOf()
+  await ledger.answer(0, registers({ rip: 0x1000n, rsp: 0x8000n, rdx: 40n }))
+  await ledger.answer(
+    0,
+    registers({ rip: 0x1000n, rsp: 0x8000n, rax: 0xff00n }),
+  )
+  const free = registers({ rip: 0x1200n, rsp: 0x8000n, rdi: 0xff00n })
+  t.same(await ledger.answer(0, free), { rsp: 0x7ff8n, rip: 0x9200n })
+  t.equal(written.get(0x7ff8n), 0x1205n, 'it returns behind the call')
+  t.equal(ledger.record.allocations[0]?.state, 'freed')
+  t.same(ledger.record.freedTwice, [])
+  await ledger.answer(0, free)
+  t.same(ledger.record.freedTwice, ['object at 0xff00 in free_tdx_memlist'])
+  await ledger.answer(0, registers({ rip: 0x1200n, rsp: 0x8000n, rdi: 0n }))
+  t.equal(ledger.record.freedTwice.length, 1, 'kfree(NULL) does nothing')
+})
+
+t.test('pages are given as struct page, and freed by PFN', async t => {
+  const { ledger } = ledgerOf()
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rdi: 3n }))
+  const page = 0xffffea0000000000n + 64n * 0x1234n
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rax: page }))
+  t.match(ledger.record.allocations, [{ bytes: 12288, state: 'held' }])
+  const free = registers({ rip: 0x1300n, rsp: 0x8000n, rdi: 0x1234n, rsi: 3n })
+  t.same(
+    await ledger.answer(0, free),
+    { rip: 0x9300n },
+    'a jump pushes nothing',
+  )
+  t.equal(ledger.record.allocations[0]?.state, 'freed')
+})
+
+t.test('one allocation fails, and is never made', async t => {
+  const { ledger, written } = ledgerOf(2)
+  for (const rax of [0xff00n, 0xff40n]) {
+    const call = registers({ rip: 0x1000n, rsp: 0x8000n, rdx: 40n })
+    const answer = await ledger.answer(0, call)
+    if (rax === 0xff40n) t.same(answer, { rax: 0n, rip: 0x1005n })
+    else await ledger.answer(0, registers({ rip: 0x1000n, rsp: 0x8000n, rax }))
+  }
+  t.equal(written.size, 1)
+  t.same(
+    ledger.record.allocations.map(({ state }) => state),
+    ['held', 'failed'],
+  )
+})
+
+t.test('what the kernel itself could not give has failed', async t => {
+  const { ledger } = ledgerOf()
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rdi: 3n }))
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rax: 0n }))
+  t.match(ledger.record.allocations, [{ state: 'failed' }])
+})

@@ -1,0 +1,69 @@
+import type { Allocation } from '../../emulate/ledger.ts'
+import { type Reason, check, unseen } from '../context.ts'
+
+/** What TDX host support did with its own memory. */
+
+/** The allocation that was to fail was made. */
+export const checkAllocations = check(
+  'allocations',
+  ['console'],
+  ({ item, record }) => {
+    const failing = item.allocations?.failing
+    if (failing === undefined || record.end !== 'settled') return []
+    const allocations = record.witnesses.memory?.allocations
+    if (!allocations) return unseen('memory')
+    const made = allocations.allocations.length
+    return made >= failing
+      ? []
+      : [
+          {
+            kind: 'invalid',
+            check: 'allocations',
+            message: `allocation ${failing} was to fail, and the TDX host support of this kernel made ${made}`,
+          },
+        ]
+  },
+)
+
+/** A failed initialisation gives back all it took. */
+export const checkFreed = check(
+  'freed',
+  ['console'],
+  ({ expect, facts, record, kernel, layout }) => {
+    if (!expect.freed || record.end !== 'settled') return []
+    const allocations = record.witnesses.memory?.allocations
+    if (!allocations) return unseen('memory')
+    const { outcome } = facts.tdx
+    if (outcome !== 'failed' && outcome !== 'disabled') return []
+    if (allocations.allocations.length === 0)
+      return [
+        {
+          kind: 'invalid',
+          check: 'freed',
+          message:
+            'the TDX host support of this kernel allocated nothing that the rig knows: what is freed cannot be told',
+        },
+      ]
+    // A list that is built at boot stays, whatever comes of the module.
+    const kept =
+      outcome === 'failed' && kernel.series?.listBuilt === 'at boot'
+        ? layout.regions.length
+        : 0
+    return [
+      ...allocations.allocations
+        .filter(({ state, number }) => state === 'held' && number > kept)
+        .map(leak),
+      ...allocations.freedTwice.map((text): Reason => ({
+        kind: 'fail',
+        check: 'freed',
+        message: `freed twice: ${text}`,
+      })),
+    ]
+  },
+)
+
+const leak = ({ number, kind, bytes, by, callee }: Allocation): Reason => ({
+  kind: 'fail',
+  check: 'freed',
+  message: `leak: expected all memory to be freed after the failure, found ${bytes} bytes (${kind}) of allocation ${number}, which ${by}() made with ${callee}()`,
+})
