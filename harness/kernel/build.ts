@@ -3,6 +3,7 @@ import {
   cp,
   mkdir,
   readFile,
+  readdir,
   rename,
   rm,
   writeFile,
@@ -192,6 +193,38 @@ const buildFromSource = async (
   const tdx = join(source, TDX_SOURCES)
   if (await isThere(tdx))
     await cp(tdx, at(ARTEFACT.tdxSources), { recursive: true })
+  await keepNotes(source, objects, at(ARTEFACT.coverage))
+}
+
+/** Files that count their lines are not in other folders. */
+const COUNTED = 'arch/x86/virt'
+
+/**
+ * What gcov needs to make lines of counters: the compiler's notes, at the
+ * paths they had, and the sources beside them.
+ */
+const keepNotes = async (
+  source: string,
+  objects: string,
+  result: string,
+): Promise<void> => {
+  const notes = await filesLike(join(objects, COUNTED), /\.gcno$/)
+  if (notes.length === 0) return
+  const texts = await filesLike(join(source, COUNTED), /\.[ch]$/)
+  const keep = async (root: string, file: string): Promise<void> => {
+    const target = join(result, COUNTED, file)
+    await mkdir(dirname(target), { recursive: true })
+    await copyFile(join(root, COUNTED, file), target)
+  }
+  for (const note of notes) await keep(objects, note)
+  for (const text of texts) await keep(source, text)
+}
+
+/** Files below a folder whose names match; none where there is no folder. */
+const filesLike = async (root: string, name: RegExp): Promise<string[]> => {
+  if (!(await isThere(root))) return []
+  const files = await readdir(root, { recursive: true })
+  return files.filter(file => name.test(file))
 }
 
 /** @throws UsageError when the source is something else than a kernel */

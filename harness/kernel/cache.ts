@@ -28,6 +28,8 @@ export interface BuiltKernel {
   readonly noTrigger: string | undefined
   /** Folder with the sources of the kernel's TDX host support. */
   readonly tdxSources: string | undefined
+  /** Folder with what gcov needs of it; undefined: it counts no lines. */
+  readonly coverage: string | undefined
 }
 
 /** How a kernel gets into the cache. */
@@ -60,6 +62,8 @@ export const ARTEFACT = {
   /** Text: why there is no trigger. */
   noTrigger: 'no-trigger.txt',
   tdxSources: 'tdx',
+  /** Notes of the compiler (.gcno), and the sources they are about. */
+  coverage: 'coverage',
 } as const
 
 /** Where the kernel's TDX host support stands in a source tree. */
@@ -125,6 +129,7 @@ export const cachedKernel = async (
     noTrigger:
       reason === undefined ? undefined : await readFile(reason, 'utf8'),
     tdxSources: await at(ARTEFACT.tdxSources),
+    coverage: await at(ARTEFACT.coverage),
   }
 }
 

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InfraError } from '../../base/errors.ts'
+import type { Range } from '../../memory/range.ts'
 import { encodeSrat } from '../../memory/srat.ts'
 import { type Deadlines, deadlinesFor } from '../deadline.ts'
 import type { BootPlan, Machine } from '../machine.ts'
@@ -24,6 +25,15 @@ export interface QemuOptions {
   readonly tsc?: GuestTsc
   /** Look where a hung guest is; default: yes. */
   readonly diagnose?: boolean
+  /** Looks at every guest that did not end by itself, before it is ended. */
+  readonly lastLook?: (guest: EndedGuest) => Promise<void>
+}
+
+/** A guest whose verdict is settled, and that is still there. */
+export interface EndedGuest {
+  readonly plan: BootPlan
+  /** Writes a range of its physical memory into a file. */
+  readonly save: (range: Range, path: string) => Promise<void>
 }
 
 /** Boots kernels under a stock QEMU with the TDX module model behind it. */
@@ -87,6 +97,7 @@ export class QemuMachine implements Machine {
       const ending = await boot.run(qemu, gdb.connection, signal)
       signal.throwIfAborted()
       const stuck = diagnose ? await boot.stuck(ending) : []
+      if (!isOver(ending)) await this.#lookLast(plan, events)
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
       const end = await endReason({ ending, qemu, boot, events, argv })
@@ -96,7 +107,27 @@ export class QemuMachine implements Machine {
       await qemu.kill()
     }
   }
+
+  async #lookLast(plan: BootPlan, events: Promise<QmpClient>): Promise<void> {
+    const { lastLook } = this.#options
+    if (!lastLook) return
+    const client = await events
+    await client.execute('stop')
+    await lastLook({
+      plan,
+      save: ({ start, end }, path) =>
+        client.execute('pmemsave', {
+          val: start,
+          size: end - start,
+          filename: path,
+        }),
+    })
+  }
 }
+
+/** There is no guest any more, or nobody wants to know. */
+const isOver = ({ kind }: Ending): boolean =>
+  kind === 'gone' || kind === 'broken' || kind === 'interrupted'
 
 /**
  * A SRAT of the scenario goes to QEMU as one of its ACPI tables: the kernel
