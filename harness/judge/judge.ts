@@ -5,7 +5,6 @@ import { layoutOfRegions } from '../memory/predict.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import { expectationOn } from '../scenario/case.ts'
 import type { Expectation } from '../scenario/expectation.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
 import {
   checkEnd,
   checkErrno,
@@ -252,7 +251,7 @@ const contextOf = ({ item, kernel, prediction, evidence }: Trial): Context => {
       ...layout,
       memblock,
       // Where the model does not follow, it does not know about PAMTs either.
-      ...layoutOfRegions(tdxMemoryRegions(memblock), MODULE_LIMITS, 'moved'),
+      ...layoutOfRegions(tdxMemoryRegions(memblock), layout.limits, 'moved'),
     },
     kernel,
   )

@@ -28,7 +28,8 @@ import {
   seriesOfVersion,
 } from '../tdx/series/recognise.ts'
 import type { Series } from '../tdx/series/index.ts'
-import { MODULE_LIMITS, type Platform } from '../tdx/platform.ts'
+import { MODULE_LIMITS } from '../tdx/metadata-values.ts'
+import type { Platform } from '../tdx/platform.ts'
 import { DEFAULT_PROFILE } from '../tdx/profile.ts'
 import type { Basis } from './context.ts'
 import { cutNote, mapOf, missingNotes, startMap } from './log-map.ts'
@@ -343,6 +344,7 @@ const platformOf = ({ tdx }: Facts): Platform => ({
   ],
   physicalBits: 52,
   faults: [],
+  metadata: {},
 })
 
 const notesOn = (facts: Facts, words: readonly string[]): string[] => {

@@ -7,6 +7,7 @@ import {
 } from '../tdx/outcome.ts'
 import type { LedgerRecord } from '../emulate/ledger.ts'
 import type { BootRecord, ModuleWitness } from '../machine/record.ts'
+import { ERRNO } from '../tdx/errno.ts'
 import { LEAF } from '../tdx/leaves.ts'
 
 /** How TDX ended, from all that was seen. */
@@ -48,7 +49,7 @@ export const observeEnding = (
     ...ending,
     errnoSeen,
     ...(witnesses.module
-      ? stageFromSeamcalls(witnesses.module)
+      ? stageFromSeamcalls(witnesses.module, errno)
       : { possible: STAGES }),
   }
 }
@@ -78,15 +79,19 @@ const AT_THE_END: ReadonlySet<number> = new Set([
   LEAF.SYS_DISABLE,
 ])
 
-const stageFromSeamcalls = ({
-  seamcalls,
-}: ModuleWitness): Pick<ObservedEnding, 'stage' | 'possible'> => {
+const stageFromSeamcalls = (
+  { seamcalls }: ModuleWitness,
+  errno: number | null,
+): Pick<ObservedEnding, 'stage' | 'possible'> => {
   const tried = seamcalls.filter(({ leaf }) => !AT_THE_END.has(leaf))
   const failed = tried.find(({ status }) => status !== 0n)
   if (failed)
     return { stage: STAGE_OF_LEAF.get(failed.leaf) ?? null, possible: [] }
   const last = tried.at(-1)
   const between = last && STAGE_OF_LEAF.get(last.leaf) === 'sys-info'
+  // A module that the kernel does not want; memory ends in other errnos.
+  if (between && errno === ERRNO.EINVAL)
+    return { stage: 'sys-info', possible: [] }
   return { stage: null, possible: between ? BETWEEN : [] }
 }
 

@@ -8,12 +8,12 @@ import type { Series } from '../tdx/series/index.ts'
 import {
   MAX_KEYIDS,
   MAX_PACKAGES,
-  MODULE_LIMITS,
   privateKeyids,
   validCmrs,
 } from '../tdx/platform.ts'
 import { hex } from '../base/units.ts'
-import { hasField } from '../tdx/metadata.ts'
+import { MAX_CPUID_CONFIGS, hasField } from '../tdx/metadata.ts'
+import { metadataValue } from '../tdx/metadata-values.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { predictEarlyEnding } from './predict-early-ending.ts'
 import {
@@ -198,16 +198,21 @@ const offlineFailures = (
 
 /** What the kernel reads of the module, and what it insists on. */
 const metadataFailures = (
-  { module }: OutcomeInput['platform'],
-  { metadata, neededFeatures }: Series,
+  platform: OutcomeInput['platform'],
+  { metadata, neededFeatures, maxCpuidConfigs }: Series,
 ): Failure[] => {
+  const { module } = platform
   if (module === null || metadata.length === 0) return []
   const profile = PROFILES[module]
   if (profile.features === undefined)
     return [
       failure('sys-info', ERRNO.EIO, `module ${module} has no TDH.SYS.RD`),
     ]
-  const absent = metadata.find(id => !hasField(profile, id))
+  const absent = metadata.find(
+    id =>
+      !hasField(profile, id) ||
+      metadataValue(platform.metadata, id) === 'missing',
+  )
   const lacking = neededFeatures & ~profile.features
   return [
     ...(absent === undefined
@@ -228,10 +233,43 @@ const metadataFailures = (
             `module ${module} lacks features ${hex(lacking)}`,
           ),
         ]),
+    ...cpuidFailures(platform, maxCpuidConfigs),
   ]
 }
 
-const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
+/**
+ * get_tdx_sys_info_td_conf(): more leaves than its arrays hold are refused
+ * before one is read; of fewer the module must have each.
+ */
+const cpuidFailures = (
+  { metadata }: OutcomeInput['platform'],
+  most: number | undefined,
+): Failure[] => {
+  const count = metadata.NUM_CPUID_CONFIG
+  if (typeof count !== 'number' || most === undefined) return []
+  if (count > most)
+    return [
+      failure(
+        'sys-info',
+        ERRNO.EINVAL,
+        `${count} CPUID leaves are more than the ${most} the kernel has room for`,
+      ),
+    ]
+  return count > MAX_CPUID_CONFIGS
+    ? [
+        failure(
+          'sys-info',
+          ERRNO.EIO,
+          `the module says that it has ${count} CPUID leaves and has ${MAX_CPUID_CONFIGS}`,
+        ),
+      ]
+    : []
+}
+
+const tdmrFailures = ({
+  tdmrFailures: failures,
+  limits: { maxTdmrs, maxReservedPerTdmr },
+}: Layout): Failure[] =>
   failures.map(item =>
     item.kind === 'open'
       ? { stage: item.stage, open: item.reason }
@@ -240,8 +278,8 @@ const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
           errno: ERRNO.ENOSPC,
           why:
             item.stage === 'tdmrs'
-              ? `more than ${MODULE_LIMITS.maxTdmrs} TDMRs are needed`
-              : `a TDMR needs more than ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas`,
+              ? `more than ${maxTdmrs} TDMRs are needed`
+              : `a TDMR needs more than ${maxReservedPerTdmr} reserved areas`,
           range: item.tdmr,
         },
   )

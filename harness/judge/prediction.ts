@@ -10,7 +10,7 @@ import type { MemoryRules } from '../memory/rules.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
 import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
 import { seriesOfVersion, whyUnknown } from '../tdx/series/recognise.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { limitsOf } from '../tdx/metadata-values.ts'
 import { predictEnding } from './predict-ending.ts'
 import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
 import {
@@ -71,13 +71,17 @@ interface LayoutOptions {
 
 /** The layout of boot memory. */
 export const layoutOn = (
-  { machine, words }: Pick<CaseInput, 'machine' | 'words'>,
+  {
+    machine,
+    words,
+    platform,
+  }: Pick<CaseInput, 'machine' | 'words' | 'platform'>,
   { rules, kernelImage, realMode }: LayoutOptions,
 ): Layout =>
   predictLayout({
     firmware: { ...machineFirmware(machine), kernelImage },
     cmdline: words.join(' '),
-    limits: MODULE_LIMITS,
+    limits: limitsOf(platform),
     rules,
     realMode,
   })
@@ -153,7 +157,7 @@ const withHotAdded = (
   const memory = addMemory(boot.memblock, added)
   return {
     ...boot,
-    ...layoutOfRegions(tdxMemoryRegions(memory), MODULE_LIMITS, 'moved'),
+    ...layoutOfRegions(tdxMemoryRegions(memory), boot.limits, 'moved'),
   }
 }
 

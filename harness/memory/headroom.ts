@@ -1,6 +1,6 @@
 import { type Range, totalSize } from './range.ts'
 import type { Layout } from './predict.ts'
-import { type TdmrLimits, pamtBytes } from './tdmr.ts'
+import { pamtBytes } from './tdmr.ts'
 
 /** How close a layout is to what the TDX module takes. */
 export interface Headroom {
@@ -26,10 +26,12 @@ export interface Headroom {
 export const TDMRS_LEFT_WARNING = 4
 
 /** The figures of {@link Headroom} for a predicted layout. */
-export const headroomOf = (
-  { tdmrs, regions, pamtKib }: Layout,
-  { maxTdmrs, maxReservedPerTdmr }: TdmrLimits,
-): Headroom => {
+export const headroomOf = ({
+  tdmrs,
+  regions,
+  pamtKib,
+  limits: { maxTdmrs, maxReservedPerTdmr },
+}: Layout): Headroom => {
   const needs = tdmrs.map(({ start, end, holes, pamtAreas }) => ({
     tdmr: { start, end },
     atLeast: holes.length + pamtAreas.min,

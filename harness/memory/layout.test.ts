@@ -8,7 +8,11 @@ import { type Firmware, type Layout, predictLayout } from './predict.ts'
 import { MEMORY_RULES } from './rules.ts'
 import { readSrat } from './srat.ts'
 
-const LIMITS = { maxTdmrs: 64, maxReservedPerTdmr: 16, pamtEntrySize: 16 }
+const LIMITS = {
+  maxTdmrs: 64,
+  maxReservedPerTdmr: 16,
+  pamtEntrySizes: [16, 16, 16] as const,
+}
 const RULES = MEMORY_RULES['6.12']
 
 const model = modelOf(DEFAULT_BOARD)

@@ -60,6 +60,8 @@ export interface Layout {
   readonly numaFallback: string | undefined
   readonly regions: readonly NodeRange[]
   readonly tdmrs: readonly TdmrPrediction[]
+  /** What the module takes, as it says itself. */
+  readonly limits: TdmrLimits
   readonly pamtKib: number
   /** In the order of the kernel's code; nothing comes after a certain one. */
   readonly tdmrFailures: readonly TdmrFailure[]
@@ -179,7 +181,10 @@ export const layoutOfRegions = (
   limits: TdmrLimits,
   source: PamtSource,
   movable: readonly Range[] = [],
-): Pick<Layout, 'regions' | 'tdmrs' | 'pamtKib' | 'tdmrFailures'> => {
+): Pick<
+  Layout,
+  'regions' | 'tdmrs' | 'limits' | 'pamtKib' | 'tdmrFailures'
+> => {
   const models = modelTdmrs(regions, limits)
   const plan = { tdmrs: models, regions, source, movable }
   const placements = placePamts(plan)
@@ -187,6 +192,7 @@ export const layoutOfRegions = (
   return {
     regions,
     tdmrs,
+    limits,
     pamtKib: pamtKib(tdmrs),
     tdmrFailures: failuresOf(tdmrs, limits, pamtMayNotFit(plan)),
   }

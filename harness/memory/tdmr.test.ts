@@ -6,7 +6,11 @@ import { totalSize, union } from './range.ts'
 import { tdxMemoryRegions } from './regions.ts'
 import { fillOutTdmrs, modelTdmrs, pamtKib, tdmrHoles } from './tdmr.ts'
 
-const LIMITS = { maxTdmrs: 64, maxReservedPerTdmr: 16, pamtEntrySize: 16 }
+const LIMITS = {
+  maxTdmrs: 64,
+  maxReservedPerTdmr: 16,
+  pamtEntrySizes: [16, 16, 16] as const,
+}
 
 t.test('PAMT sizes of real machines, from their TDMRs', async t => {
   // 64 GiB in 3 TDMRs, 256 GiB in 5 and 3, 252 GiB in 3: public kernel logs.

@@ -5,8 +5,8 @@ import { type NodeRange, type Range, sizeOf } from './range.ts'
 export interface TdmrLimits {
   readonly maxTdmrs: number
   readonly maxReservedPerTdmr: number
-  /** Bytes of one PAMT entry, the same for 4K, 2M and 1G pages today. */
-  readonly pamtEntrySize: number
+  /** Bytes of one PAMT entry for pages of 4K, 2M and 1G. */
+  readonly pamtEntrySizes: readonly [number, number, number]
 }
 
 /** A TDMR as tdx.c builds it, before PAMT addresses are known. */
@@ -41,10 +41,10 @@ const PAGE_SIZES = [PAGE_SIZE, 2 * MIB, GIB] as const
 /** tdmr_get_pamt_sz(): entries times entry size, rounded up to 4 KiB. */
 const pamtSizes = (
   tdmr: Range,
-  entrySize: number,
+  entrySizes: TdmrLimits['pamtEntrySizes'],
 ): [number, number, number] => {
-  const [s4k, s2m, s1g] = PAGE_SIZES.map(page =>
-    alignUp((sizeOf(tdmr) / page) * entrySize, PAGE_SIZE),
+  const [s4k, s2m, s1g] = PAGE_SIZES.map((page, level) =>
+    alignUp((sizeOf(tdmr) / page) * entrySizes[level]!, PAGE_SIZE),
   )
   return [s4k!, s2m!, s1g!]
 }
@@ -75,7 +75,7 @@ export const modelTdmrs = (
   fillOutTdmrs(regions).map(tdmr => ({
     start: tdmr.start,
     end: tdmr.end,
-    pamtSizes: pamtSizes(tdmr, limits.pamtEntrySize),
+    pamtSizes: pamtSizes(tdmr, limits.pamtEntrySizes),
     pamtNode: pamtNode(tdmr, regions),
     holes: tdmrHoles(tdmr, regions),
   }))

@@ -4,7 +4,6 @@ import { type E820Entry, e820TypeName } from '../memory/e820.ts'
 import { headroomOf } from '../memory/headroom.ts'
 import type { Layout, TdmrPrediction } from '../memory/predict.ts'
 import { type NodeRange, type Range, sizeOf } from '../memory/range.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
 
 /** A layout of memory as JSON. Addresses and sizes are `"0x..."` strings. */
 
@@ -123,12 +122,15 @@ export const memoryJson = (layout: Layout): Omit<LayoutJson, 'regions'> => ({
   })),
   memblock: layout.memblock.map(nodeRangeJson),
   numaFallback: layout.numaFallback ?? null,
-  tdmrs: layout.tdmrs.map(tdmrJson),
+  tdmrs: layout.tdmrs.map(tdmr => tdmrJson(tdmr, layout)),
   pamtKiB: layout.pamtKib,
   headroom: headroomJson(layout),
 })
 
-const tdmrJson = (tdmr: TdmrPrediction): LayoutJson['tdmrs'][number] => ({
+const tdmrJson = (
+  tdmr: TdmrPrediction,
+  { limits }: Layout,
+): LayoutJson['tdmrs'][number] => ({
   base: hex(tdmr.start),
   size: hex(sizeOf(tdmr)),
   pamt: { sizes: tdmr.pamtSizes.map(hex), node: tdmr.pamtNode },
@@ -136,12 +138,12 @@ const tdmrJson = (tdmr: TdmrPrediction): LayoutJson['tdmrs'][number] => ({
   reservedAreas: {
     min: tdmr.holes.length + tdmr.pamtAreas.min,
     max: tdmr.holes.length + tdmr.pamtAreas.max,
-    limit: MODULE_LIMITS.maxReservedPerTdmr,
+    limit: limits.maxReservedPerTdmr,
   },
 })
 
 const headroomJson = (layout: Layout): LayoutJson['headroom'] => {
-  const { tdmrs, reservedAreas, pamt } = headroomOf(layout, MODULE_LIMITS)
+  const { tdmrs, reservedAreas, pamt } = headroomOf(layout)
   return {
     tdmrs: { ...tdmrs },
     reservedAreas: reservedAreas

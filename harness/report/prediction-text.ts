@@ -17,7 +17,7 @@ import { type BarOptions, type Screen, bars } from './picture/bars.ts'
 import { drawnLayout } from './picture/drawn.ts'
 import { pictureOf } from './picture/picture.ts'
 import { type Drawn, rowsOf } from './picture/rows.ts'
-import { MODULE_LIMITS, type Platform, privateKeyids } from '../tdx/platform.ts'
+import { type Platform, privateKeyids } from '../tdx/platform.ts'
 import type { CellPrediction, FilePrediction } from './prediction-json.ts'
 
 /** A prediction as text: a section a step, from the map to the outcome. */
@@ -67,7 +67,7 @@ export const predictionText = (
 export const layoutSummary = (layout: Layout): string[] => [
   ...sectionLines([
     ['TDX memory regions', layout.regions.map(nodeLine)],
-    ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
+    ['TDMRs', layout.tdmrs.flatMap(tdmr => tdmrLines(tdmr, layout))],
   ]),
   `  headroom: ${headroomText(layout)}`,
 ]
@@ -150,7 +150,7 @@ const layoutLines = (words: readonly string[], layout: Layout): string[] => {
       : []),
     [`memblock ranges${fallback}`, layout.memblock.map(nodeLine)],
     ['TDX memory regions', layout.regions.map(nodeLine)],
-    ['TDMRs', layout.tdmrs.flatMap(tdmrLines)],
+    ['TDMRs', layout.tdmrs.flatMap(tdmr => tdmrLines(tdmr, layout))],
   ])
 }
 
@@ -183,7 +183,7 @@ const endLines = (
 }
 
 const headroomText = (layout: Layout): string => {
-  const { tdmrs, reservedAreas, pamt } = headroomOf(layout, MODULE_LIMITS)
+  const { tdmrs, reservedAreas, pamt } = headroomOf(layout)
   const warns = tdmrs.max - tdmrs.used < TDMRS_LEFT_WARNING
   return [
     `${tdmrs.used} of ${tdmrs.max} TDMRs${warns ? ' (the kernel warns)' : ''}`,
@@ -242,13 +242,13 @@ const pamtPlace = ({ pamtNode, pamtNodes }: TdmrPrediction): string => {
 
 const NODES_SHOWN = 4
 
-const tdmrLines = (tdmr: TdmrPrediction): string[] => {
+const tdmrLines = (tdmr: TdmrPrediction, { limits }: Layout): string[] => {
   const { min, max } = tdmr.pamtAreas
   const holes = tdmr.holes.length
   const areas = between(holes + min, holes + max)
   const made = `${holes} ${holes === 1 ? 'hole' : 'holes'}, ${between(min, max)} ${max === 1 ? 'PAMT' : 'PAMTs'}`
   return [
-    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on ${pamtPlace(tdmr)}, ${areas} of ${MODULE_LIMITS.maxReservedPerTdmr} reserved areas (${made})`,
+    `${formatRange(tdmr).padEnd(RANGE_WIDTH)}  PAMT on ${pamtPlace(tdmr)}, ${areas} of ${limits.maxReservedPerTdmr} reserved areas (${made})`,
     ...tdmr.holes.map(
       hole =>
         `  hole ${formatRange(hole).padEnd(RANGE_WIDTH)}  ${formatSize(sizeOf(hole))}`,

@@ -5,7 +5,7 @@ import { E820 } from '../memory/e820.ts'
 import { predictLayout } from '../memory/predict.ts'
 import { type Range, sizeOf } from '../memory/range.ts'
 import { MEMORY_RULES } from '../memory/rules.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { MODULE_LIMITS } from '../tdx/metadata-values.ts'
 import { holds } from '../testing/property.ts'
 import { scaleTo } from './scale.ts'
 

@@ -274,6 +274,7 @@ const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
     ),
   physicalBits: PHYSICAL_BITS,
   faults: tdx.faults,
+  metadata: tdx.metadata,
 })
 
 /** They are followed where one of them fails, or where all must be freed. */

@@ -26,7 +26,7 @@ import {
   totalSize,
 } from '../memory/range.ts'
 import { type SratReading, readSrat } from '../memory/srat.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { MODULE_LIMITS } from '../tdx/metadata-values.ts'
 import { NEWEST_SERIES } from '../tdx/series/index.ts'
 import type { CpuModelName } from './cpu-models.ts'
 import {

@@ -3,7 +3,7 @@ import { memoryParameters } from '../memory/cmdline.ts'
 import { usable } from '../memory/e820.ts'
 import { type Layout, predictLayout } from '../memory/predict.ts'
 import { type Range, intersect, totalSize } from '../memory/range.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { MODULE_LIMITS } from '../tdx/metadata-values.ts'
 import { NEWEST_SERIES } from '../tdx/series/index.ts'
 import {
   type MachineSpec,

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 import { MAX_NODES } from '../memory/rules.ts'
 import { SERIES_NAMES } from '../tdx/series/index.ts'
+import { metadataSchema } from '../tdx/metadata-values.ts'
 import { faultSchema } from '../tdx/fault.ts'
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
@@ -84,6 +85,7 @@ const tdxSchema = z
       })
       .default('auto'),
     faults: z.array(faultSchema).default([]),
+    metadata: metadataSchema.default({}),
     failAllocation: z
       .int({ error: 'expected the number of an allocation' })
       .min(1, { error: 'expected 1 for the first allocation, or more' })

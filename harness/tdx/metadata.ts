@@ -1,10 +1,6 @@
 import { cpuidConfig } from './cpuid-config.ts'
-import {
-  MAX_CMRS,
-  MODULE_LIMITS,
-  type Platform,
-  packagesOf,
-} from './platform.ts'
+import { MAX_CMRS, type Platform, packagesOf } from './platform.ts'
+import { METADATA, metadataValue } from './metadata-values.ts'
 import type { ModuleProfile } from './profile.ts'
 
 /** State of the module that some fields show. */
@@ -34,7 +30,7 @@ interface FieldRow {
 const always = (value: bigint | number) => (): bigint => BigInt(value)
 
 /** Stand in every module, whatever it can configure. */
-const MAX_CPUID_CONFIGS = 32
+export const MAX_CPUID_CONFIGS = 32
 
 /**
  * Global metadata in the order of the module's table, which is that in which
@@ -102,11 +98,18 @@ const FIELDS: readonly FieldRow[] = [
     value: ({ platform: { cmrs } }, i) =>
       BigInt((cmrs[i]?.end ?? 0) - (cmrs[i]?.start ?? 0)),
   },
-  { id: 0x9100000100000008n, value: always(MODULE_LIMITS.maxTdmrs) },
-  { id: 0x9100000100000009n, value: always(MODULE_LIMITS.maxReservedPerTdmr) },
-  { id: 0x9100000100000010n, value: always(MODULE_LIMITS.pamtEntrySize) },
-  { id: 0x9100000100000011n, value: always(MODULE_LIMITS.pamtEntrySize) },
-  { id: 0x9100000100000012n, value: always(MODULE_LIMITS.pamtEntrySize) },
+  ...(
+    [
+      'MAX_TDMRS',
+      'MAX_RESERVED_PER_TDMR',
+      'PAMT_4K_ENTRY_SIZE',
+      'PAMT_2M_ENTRY_SIZE',
+      'PAMT_1G_ENTRY_SIZE',
+    ] as const
+  ).map(name => ({
+    id: METADATA[name].id,
+    value: always(METADATA[name].usual),
+  })),
   { id: 0x9800000100000000n, value: always(4096) },
   { id: 0x9800000100000100n, value: always(24576) },
   { id: 0x9800000100000101n, value: always(0) },
@@ -225,7 +228,11 @@ export class GlobalMetadata {
   }
 
   #valueAt(at: number, handoff: HandoffState): bigint | undefined {
-    return ALL[at]!.value({
+    const { id, value } = ALL[at]!
+    const given = metadataValue(this.#platform.metadata, id)
+    if (given !== undefined)
+      return given === 'missing' ? undefined : BigInt(given)
+    return value({
       platform: this.#platform,
       profile: this.#profile,
       handoff,
@@ -268,4 +275,5 @@ const ANY_PLATFORM: Platform = {
   packageOf: [0],
   physicalBits: 46,
   faults: [],
+  metadata: {},
 }

@@ -5,13 +5,13 @@ import {
   NO_FIELD,
   isNullField,
 } from './metadata.ts'
+import { limitsOf } from './metadata-values.ts'
 import { encodeList } from './metadata-list.ts'
 import { LEAF, isVersioned } from './leaves.ts'
 import {
   MAX_CMRS,
   MAX_KEYIDS,
   MAX_PACKAGES,
-  MODULE_LIMITS,
   type Platform,
   packagesOf,
   privateKeyids,
@@ -31,10 +31,10 @@ import { checkTdmr } from './sys-config.ts'
 import { CMR_ARRAY_ALIGNMENT, encodeSysInfo } from './sys-info.ts'
 import {
   TDMR_INFO_ALIGNMENT,
-  TDMR_INFO_SIZE,
   type TdmrInfo,
   decodeTdmrInfo,
   reservedSpans,
+  tdmrInfoSize,
 } from './tdmr-info.ts'
 
 /** Physical memory of the machine the module runs on. */
@@ -276,8 +276,8 @@ export class TdxModule {
     if (!this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT))
       return invalid(OPERAND.RCX)
     const count = call.rdx
-    if (count > BigInt(MODULE_LIMITS.maxTdmrs) || count < 1n)
-      return invalid(OPERAND.RDX)
+    const { maxTdmrs } = limitsOf(this.#platform)
+    if (count > BigInt(maxTdmrs) || count < 1n) return invalid(OPERAND.RDX)
     if (!this.#privateKeyid(call.r8)) return invalid(OPERAND.R8)
     const wrong = await this.#takeTdmrs(call.rcx, Number(count))
     if (wrong !== undefined) return failed(wrong)
@@ -293,10 +293,11 @@ export class TdxModule {
    */
   async #takeTdmrs(array: bigint, count: number): Promise<bigint | undefined> {
     const { cmrs, physicalBits } = this.#platform
+    const { maxReservedPerTdmr, pamtEntrySizes } = limitsOf(this.#platform)
     const limits = {
       cmrs,
       maxAddress: 1n << BigInt(physicalBits),
-      pamtEntrySize: MODULE_LIMITS.pamtEntrySize,
+      pamtEntrySizes,
     }
     const bytes = Buffer.from(
       await this.#memory.read(this.#physical(array), count * 8),
@@ -311,8 +312,11 @@ export class TdxModule {
       }
       tdmrs.push(
         decodeTdmrInfo(
-          await this.#memory.read(this.#physical(address), TDMR_INFO_SIZE),
-          MODULE_LIMITS.maxReservedPerTdmr,
+          await this.#memory.read(
+            this.#physical(address),
+            tdmrInfoSize(maxReservedPerTdmr),
+          ),
+          maxReservedPerTdmr,
         ),
       )
       wrong ??= checkTdmr(tdmrs, i, limits)

@@ -1,6 +1,6 @@
 import type { Range } from '../memory/range.ts'
-import type { TdmrLimits } from '../memory/tdmr.ts'
 import type { Fault } from './fault.ts'
+import type { MetadataValues } from './metadata-values.ts'
 import type { ProfileName } from './profile.ts'
 
 /** What the firmware and the CPU have set up for TDX. */
@@ -24,6 +24,8 @@ export interface Platform {
   /** Bits of an address below the KeyID, of 52. */
   readonly physicalBits: number
   readonly faults: readonly Fault[]
+  /** What the module says of itself instead of the usual. */
+  readonly metadata: MetadataValues
 }
 
 /** MSR 0x87: 31:0 MKTME KeyIDs, 63:32 TDX private KeyIDs. */
@@ -37,13 +39,6 @@ export const privateKeyids = ({
   keyids.mktme + 1,
   keyids.mktme + 1 + keyids.tdx,
 ]
-
-/** What every module reports (MAX_TDMRS, MAX_RESERVED_AREAS, PAMT entry size). */
-export const MODULE_LIMITS: TdmrLimits = {
-  maxTdmrs: 64,
-  maxReservedPerTdmr: 16,
-  pamtEntrySize: 16,
-}
 
 /** MAX_CMR and MAX_PKGS of the module (include/tdx_api_defs.h). */
 export const MAX_CMRS = 32

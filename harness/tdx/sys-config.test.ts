@@ -12,7 +12,7 @@ const limits = {
     { start: 2 * GIB, end: 16 * GIB },
   ],
   maxAddress: 1n << 46n,
-  pamtEntrySize: 16,
+  pamtEntrySizes: [16, 16, 16] as const,
 }
 
 /** 4 MiB of PAMT for each GiB, then 2M and 1G, from an address on. */

@@ -15,7 +15,8 @@ export interface ConfigLimits {
   readonly cmrs: readonly Range[]
   /** First address that does not exist: 2 to the physical address width. */
   readonly maxAddress: bigint
-  readonly pamtEntrySize: number
+  /** For pages of 4K, 2M and 1G. */
+  readonly pamtEntrySizes: readonly [number, number, number]
 }
 
 type Result = bigint | undefined
@@ -114,11 +115,12 @@ const UP = [0, 1, 2] as const
 const checkPamtSpans = (
   tdmr: TdmrInfo,
   index: number,
-  { maxAddress, pamtEntrySize }: ConfigLimits,
+  { maxAddress, pamtEntrySizes }: ConfigLimits,
 ): Result => {
   for (const level of DOWN) {
     const pamt = tdmr.pamt[level]
-    const needed = (tdmr.size / LEVEL_PAGE[level]) * BigInt(pamtEntrySize)
+    const needed =
+      (tdmr.size / LEVEL_PAGE[level]) * BigInt(pamtEntrySizes[level])
     const valid =
       !overflows(pamt) &&
       aligned(pamt.base, PAGE) &&

@@ -1,5 +1,6 @@
 import { LEAF } from './leaves.ts'
-import { MAX_CMRS, MODULE_LIMITS, type Platform } from './platform.ts'
+import { limitsOf } from './metadata-values.ts'
+import { MAX_CMRS, type Platform } from './platform.ts'
 import type { ModuleProfile } from './profile.ts'
 
 /** CMR_INFO: {u64 base, u64 size}. */
@@ -10,8 +11,10 @@ const SYSINFO_SIZE = 1024
 
 /** [offset, bytes, value] of the fields a host kernel may look at. */
 const fieldsOf = (
+  platform: Platform,
   profile: ModuleProfile,
 ): readonly (readonly [number, 1 | 2 | 4 | 8, bigint])[] => [
+  ...limitFields(platform),
   [0, 4, 0n], // attributes: not a debug module
   [4, 4, 0x8086n], // vendor_id
   [8, 4, BigInt(profile.buildDate)],
@@ -19,9 +22,6 @@ const fieldsOf = (
   [14, 2, BigInt(profile.minorVersion)],
   [16, 2, BigInt(profile.majorVersion)],
   [18, 1, profile.leaves.has(LEAF.SYS_RD) ? 1n : 0n], // sys_rd
-  [32, 2, BigInt(MODULE_LIMITS.maxTdmrs)],
-  [34, 2, BigInt(MODULE_LIMITS.maxReservedPerTdmr)],
-  [36, 2, BigInt(MODULE_LIMITS.pamtEntrySize)],
   [48, 2, 24576n], // tdcs_base_size
   [52, 2, 24576n], // tdvps_base_size
   [64, 8, profile.attributesFixed0], // attributes_fixed0
@@ -30,13 +30,25 @@ const fieldsOf = (
   [128, 4, BigInt(profile.cpuidConfigs)], // num_cpuid_config
 ]
 
+/** It has one size of PAMT entries: that of pages of 4K stands for all. */
+const limitFields = (
+  platform: Platform,
+): readonly (readonly [number, 2, bigint])[] => {
+  const { maxTdmrs, maxReservedPerTdmr, pamtEntrySizes } = limitsOf(platform)
+  return [
+    [32, 2, BigInt(maxTdmrs)],
+    [34, 2, BigInt(maxReservedPerTdmr)],
+    [36, 2, BigInt(pamtEntrySizes[0])],
+  ]
+}
+
 /** What TDH.SYS.INFO writes: the structure and the CMR array. */
 export const encodeSysInfo = (
   platform: Platform,
   profile: ModuleProfile,
 ): { struct: Uint8Array; cmrs: Uint8Array } => {
   const struct = new Uint8Array(SYSINFO_SIZE)
-  for (const [offset, bytes, value] of fieldsOf(profile)) {
+  for (const [offset, bytes, value] of fieldsOf(platform, profile)) {
     for (let i = 0; i < bytes; i++)
       struct[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn)
   }

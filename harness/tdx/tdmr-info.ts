@@ -15,12 +15,15 @@ export interface TdmrInfo extends Span {
   }[]
 }
 
-/** Bytes of one TDMR_INFO: 64 + 16 per reserved area, rounded up to 512. */
-export const TDMR_INFO_SIZE = 512
 /** Alignment of TDMR_INFO and of the array of their addresses. */
 export const TDMR_INFO_ALIGNMENT = 512
 
 const RESERVED_OFFSET = 64
+const RESERVED_SIZE = 16
+
+/** Bytes of one TDMR_INFO, without what rounds it up to its alignment. */
+export const tdmrInfoSize = (maxReserved: number): number =>
+  RESERVED_OFFSET + RESERVED_SIZE * maxReserved
 
 export const decodeTdmrInfo = (
   bytes: Uint8Array,
@@ -36,8 +39,8 @@ export const decodeTdmrInfo = (
     ...span(0),
     pamt: [span(48), span(32), span(16)],
     reserved: Array.from({ length: maxReserved }, (_, i) => ({
-      offset: u64(RESERVED_OFFSET + 16 * i),
-      size: u64(RESERVED_OFFSET + 16 * i + 8),
+      offset: u64(RESERVED_OFFSET + RESERVED_SIZE * i),
+      size: u64(RESERVED_OFFSET + RESERVED_SIZE * i + 8),
     })),
   }
 }

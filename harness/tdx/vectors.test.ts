@@ -5,7 +5,7 @@ import { ModuleRig, input, platform } from '../testing/module-rig.ts'
 import type { Range } from '../memory/range.ts'
 import { LEAF } from './leaves.ts'
 import { validCmrs } from './platform.ts'
-import { TDMR_INFO_SIZE } from './tdmr-info.ts'
+import { tdmrInfoSize } from './tdmr-info.ts'
 
 /**
  * Answers of Intel's own code (module 1.5.01; the same in 1.5.05), recorded on
@@ -73,7 +73,7 @@ const u64s = (values: readonly string[]): Buffer => {
 
 const tdmrBytes = (tdmr: Tdmr): Buffer => {
   const { base, size, pamt1g, pamt2m, pamt4k, reserved } = tdmr
-  const bytes = Buffer.alloc(TDMR_INFO_SIZE)
+  const bytes = Buffer.alloc(tdmrInfoSize(16))
   u64s([base, size, ...pamt1g, ...pamt2m, ...pamt4k, ...reserved.flat()]).copy(
     bytes,
   )

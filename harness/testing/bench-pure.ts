@@ -9,7 +9,7 @@ import { E820 } from '../memory/e820.ts'
 import { predictLayout } from '../memory/predict.ts'
 import { MEMORY_RULES } from '../memory/rules.ts'
 import { readSrat } from '../memory/srat.ts'
-import { MODULE_LIMITS } from '../tdx/platform.ts'
+import { MODULE_LIMITS } from '../tdx/metadata-values.ts'
 import { median } from '../base/median.ts'
 import { MAIN, row, say } from './bench-tools.ts'
 

@@ -18,6 +18,7 @@ export const platform: Platform = {
   packageOf: [0, 1],
   physicalBits: 46,
   faults: [],
+  metadata: {},
 }
 
 /** Sparse physical memory. */

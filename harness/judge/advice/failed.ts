@@ -1,7 +1,7 @@
 import { formatSize, hex } from '../../base/units.ts'
 import { formatRange } from '../../memory/range.ts'
 import { LEAF } from '../../tdx/leaves.ts'
-import { MODULE_LIMITS } from '../../tdx/platform.ts'
+import { MODULE_LIMITS } from '../../tdx/metadata-values.ts'
 import { outsideCmrs } from './cmrs.ts'
 import { decodeStatus } from '../../tdx/decode.ts'
 import type { StatusName } from '../../tdx/status.ts'

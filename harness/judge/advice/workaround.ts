@@ -3,7 +3,7 @@ import type { Facts } from '../../console/facts.ts'
 import { kernelWords } from '../../memory/cmdline.ts'
 import { headroomOf } from '../../memory/headroom.ts'
 import { type Range, sizeOf, totalSize } from '../../memory/range.ts'
-import { MODULE_LIMITS } from '../../tdx/platform.ts'
+import { MODULE_LIMITS } from '../../tdx/metadata-values.ts'
 import { type LogPrediction, predictFromLog } from '../log-prediction.ts'
 
 /** Memory that is given up, and the parameters that do it. */
@@ -59,7 +59,7 @@ export const usableToGiveUp = (
 }
 
 const areasLeft = ({ layout }: LogPrediction): number => {
-  const { reservedAreas } = headroomOf(layout, MODULE_LIMITS)
+  const { reservedAreas } = headroomOf(layout)
   return reservedAreas ? reservedAreas.max - reservedAreas.atMost : 0
 }
 

@@ -30,6 +30,8 @@ export interface QemuPlan {
   readonly cmdline: string
   /** File the guest's console is written to. */
   readonly consolePath: string
+  /** QEMU stays when the guest has powered off, for whoever looks at it. */
+  readonly stays: boolean
   /** Unix sockets on which we listen; QEMU connects to them. */
   readonly gdbSocket: string
   readonly qmpSocket: string
@@ -119,6 +121,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     '-display',
     'none',
     '-no-reboot',
+    ...(plan.stays ? ['-no-shutdown'] : []),
     // A fixed version: the firmware's tables, and so the memory map, depend on
     // it.
     '-machine',

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { InfraError } from '../../base/errors.ts'
 import type { Range } from '../../memory/range.ts'
 import { encodeSrat } from '../../memory/srat.ts'
@@ -91,13 +92,14 @@ export class QemuMachine implements Machine {
       kernel: plan.kernel.bootFile,
       initramfs: plan.initramfs,
       consolePath: boot.console.consolePath,
+      stays: this.#options.lastLook !== undefined,
     })
     const qemu = new QemuProcess(argv, plan.directory)
     try {
       const ending = await boot.run(qemu, gdb.connection, signal)
       signal.throwIfAborted()
       const stuck = diagnose ? await boot.stuck(ending) : []
-      if (!isOver(ending)) await this.#lookLast(plan, events)
+      if (!isOver(ending)) await this.#lookLast(plan, ending, events)
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
       const end = await endReason({ ending, qemu, boot, events, argv })
@@ -108,10 +110,20 @@ export class QemuMachine implements Machine {
     }
   }
 
-  async #lookLast(plan: BootPlan, events: Promise<QmpClient>): Promise<void> {
+  async #lookLast(
+    plan: BootPlan,
+    { kind }: Ending,
+    events: Promise<QmpClient>,
+  ): Promise<void> {
     const { lastLook } = this.#options
     if (!lastLook) return
     const client = await events
+    // What it does to power off belongs to the boot, too.
+    if (kind === 'settled')
+      await Promise.race([
+        client.guestIsDown(),
+        setTimeout(POWER_OFF, undefined, { ref: false }),
+      ])
     await client.execute('stop')
     await lastLook({
       plan,
@@ -124,6 +136,9 @@ export class QemuMachine implements Machine {
     })
   }
 }
+
+/** Milliseconds a guest may take to power off before it is looked at. */
+const POWER_OFF = 20_000
 
 /** There is no guest any more, or nobody wants to know. */
 const isOver = ({ kind }: Ending): boolean =>

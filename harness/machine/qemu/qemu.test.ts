@@ -23,6 +23,7 @@ const plan = {
   consolePath: '/t/console.log',
   gdbSocket: '/t/a,b/gdb',
   qmpSocket: '/t/qmp',
+  stays: false,
   srat: undefined,
 }
 const board = DEFAULT_BOARD

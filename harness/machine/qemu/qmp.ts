@@ -70,6 +70,12 @@ export class QmpClient {
     )
   }
 
+  /** Resolves when the guest has powered off, or was reset. */
+  async guestIsDown(): Promise<void> {
+    const isDown = ({ event }: QmpEvent): boolean => event === 'SHUTDOWN'
+    if (!this.#events.some(isDown)) await this.next(isDown)
+  }
+
   /** Somebody ended QEMU with a signal: not the guest, and not we. */
   get endedBySignal(): boolean {
     return this.#events.some(

@@ -47,6 +47,7 @@ export const MAINLINE_6_8 = {
     0x9100000100000011n,
     0x9100000100000012n,
   ],
+  maxCpuidConfigs: undefined,
   neededFeatures: 0n,
   withoutKeyids: { outcome: 'absent', stage: null },
   needsVmx: false,

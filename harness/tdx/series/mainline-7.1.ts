@@ -54,6 +54,8 @@ export const MAINLINE_7_1 = {
     0x9900000100000004n,
     0x9900000100000008n,
   ],
+  // struct tdx_sys_info_td_conf (asm/tdx_global_metadata.h).
+  maxCpuidConfigs: 128,
   // check_features(): NO_RBP_MOD.
   neededFeatures: 1n << 18n,
   withoutKeyids: { outcome: 'not-enabled', stage: 'detect' },

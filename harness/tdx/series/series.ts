@@ -76,6 +76,8 @@ export interface Series {
   readonly excludesHibernation: boolean
   /** Fields of the module's metadata that it reads; it fails without one. */
   readonly metadata: readonly bigint[]
+  /** CPUID leaves it has room for; undefined: it does not ask for them. */
+  readonly maxCpuidConfigs: number | undefined
   /** Bits of TDX_FEATURES0 without which it refuses a module. */
   readonly neededFeatures: bigint
   /** What it says when the firmware gives TDX no KeyID. */

@@ -36,6 +36,7 @@ export const V6 = {
   ]),
   excludesHibernation: false,
   metadata: [],
+  maxCpuidConfigs: undefined,
   neededFeatures: 0n,
   withoutKeyids: { outcome: 'absent', stage: null },
   needsVmx: false,

@@ -49,6 +49,7 @@ const PLATFORM: Platform = {
   packageOf: [0, 1],
   physicalBits: 46,
   faults: [],
+  metadata: {},
 }
 
 /** A server without a BMC: what its power button, its hardware and its cables do. */
