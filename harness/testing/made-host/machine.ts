@@ -179,6 +179,7 @@ const emulate = async (guest: BootingGuest): Promise<void> => {
       platform: PLATFORM,
       late: true,
       map: undefined,
+      followsKexec: false,
       onActivity: () => undefined,
       leavesBeforeList: NEWEST_SERIES.leavesBeforeList,
     }).run()
