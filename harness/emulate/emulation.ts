@@ -285,11 +285,11 @@ export class Emulation {
     const leaf = leafOf(registers.rax)
     await this.#lookAtRegions(cpu, leaf)
     await this.#waitForList(leaf)
-    const offered = this.#seam.offeredTdmrs
+    const before = this.#seam.offeredTdmrs
     const outcome = await this.#seam.call({ cpu, ...registers })
     // A kernel before this one may have offered others.
-    if (this.#seam.offeredTdmrs !== offered)
-      this.#seen.tdmrs = this.#seam.offeredTdmrs
+    const offered = this.#seam.offeredTdmrs
+    if (offered !== before && offered) this.#seen.tdmrs = offered
     this.#seen.trace.push({
       leaf,
       status: outcome.kind === 'completed' ? outcome.status : null,
