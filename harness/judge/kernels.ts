@@ -104,7 +104,12 @@ const withHandover = (
     JSON.stringify(mergeNodes(found)) === JSON.stringify(layout.memblock)
   const cuts = found.slice(1).filter(({ start }, i) => found[i]!.end === start)
   const possible = cuts.every(({ start }) => start % SCRATCH_ALIGNMENT === 0)
-  return same && possible
-    ? { ...prediction, layout: { ...layout, regions: tdxMemoryRegions(found) } }
-    : prediction
+  if (!same || !possible) return prediction
+  const regions = tdxMemoryRegions(found)
+  const atBoot = prediction.regionsAtBoot
+  return {
+    ...prediction,
+    layout: { ...layout, regions },
+    regionsAtBoot: atBoot && atBoot.length > 0 ? regions : atBoot,
+  }
 }
