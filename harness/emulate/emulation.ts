@@ -1,32 +1,20 @@
 import { InfraError } from '../base/errors.ts'
 import { hex } from '../base/units.ts'
-import type { NodeRange } from '../memory/range.ts'
 import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { leafOf } from '../tdx/leaves.ts'
 import { Seam } from '../tdx/seam.ts'
 import type { Fault } from '../tdx/fault.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
-import type { TdmrInfo } from '../tdx/tdmr-info.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
 import { type GivenMap, injectE820 } from './inject-e820.ts'
+import { type KernelNotes, type KernelSeen, newNotes } from './kernel-seen.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Ledger } from './ledger.ts'
-import { readMemlist, readString } from './memlist.ts'
+import { readMemlist, readNumber, readString } from './memlist.ts'
 import { Msrs } from './msr.ts'
 import type { Site } from './sites.ts'
 import { INVALID_OPCODE, Vmx, vmFailInvalid, vmSucceed } from './vmx.ts'
-
-/** One SEAMCALL, as it was executed and answered. */
-export interface SeamcallTrace {
-  readonly leaf: number
-  /** Completion status; null for VMfailInvalid. */
-  readonly status: bigint | null
-  readonly cpu: number
-  readonly rcx: bigint
-  readonly rdx: bigint
-  readonly r8: bigint
-}
 
 export interface EmulationOptions {
   readonly guest: Debugger
@@ -44,6 +32,11 @@ export interface EmulationOptions {
   readonly map: GivenMap | undefined
   /** Follows what the kernel allocates; undefined: nobody wants to know. */
   readonly ledger: Ledger | undefined
+  /**
+   * The kernel will start itself again with kexec. It takes a breakpoint more
+   * than the four that KVM has.
+   */
+  readonly followsKexec: boolean
   /** Called at every stop: the guest is alive. */
   readonly onActivity: () => void
 }
@@ -59,14 +52,13 @@ const DONE: Answered = { written: Promise.resolve() }
 export class Emulation {
   readonly #options: EmulationOptions
   readonly #seam: Seam
-  readonly #msrs: Msrs
+  /** Of the kernel that runs. */
+  #msrs: Msrs
   readonly #vmx = new Vmx()
   /** Numbers of leaves that may be called before there is a list. */
   readonly #beforeList: ReadonlySet<number>
-  readonly #trace: SeamcallTrace[] = []
-  #regions: readonly NodeRange[] | undefined
-  #regionsAtBoot: readonly NodeRange[] | undefined
-  #cmdline: string | undefined
+  /** What was seen of each kernel; the last one runs. */
+  readonly #kernels: KernelNotes[] = [newNotes()]
   /** Where the guest stops when the list is complete, while it may come there. */
   #waitsForList: bigint | undefined
   #interrupted: (() => void) | undefined
@@ -84,37 +76,18 @@ export class Emulation {
     )
   }
 
-  get trace(): readonly SeamcallTrace[] {
-    return this.#trace
+  /** What was seen of each kernel, in the order in which they ran. */
+  get kernels(): readonly KernelSeen[] {
+    return this.#kernels
   }
 
-  /** The command line as the kernel keeps it. */
-  get cmdline(): string | undefined {
-    return this.#cmdline
-  }
-
-  get keyidReads(): number {
-    return this.#msrs.keyidReads
-  }
-
-  /** `tdx_memlist` as it was when the kernel began to use it. */
-  get regions(): readonly NodeRange[] | undefined {
-    return this.#regions
-  }
-
-  /** `tdx_memlist` after the early initcalls; undefined when never seen. */
-  get regionsAtBoot(): readonly NodeRange[] | undefined {
-    return this.#regionsAtBoot
+  get #seen(): KernelNotes {
+    return this.#kernels.at(-1)!
   }
 
   /** Faults of the platform that never happened. */
   get unmetFaults(): readonly Fault[] {
     return this.#seam.unmetFaults
-  }
-
-  /** The TDMRs the kernel gave to TDH.SYS.CONFIG. */
-  get tdmrs(): readonly TdmrInfo[] | undefined {
-    return this.#seam.offeredTdmrs
   }
 
   /** Answers the guest until it is gone or {@link freeze} was called. */
@@ -129,9 +102,7 @@ export class Emulation {
       }
       await guest.remove(kernel.entry)
       if (map) await injectE820(guest, stop.cpu, map)
-      // It is mapped now, wherever the boot loader has put it.
-      for (const { address, bytes } of kernel.patches)
-        await guest.writeVirtual(stop.cpu, address, bytes)
+      await this.#patchMapped(stop.cpu)
     } else {
       for (const { physical, bytes } of kernel.patches)
         await guest.writePhysical(physical, bytes)
@@ -151,6 +122,13 @@ export class Emulation {
     }
     await answered.written
     this.#interrupted()
+  }
+
+  /** At its entry the kernel is mapped, wherever the boot loader has put it. */
+  async #patchMapped(cpu: number): Promise<void> {
+    const { guest, kernel } = this.#options
+    for (const { address, bytes } of kernel.patches)
+      await guest.writeVirtual(cpu, address, bytes)
   }
 
   /** Stops the guest for good, so that its state can be looked at. */
@@ -186,15 +164,37 @@ export class Emulation {
     const { guest, kernel } = this.#options
     await this.#msrs.takeBackX2apic(cpu)
     if (kernel.memlist !== undefined)
-      this.#regionsAtBoot = await readMemlist(guest, cpu, kernel.memlist)
+      this.#seen.regionsAtBoot = await readMemlist(guest, cpu, kernel.memlist)
+    const { entry } = kernel
+    const next =
+      this.#options.followsKexec && entry !== undefined ? [entry] : []
     await Promise.all([
       ...[smpInit, ...this.#sitesOf(isMsrRead)].map(address =>
         guest.remove(address),
       ),
-      ...this.#sitesOf(site => !isMsrRead(site)).map(address =>
+      ...[...this.#sitesOf(isCall), ...next].map(address =>
         guest.plant(address),
       ),
     ])
+  }
+
+  /**
+   * The kernel was started again, from a fresh copy: machine_kexec()
+   * (arch/x86/kernel/machine_kexec_64.c) keeps nothing of the one before but
+   * what the CPUs and the module remember.
+   */
+  async #atNextKernel(cpu: number, entry: bigint): Promise<void> {
+    const { guest, kernel, platform } = this.#options
+    await this.#endWait()
+    await Promise.all(
+      [entry, ...this.#sitesOf(isCall)].map(address => guest.remove(address)),
+    )
+    this.#kernels.push(newNotes())
+    this.#msrs = new Msrs(guest, kernel, platform)
+    if (kernel.physBase !== undefined)
+      this.#seen.physBase = await readNumber(guest, cpu, kernel.physBase)
+    await this.#patchMapped(cpu)
+    await this.#plantFirst()
   }
 
   #sitesOf(wanted: (site: Site) => boolean): bigint[] {
@@ -208,6 +208,10 @@ export class Emulation {
     const registers = await guest.registers(cpu)
     if (registers.rip === kernel.smpInit) {
       await this.#atSmpInit(cpu, registers.rip)
+      return DONE
+    }
+    if (registers.rip === kernel.entry) {
+      await this.#atNextKernel(cpu, registers.rip)
       return DONE
     }
     if (registers.rip === this.#waitsForList) {
@@ -277,7 +281,12 @@ export class Emulation {
   ): Promise<RegisterChanges> {
     const { guest, kernel } = this.#options
     if (kernel.savedCommandLine !== undefined)
-      this.#cmdline ??= await readString(guest, cpu, kernel.savedCommandLine)
+      this.#seen.cmdline ??= await readString(
+        guest,
+        cpu,
+        kernel.savedCommandLine,
+      )
+    if (site.kind === 'keyid-msr') this.#seen.keyidReads++
     return this.#msrs.read(cpu, site, registers)
   }
 
@@ -285,8 +294,12 @@ export class Emulation {
     const leaf = leafOf(registers.rax)
     await this.#lookAtRegions(cpu, leaf)
     await this.#waitForList(leaf)
+    const before = this.#seam.offeredTdmrs
     const outcome = await this.#seam.call({ cpu, ...registers })
-    this.#trace.push({
+    // A kernel before this one may have offered others.
+    const offered = this.#seam.offeredTdmrs
+    if (offered !== before && offered) this.#seen.tdmrs = offered
+    this.#seen.trace.push({
       leaf,
       status: outcome.kind === 'completed' ? outcome.status : null,
       cpu,
@@ -302,14 +315,14 @@ export class Emulation {
    * metadata before they build it. It may be gone again after a failure.
    */
   async #lookAtRegions(cpu: number, leaf: number): Promise<void> {
-    if (this.#regions?.length || this.#beforeList.has(leaf)) return
+    if (this.#seen.regions?.length || this.#beforeList.has(leaf)) return
     await this.#readRegions(cpu)
   }
 
   async #readRegions(cpu: number): Promise<void> {
     const { guest, kernel } = this.#options
     if (kernel.memlist !== undefined)
-      this.#regions = await readMemlist(guest, cpu, kernel.memlist)
+      this.#seen.regions = await readMemlist(guest, cpu, kernel.memlist)
   }
 
   /**
@@ -323,7 +336,7 @@ export class Emulation {
     const waits = this.#waitsForList !== undefined
     const reads = leaf === LEAF.SYS_RD && this.#beforeList.has(leaf)
     if (waits && !reads) await this.#endWait()
-    if (waits || !reads || this.#regions || listReady === undefined) return
+    if (waits || !reads || this.#seen.regions || listReady === undefined) return
     await Promise.all(this.#sitesOf(isVmxon).map(site => guest.remove(site)))
     await guest.plant(listReady)
     this.#waitsForList = listReady
@@ -339,6 +352,7 @@ export class Emulation {
 }
 
 const isMsrRead = ({ kind }: Site): boolean => kind.endsWith('-msr')
+const isCall = (site: Site): boolean => !isMsrRead(site)
 const isVmxon = ({ kind }: Site): boolean => kind === 'vmxon'
 
 const afterSeamcall = (

@@ -14,6 +14,11 @@ export interface KernelSites {
   readonly memlist: bigint | undefined
   /** Address of the pointer `saved_command_line` (init/main.c). */
   readonly savedCommandLine: bigint | undefined
+  /**
+   * Address of `phys_base` (arch/x86/kernel/head_64.S): how far the kernel runs
+   * above the address it was linked for.
+   */
+  readonly physBase: bigint | undefined
   /** What x2apic_enabled() reads; undefined when TDX does not ask for it. */
   readonly x2apicBit: FeatureBit | undefined
   readonly patches: readonly Patch[]
@@ -89,6 +94,7 @@ export const locate = async (image: KernelImage): Promise<KernelSites> => {
     sites,
     memlist: image.symbol('tdx_memlist')?.address,
     savedCommandLine: image.symbol('saved_command_line')?.address,
+    physBase: image.symbol('phys_base')?.address,
     x2apicBit,
     patches: hosts ? await findPatches(image) : [],
     patchesItself: image.symbol('arch_jump_label_transform') !== undefined,

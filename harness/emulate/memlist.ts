@@ -43,6 +43,16 @@ const viewOf = (bytes: Uint8Array): DataView =>
 const pointerAt = (bytes: Uint8Array): bigint =>
   viewOf(bytes).getBigUint64(0, true)
 
+/** The value of a `long` of the kernel. @param variable its address */
+export const readNumber = async (
+  guest: Debugger,
+  cpu: number,
+  variable: bigint,
+): Promise<number> =>
+  Number(
+    BigInt.asIntN(64, pointerAt(await guest.readVirtual(cpu, variable, 8))),
+  )
+
 /** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h). */
 const MAX_STRING = 2048
 

@@ -14,16 +14,11 @@ export class Msrs {
   readonly #platform: Platform
   /** The byte that holds the feature bit, as it was before we set that. */
   #featureByte: Uint8Array | undefined
-  #keyidReads = 0
 
   constructor(guest: Debugger, kernel: KernelSites, platform: Platform) {
     this.#guest = guest
     this.#kernel = kernel
     this.#platform = platform
-  }
-
-  get keyidReads(): number {
-    return this.#keyidReads
   }
 
   async read(
@@ -32,7 +27,6 @@ export class Msrs {
     registers: Registers,
   ): Promise<RegisterChanges> {
     if (kind === 'keyid-msr') {
-      this.#keyidReads++
       await this.#claimX2apic(cpu)
       const value = keyidPartitioning(this.#platform)
       return this.#answer(cpu, form, registers, value)

@@ -22,7 +22,15 @@ const literals = (text: string): string[] =>
 
 t.test('paths of the initramfs are those of the C sources', async t => {
   const known = literals(INIT)
-  for (const path of [FILES.trigger, FILES.tdxHost, FILES.steps, FILES.answers])
+  for (const path of [
+    FILES.trigger,
+    FILES.tdxHost,
+    FILES.steps,
+    FILES.nextKernel,
+    FILES.nextInitramfs,
+    FILES.nextCmdline,
+    FILES.answers,
+  ])
     t.ok(known.includes(path), path)
 })
 
@@ -40,7 +48,8 @@ t.test('init takes the words of the steps file', async t => {
   t.equal(stepLine({ kind: 'update', image: 1 }), 'update /image1')
   for (const kind of ['offline', 'update'])
     t.match(INIT, `step + sizeof("${kind}")`)
-  t.match(INIT, "step[0] == 't'")
+  t.equal(stepLine({ kind: 'kexec' }), 'kexec')
+  for (const letter of ['t', 'k']) t.match(INIT, `step[0] == '${letter}'`)
 })
 
 t.test('init waits for one byte', async t => {
@@ -50,7 +59,7 @@ t.test('init waits for one byte', async t => {
 
 t.test('every report of init is understood', async t => {
   const reports = literals(INIT).filter(text => text.includes(REPORT_PREFIX))
-  t.equal(reports.length, 7, 'the reports that this test knows of')
+  t.equal(reports.length, 8, 'the reports that this test knows of')
   for (const text of reports) t.match(text, /^<\d>tdxrig: /)
   const said = (line: string): unknown => {
     const [opening] = /^tdxrig: (?:step |steps done|init: )/.exec(line) ?? []
@@ -79,6 +88,11 @@ t.test('every report of init is understood', async t => {
   t.same(said('tdxrig: step 1 offline: errno=-16'), {
     kind: 'step',
     report: { step: 1, kind: 'offline', errno: -16 },
+  })
+  t.ok(literals(INIT).includes(' kexec: errno='))
+  t.same(said('tdxrig: step 1 kexec: errno=-38'), {
+    kind: 'step',
+    report: { step: 1, kind: 'kexec', errno: -38 },
   })
   for (const part of [' update: error=', ' version=', ' left='])
     t.ok(literals(INIT).includes(part), part)

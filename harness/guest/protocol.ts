@@ -24,6 +24,10 @@ export const FILES = {
   /** Images of modules, a number behind each. */
   image: '/image',
   steps: '/steps',
+  /** The kernel that a kexec step starts, with its initramfs and cmdline. */
+  nextKernel: '/next/kernel',
+  nextInitramfs: '/next/initramfs',
+  nextCmdline: '/next/cmdline',
   /** Where init reads answers: the guest's second serial port. */
   answers: '/dev/ttyS1',
 } as const
@@ -33,8 +37,11 @@ export const ANSWER = '\n'
 
 /** A step as the steps file has it; DIMMs are known by their addresses. */
 export type GuestStep =
-  /** `none`: the kernel has initialised TDX itself, and nothing is to be done. */
-  | { readonly kind: 'trigger' | 'none' }
+  /**
+   * `none`: the kernel has initialised TDX itself, and nothing is to be done.
+   * `kexec`: what {@link FILES} has of a next kernel is started.
+   */
+  | { readonly kind: 'trigger' | 'none' | 'kexec' }
   | { readonly kind: 'plug' | 'online'; readonly range: Range }
   | { readonly kind: 'offline'; readonly cpu: number }
   /** `image` is the number of an image in the initramfs. */
@@ -88,6 +95,12 @@ export type StepReport =
     }
   | {
       readonly step: number
+      readonly kind: 'kexec'
+      /** Of kexec_file_load(); 0: the next kernel is started. */
+      readonly errno: number
+    }
+  | {
+      readonly step: number
       readonly kind: 'update'
       /**
        * What the kernel's firmware loader says: `none`, or at what it failed
@@ -132,10 +145,14 @@ const FORMS: readonly Form[] = [
     },
   },
   {
-    pattern: /^step (\d+) offline: errno=(-?\d+)$/,
-    read: ([step, errno]) => ({
+    pattern: /^step (\d+) (offline|kexec): errno=(-?\d+)$/,
+    read: ([step, kind, errno]) => ({
       kind: 'step',
-      report: { step: Number(step), kind: 'offline', errno: Number(errno) },
+      report: {
+        step: Number(step),
+        kind: kind === 'kexec' ? kind : 'offline',
+        errno: Number(errno),
+      },
     }),
   },
   {

@@ -4,6 +4,7 @@ import type { BootRecord, Testimony, WitnessName } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
 import type { Expectation } from '../scenario/expectation.ts'
 import type { Layout } from '../memory/predict.ts'
+import type { Range } from '../memory/range.ts'
 import type { Prediction } from './prediction.ts'
 
 /** `pass` and the ways not to. */
@@ -56,13 +57,20 @@ export type JudgedKernel = Pick<
   | 'hasMemlist'
   | 'printsRegions'
   | 'failsRegions'
->
+> & {
+  /** Where it was linked to run; undefined: not known. */
+  readonly kernelImage?: Range | undefined
+  /** Bytes of its real mode code. */
+  readonly realMode?: number | undefined
+}
 
 /** A boot, and what its console says. */
 export interface Evidence {
   readonly record: BootRecord
   /** Of an empty console where there is none. */
   readonly facts: Facts
+  /** Of the kernel that the first one started; undefined: none began. */
+  readonly nextFacts?: Facts | undefined
   /** The last lines of the console, without time stamps. */
   readonly tail: readonly string[]
 }

@@ -42,6 +42,7 @@ import {
   checkTrigger,
 } from './checks/seamcalls.ts'
 import {
+  checkKexec,
   checkOffline,
   checkOnline,
   checkPlugged,
@@ -51,13 +52,11 @@ import type {
   Basis,
   Check,
   Context,
-  Evidence,
-  JudgedCase,
-  JudgedKernel,
   Reason,
   Scope,
   Verdict,
 } from './context.ts'
+import { type Trial, firstTrial, nextTrial } from './kernels.ts'
 import { type Prediction, predictFrom } from './prediction.ts'
 
 /** A check that could not be made, and the witnesses it lacked. */
@@ -82,6 +81,13 @@ export interface Judgement {
   readonly witnesses: readonly WitnessName[]
   /** What was not observed: it speaks neither for the kernel nor against it. */
   readonly unobserved: readonly Unobserved[]
+  /** Of the kernel that a kexec step started; undefined: none began. */
+  readonly next?: NextJudgement | undefined
+}
+
+/** With what was judged. */
+export interface NextJudgement extends Judgement {
+  readonly trial: Trial
 }
 
 /** In the order in which a person wants to read what is wrong. */
@@ -117,6 +123,7 @@ const CHECKS: readonly Check[] = [
   checkUpdates,
   checkOffline,
   checkFreed,
+  checkKexec,
 ]
 
 /** What can be looked at when the kernel is expected to panic. */
@@ -150,16 +157,31 @@ const checksFor = ({
   return kernel.hostsTdx ? CHECKS : LAYOUT_CHECKS
 }
 
-/** What is judged, and by what. */
-export interface Trial {
-  readonly item: JudgedCase
-  readonly kernel: JudgedKernel
-  readonly prediction: Prediction
-  readonly evidence: Evidence
+/**
+ * Compares what a boot left behind with expectation and prediction: of the
+ * first kernel, and of the one that it started.
+ */
+export const judge = (trial: Trial): Judgement => {
+  const first = judgeKernel(firstTrial(trial))
+  const following = nextTrial(trial)
+  if (!following) return first
+  const next = judgeKernel(following)
+  return {
+    ...first,
+    verdict: first.verdict === 'pass' ? next.verdict : first.verdict,
+    reasons: [
+      ...first.reasons,
+      ...next.reasons.map(reason => ({
+        ...reason,
+        message: `the kernel that kexec started: ${reason.message}`,
+      })),
+    ],
+    next: { ...next, trial: following },
+  }
 }
 
-/** Compares what a boot left behind with expectation and prediction. */
-export const judge = (trial: Trial): Judgement => {
+/** Judges a kernel by what was seen of it. */
+const judgeKernel = (trial: Trial): Judgement => {
   const context = contextOf(trial)
   const reasons: Reason[] = []
   const unobserved: Unobserved[] = []
@@ -183,7 +205,7 @@ export const judge = (trial: Trial): Judgement => {
     verdict: verdictOf(weighed),
     reasons: weighed,
     scope: trial.kernel.hostsTdx ? 'tdx' : 'layout',
-    basis: context.basis,
+    basis: context.prediction.handover === true ? 'console' : context.basis,
     passed,
     expectedRegions: context.expect.regions,
     prediction: context.prediction,

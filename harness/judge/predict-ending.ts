@@ -136,6 +136,14 @@ const platformFailures = (
     failures.push(
       failure('sys-init', ERRNO.ENODEV, 'the TDX module is not loaded'),
     )
+  if (platform.initialisedBefore === true)
+    failures.push(
+      failure(
+        'sys-init',
+        ERRNO.EIO,
+        'the kernel before has initialised the module, and TDH.SYS.INIT works once (SYS_INIT_NOT_PENDING)',
+      ),
+    )
   const [, endKeyid] = privateKeyids(platform)
   if (endKeyid > MAX_KEYIDS)
     failures.push(

@@ -12,6 +12,7 @@ import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
 import { seriesOfVersion, whyUnknown } from '../tdx/series/recognise.ts'
 import { limitsOf } from '../tdx/metadata-values.ts'
 import { predictEnding } from './predict-ending.ts'
+import { handsOver, nextInput } from './predict-next.ts'
 import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
 import {
   type CaseInput,
@@ -36,6 +37,13 @@ export interface Prediction extends Ending {
   readonly online: readonly PredictedOnline[]
   /** For each step that updates the module; empty: not known. */
   readonly updates: readonly PredictedUpdate[]
+  /**
+   * The kernel before hands memory over, and memblock has ranges of it apart:
+   * which ones is that kernel's choice.
+   */
+  readonly handover?: boolean
+  /** Of the kernel that a kexec step starts; undefined: there is none. */
+  readonly next?: Prediction | undefined
 }
 
 /** What a prediction depends on beside the case. */
@@ -98,7 +106,36 @@ export const predictCase = (
     kernelImage: options.kernelImage,
     realMode: options.realMode,
   })
-  return predictFrom(item, layout, options)
+  const prediction = predictFrom(item, layout, options)
+  const next = predictNext(item, prediction, {
+    ...options,
+    // Where kexec puts the image is not known yet.
+    kernelImage: undefined,
+  })
+  return next ? { ...prediction, next } : prediction
+}
+
+/**
+ * The prediction for the kernel that a kexec step starts.
+ *
+ * @param before the prediction for the kernel that starts it
+ */
+export const predictNext = (
+  item: CaseInput,
+  before: Prediction,
+  options: PredictionOptions,
+): Prediction | undefined => {
+  const input = nextInput(item, { ...before, series: options.series })
+  if (!input) return undefined
+  const handover = handsOver(item.words)
+  const prediction = { ...predictCase(input, options), handover }
+  return before.outcome === undefined && before.open !== undefined
+    ? {
+        ...prediction,
+        outcome: undefined,
+        open: `how the kernel before leaves the module: ${before.open}`,
+      }
+    : prediction
 }
 
 /**

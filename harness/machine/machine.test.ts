@@ -4,11 +4,11 @@ import t, { type Test } from 'tap'
 import type { PreparedKernel } from '../run/kernels.ts'
 import { KERNEL, NODES } from '../testing/judged.ts'
 import { machineContract } from '../testing/machine-contract.ts'
-import { namedCase } from '../testing/records.ts'
+import { namedCase, perfectBoot, recordOf } from '../testing/records.ts'
 import { ReplayMachine } from '../testing/replay-machine.ts'
 import { ScriptedMachine } from '../testing/scripted-machine.ts'
 import type { BootPlan } from './machine.ts'
-import { recordJson } from './record-file.ts'
+import { readRecord, recordJson } from './record-file.ts'
 import type { WitnessName } from './record.ts'
 
 /** The machines that need no QEMU; that of QEMU is in qemu.boot.test.ts. */
@@ -81,4 +81,15 @@ t.test('a saved boot that cannot be read', async t => {
       { code: 'SAVED_BOOT' },
       name,
     )
+})
+
+t.test('the record of two kernels is kept whole', async t => {
+  const boot = recordOf(perfectBoot(item).seen)
+  const { memory, module } = boot.witnesses
+  const record = {
+    ...boot,
+    next: { cmdline: 'kho=on', memory, module, physBase: 0x7a000000 },
+  }
+  const { next } = readRecord(JSON.parse(recordJson(record)), null)
+  t.same(next, record.next)
 })

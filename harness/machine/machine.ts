@@ -42,6 +42,13 @@ export interface BootableKernel {
   readonly failsRegions: boolean
 }
 
+/** A kernel that is started by another one: the same image, booted again. */
+export interface NextKernel {
+  /** Kernel parameters of the scenario; the machine adds its own. */
+  readonly words: readonly string[]
+  readonly initramfs: string
+}
+
 /** Everything a machine needs for one boot. */
 export interface BootPlan {
   readonly kernel: BootableKernel
@@ -54,6 +61,8 @@ export interface BootPlan {
   /** What happens once the kernel is up; init in the initramfs knows them. */
   readonly steps: readonly Step[]
   readonly initramfs: string
+  /** What the kexec step at the end of the steps starts; undefined: none. */
+  readonly next?: NextKernel | undefined
   /** Private folder of this boot; the console is written there. */
   readonly directory: string
   /** Told of what the boot has come to, for people: `kernel boots`. */
@@ -69,6 +78,8 @@ export interface Machine {
   readonly description: string
   /** What it will witness of a boot. */
   readonly witnesses: ReadonlySet<WitnessName>
+  /** It sees what becomes of a kernel that another one starts with kexec. */
+  readonly followsKexec?: boolean
   /**
    * Boots until the result is settled.
    *

@@ -48,6 +48,23 @@ const ledger = z.strictObject({
   ),
   freedTwice: z.array(z.string()),
 })
+const memory = z
+  .strictObject({
+    regions: z.array(nodeRange).nullable(),
+    regionsAtBoot: z.array(nodeRange).nullable(),
+    allocations: ledger.nullable().default(null),
+    cmdline: text.nullable(),
+  })
+  .nullable()
+
+const moduleSeen = z
+  .strictObject({
+    seamcalls: z.array(seamcall),
+    tdmrs: z.array(tdmr).nullable(),
+    keyidReads: count,
+    unmetFaults: z.array(faultSchema),
+  })
+  .nullable()
 
 const recordSchema = z.strictObject({
   end: z.enum(END_REASONS),
@@ -64,22 +81,8 @@ const recordSchema = z.strictObject({
         lossy: z.boolean().default(false),
       })
       .nullable(),
-    memory: z
-      .strictObject({
-        regions: z.array(nodeRange).nullable(),
-        regionsAtBoot: z.array(nodeRange).nullable(),
-        allocations: ledger.nullable().default(null),
-        cmdline: text.nullable(),
-      })
-      .nullable(),
-    module: z
-      .strictObject({
-        seamcalls: z.array(seamcall),
-        tdmrs: z.array(tdmr).nullable(),
-        keyidReads: count,
-        unmetFaults: z.array(faultSchema),
-      })
-      .nullable(),
+    memory,
+    module: moduleSeen,
     steps: z
       .strictObject({
         plugged: z.array(
@@ -88,6 +91,14 @@ const recordSchema = z.strictObject({
       })
       .nullable(),
   }),
+  next: z
+    .strictObject({
+      cmdline: text,
+      memory,
+      module: moduleSeen,
+      physBase: z.int().nullable(),
+    })
+    .optional(),
 })
 
 /** The record of a boot as JSON. A field that the schema lacks throws. */

@@ -1,4 +1,4 @@
-import type { SeamcallTrace } from '../emulate/emulation.ts'
+import type { SeamcallTrace } from '../emulate/kernel-seen.ts'
 import type { LedgerRecord } from '../emulate/ledger.ts'
 import type { NodeRange } from '../memory/range.ts'
 import type { Fault } from '../tdx/fault.ts'
@@ -88,6 +88,20 @@ export interface StuckCpu {
   readonly symbol: string | null
 }
 
+/** What was seen of a kernel that another one started with kexec. */
+export interface NextRecord {
+  /** The command line it was given. */
+  readonly cmdline: string
+  /** Null: it never came to its entry, or nobody looked. */
+  readonly memory: MemoryWitness | null
+  readonly module: ModuleWitness | null
+  /**
+   * How far above the address it was linked for it runs: where kexec put it;
+   * null: not known.
+   */
+  readonly physBase: number | null
+}
+
 /** What a boot left behind. */
 export interface BootRecord {
   readonly end: EndReason
@@ -106,10 +120,12 @@ export interface BootRecord {
     /** The program and its arguments, to start the same machine by hand. */
     readonly argv: readonly string[]
   }
-  /** Null: the machine has no such witness. */
+  /** Null: the machine has no such witness. Of the first kernel. */
   readonly witnesses: {
     readonly [Name in WitnessName]: Testimony[Name] | null
   }
+  /** Of the kernel that a kexec step starts; undefined: no such step. */
+  readonly next?: NextRecord | undefined
 }
 
 /** The witnesses of a boot, in their usual order. */

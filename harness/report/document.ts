@@ -7,7 +7,8 @@ import {
   verdictOf,
 } from '../judge/case-outcome.ts'
 import { onlineResults, updateResults } from '../judge/checks/steps.ts'
-import type { Verdict } from '../judge/context.ts'
+import type { Evidence, Verdict } from '../judge/context.ts'
+import type { Judgement, NextJudgement } from '../judge/judge.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import { formatNodeRange } from '../memory/range.ts'
@@ -98,9 +99,6 @@ const judged = ({
   console,
 }: JudgedOutcome): Came => {
   const { record, facts } = evidence
-  const { memory, module } = record.witnesses
-  const { tdx } = facts
-  const { outcome, stage, errno } = observeEnding(facts, record)
   return {
     verdict: judgement.verdict,
     reasons: [...judgement.reasons],
@@ -111,6 +109,44 @@ const judged = ({
       check,
       missing: [...missing],
     })),
+    ...kernelOf(judgement, evidence),
+    online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
+    updates: record.witnesses.steps ? updateResults({ item, facts }) : null,
+    seen: record.witnesses.console ? seenOf(facts) : null,
+    next: judgement.next ? nextOf(judgement.next) : null,
+    incidents: facts.incidents.map(incident => ({ ...incident })),
+    end: record.end,
+    stuck: record.stuck.map(({ cpu, rip, symbol }) => ({
+      cpu,
+      rip: hex(rip),
+      symbol,
+    })),
+    timing: {
+      totalMs: round(record.timing.total),
+      firstByteMs:
+        record.timing.firstByte === null
+          ? null
+          : round(record.timing.firstByte),
+    },
+    argv: [...record.start.argv],
+    console,
+  }
+}
+
+type OfKernel = Pick<
+  NonNullable<CaseResult['next']>,
+  'tdx' | 'regions' | 'tdmrs' | 'seamcalls' | 'cmdline'
+>
+
+/** What is told of each kernel of a boot. */
+const kernelOf = (
+  judgement: Judgement,
+  { facts, record }: Evidence,
+): OfKernel => {
+  const { memory, module } = record.witnesses
+  const { tdx } = facts
+  const { outcome, stage, errno } = observeEnding(facts, record)
+  return {
     tdx: {
       outcome,
       stage,
@@ -127,9 +163,6 @@ const judged = ({
       memory: memory?.regions?.map(nodeRangeJson) ?? null,
       atBoot: memory?.regionsAtBoot?.map(nodeRangeJson) ?? null,
     },
-    online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
-    updates: record.witnesses.steps ? updateResults({ item, facts }) : null,
-    seen: record.witnesses.console ? seenOf(facts) : null,
     tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
     seamcalls:
       module?.seamcalls.map(({ leaf, status, cpu }) => ({
@@ -139,28 +172,18 @@ const judged = ({
         statusName: status === null ? null : (statusName(status) ?? null),
         cpu,
       })) ?? null,
-    incidents: facts.incidents.map(incident => ({ ...incident })),
-    end: record.end,
-    stuck: record.stuck.map(({ cpu, rip, symbol }) => ({
-      cpu,
-      rip: hex(rip),
-      symbol,
-    })),
-    timing: {
-      totalMs: round(record.timing.total),
-      firstByteMs:
-        record.timing.firstByte === null
-          ? null
-          : round(record.timing.firstByte),
-    },
     cmdline: {
       asked: record.start.cmdline,
       effective: memory?.cmdline ?? facts.cmdline,
     },
-    argv: [...record.start.argv],
-    console,
   }
 }
+
+const nextOf = (judgement: NextJudgement): CaseResult['next'] => ({
+  ...kernelOf(judgement, judgement.trial.evidence),
+  predicted: predictedOf(judgement.prediction),
+  passed: [...judgement.passed],
+})
 
 const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
   verdict: kind,
@@ -183,6 +206,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
   seen: null,
   tdmrs: null,
   seamcalls: null,
+  next: null,
   incidents: [],
   end: null,
   stuck: [],
@@ -282,6 +306,8 @@ const stepText = (step: Step): string => {
       return `update to ${step.image.module} (${step.image.kind})`
     case 'plug':
       return `plug ${step.dimm.name} ${formatNodeRange(step.dimm.range)}`
+    case 'kexec':
+      return `kexec with '${step.next.words.join(' ')}'`
     case 'online':
       return `online ${step.dimm.name}`
   }

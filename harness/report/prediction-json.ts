@@ -68,10 +68,18 @@ const caseJson = (
           step: step.kind,
           ...(step.kind === 'offline' && { cpu: step.cpu }),
           ...(step.kind === 'update' && { image: { ...step.image } }),
+          ...(step.kind === 'kexec' && { words: step.next.words }),
         },
   ),
   updates: prediction.updates.map(({ result, module }) => ({ result, module })),
   online: prediction.online,
+  ...(prediction.next && {
+    next: {
+      ...endingJson(prediction.next),
+      handover: prediction.next.handover === true,
+      ...layoutJson(prediction.next.layout),
+    },
+  }),
   ...layoutJson(prediction.layout),
 })
 

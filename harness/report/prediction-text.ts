@@ -54,14 +54,28 @@ export const predictionText = (
       title,
       ...lines,
       `  board: ${item.machine.board.title}`,
-      ...of.map(
-        ({ series, prediction }) =>
-          `  outcome on ${series.name}: ${endingText(prediction)}`,
-      ),
+      ...of.flatMap(({ series, prediction }) => [
+        `  outcome on ${series.name}: ${endingText(prediction)}`,
+        ...nextLines(prediction.next),
+      ]),
       '',
     ])
     .join('\n')
 }
+
+/** What is predicted of the kernel that a kexec step starts. */
+const nextLines = (next: Prediction | undefined): string[] =>
+  next
+    ? [
+        `  then, on the kernel that kexec starts: ${endingText(next)}`,
+        ...next.layout.regions.map(region => `    ${nodeLine(region)}`),
+        ...(next.handover === true
+          ? [
+              '    of which kexec handover keeps some apart, as its console says',
+            ]
+          : []),
+      ]
+    : []
 
 /** What TDX gets of a layout, without what it was made of. */
 export const layoutSummary = (layout: Layout): string[] => [
@@ -214,6 +228,7 @@ const stepLine = (
     const result = updates[number.length]?.result ?? 'open'
     return `update to ${step.image.module} (${step.image.kind}): ${result}`
   }
+  if (step.kind === 'kexec') return `kexec: ${step.next.words.join(' ')}`
   const { name, range } = step.dimm
   if (step.kind === 'plug')
     return `plug ${name}: ${formatRange(range)} node ${range.node}`

@@ -39,12 +39,26 @@ const shortly = (result: CaseResult): string => {
       : []),
     ...(result.online ?? []).map(({ dimm, result }) => `${dimm} ${result}`),
     ...(result.updates ?? []),
+    ...nextText(result),
     ...(witnesses.length < WITNESS_NAMES.length
       ? [`${witnesses.length} of ${WITNESS_NAMES.length} witnesses`]
       : []),
     ...attemptsText(result),
     seconds(timing.totalMs),
   ].join(', ')
+}
+
+/** What became of TDX on the kernel that a kexec step started. */
+const nextText = ({ next }: CaseResult): string[] => {
+  if (!next) return []
+  const { outcome, stage, errno } = next.tdx
+  const count = (next.regions.memory ?? next.regions.printed)?.length
+  return [
+    `then ${outcomeText(outcome, stage, errno)}`,
+    ...(count === undefined || count === 0
+      ? []
+      : [`${count} region${count === 1 ? '' : 's'}`]),
+  ]
 }
 
 /** `2 of 3 attempts passed`; nothing where there was one. */

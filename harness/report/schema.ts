@@ -49,6 +49,66 @@ const firmwareSchema = z
   })
   .describe('what the scenario put in place of the firmware')
 
+const tdxSchema = z.strictObject({
+  outcome: z.enum(OUTCOMES),
+  stage: z.enum(STAGES).nullable(),
+  errno: z.int().nullable(),
+  keyids: z.tuple([z.int(), z.int()]).nullable(),
+  pamtKiB: z.int().nullable(),
+  message: z.string().nullable(),
+})
+
+const predictedSchema = z.strictObject({
+  outcome: z.enum(OUTCOMES).nullable(),
+  stage: z.enum(STAGES).nullable(),
+  errno: z.int().nullable(),
+  why: z.string(),
+})
+
+const regionsSchema = z.strictObject({
+  basis: z.enum(['machine', 'console']),
+  predicted: z.array(nodeRange),
+  expected: z
+    .array(nodeRange)
+    .nullable()
+    .describe('those the scenario states itself; null: it states none'),
+  printed: z.array(nodeRange).nullable(),
+  memory: z.array(nodeRange).nullable(),
+  atBoot: z
+    .array(nodeRange)
+    .nullable()
+    .describe('the list in memory after the early initcalls'),
+})
+
+const tdmrsSchema = z
+  .array(
+    z.strictObject({
+      base: address,
+      size: address,
+      pamt: z.array(span).length(3).describe('for pages of 4K, 2M and 1G'),
+      reserved: z.array(span),
+    }),
+  )
+  .nullable()
+
+const seamcallsSchema = z
+  .array(
+    z.strictObject({
+      leaf: z.int(),
+      name: z.string(),
+      status: address.nullable().describe('null for VMfailInvalid'),
+      statusName: z.string().nullable(),
+      cpu: z.int(),
+    }),
+  )
+  .nullable()
+  .describe('null: the module was not observed')
+
+const cmdlineSchema = z.strictObject({
+  asked: z.string(),
+  effective: z.string().nullable(),
+})
+
 export const caseSchema = z.strictObject({
   id: z.string(),
   scenario: z.string().describe('path of the scenario file'),
@@ -97,25 +157,8 @@ export const caseSchema = z.strictObject({
       }),
     )
     .describe('checks that could not be made: they do not count'),
-  tdx: z
-    .strictObject({
-      outcome: z.enum(OUTCOMES),
-      stage: z.enum(STAGES).nullable(),
-      errno: z.int().nullable(),
-      keyids: z.tuple([z.int(), z.int()]).nullable(),
-      pamtKiB: z.int().nullable(),
-      message: z.string().nullable(),
-    })
-    .nullable()
-    .describe('null when nothing was booted'),
-  predicted: z
-    .strictObject({
-      outcome: z.enum(OUTCOMES).nullable(),
-      stage: z.enum(STAGES).nullable(),
-      errno: z.int().nullable(),
-      why: z.string(),
-    })
-    .describe('what the model says'),
+  tdx: tdxSchema.nullable().describe('null when nothing was booted'),
+  predicted: predictedSchema.describe('what the model says'),
   layout: layoutSchema
     .omit({ regions: true })
     .describe('the layout of memory that the model says'),
@@ -129,20 +172,7 @@ export const caseSchema = z.strictObject({
     })
     .nullable()
     .describe('the memory the kernel printed; null: no console'),
-  regions: z.strictObject({
-    basis: z.enum(['machine', 'console']),
-    predicted: z.array(nodeRange),
-    expected: z
-      .array(nodeRange)
-      .nullable()
-      .describe('those the scenario states itself; null: it states none'),
-    printed: z.array(nodeRange).nullable(),
-    memory: z.array(nodeRange).nullable(),
-    atBoot: z
-      .array(nodeRange)
-      .nullable()
-      .describe('the list in memory after the early initcalls'),
-  }),
+  regions: regionsSchema,
   online: z
     .array(z.strictObject({ dimm: z.string(), result: z.string() }))
     .nullable()
@@ -151,28 +181,21 @@ export const caseSchema = z.strictObject({
     .array(z.string())
     .nullable()
     .describe('what came of each update of the module'),
-  tdmrs: z
-    .array(
-      z.strictObject({
-        base: address,
-        size: address,
-        pamt: z.array(span).length(3).describe('for pages of 4K, 2M and 1G'),
-        reserved: z.array(span),
-      }),
-    )
-    .nullable(),
-  seamcalls: z
-    .array(
-      z.strictObject({
-        leaf: z.int(),
-        name: z.string(),
-        status: address.nullable().describe('null for VMfailInvalid'),
-        statusName: z.string().nullable(),
-        cpu: z.int(),
-      }),
-    )
+  tdmrs: tdmrsSchema,
+  seamcalls: seamcallsSchema,
+  next: z
+    .strictObject({
+      tdx: tdxSchema,
+      predicted: predictedSchema,
+      regions: regionsSchema,
+      tdmrs: tdmrsSchema,
+      seamcalls: seamcallsSchema,
+      cmdline: cmdlineSchema,
+      passed: z.array(z.string()),
+    })
     .nullable()
-    .describe('null: the module was not observed'),
+    .default(null)
+    .describe('of the kernel that a kexec step started; null: none began'),
   incidents: z.array(
     z.strictObject({ kind: z.string(), line: z.int(), text: z.string() }),
   ),
@@ -188,9 +211,7 @@ export const caseSchema = z.strictObject({
     totalMs: z.number(),
     firstByteMs: z.number().nullable(),
   }),
-  cmdline: z
-    .strictObject({ asked: z.string(), effective: z.string().nullable() })
-    .nullable(),
+  cmdline: cmdlineSchema.nullable(),
   argv: z.array(z.string()),
   attempts: z
     .array(z.strictObject({ verdict: z.enum(VERDICTS), totalMs: z.number() }))

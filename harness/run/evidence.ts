@@ -25,4 +25,9 @@ export const evidenceOf = async (record: BootRecord): Promise<Evidence> => {
 export const evidenceFrom = (
   record: BootRecord,
   reader: ConsoleReader,
-): Evidence => ({ record, facts: reader.facts(), tail: reader.tail })
+): Evidence => ({
+  record,
+  facts: reader.facts(),
+  nextFacts: record.next && reader.boots()[1],
+  tail: reader.tail,
+})

@@ -195,11 +195,12 @@ export const initramfsFor = async (
   kernel: PreparedKernel,
   steps: readonly Step[],
   directory: string,
+  name = 'initramfs',
 ): Promise<string> => {
   const { programs, initramfs } = kernel
   const [first, ...others] = steps
   if (first?.kind === 'trigger' && others.length === 0) return initramfs
-  const path = join(directory, 'initramfs')
+  const path = join(directory, name)
   const images = steps.flatMap(step =>
     step.kind === 'update' ? [step.image] : [],
   )
@@ -221,6 +222,8 @@ const guestStep = (
       return { kind: isAsked(kernel.trigger, kernel) ? 'trigger' : 'none' }
     case 'offline':
       return step
+    case 'kexec':
+      return { kind: step.kind }
     case 'update':
       return { kind: step.kind, image: images.indexOf(step.image) }
     case 'plug':

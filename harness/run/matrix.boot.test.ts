@@ -28,6 +28,7 @@ const KERNELS = [
 /** How the release of each begins. */
 const RELEASES: Readonly<Record<string, string>> = {
   'mainline-7.3': '7.3.',
+  'mainline-7.3-kexec': '7.3.',
   'upstream-6.12': '6.12.',
   'upstream-6.12-plain': '6.12.',
   'v6-6.1': '6.1.',
@@ -38,7 +39,7 @@ const PRINTS: ReadonlySet<string> = new Set(['upstream-6.12', 'v6-6.1'])
 
 /** For some kernels only: the others have nothing like it. */
 const LIMITED =
-  /^(?:update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|firmware\/one-entry)/
+  /^(?:kexec\/|update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|firmware\/one-entry)/
 
 /** Results of the same machine and cmdline, on all kernels. */
 const byCell = (results: readonly CaseResult[]): Map<string, CaseResult[]> => {

@@ -96,17 +96,15 @@ export const rejudge = async (path: string): Promise<JudgedOutcome> => {
   const record = parse(content, BUNDLED.record, data =>
     readRecord(data, console ? BUNDLED.console : null),
   )
-  const prediction = predictCase(item, {
-    ...kernel,
-    kernelImage: kernel.range,
-  })
+  const judged = { ...kernel, kernelImage: kernel.range }
+  const prediction = predictCase(item, judged)
   const evidence = evidenceFrom(record, console ?? endedReader())
   return {
     kind: 'judged',
     item,
     kernel: { name: kernel.name, key: kernel.key, build: undefined },
     prediction,
-    judgement: judge({ item, kernel, prediction, evidence }),
+    judgement: judge({ item, kernel: judged, prediction, evidence }),
     evidence,
     console: console ? `${path}:${BUNDLED.console}` : null,
   }

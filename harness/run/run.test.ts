@@ -145,6 +145,49 @@ t.test(
   },
 )
 
+t.test('a kexec that cannot be followed, or not be done', async t => {
+  const item = namedCase({ steps: ['trigger', { kexec: {} }] }, 'one', 'k')
+  const skipped = async (
+    followsKexec: boolean,
+    symbols: readonly string[],
+  ): Promise<string[]> => {
+    await using workspace = Workspace.create()
+    const outcomes = await runCases({
+      cases: [item],
+      machine: {
+        description: 'a stand-in',
+        witnesses: new Set(WITNESS_NAMES),
+        followsKexec,
+        boot: () => Promise.reject(new InfraError('TEST', 'booted')),
+      },
+      workspace,
+      jobs: 1,
+      kernels: new Map([
+        [
+          'k',
+          {
+            name: 'k',
+            series: MAINLINE_6_8,
+            bzImage: '/none',
+            programs: { init: '/none', trigger: '/none' },
+            image: {
+              symbol: (name: string) =>
+                symbols.includes(name) ? {} : undefined,
+            },
+          } as unknown as PreparedKernel,
+        ],
+      ]),
+      signal: new AbortController().signal,
+    })
+    return outcomes.map(outcome =>
+      outcome.kind === 'skip' ? outcome.message : outcome.kind,
+    )
+  }
+  t.match(await skipped(false, ['bzImage64_load']), [/does not follow it/])
+  t.match(await skipped(true, []), [/CONFIG_KEXEC_FILE/])
+  t.same(await skipped(true, ['bzImage64_load']), ['error'], 'it is tried')
+})
+
 t.test('a kernel that cannot be had here: its cases are skipped', async t => {
   await using workspace = Workspace.create()
   const outcomes = await runCases({

@@ -10,6 +10,7 @@ import { type Prediction, optionsOf, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { BootRecord } from '../machine/record.ts'
 import type { Case } from '../scenario/case.ts'
+import { nextKernelOf } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { evidenceOf } from './evidence.ts'
 import {
@@ -204,6 +205,13 @@ const runCase = async (
       message:
         'the scenario updates the TDX module, and this kernel was given without its tdx-host.ko: give its package or /lib/modules/VERSION',
     }
+  if (nextKernelOf(item.steps) && !startsOthers(kernel))
+    return {
+      ...tried,
+      kind: 'skip',
+      message:
+        'the scenario starts another kernel, and this one cannot (CONFIG_KEXEC_FILE is not set), or has no bzImage',
+    }
   let outcome: CaseOutcome
   try {
     outcome = await bootAndJudge(
@@ -227,10 +235,13 @@ const errorText = (error: unknown): string => {
 
 /** Why this machine cannot do what the case asks for. */
 const unableTo = (
-  { platform, allocations, unsuitable }: Case,
-  { description, witnesses }: Machine,
+  { platform, allocations, steps, unsuitable }: Case,
+  { description, witnesses, followsKexec }: Machine,
 ): string | undefined =>
   unsuitable ??
+  (nextKernelOf(steps) && followsKexec !== true
+    ? `the scenario starts another kernel with kexec, and this machine (${description}) does not follow it`
+    : undefined) ??
   (platform.faults.length > 0 && !witnesses.has('module')
     ? `the scenario has faults of the module, and the module of this machine (${description}) cannot be told to fail`
     : undefined) ??
@@ -249,6 +260,10 @@ const lacksUpdateDevice = (
   programs.tdxHost === undefined &&
   image.symbol('tdx_host_init') === undefined
 
+/** bzImage64_load() (arch/x86/kernel/kexec-bzimage64.c). */
+const startsOthers = ({ image, bzImage }: PreparedKernel): boolean =>
+  image.symbol('bzImage64_load') !== undefined && bzImage !== undefined
+
 const asksForTdx = ({ steps }: Case): boolean =>
   steps.some(({ kind }) => kind === 'trigger')
 
@@ -265,6 +280,7 @@ const bootAndJudge = async (
 ): Promise<JudgedOutcome> => {
   const directory = await workspace.directory(`${index}-${number}`)
   const steps = stepsOn(kernel, item.steps)
+  const next = nextKernelOf(steps)
   const record = await machine.boot(
     {
       kernel,
@@ -274,6 +290,15 @@ const bootAndJudge = async (
       words: item.words,
       steps,
       initramfs: await initramfsFor(kernel, steps, directory),
+      next: next && {
+        words: next.words,
+        initramfs: await initramfsFor(
+          kernel,
+          next.steps,
+          directory,
+          'initramfs-of-next',
+        ),
+      },
       directory,
       onStage: stage => onStage?.(item, stage),
     },

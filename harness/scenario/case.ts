@@ -1,13 +1,6 @@
-import {
-  memoryParameters,
-  parseCmdline,
-  splitWords,
-} from '../memory/cmdline.ts'
+import { parseCmdline } from '../memory/cmdline.ts'
 import { type Board, modelOf } from '../board/board.ts'
-import { parseMem, parseMemmap } from '../memory/memmap.ts'
-import { PLACE, hasPlace, resolvePlaces } from '../memory/places.ts'
 import { type Range, intersect } from '../memory/range.ts'
-import { visible } from '../base/text.ts'
 import { MIB } from '../base/units.ts'
 import type { Series, SeriesName } from '../tdx/series/index.ts'
 import { LEAF } from '../tdx/leaves.ts'
@@ -18,15 +11,11 @@ import {
   expectProblems,
   expectationOf,
 } from './expectation.ts'
-import {
-  type MachineSpec,
-  bootMemory,
-  machineSpec,
-  machineSrat,
-} from './machine-spec.ts'
+import { type MachineSpec, machineSpec, machineSrat } from './machine-spec.ts'
+import { parameterProblems, parameterWords } from './parameters.ts'
+import { placeParameters } from './placed-parameters.ts'
 import type { Problem } from './problem.ts'
 import { takesTooMuch, whyUnsuitable } from './on-host.ts'
-import { RESERVED_NAMES } from './rig-words.ts'
 import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
 import { type Cell, type CellInput, cellSchema } from './schema.ts'
 
@@ -82,9 +71,6 @@ export interface CaseBody extends Omit<
 /** Sapphire Rapids has 46 bits left for addresses once TME took its share. */
 const PHYSICAL_BITS = 46
 
-/** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h), less the rig's words. */
-const MAX_WORDS_LENGTH = 2047 - 256
-
 /** A cell with the machine it asks for. */
 interface Looked {
   /** Its places are addresses, where the machine has them. */
@@ -106,8 +92,8 @@ const CHECKS: readonly CellCheck[] = [
     reads: ['machine', 'steps'],
     look: ({ machine }) => ('problems' in machine ? machine.problems : []),
   },
-  { reads: ['cmdline'], look: ({ cell }) => cmdlineProblems(cell) },
-  { reads: ['cmdline', 'machine'], look: ({ unplaced }) => unplaced },
+  { reads: ['cmdline', 'steps'], look: ({ cell }) => cmdlineProblems(cell) },
+  { reads: ['cmdline', 'machine', 'steps'], look: ({ unplaced }) => unplaced },
   { reads: ['cmdline', 'steps'], look: ({ cell }) => hotplugProblems(cell) },
   { reads: ['tdx'], look: ({ cell }) => cmrProblems(cell) },
   {
@@ -141,28 +127,21 @@ const look = (asked: Cell, board: Board): Looked => {
   return { machine, ...withPlaces(asked, spec) }
 }
 
-/** Its places as addresses; what has none is complained about, and stands for 0. */
+/** Its places, and those of the kernel that it starts, as addresses. */
 const withPlaces = (
   asked: Cell,
   machine: MachineSpec | undefined,
 ): Pick<Looked, 'cell' | 'unplaced'> => {
-  const { memmap } = asked.cmdline
-  if (!memmap.some(hasPlace)) return { cell: asked, unplaced: [] }
-  const memory = machine && bootMemory(machine)
-  const placed = memmap.map(value =>
-    memory ? resolvePlaces(value, memory) : { value },
-  )
-  const values = placed.map((one, i) =>
-    ('value' in one ? one.value : memmap[i]!).replaceAll(PLACE, '0'),
-  )
-  return {
-    cell: { ...asked, cmdline: { ...asked.cmdline, memmap: values } },
-    unplaced: placed.flatMap((one, i) =>
-      'error' in one
-        ? [{ at: ['cmdline', 'memmap', i], message: one.error }]
-        : [],
-    ),
-  }
+  const own = placeParameters(asked.cmdline, machine, ['cmdline'])
+  const unplaced = [...own.unplaced]
+  const steps = asked.steps.map((step, i) => {
+    if (step === 'trigger' || !('kexec' in step)) return step
+    const at = ['steps', i, 'kexec']
+    const next = placeParameters(step.kexec, machine, at)
+    unplaced.push(...next.unplaced)
+    return { kexec: next.parameters }
+  })
+  return { cell: { ...asked, cmdline: own.parameters, steps }, unplaced }
 }
 
 /**
@@ -199,7 +178,9 @@ export const caseBody = (
     const reasons = [
       ...whyUnsuitable(asked),
       ...problemsOf(looked).map(({ message }) => message),
-      ...('spec' in machine ? takesTooMuch(wordsOf(cell), machine.spec) : []),
+      ...('spec' in machine
+        ? takesTooMuch(parameterWords(cell.cmdline), machine.spec)
+        : []),
     ]
     if (reasons.length > 0)
       return { body: unsuitableBody(asked, board, reasons) }
@@ -213,7 +194,7 @@ export const caseBody = (
       machine: machine.spec,
       platform: platformOf(cell, machine.spec),
       allocations: allocationsOf(cell),
-      words: wordsOf(cell),
+      words: parameterWords(cell.cmdline),
       steps: resolveSteps(cell.steps, {
         memory: machine.spec.memory,
         srat: machineSrat(machine.spec),
@@ -253,18 +234,13 @@ const unsuitableBody = (
   }
 }
 
-const wordsOf = ({ cmdline }: Cell): string[] => [
-  ...(cmdline.mem === undefined ? [] : [`mem=${cmdline.mem}`]),
-  ...cmdline.memmap.map(value => `memmap=${value}`),
-  ...cmdline.append,
-]
-
 const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
   keyids: machine.board.found?.keyids ?? tdx.keyids,
   module: tdx.module === 'none' ? null : tdx.module,
   x2apic: tdx.x2apic,
   vmx: tdx.vmx,
   updatesLeft: tdx.updatesLeft,
+  disables: tdx.sysDisable,
   cmrs: tdx.cmrs === 'auto' ? convertibleMemory(machine) : tdx.cmrs,
   lps: machine.cpus,
   packageOf:
@@ -303,8 +279,16 @@ const cmrProblems = ({ tdx }: Cell): Problem[] =>
       )
 
 /** A fault that can never happen would make the scenario pass for nothing. */
-const faultProblems = ({ tdx, machine }: Cell): Problem[] =>
+const faultProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
   tdx.faults.flatMap(({ cpu, package: own, leaf }, i) => {
+    if (steps.some(step => typeof step === 'object' && 'kexec' in step))
+      return [
+        {
+          at: ['tdx', 'faults', i],
+          message:
+            'the model does not follow faults over a kexec: their calls would be counted over both kernels',
+        },
+      ]
     const { packages = 1 } = machine
     const problem = (key: string, message: string): Problem[] => [
       { at: ['tdx', 'faults', i, key], message },
@@ -347,50 +331,11 @@ const hotplugProblems = ({ cmdline, steps }: Cell): Problem[] =>
           : [],
       )
 
-const cmdlineProblems = (cell: Cell): Problem[] => {
-  const { memmap, mem, append } = cell.cmdline
-  const problem = (at: Problem['at'], message: string): Problem => ({
-    at: ['cmdline', ...at],
-    message,
-  })
-  const problems = memmap.flatMap((value, i) => {
-    const parsed = parseMemmap(value)
-    return parsed.error
-      ? [
-          problem(
-            ['memmap', i],
-            `memmap=${value}: the kernel would not parse '${parsed.error.element}': ${parsed.error.message}`,
-          ),
-        ]
-      : []
-  })
-  const limit = mem === undefined ? undefined : parseMem(mem)
-  if (limit?.error)
-    problems.push(problem(['mem'], `mem=${mem ?? ''}: ${limit.error.message}`))
-  append.forEach((word, i) => {
-    const message = appendProblem(word)
-    if (message) problems.push(problem(['append', i], message))
-  })
-  if (Buffer.byteLength(wordsOf(cell).join(' ')) > MAX_WORDS_LENGTH)
-    problems.push(
-      problem(
-        [],
-        `the parameters are longer than ${MAX_WORDS_LENGTH} bytes: the kernel would cut them off`,
-      ),
-    )
-  return problems
-}
-
-const appendProblem = (word: string): string | undefined => {
-  if (visible(word) !== word)
-    return 'control characters cannot be passed on a command line'
-  if (splitWords(word).includes('--'))
-    return "'--' would hide what follows from the kernel"
-  const taken = parseCmdline(word).find(({ name }) =>
-    RESERVED_NAMES.has(name.replaceAll('-', '_')),
-  )
-  if (taken)
-    return `'${taken.name}' is set by the rig itself and cannot be changed`
-  const [error] = memoryParameters(word).errors
-  return error && `'${error.element}': ${error.message}`
-}
+const cmdlineProblems = ({ cmdline, steps }: Cell): Problem[] => [
+  ...parameterProblems(cmdline, ['cmdline']),
+  ...steps.flatMap((step, i) =>
+    typeof step === 'object' && 'kexec' in step
+      ? parameterProblems(step.kexec, ['steps', i, 'kexec'])
+      : [],
+  ),
+]

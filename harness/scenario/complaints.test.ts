@@ -55,6 +55,23 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/^4:8: expected a list of steps/],
     ],
     [
+      `${HEAD}machine: { memory: 4G }\nsteps: [plug: { name: a, memory: 1G }, kexec: { memmap: ['64M*1G'], append: [nokaslr] }, trigger]\n`,
+      [
+        /^4:\d+: kexec ends the kernel: it is the last step/,
+        /^4:\d+: before kexec only trigger and offline are possible/,
+        /^4:\d+: memmap=64M\*1G: the kernel would not parse/,
+        /^4:\d+: 'nokaslr' is set by the rig itself/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\ntdx: { faults: [{ leaf: SYS.RD, status: VMfailInvalid }] }\nsteps: [kexec: {}]\n`,
+      [/^4:\d+: the model does not follow faults over a kexec/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nexpect: { kexec: { tdx: failed } }\n`,
+      [/^4:\d+: no step starts another kernel with kexec/],
+    ],
+    [
       `${HEAD}machine: { memory: 4G }\nsteps: [tirgger]\n`,
       [/^4:9: expected 'trigger', \{ plug: /],
     ],

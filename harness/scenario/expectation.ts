@@ -21,9 +21,24 @@ export interface Expectation {
   readonly freed: boolean
   /** Text of the panic that must end the boot. */
   readonly panic: string | undefined
+  /** Of the kernel of a kexec step; undefined: what the model predicts. */
+  readonly next?: Expectation | undefined
 }
 
 type Expect = Cell['expect']['on'][SeriesName] & object
+
+/** As a kernel is expected that nothing is said of. */
+export const AS_PREDICTED: Expectation = {
+  outcome: 'predicted',
+  stage: undefined,
+  errno: undefined,
+  regions: undefined,
+  pamtKib: undefined,
+  refused: undefined,
+  updates: undefined,
+  freed: false,
+  panic: undefined,
+}
 
 export const expectationOf = (expect: Expect): Expectation => ({
   outcome: expect.tdx,
@@ -35,11 +50,12 @@ export const expectationOf = (expect: Expect): Expectation => ({
   updates: expect.updates,
   freed: expect.freed === true,
   panic: expect.panic,
+  next: expect.kexec && expectationOf(expect.kexec),
 })
 
 /** Expectations that no boot can meet. */
 export const expectProblems = (
-  { steps }: Cell,
+  { steps }: Pick<Cell, 'steps'>,
   expect: Expect,
   at: Problem['at'],
 ): Problem[] => {
@@ -72,6 +88,20 @@ export const expectProblems = (
     contradiction('stage', `'stage: ${stage}' contradicts 'tdx: ${tdx}'`)
   if (panic !== undefined && (stage ?? errno ?? expect.regions) !== undefined)
     contradiction('panic', 'a kernel that panics has no other result')
+  const kexecs = steps.some(step => typeof step === 'object' && 'kexec' in step)
+  if (expect.kexec !== undefined && !kexecs)
+    contradiction('kexec', 'no step starts another kernel with kexec')
+  if (expect.kexec) {
+    // As predicted is what nothing is said of: a panic says enough.
+    const { panic, tdx } = expect.kexec
+    const said = panic !== undefined && tdx === 'predicted' ? 'absent' : tdx
+    problems.push(
+      ...expectProblems({ steps: [] }, { ...expect.kexec, tdx: said }, [
+        ...at,
+        'kexec',
+      ]),
+    )
+  }
   const updates = steps.filter(
     step => typeof step === 'object' && 'update' in step,
   ).length

@@ -7,6 +7,7 @@ import { faultSchema } from '../tdx/fault.ts'
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
 import { CPU_MODEL_NAMES } from './cpu-models.ts'
+import { parametersShape } from './parameters.ts'
 import { UPDATE_RESULTS, stepsSchema } from './steps.ts'
 import { cpuListSchema, sizeSchema } from './values.ts'
 
@@ -73,6 +74,12 @@ const tdxSchema = z
       .max(255)
       .default(4)
       .describe('Module updates that the P-SEAMLDR still takes.'),
+    sysDisable: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe(
+        'Whether the module has TDH.SYS.DISABLE, after which it can be initialised anew; no public module has it.',
+      ),
     keyids: z
       .strictObject({
         mktme: z.int().min(0).max(MAX_KEYID_COUNT),
@@ -100,44 +107,41 @@ const tdxSchema = z
 const CMDLINE = "expected a map such as { memmap: ['64M$0x140000000'] }"
 
 const cmdlineSchema = z
-  .strictObject(
-    {
-      memmap: z
-        .array(z.string({ error: "expected text such as '64M$0x140000000'" }), {
-          error: "expected a list such as ['64M$0x140000000']",
-        })
-        .default([]),
-      mem: z.string({ error: "expected a size such as '3G'" }).optional(),
-      append: z
-        .array(z.string(), { error: 'expected a list of words' })
-        .default([]),
-    },
-    { error: CMDLINE },
-  )
+  .strictObject(parametersShape, { error: CMDLINE })
   .describe('Kernel parameters, beside those the rig needs itself.')
+
+const endingShape = {
+  tdx: z
+    .enum([...OUTCOMES, 'predicted'])
+    .default('initialized')
+    .describe('How TDX ends; predicted: whatever the model says.'),
+  stage: z.enum(STAGES).optional(),
+  errno: z
+    .int()
+    .max(-1, { error: 'an errno is negative, for example -28' })
+    .min(-4095)
+    .optional(),
+  regions: z
+    .array(
+      z.strictObject({
+        start: sizeSchema('an address'),
+        end: sizeSchema('an address'),
+        node: z.int().min(-1),
+      }),
+    )
+    .optional(),
+  pamtKiB: z.int().min(0).optional(),
+  panic: z.string().min(1).optional(),
+}
+
+const nextSchema = z.strictObject({
+  ...endingShape,
+  tdx: endingShape.tdx.default('predicted'),
+})
 
 const outcomeSchema = z
   .strictObject({
-    tdx: z
-      .enum([...OUTCOMES, 'predicted'])
-      .default('initialized')
-      .describe('How TDX ends; predicted: whatever the model says.'),
-    stage: z.enum(STAGES).optional(),
-    errno: z
-      .int()
-      .max(-1, { error: 'an errno is negative, for example -28' })
-      .min(-4095)
-      .optional(),
-    regions: z
-      .array(
-        z.strictObject({
-          start: sizeSchema('an address'),
-          end: sizeSchema('an address'),
-          node: z.int().min(-1),
-        }),
-      )
-      .optional(),
-    pamtKiB: z.int().min(0).optional(),
+    ...endingShape,
     refused: z
       .array(z.string(), { error: 'expected a list of DIMMs' })
       .optional()
@@ -157,7 +161,9 @@ const outcomeSchema = z
       .describe(
         'After a failure all that the TDX host support allocated is freed.',
       ),
-    panic: z.string().min(1).optional(),
+    kexec: nextSchema
+      .optional()
+      .describe('What must come out on the kernel of a kexec step.'),
   })
   .describe('What must come out; what is not said is taken from the model.')
 

@@ -5,6 +5,7 @@ import type { NodeRange } from '../memory/range.ts'
 import type { SratReading } from '../memory/srat.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { IMAGE_KINDS, type UpdateImage } from '../tdx/seamldr.ts'
+import { parameterWords, parametersShape } from './parameters.ts'
 import type { Problem } from './problem.ts'
 import { sizeSchema } from './values.ts'
 
@@ -39,11 +40,37 @@ const updateSchema = z.strictObject({
       .default('good'),
   }),
 })
+const nextStepSchema = z.literal('trigger', {
+  error: "expected 'trigger': nothing else is done on the next kernel",
+})
+const kexecSchema = z.strictObject({
+  kexec: z
+    .strictObject(
+      {
+        ...parametersShape,
+        steps: z.array(nextStepSchema).max(1).default(['trigger']),
+      },
+      {
+        error:
+          "expected the next kernel's parameters, as in { memmap: ['64M$0x140000000'], append: [kho=on] }",
+      },
+    )
+    .describe(
+      'The same kernel is started again with kexec; its parameters, and what is done there.',
+    ),
+})
 const stepSchema = z.union(
-  [z.literal('trigger'), plugSchema, onlineSchema, offlineSchema, updateSchema],
+  [
+    z.literal('trigger'),
+    plugSchema,
+    onlineSchema,
+    offlineSchema,
+    updateSchema,
+    kexecSchema,
+  ],
   {
     error:
-      "expected 'trigger', { plug: { name, memory, node } }, { online: name }, { offline: cpu } or { update: { module, image } }",
+      "expected 'trigger', { plug: { name, memory, node } }, { online: name }, { offline: cpu }, { update: { module, image } } or { kexec: { memmap, append } }",
   },
 )
 
@@ -75,6 +102,23 @@ export type Step =
   | { readonly kind: 'offline'; readonly cpu: number }
   /** The TDX module is updated at run time. */
   | { readonly kind: 'update'; readonly image: UpdateImage }
+  /** The kernel starts itself again; it is the last step of a kernel. */
+  | { readonly kind: 'kexec'; readonly next: NextKernel }
+
+/** What is asked of a kernel that another one starts. */
+export interface NextKernel {
+  /** Kernel parameters of the scenario, without those of the rig. */
+  readonly words: readonly string[]
+  readonly steps: readonly Step[]
+}
+
+/** What the steps of a kernel end with; undefined: no other kernel. */
+export const nextKernelOf = (
+  steps: readonly Step[],
+): NextKernel | undefined => {
+  const last = steps.at(-1)
+  return last?.kind === 'kexec' ? last.next : undefined
+}
 
 /** Sizes of the DIMMs, in the order in which they are plugged. */
 export const dimmSizes = (steps: StepsInput): number[] =>
@@ -111,6 +155,14 @@ export const resolveSteps = (
   return steps.map((step): Step => {
     if (step === 'trigger') return { kind: 'trigger' }
     if ('offline' in step) return { kind: 'offline', cpu: step.offline }
+    if ('kexec' in step)
+      return {
+        kind: 'kexec',
+        next: {
+          words: parameterWords(step.kexec),
+          steps: step.kexec.steps.map(() => ({ kind: 'trigger' })),
+        },
+      }
     if ('update' in step) {
       const { module, image } = step.update
       return { kind: 'update', image: { module, kind: image } }
@@ -171,6 +223,20 @@ export const stepProblems = (
         problem(
           ['plug', 'node'],
           `there is no node ${node}: the machine has ${Math.max(1, nodes)}`,
+        )
+    } else if ('kexec' in step) {
+      if (i < steps.length - 1)
+        problem(
+          [],
+          'kexec ends the kernel: it is the last step; what follows goes into its own steps',
+        )
+      const other = steps.find(
+        one => typeof one === 'object' && ('plug' in one || 'update' in one),
+      )
+      if (other)
+        problem(
+          [],
+          'before kexec only trigger and offline are possible: the model does not follow DIMMs and updates to the next kernel',
         )
     } else if ('offline' in step) {
       if (step.offline >= cpus)

@@ -32,6 +32,9 @@ const always = (value: bigint | number) => (): bigint => BigInt(value)
 /** Stand in every module, whatever it can configure. */
 export const MAX_CPUID_CONFIGS = 32
 
+/** TDX_FEATURES0: the module has TDH.SYS.DISABLE. */
+const SYS_DISABLE = 1n << 53n
+
 /**
  * Global metadata in the order of the module's table, which is that in which
  * TDH.SYS.RD goes from field to field (include/auto_gen/
@@ -84,7 +87,13 @@ const FIELDS: readonly FieldRow[] = [
   { id: 0x8900000200000006n, value: always(0) },
   { id: 0x0a00000200000000n, value: always(0) },
   { id: 0x0a00000000000001n, value: always(1) },
-  { id: 0x0a00000300000008n, value: ({ profile }) => profile.features },
+  {
+    id: 0x0a00000300000008n,
+    value: ({ profile: { features }, platform }) =>
+      features === undefined || platform.disables !== true
+        ? features
+        : features | SYS_DISABLE,
+  },
   // Always the size of the table, whatever the number of real CMRs.
   { id: 0x9000000100000000n, value: always(MAX_CMRS) },
   {

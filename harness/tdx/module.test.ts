@@ -241,3 +241,31 @@ t.test(
     t.equal(newer.module.state, 'SYSINIT_DONE', '1.5 does nothing')
   },
 )
+
+t.test('SYS.DISABLE takes the module back to its beginning', async t => {
+  const without = new ModuleRig()
+  await without.init()
+  await without.writeTdmr()
+  await without.config()
+  for (const cpu of [0, 1]) await without.call(LEAF.SYS_KEY_CONFIG, { cpu })
+  t.equal(
+    await without.call(LEAF.SYS_DISABLE),
+    status('OPERAND_INVALID', OPERAND.RAX),
+    'no public module has it',
+  )
+  t.equal(without.module.state, 'SYS_READY')
+  t.equal(await without.call(LEAF.SYS_INIT), status('SYS_INIT_NOT_PENDING'))
+
+  const rig = new ModuleRig({ disables: true })
+  for (const time of ['once', 'again']) {
+    await rig.init()
+    await rig.writeTdmr()
+    t.equal(await rig.config(), 0n, time)
+    for (const cpu of [0, 1])
+      t.equal(await rig.call(LEAF.SYS_KEY_CONFIG, { cpu }), 0n, time)
+    t.equal(await rig.call(LEAF.SYS_TDMR_INIT), 0n, time)
+    t.equal(await rig.call(LEAF.SYS_DISABLE), 0n)
+    t.equal(rig.module.state, 'SYSINIT_PENDING')
+    t.equal(rig.module.offeredTdmrs, undefined)
+  }
+})

@@ -155,7 +155,7 @@ export class TdxModule {
     if (this.#state !== 'SYS_READY' && !profile.leavesBeforeReady.has(leaf))
       return failed(status('SYS_NOT_READY'))
     const handler = this.#handlers[leaf]
-    if (!handler || !profile.leaves.has(leaf)) return invalid(OPERAND.RAX)
+    if (!handler || !this.#has(leaf, profile)) return invalid(OPERAND.RAX)
     const fault = this.#faults.answer({
       leaf,
       cpu: call.cpu,
@@ -167,6 +167,13 @@ export class TdxModule {
       leaf,
       fault === undefined ? await handler(call, profile) : failed(fault),
     )
+  }
+
+  /** Whether a module has TDH.SYS.DISABLE does not go by its version. */
+  #has(leaf: number, { leaves }: ModuleProfile): boolean {
+    return leaf === LEAF.SYS_DISABLE
+      ? this.#platform.disables === true
+      : leaves.has(leaf)
   }
 
   readonly #handlers: Readonly<Partial<Record<number, Handler>>> = {
@@ -183,6 +190,7 @@ export class TdxModule {
     [LEAF.SYS_SHUTDOWN]: (call, profile) => this.#sysShutdown(call, profile),
     [LEAF.SYS_UPDATE]: (_, profile) => this.#sysUpdate(profile),
     [LEAF.SYS_RDALL]: call => this.#sysRdAll(call),
+    [LEAF.SYS_DISABLE]: () => this.#sysDisable(),
   }
 
   /** tdh_sys_init.c; check_platform_config_and_cpu_enumeration() in its order. */
@@ -370,6 +378,21 @@ export class TdxModule {
   /** tdh_sys_lp_shutdown.c of 1.0 */
   #shutdown(): SeamcallOutcome {
     this.#state = 'SYS_SHUTDOWN'
+    return done()
+  }
+
+  /**
+   * No source of it is public. Its cover letter on LKML ("Fuller TDX kexec
+   * support", March 2026) says that it disables the module and takes back all
+   * of its memory, and that the next kernel can initialise it from scratch via
+   * the normal bring-up sequence.
+   */
+  #sysDisable(): SeamcallOutcome {
+    this.#state = 'SYSINIT_PENDING'
+    this.#initializedLps.clear()
+    this.#keyedPackages.clear()
+    this.#initializedTdmrs.clear()
+    this.#offered = undefined
     return done()
   }
 

@@ -15,6 +15,13 @@ export interface Platform {
   readonly vmx: boolean
   /** Module updates the P-SEAMLDR still takes. */
   readonly updatesLeft: number
+  /**
+   * The module has TDH.SYS.DISABLE, which takes it back to where it was loaded;
+   * default: it does not.
+   */
+  readonly disables?: boolean
+  /** A kernel before has called TDH.SYS.INIT; default: none has. */
+  readonly initialisedBefore?: boolean
   /** Convertible memory regions, ascending. */
   readonly cmrs: readonly Range[]
   /** Logical processors the firmware counted at boot. */

@@ -11,6 +11,7 @@
  *   online START END     online the memory blocks of a range, hex addresses
  *   offline CPU          take a CPU offline
  *   update IMAGE         update the TDX module with an image in the initramfs
+ *   kexec                start the kernel in /next, with its command line
  *
  * Freestanding: raw system calls, no libc, so that the initramfs holds two
  * files and starts in a millisecond. Everything is said through /dev/kmsg,
@@ -23,6 +24,10 @@
 #define TRIGGER "/tdxrig_trigger.ko"
 #define TDX_HOST "/tdx-host.ko"
 #define STEPS "/steps"
+/* The machine puts it behind our initramfs (harness/machine/qemu). */
+#define NEXT_KERNEL "/next/kernel"
+#define NEXT_INITRAMFS "/next/initramfs"
+#define NEXT_CMDLINE "/next/cmdline"
 /* The second serial port; the first is the console. */
 #define ANSWERS "/dev/ttyS1"
 #define BLOCKS "/sys/devices/system/memory/"
@@ -369,10 +374,46 @@ static void update(long number, const char *step)
 	say(&line);
 }
 
+/*
+ * Loads as kexec -s does, and starts it at once. The kernel gets the command
+ * line as it is in the file: nothing of ours goes along.
+ */
+static void kexec(long number)
+{
+	static char cmdline[4096];
+	struct line line = { .length = 0 };
+	long kernel = syscall5(__NR_open, (long)NEXT_KERNEL, O_RDONLY, 0, 0, 0);
+	long initramfs = syscall5(__NR_open, (long)NEXT_INITRAMFS, O_RDONLY,
+				  0, 0, 0);
+	long ret = read_file(NEXT_CMDLINE, cmdline, sizeof(cmdline));
+
+	if (kernel < 0)
+		ret = kernel;
+	else if (initramfs < 0)
+		ret = initramfs;
+	if (ret >= 0)
+		/* Its length counts the NUL. */
+		ret = syscall5(__NR_kexec_file_load, kernel, initramfs,
+			       ret + 1, (long)cmdline, 0);
+	add(&line, "<6>tdxrig: step ");
+	add_number(&line, number);
+	add(&line, " kexec: errno=");
+	add_number(&line, ret);
+	say(&line);
+	if (ret)
+		return;
+	/* It comes back only with an error. */
+	ret = syscall5(__NR_reboot, (long)LINUX_REBOOT_MAGIC1,
+		       LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_KEXEC, 0, 0);
+	complain("cannot start the loaded kernel", ret);
+}
+
 static void run(long number, const char *step)
 {
 	if (step[0] == 'o' && step[1] == 'f')
 		offline(number, step + sizeof("offline"));
+	else if (step[0] == 'k')
+		kexec(number);
 	else if (step[0] == 'u')
 		update(number, step + sizeof("update"));
 	else if (step[0] == 't')

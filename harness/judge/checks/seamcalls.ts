@@ -1,5 +1,5 @@
 import { hex } from '../../base/units.ts'
-import type { SeamcallTrace } from '../../emulate/emulation.ts'
+import type { SeamcallTrace } from '../../emulate/kernel-seen.ts'
 import { LEAF, leafName } from '../../tdx/leaves.ts'
 import { SOFTWARE_STATUS, status } from '../../tdx/status.ts'
 import { type Reason, check } from '../context.ts'

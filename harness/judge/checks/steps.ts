@@ -235,3 +235,22 @@ export const checkOffline = check(
           ]
     }),
 )
+
+/** A kernel that was to start another one did. */
+export const checkKexec = check(
+  'kexec',
+  ['console', 'steps'],
+  ({ item, facts, record, nextFacts }) =>
+    item.steps.flatMap((step, i): Reason[] => {
+      if (step.kind !== 'kexec' || record.end !== 'settled' || nextFacts)
+        return []
+      const errno = reportOf(facts, i, 'kexec')?.errno
+      return [
+        {
+          kind: 'fail',
+          check: 'kexec',
+          message: `kexec: expected another kernel to begin, ${errno === undefined ? 'no report was found' : errno === 0 ? 'it was loaded, and never said anything' : `kexec_file_load() returned ${errno}`}`,
+        },
+      ]
+    }),
+)

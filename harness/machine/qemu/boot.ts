@@ -5,12 +5,19 @@ import { findAllocationSites } from '../../emulate/allocation-sites.ts'
 import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import type { GivenMap } from '../../emulate/inject-e820.ts'
-import { Ledger } from '../../emulate/ledger.ts'
+import type { KernelSeen } from '../../emulate/kernel-seen.ts'
+import { Ledger, type LedgerRecord } from '../../emulate/ledger.ts'
 import { setupDataOf } from '../../scenario/machine-spec.ts'
+import type { Fault } from '../../tdx/fault.ts'
 import { NEWEST_SERIES } from '../../tdx/series/index.ts'
 import { type Deadlines, Watchdog } from '../deadline.ts'
 import type { BootPlan } from '../machine.ts'
-import type { BootRecord, StuckCpu } from '../record.ts'
+import type {
+  BootRecord,
+  MemoryWitness,
+  ModuleWitness,
+  StuckCpu,
+} from '../record.ts'
 import type { Accel } from './argv.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { GdbClient } from './gdb.ts'
@@ -162,9 +169,10 @@ export class Boot {
       leavesBeforeList: (kernel.series ?? NEWEST_SERIES).leavesBeforeList,
       map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
+      followsKexec: this.#plan.next !== undefined,
       onActivity: () => {
         this.#touch()
-        const { length } = this.#emulation?.trace ?? []
+        const { length } = this.#emulation?.kernels.at(-1)?.trace ?? []
         if (length > 0) this.#tell('TDX is initialised')
       },
     })
@@ -214,32 +222,57 @@ export class Boot {
     )
   }
 
-  /** What the boot left behind; QEMU has ended. */
-  evidence(): Pick<BootRecord, 'timing' | 'witnesses'> {
+  /**
+   * What the boot left behind; QEMU has ended.
+   *
+   * @param nextCmdline of the kernel that a kexec step starts
+   */
+  evidence(
+    nextCmdline: string | undefined,
+  ): Pick<BootRecord, 'timing' | 'witnesses' | 'next'> {
     this.console.read()
     const { consolePath, timesPath, firstByte } = this.console
-    const emulation = this.#emulation
+    const [first, second] = this.#emulation?.kernels ?? []
+    const unmetFaults = this.#emulation?.unmetFaults ?? []
     return {
       timing: { total: performance.now() - this.#start, firstByte },
       witnesses: {
         console: { path: consolePath, timesPath, lossy: false },
-        memory: {
-          regions: emulation?.regions ?? null,
-          regionsAtBoot: emulation?.regionsAtBoot ?? null,
-          allocations: this.#ledger?.record ?? null,
-          cmdline: emulation?.cmdline ?? null,
-        },
-        module: {
-          seamcalls: emulation?.trace ?? [],
-          tdmrs: emulation?.tdmrs ?? null,
-          keyidReads: emulation?.keyidReads ?? 0,
-          unmetFaults: emulation?.unmetFaults ?? [],
-        },
+        memory: memoryOf(first, this.#ledger?.record ?? null),
+        module: moduleOf(first, unmetFaults),
         steps: { plugged: this.#plugger.results },
       },
+      ...(nextCmdline !== undefined && {
+        next: {
+          cmdline: nextCmdline,
+          memory: second ? memoryOf(second, null) : null,
+          module: second ? moduleOf(second, unmetFaults) : null,
+          physBase: second?.physBase ?? null,
+        },
+      }),
     }
   }
 }
+
+const memoryOf = (
+  seen: KernelSeen | undefined,
+  allocations: LedgerRecord | null,
+): MemoryWitness => ({
+  regions: seen?.regions ?? null,
+  regionsAtBoot: seen?.regionsAtBoot ?? null,
+  allocations,
+  cmdline: seen?.cmdline ?? null,
+})
+
+const moduleOf = (
+  seen: KernelSeen | undefined,
+  unmetFaults: readonly Fault[],
+): ModuleWitness => ({
+  seamcalls: seen?.trace ?? [],
+  tdmrs: seen?.tdmrs ?? null,
+  keyidReads: seen?.keyidReads ?? 0,
+  unmetFaults,
+})
 
 /** Undefined: the firmware's own. */
 const givenMap = (machine: BootPlan['machine']): GivenMap | undefined =>

@@ -1,7 +1,8 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { InfraError } from '../../base/errors.ts'
+import { nextArchive } from '../../guest/next.ts'
 import type { Range } from '../../memory/range.ts'
 import { encodeSrat } from '../../memory/srat.ts'
 import { type Deadlines, deadlinesFor } from '../deadline.ts'
@@ -41,10 +42,13 @@ export interface EndedGuest {
 export class QemuMachine implements Machine {
   /** The debugger and the module model are ours, and so is init. */
   readonly witnesses = new Set(WITNESS_NAMES)
+  /** KVM has no breakpoint left for it. */
+  readonly followsKexec: boolean
   readonly #options: QemuOptions
 
   constructor(options: QemuOptions) {
     this.#options = options
+    this.followsKexec = options.accel === 'tcg'
   }
 
   get description(): string {
@@ -73,10 +77,11 @@ export class QemuMachine implements Machine {
     events.catch(() => undefined)
     const plugger = new Plugger(plan.steps, events, answers?.connection)
     using boot = new Boot({ plan, deadlines, accel, plugger, start })
-    const cmdline = kernelCmdline(accel, plan.kernel, [
-      ...((await tsc?.words()) ?? []),
-      ...plan.words,
-    ])
+    const tscWords = (await tsc?.words()) ?? []
+    const cmdlineOf = (words: readonly string[]): string =>
+      kernelCmdline(accel, plan.kernel, [...tscWords, ...words])
+    const cmdline = cmdlineOf(plan.words)
+    const nextCmdline = plan.next && cmdlineOf(plan.next.words)
     const argv = qemuArgv({
       binary,
       accel,
@@ -90,7 +95,7 @@ export class QemuMachine implements Machine {
       vmx: turnsVmxOn(plan) ? plan.platform.vmx : undefined,
       patchesItself: plan.kernel.sites.patchesItself,
       kernel: plan.kernel.bootFile,
-      initramfs: plan.initramfs,
+      initramfs: await initramfsOf(plan, nextCmdline),
       consolePath: boot.console.consolePath,
       stays: this.#options.lastLook !== undefined,
     })
@@ -104,7 +109,12 @@ export class QemuMachine implements Machine {
       if (ending.kind === 'broken') throw ending.error
       const end = await endReason({ ending, qemu, boot, events, argv })
       await tsc?.learn({ cmdline, consolePath: boot.console.consolePath })
-      return { end, stuck, start: { cmdline, argv }, ...boot.evidence() }
+      return {
+        end,
+        stuck,
+        start: { cmdline, argv },
+        ...boot.evidence(nextCmdline),
+      }
     } finally {
       await qemu.kill()
     }
@@ -143,6 +153,26 @@ const POWER_OFF = 20_000
 /** There is no guest any more, or nobody wants to know. */
 const isOver = ({ kind }: Ending): boolean =>
   kind === 'gone' || kind === 'broken' || kind === 'interrupted'
+/** With what a kexec step starts behind it. */
+const initramfsOf = async (
+  { initramfs, next, kernel, directory }: BootPlan,
+  cmdline = '',
+): Promise<string> => {
+  if (!next) return initramfs
+  if (kernel.bzImage === undefined)
+    throw new InfraError(
+      'NO_BZIMAGE',
+      `kernel ${kernel.name} has no bzImage, and kexec_file_load() starts nothing else`,
+    )
+  const path = join(directory, 'initramfs-with-next')
+  const files = {
+    kernel: await readFile(kernel.bzImage),
+    initramfs: await readFile(next.initramfs),
+    cmdline,
+  }
+  await writeFile(path, [await readFile(initramfs), nextArchive(files)])
+  return path
+}
 
 /**
  * A SRAT of the scenario goes to QEMU as one of its ACPI tables: the kernel

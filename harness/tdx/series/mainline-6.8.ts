@@ -52,6 +52,7 @@ export const MAINLINE_6_8 = {
   withoutKeyids: { outcome: 'absent', stage: null },
   needsVmx: false,
   updatesModule: false,
+  disablesModule: false,
   silentStages: [],
   needsX2apic: false,
   enodevIsNoModule: false,

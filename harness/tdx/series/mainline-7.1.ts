@@ -61,6 +61,7 @@ export const MAINLINE_7_1 = {
   withoutKeyids: { outcome: 'not-enabled', stage: 'detect' },
   needsVmx: true,
   updatesModule: true,
+  disablesModule: true,
   // cpuhp_setup_state() fails, and tdx_enable() returns without a word.
   silentStages: ['sys-init', 'lp-init'],
   needsX2apic: false,

@@ -91,6 +91,8 @@ export interface Series {
   readonly silentStages: readonly Stage[]
   /** It has a device that updates the module at run time. */
   readonly updatesModule: boolean
+  /** It calls TDH.SYS.DISABLE before it starts another kernel. */
+  readonly disablesModule: boolean
   /** Leaves the initialisation calls. */
   readonly leaves: ReadonlySet<LeafName>
   /** Without x2APIC it disables TDX. */

@@ -41,6 +41,7 @@ export const V6 = {
   withoutKeyids: { outcome: 'absent', stage: null },
   needsVmx: false,
   updatesModule: false,
+  disablesModule: false,
   silentStages: [],
   needsX2apic: true,
   // try_enable()

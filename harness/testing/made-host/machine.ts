@@ -181,6 +181,7 @@ const emulate = async (guest: BootingGuest): Promise<void> => {
       ledger: undefined,
       late: true,
       map: undefined,
+      followsKexec: false,
       onActivity: () => undefined,
       leavesBeforeList: NEWEST_SERIES.leavesBeforeList,
     }).run()
