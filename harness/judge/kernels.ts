@@ -1,4 +1,4 @@
-import { MIB } from '../base/units.ts'
+import { GIB, MIB } from '../base/units.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
@@ -87,13 +87,31 @@ const moved = (
 const SCRATCH_ALIGNMENT = 4 * MIB
 
 /**
+ * Borders that handover can make: of whole GiBs, and of scratch areas, of which
+ * there is one in low memory, one anywhere, and one on each node
+ * (kho_reserve_scratch(), kernel/liveupdate/kexec_handover.c).
+ */
+const isPossible = (found: readonly NodeRange[]): boolean => {
+  const cuts = found.slice(1).filter(({ start, node }, i) => {
+    const before = found[i]!
+    return before.end === start && before.node === node
+  })
+  const ofScratch = cuts.filter(({ start }) => start % GIB !== 0)
+  const areas = 2 + new Set(found.map(({ node }) => node)).size
+  return (
+    ofScratch.length <= 2 * areas &&
+    ofScratch.every(({ start }) => start % SCRATCH_ALIGNMENT === 0)
+  )
+}
+
+/**
  * With kexec handover the memory is that of the model, and some of it is cut:
  * memblock keeps ranges apart where MEMBLOCK_KHO_SCRATCH begins and ends. The
  * flag is on the scratch areas of the kernel before, and on every whole GiB of
- * which that kernel preserves no page (kho_extend_scratch(),
- * kernel/liveupdate/kexec_handover.c). Both follow from where it has its pages,
- * so the borders are taken from the console, where they are possible and change
- * no memory. TDMRs have no hole there, and stay as they are.
+ * which that kernel preserves no page (kho_extend_scratch()). Both follow from
+ * where it has its pages, so the borders are taken from the console, where they
+ * are possible and change no memory. TDMRs have no hole there, and stay as they
+ * are.
  */
 const withHandover = (
   prediction: Prediction,
@@ -102,9 +120,7 @@ const withHandover = (
   const { layout } = prediction
   const same =
     JSON.stringify(mergeNodes(found)) === JSON.stringify(layout.memblock)
-  const cuts = found.slice(1).filter(({ start }, i) => found[i]!.end === start)
-  const possible = cuts.every(({ start }) => start % SCRATCH_ALIGNMENT === 0)
-  if (!same || !possible) return prediction
+  if (!same || !isPossible(found)) return prediction
   const regions = tdxMemoryRegions(found)
   const atBoot = prediction.regionsAtBoot
   return {

@@ -34,9 +34,9 @@ const NEW_KEYS: readonly (PlantedBug & { readonly at: readonly string[] })[] = [
   {
     what: 'a key of the command line',
     at: ['cmdline', 'note'],
-    file: 'scenario/schema.ts',
-    line: '      mem: z',
-    bug: '      note: z.string().optional(),\n      mem: z',
+    file: 'scenario/parameters.ts',
+    line: '  mem: z',
+    bug: '  note: z.string().optional(),\n  mem: z',
   },
 ]
 
