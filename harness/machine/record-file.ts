@@ -48,6 +48,7 @@ const ledger = z.strictObject({
   ),
   freedTwice: z.array(z.string()),
 })
+
 const memory = z
   .strictObject({
     regions: z.array(nodeRange).nullable(),

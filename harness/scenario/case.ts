@@ -95,6 +95,19 @@ const CHECKS: readonly CellCheck[] = [
   { reads: ['cmdline', 'steps'], look: ({ cell }) => cmdlineProblems(cell) },
   { reads: ['cmdline', 'machine', 'steps'], look: ({ unplaced }) => unplaced },
   { reads: ['cmdline', 'steps'], look: ({ cell }) => hotplugProblems(cell) },
+  {
+    reads: ['tdx', 'expect', 'steps'],
+    look: ({ cell }) =>
+      allocationsOf(cell) &&
+      cell.steps.some(step => typeof step === 'object' && 'kexec' in step)
+        ? [
+            {
+              at: ['steps'],
+              message: 'allocations are not followed over a kexec',
+            },
+          ]
+        : [],
+  },
   { reads: ['tdx'], look: ({ cell }) => cmrProblems(cell) },
   {
     reads: ['tdx', 'machine', 'steps'],

@@ -153,6 +153,7 @@ const POWER_OFF = 20_000
 /** There is no guest any more, or nobody wants to know. */
 const isOver = ({ kind }: Ending): boolean =>
   kind === 'gone' || kind === 'broken' || kind === 'interrupted'
+
 /** With what a kexec step starts behind it. */
 const initramfsOf = async (
   { initramfs, next, kernel, directory }: BootPlan,
