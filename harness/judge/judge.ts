@@ -42,11 +42,11 @@ import {
   checkTrigger,
 } from './checks/seamcalls.ts'
 import {
-  checkOffline,
-  checkOnline,
+  checkMemory,
+  checkPamtStays,
   checkPlugged,
-  checkUpdates,
-} from './checks/steps.ts'
+} from './checks/memory-steps.ts'
+import { checkOffline, checkUpdates } from './checks/steps.ts'
 import type {
   Basis,
   Check,
@@ -112,7 +112,8 @@ const CHECKS: readonly Check[] = [
   checkSequence,
   checkShutdown,
   checkTrigger,
-  checkOnline,
+  checkMemory,
+  checkPamtStays,
   checkUpdates,
   checkOffline,
 ]

@@ -16,6 +16,7 @@ import { hex } from '../base/units.ts'
 import { hasField } from '../tdx/metadata.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { predictEarlyEnding } from './predict-early-ending.ts'
+import { hotAddedBefore } from './predict-memory.ts'
 import {
   type OutcomeInput,
   type Ending,
@@ -242,7 +243,7 @@ const hotAddedFailures = (
   series: Series,
 ): Failure[] =>
   series.listBuilt === 'at boot' &&
-  stepsBefore(steps, series)?.some(({ kind }) => kind === 'online') === true
+  hotAddedBefore(stepsBefore(steps, series) ?? []).some(({ online }) => online)
     ? [
         {
           stage: 'sys-config',

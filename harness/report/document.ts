@@ -6,15 +6,16 @@ import {
   type UnjudgedOutcome,
   verdictOf,
 } from '../judge/case-outcome.ts'
-import { onlineResults, updateResults } from '../judge/checks/steps.ts'
+import { memoryResults, onlineResults } from '../judge/checks/memory-steps.ts'
+import { updateResults } from '../judge/checks/steps.ts'
 import type { Verdict } from '../judge/context.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
-import { formatNodeRange } from '../memory/range.ts'
+import { formatNodeRange, formatRange } from '../memory/range.ts'
 import type { Facts } from '../console/facts.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import type { Case } from '../scenario/case.ts'
-import type { Step } from '../scenario/steps.ts'
+import type { Step, StepMemory } from '../scenario/steps.ts'
 import { faultSchema } from '../tdx/fault.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
@@ -128,6 +129,7 @@ const judged = ({
       atBoot: memory?.regionsAtBoot?.map(nodeRangeJson) ?? null,
     },
     online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
+    memory: record.witnesses.steps ? memoryResults({ item, facts }) : null,
     updates: record.witnesses.steps ? updateResults({ item, facts }) : null,
     seen: record.witnesses.console ? seenOf(facts) : null,
     tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
@@ -179,6 +181,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
     atBoot: null,
   },
   online: null,
+  memory: null,
   updates: null,
   seen: null,
   tdmrs: null,
@@ -282,10 +285,18 @@ const stepText = (step: Step): string => {
       return `update to ${step.image.module} (${step.image.kind})`
     case 'plug':
       return `plug ${step.dimm.name} ${formatNodeRange(step.dimm.range)}`
+    case 'unplug':
+      return `unplug ${step.dimm.name}`
     case 'online':
-      return `online ${step.dimm.name}`
+      return `online ${step.memory.name}`
+    case 'offline memory':
+      return `offline ${memoryText(step.memory)}`
   }
 }
+
+/** Of boot memory with its addresses, which are told nowhere else. */
+const memoryText = ({ name, kind, range }: StepMemory): string =>
+  kind === 'boot' ? `${name} ${formatRange(range)}` : name
 
 const predictedOf = ({
   outcome,

@@ -38,6 +38,7 @@ const shortly = (result: CaseResult): string => {
       ? ['SRAT not used']
       : []),
     ...(result.online ?? []).map(({ dimm, result }) => `${dimm} ${result}`),
+    ...(result.memory ?? []).map(({ memory, result }) => `${memory} ${result}`),
     ...(result.updates ?? []),
     ...(witnesses.length < WITNESS_NAMES.length
       ? [`${witnesses.length} of ${WITNESS_NAMES.length} witnesses`]

@@ -27,7 +27,8 @@ import {
 import type { Problem } from './problem.ts'
 import { takesTooMuch, whyUnsuitable } from './on-host.ts'
 import { RESERVED_NAMES } from './rig-words.ts'
-import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
+import { stepProblems } from './step-problems.ts'
+import { type Step, dimmSizes, resolveSteps } from './steps.ts'
 import { type Cell, type CellInput, cellSchema } from './schema.ts'
 
 /** One kernel, one machine, one command line. */
@@ -111,8 +112,14 @@ const CHECKS: readonly CellCheck[] = [
     look: ({ cell, machine }) =>
       stepProblems(cell.steps, {
         nodes: cell.machine.nodes?.length ?? 0,
-        end: 'spec' in machine ? endOfMemory(machine.spec) : 0,
         cpus: cell.machine.cpus,
+        built:
+          'spec' in machine
+            ? {
+                memory: machine.spec.memory,
+                model: modelOf(machine.spec.board),
+              }
+            : undefined,
       }),
   },
   {
@@ -175,10 +182,6 @@ const problemsOf = (
   CHECKS.filter(({ reads }) => !reads.some(key => unreadable.has(key))).flatMap(
     check => check.look(looked),
   )
-
-const endOfMemory = ({ board, memory }: MachineSpec): number =>
-  modelOf(board).ramRanges({ size: memory.size, nodes: [], dimms: [] }).at(-1)
-    ?.end ?? 0
 
 /** @returns what to boot and expect, or all that is wrong with the cell */
 export const caseBody = (

@@ -8,7 +8,9 @@
  *   none                 nothing: the kernel has initialised TDX itself
  *   plug START END       ask the rig to plug a DIMM, wait until it says it did,
  *                        and count the memory blocks the kernel made of it
+ *   unplug START END     the same when a DIMM is taken away
  *   online START END     online the memory blocks of a range, hex addresses
+ *   offline-memory START END   take them offline
  *   offline CPU          take a CPU offline
  *   update IMAGE         update the TDX module with an image in the initramfs
  *
@@ -173,7 +175,7 @@ static void say_step(long number, const char *what, long blocks)
 	say(&line);
 }
 
-static void count_blocks(long number, const char *range)
+static void count_blocks(long number, const char *done, const char *range)
 {
 	unsigned long start = take_hex(&range), end = take_hex(&range);
 	unsigned long size = block_size();
@@ -181,18 +183,20 @@ static void count_blocks(long number, const char *range)
 
 	if (!size)
 		return;
-	for (unsigned long block = start / size; block < end / size; block++) {
+	for (unsigned long block = (start + size - 1) / size;
+	     block < end / size; block++) {
 		fd = open_state(block, O_RDONLY);
 		if (fd < 0)
 			continue;
 		blocks++;
 		syscall5(__NR_close, fd, 0, 0, 0, 0);
 	}
-	say_step(number, " plugged: blocks=", blocks);
+	say_step(number, done, blocks);
 }
 
 /* The rig hears of the step on the console, and answers with a line. */
-static void plug(long number, const char *range)
+static void ask(long number, const char *what, const char *done,
+		const char *range)
 {
 	long ret, fd = syscall5(__NR_open, (long)ANSWERS, O_RDONLY | O_NOCTTY,
 				0, 0, 0);
@@ -201,16 +205,17 @@ static void plug(long number, const char *range)
 
 	add(&line, "<6>tdxrig: step ");
 	add_number(&line, number);
-	add(&line, " plug");
+	add(&line, what);
 	say(&line);
 	ret = fd < 0 ? fd : syscall5(__NR_read, fd, (long)&byte, 1, 0, 0);
 	if (ret != 1)
 		complain("no answer to a plug step on " ANSWERS, ret);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
-	count_blocks(number, range);
+	count_blocks(number, done, range);
 }
 
-static long online_block(unsigned long block)
+/* Word is online or offline; it is also what the file says of the state. */
+static long set_block(unsigned long block, const char *word, long length)
 {
 	long ret, fd = open_state(block, O_RDWR);
 	char state[16];
@@ -219,27 +224,31 @@ static long online_block(unsigned long block)
 		return fd;
 	/* Some kernels put new memory online by themselves. */
 	ret = syscall5(__NR_read, fd, (long)state, sizeof(state), 0, 0);
-	if (ret > 1 && state[0] == 'o' && state[1] == 'n') {
+	if (ret > 1 && state[1] == word[1]) {
 		syscall5(__NR_close, fd, 0, 0, 0, 0);
 		return 0;
 	}
-	ret = syscall5(__NR_write, fd, (long)"online", 6, 0, 0);
+	ret = syscall5(__NR_write, fd, (long)word, length, 0, 0);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
 	return ret < 0 ? ret : 0;
 }
 
-static void online(long number, const char *range)
+static void set_blocks(long number, const char *word, const char *done,
+		       const char *range)
 {
 	unsigned long start = take_hex(&range), end = take_hex(&range);
 	unsigned long size = block_size();
-	long blocks = 0, refused = 0, error = 0, ret;
+	long blocks = 0, refused = 0, error = 0, length = 0, ret;
 	struct line line = { .length = 0 };
+
+	while (word[length])
+		length++;
 
 	if (!size)
 		return;
 	for (unsigned long block = start / size; block < end / size; block++) {
 		blocks++;
-		ret = online_block(block);
+		ret = set_block(block, word, length);
 		if (!ret)
 			continue;
 		refused++;
@@ -247,7 +256,7 @@ static void online(long number, const char *range)
 	}
 	add(&line, "<6>tdxrig: step ");
 	add_number(&line, number);
-	add(&line, " online: blocks=");
+	add(&line, done);
 	add_number(&line, blocks);
 	add(&line, " refused=");
 	add_number(&line, refused);
@@ -369,18 +378,34 @@ static void update(long number, const char *step)
 	say(&line);
 }
 
+/* Behind the word and a blank; null when the step has another word. */
+static const char *after(const char *step, const char *word)
+{
+	while (*word && *step == *word) {
+		step++;
+		word++;
+	}
+	return !*word && *step == ' ' ? step + 1 : 0;
+}
+
 static void run(long number, const char *step)
 {
-	if (step[0] == 'o' && step[1] == 'f')
-		offline(number, step + sizeof("offline"));
-	else if (step[0] == 'u')
-		update(number, step + sizeof("update"));
-	else if (step[0] == 't')
+	const char *rest;
+
+	if (step[0] == 't')
 		trigger();
-	else if (step[0] == 'p')
-		plug(number, step + sizeof("plug") - 1);
-	else if (step[0] == 'o')
-		online(number, step + sizeof("online") - 1);
+	else if ((rest = after(step, "offline")))
+		offline(number, rest);
+	else if ((rest = after(step, "update")))
+		update(number, rest);
+	else if ((rest = after(step, "plug")))
+		ask(number, " plug", " plugged: blocks=", rest);
+	else if ((rest = after(step, "unplug")))
+		ask(number, " unplug", " unplugged: blocks=", rest);
+	else if ((rest = after(step, "online")))
+		set_blocks(number, "online", " online: blocks=", rest);
+	else if ((rest = after(step, "offline-memory")))
+		set_blocks(number, "offline", " offline-memory: blocks=", rest);
 }
 
 static void run_steps(void)

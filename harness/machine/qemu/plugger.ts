@@ -43,6 +43,8 @@ export class Plugger {
     for (const { step: number, kind } of fresh) {
       const step = this.#steps[number]
       if (kind === 'plug' && step?.kind === 'plug') await this.#plug(step.dimm)
+      if (kind === 'unplug' && step?.kind === 'unplug')
+        await this.#unplug(step.dimm)
     }
   }
 
@@ -69,7 +71,29 @@ export class Plugger {
     this.#results.push({ name, status: statusOf(data) })
     ;(await this.#answers)?.write(ANSWER)
   }
+
+  /** Waits until the DIMM is gone, or the kernel says that it keeps it. */
+  async #unplug({ name }: Dimm): Promise<void> {
+    const qmp = await this.#qmp
+    const id = `dimm-${name}`
+    const ended = qmp.next(
+      ({ event, data }) =>
+        (event === 'DEVICE_DELETED' && data['device'] === id) ||
+        (event === 'ACPI_DEVICE_OST' &&
+          ostOf(data, id) &&
+          ![0, IN_PROGRESS].includes(statusOf(data))),
+    )
+    await qmp.execute('device_del', { id })
+    await ended
+    ;(await this.#answers)?.write(ANSWER)
+  }
 }
+
+/**
+ * What the kernel says of a DIMM it is asked to give back (ACPI 6.3.5): 0x84 is
+ * `in progress`. When it is ejected there is no device to answer for.
+ */
+const IN_PROGRESS = 0x84
 
 type Data = Readonly<Record<string, unknown>>
 

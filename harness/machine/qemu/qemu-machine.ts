@@ -120,7 +120,7 @@ const turnsVmxOn = ({ kernel }: BootPlan): boolean =>
 
 /** Somebody in the guest waits for the rig. */
 const needsAnswers = ({ steps }: BootPlan): boolean =>
-  steps.some(({ kind }) => kind === 'plug')
+  steps.some(({ kind }) => kind === 'plug' || kind === 'unplug')
 
 interface Ended {
   readonly ending: Ending
