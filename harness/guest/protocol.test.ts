@@ -28,7 +28,13 @@ t.test('paths of the initramfs are those of the C sources', async t => {
 
 t.test('init takes the words of the steps file', async t => {
   const range = { start: 0x180000000, end: 0x1c0000000 }
-  for (const kind of ['plug', 'unplug', 'online', 'offline-memory'] as const) {
+  for (const kind of [
+    'plug',
+    'unplug',
+    'kmem',
+    'online',
+    'offline-memory',
+  ] as const) {
     t.equal(stepLine({ kind, range }), `${kind} 0x180000000 0x1c0000000`)
     t.match(INIT, `after(step, "${kind}")`)
   }
@@ -76,12 +82,17 @@ t.test('every report of init is understood', async t => {
   for (const part of [
     ' unplug',
     ' unplugged: blocks=',
+    ' kmem: blocks=',
     ' offline-memory: blocks=',
   ])
     t.ok(literals(INIT).includes(part), part)
   t.same(said('tdxrig: step 1 unplug'), {
     kind: 'step',
     report: { step: 1, kind: 'unplug' },
+  })
+  t.same(said('tdxrig: step 1 kmem: blocks=7'), {
+    kind: 'step',
+    report: { step: 1, kind: 'kmem', blocks: 7 },
   })
   t.same(said('tdxrig: step 1 unplugged: blocks=0'), {
     kind: 'step',

@@ -36,7 +36,7 @@ export type GuestStep =
   /** `none`: the kernel has initialised TDX itself, and nothing is to be done. */
   | { readonly kind: 'trigger' | 'none' }
   | {
-      readonly kind: 'plug' | 'unplug' | 'online' | 'offline-memory'
+      readonly kind: 'plug' | 'unplug' | 'online' | 'offline-memory' | 'kmem'
       readonly range: Range
     }
   | { readonly kind: 'offline'; readonly cpu: number }
@@ -75,7 +75,7 @@ export type StepReport =
   /** How many memory blocks the kernel has of the DIMM. */
   | {
       readonly step: number
-      readonly kind: 'plugged' | 'unplugged'
+      readonly kind: 'plugged' | 'unplugged' | 'kmem'
       readonly blocks: number
     }
   | {
@@ -132,7 +132,7 @@ const FORMS: readonly Form[] = [
   },
   {
     pattern:
-      /^step (\d+) (plug|plugged|unplug|unplugged|online|offline-memory)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
+      /^step (\d+) (plug|plugged|unplug|unplugged|kmem|online|offline-memory)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
     read: groups => {
       const report = stepOf(groups)
       return report && { kind: 'step', report }
@@ -197,7 +197,10 @@ const stepOf = ([number, kind, blocks, refused, errno]: Groups):
   if ((kind === 'plug' || kind === 'unplug') && blocks === undefined)
     return { step, kind }
   if (blocks === undefined) return undefined
-  if ((kind === 'plugged' || kind === 'unplugged') && refused === undefined)
+  if (
+    (kind === 'plugged' || kind === 'unplugged' || kind === 'kmem') &&
+    refused === undefined
+  )
     return { step, kind, blocks: Number(blocks) }
   return (kind === 'online' || kind === 'offline-memory') &&
     refused !== undefined

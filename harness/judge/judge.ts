@@ -42,6 +42,7 @@ import {
   checkTrigger,
 } from './checks/seamcalls.ts'
 import {
+  checkKmem,
   checkMemory,
   checkPamtStays,
   checkPlugged,
@@ -94,6 +95,7 @@ const CHECKS: readonly Check[] = [
   checkUserMap,
   checkSrat,
   checkPlugged,
+  checkKmem,
   checkEnd,
   checkSteps,
   checkOutcome,

@@ -52,7 +52,7 @@ export const predictEnding = (input: EndingInput): Ending => {
   const early = predictEarlyEnding(input)
   if (early) return { outcome: early, open: undefined }
   const failures = [
-    ...hotAddedFailures(item, host),
+    ...hotAddedFailures(item, layout, host),
     ...platformFailures(item, host),
     ...faultFailures(item.platform, host),
     ...convertibleFailures(item, layout, host),
@@ -240,10 +240,13 @@ const tdmrFailures = ({ tdmrFailures: failures }: Layout): Failure[] =>
  */
 const hotAddedFailures = (
   { steps }: OutcomeInput,
+  layout: Layout,
   series: Series,
 ): Failure[] =>
   series.listBuilt === 'at boot' &&
-  hotAddedBefore(stepsBefore(steps, series) ?? []).some(({ online }) => online)
+  hotAddedBefore(steps, stepsBefore(steps, series)?.length, layout).some(
+    ({ online }) => online,
+  )
     ? [
         {
           stage: 'sys-config',

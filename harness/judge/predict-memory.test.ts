@@ -117,3 +117,58 @@ t.test('hot-added memory that lies in a CMR', async t => {
     'online d: refused (-1)',
   )
 })
+
+t.test('memory of a DAX device', async t => {
+  const kmem = (from: string) => ({
+    kmem: { name: 'd', start: '5G', end: '6G', from },
+  })
+  const cell = (steps: unknown[]) => ({
+    machine: { nodes: [{ memory: '4G' }] },
+    cmdline: { memmap: ['1G!5G'] },
+    steps,
+  })
+  const ends = (steps: unknown[], series: Series) => {
+    const { outcome, layout, memory } = predictCase(bodyOf(cell(steps)), {
+      series,
+    })
+    return [
+      outcome?.outcome,
+      layout.regions.at(-1)!.start,
+      layout.regions.at(-1)!.end,
+      memory.at(-1)!.errno,
+    ]
+  }
+  const later = ['trigger', kmem('persistent'), online]
+  const early = [kmem('persistent'), 'trigger', online]
+  const soft = ['trigger', kmem('soft-reserved'), online]
+  const boot = [0x100000000, 0x140000000]
+  for (const series of [MAINLINE_6_8, MAINLINE_7_1])
+    t.same(ends(later, series), ['initialized', ...boot, -1])
+  t.same(ends(later, V6), ['initialized', ...boot, 0])
+  t.same(
+    ends(early, MAINLINE_6_8),
+    ['initialized', 0x148000000, 0x180000000, 0],
+    'the first block has the information block; a region of its own',
+  )
+  t.same(ends(early, MAINLINE_7_1), ['initialized', ...boot, -1])
+  t.same(
+    ends(soft, MAINLINE_6_8),
+    ['initialized', 0x140000000, 0x180000000, 0],
+    'it is added as drivers start',
+  )
+  t.same(ends(soft, MAINLINE_7_1), ['initialized', ...boot, -1])
+  t.same(
+    predictCase(
+      bodyOf({
+        ...cell([kmem('soft-reserved'), 'trigger', online]),
+        machine: { memory: '4G' },
+      }),
+      { series: MAINLINE_6_8 },
+    ).memory.map(({ result, errno }) => [result, errno]),
+    [
+      ['refused', -22],
+      ['refused', -2],
+    ],
+    'memory behind the node that is faked',
+  )
+})

@@ -4,7 +4,7 @@ import {
   isAddable,
   memoryBlocks,
 } from '../memory/memory-block.ts'
-import { type NodeRange, contains } from '../memory/range.ts'
+import { type NodeRange, type Range, contains } from '../memory/range.ts'
 import type { Step, StepMemory } from '../scenario/steps.ts'
 import { ERRNO } from '../tdx/errno.ts'
 import type { Series } from '../tdx/series/index.ts'
@@ -15,7 +15,8 @@ import {
 } from './predicted-ending.ts'
 
 /** The kinds of steps that add memory, take it away, and use it. */
-export type MemoryStepKind = 'plug' | 'unplug' | 'online' | 'offline memory'
+export type MemoryStepKind =
+  'plug' | 'unplug' | 'kmem' | 'online' | 'offline memory'
 
 /** What must come of such a step. */
 export interface PredictedMemory {
@@ -121,6 +122,19 @@ const look = (kind: MemoryStepKind, looked: Looked): [Result, State] => {
             ),
             ABSENT,
           ]
+    case 'kmem':
+      return hasNode(memory.range, looked.input.layout)
+        ? [
+            done('kmem adds the whole memory blocks of the device'),
+            { ...state, there: true, online: false },
+          ]
+        : [
+            refused(
+              ERRNO.EINVAL,
+              'kmem takes no memory without a node (dev_dax_kmem_probe())',
+            ),
+            ABSENT,
+          ]
     case 'online': {
       const result = predictOnline(looked)
       const online = { done: true, refused: state.online, open: undefined }
@@ -198,16 +212,56 @@ const predictOffline = ({
 }
 
 /**
- * DIMMs whose memory is there when the module is initialised, with whether it
- * is online.
+ * phys_to_target_node() (mm/numa_memblks.c): the SRAT knows the node of all it
+ * covers, and the node that is faked without one ends where RAM ends
+ * (dummy_numa_init()).
+ */
+const hasNode = (
+  { start }: Range,
+  { srat, numaFallback, memblock }: Layout,
+): boolean =>
+  numaFallback === undefined
+    ? srat.some(block => block.start <= start && start < block.end)
+    : start < (memblock.at(-1)?.end ?? 0)
+
+/** Memory that was added, and is there when the module is initialised. */
+interface HotAdded {
+  readonly range: NodeRange
+  /**
+   * A driver's: memblock does not join it with what it touches
+   * (MEMBLOCK_DRIVER_MANAGED, include/linux/memblock.h).
+   */
+  readonly managed: boolean
+  online: boolean
+}
+
+/**
+ * Memory that was added before the module is initialised. Soft reserved memory
+ * is there as soon as drivers are (hmem_init(), drivers/dax/hmem/device.c).
+ *
+ * @param steps all of them
+ * @param before how many are done
+ * @param layout of boot memory
  */
 export const hotAddedBefore = (
   steps: readonly Step[],
-): { readonly range: NodeRange; readonly online: boolean }[] => {
-  const there = new Map<string, { range: NodeRange; online: boolean }>()
-  for (const step of steps) {
+  before: number | undefined,
+  layout: Layout,
+): readonly HotAdded[] => {
+  const there = new Map<string, HotAdded>()
+  steps.forEach((step, i) => {
+    if (step.kind !== 'kmem' || !hasNode(step.memory.range, layout)) return
+    const { name, range, from } = step.memory
+    if (from === 'soft-reserved' || i < (before ?? 0))
+      there.set(name, { range, online: false, managed: true })
+  })
+  for (const step of steps.slice(0, before ?? 0)) {
     if (step.kind === 'plug' && isAddable(step.dimm.range))
-      there.set(step.dimm.name, { range: step.dimm.range, online: false })
+      there.set(step.dimm.name, {
+        range: step.dimm.range,
+        online: false,
+        managed: false,
+      })
     if (step.kind === 'unplug') there.delete(step.dimm.name)
     if (step.kind === 'online' || step.kind === 'offline memory') {
       const dimm = there.get(step.memory.name)

@@ -144,11 +144,16 @@ const withHotAdded = (
   series: Series,
 ): Layout => {
   if (series.listBuilt === 'at boot') return boot
-  const added = hotAddedBefore(stepsBefore(steps, series) ?? []).map(
-    ({ range }) => range,
-  )
+  // One that initialises TDX as it boots does so before its drivers start.
+  if (series.trigger === 'at boot') return boot
+  const added = hotAddedBefore(steps, stepsBefore(steps, series)?.length, boot)
   if (added.length === 0) return boot
-  const memory = addMemory(boot.memblock, added)
+  const rangesOf = (managed: boolean): NodeRange[] =>
+    added.filter(one => one.managed === managed).map(({ range }) => range)
+  const memory = [
+    ...addMemory(boot.memblock, rangesOf(false)),
+    ...rangesOf(true),
+  ].sort((a, b) => a.start - b.start)
   return {
     ...boot,
     ...layoutOfRegions(tdxMemoryRegions(memory), MODULE_LIMITS, 'moved'),

@@ -287,6 +287,8 @@ const stepText = (step: Step): string => {
       return `plug ${step.dimm.name} ${formatNodeRange(step.dimm.range)}`
     case 'unplug':
       return `unplug ${step.dimm.name}`
+    case 'kmem':
+      return `kmem ${step.memory.name} ${formatRange(step.memory.device)}`
     case 'online':
       return `online ${step.memory.name}`
     case 'offline memory':

@@ -224,6 +224,12 @@ const stepLine = (
   }
   if (step.kind === 'unplug')
     return `unplug ${step.dimm.name}: ${resultText(known, 'removed')}`
+  if (step.kind === 'kmem') {
+    const { name, range } = step.memory
+    return known?.result === 'refused'
+      ? `kmem ${name}: not added: ${known.why}`
+      : `kmem ${name}: ${formatRange(range)} node ${range.node}`
+  }
   const { name, range, kind } = step.memory
   if (step.kind === 'online')
     return `online ${name}: ${resultText(known, 'taken')}`

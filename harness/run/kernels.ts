@@ -226,6 +226,8 @@ const guestStep = (
     case 'plug':
     case 'unplug':
       return { kind: step.kind, range: step.dimm.range }
+    case 'kmem':
+      return { kind: step.kind, range: step.memory.device }
     case 'online':
       return { kind: step.kind, range: step.memory.range }
     case 'offline memory':

@@ -115,6 +115,19 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       ],
     ],
     [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - kmem: { name: a, start: 5G, end: 5248M, from: persistent }\n  - kmem: { name: a, start: 64G, end: 65G, from: soft-reserved }\n  - online: b\n`,
+      [
+        /^5:11: expected a device with a whole memory block \(128M\) behind its information block/,
+        /^6:19: there is memory 'a' already/,
+        /^6:29: the machine has no RAM there/,
+        /^7:13: no DIMM 'b' was plugged before \(there is: a\)/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [{ kmem: { name: a, start: 5G, end: 6G, from: disk } }]\n`,
+      [/^4:54: expected what the memory is: persistent or soft-reserved/],
+    ],
+    [
       `${HEAD}machine: { memory: 4G }\nsteps: [{ offline: [] }]\n`,
       [/^4:20: expected the number of a CPU from 1 on, the name of memory/],
     ],

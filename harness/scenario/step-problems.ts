@@ -7,7 +7,10 @@ import {
   type Plug,
   type StepsInput,
   type SteppedMachine,
+  type KmemInput,
   bootRangesOf,
+  kmemRange,
+  kmemsOf,
   plugRanges,
   plugsOf,
 } from './steps.ts'
@@ -49,7 +52,9 @@ export const stepProblems = (
     plugged: new Set(),
     used: new Set(),
     online: new Set(),
-    boot: new Set(bootRangesOf(steps).map(({ name }) => name)),
+    boot: new Set(
+      [...bootRangesOf(steps), ...kmemsOf(steps)].map(({ name }) => name),
+    ),
   }
   const ranges = limits.built && plugRanges(plugsOf(steps), limits.built)
   let plugs = 0
@@ -66,6 +71,9 @@ export const stepProblems = (
       plugProblems(step.plug, { known, limits, problem })
       if (ranges)
         placeProblems(step.plug, ranges, { at: plugs++, limits, problem })
+    } else if ('kmem' in step) {
+      kmemProblems(step.kmem, { known, limits, named, problem })
+      named.add(step.kmem.name)
     } else if ('unplug' in step) {
       if (!known.plugged.has(step.unplug))
         problem(['unplug'], notThere(step.unplug, 'DIMM', known.plugged))
@@ -108,7 +116,10 @@ const machineProblems = (
       at: ['steps'],
       message: `DIMMs can be plugged into machines whose memory ends below ${hex(LARGE_BLOCKS)}, this one's ends at ${hex(end)}: there kernels add memory in larger blocks`,
     })
-  if (end >= LARGE_BLOCKS && bootRangesOf(steps).length > 0)
+  if (
+    end >= LARGE_BLOCKS &&
+    bootRangesOf(steps).length + kmemsOf(steps).length > 0
+  )
     problems.push({
       at: ['steps'],
       message: `memory can be taken offline on machines whose memory ends below ${hex(LARGE_BLOCKS)}, this one's ends at ${hex(end)}: there memory blocks are larger`,
@@ -249,6 +260,37 @@ const bootProblems = (
   if (start < end && ram && !ram.some(range => overlaps(range, { start, end })))
     problem(
       ['offline', 'start'],
+      `the machine has no RAM there: it is in ${ram.map(formatRange).join(' and ')}`,
+    )
+}
+
+const kmemProblems = (
+  input: KmemInput,
+  {
+    known,
+    limits: { built },
+    named,
+    problem,
+  }: {
+    readonly known: Known
+    readonly limits: StepLimits
+    readonly named: ReadonlySet<string>
+    readonly problem: Complain
+  },
+): void => {
+  const { name, start, end } = input
+  if (known.used.has(name) || named.has(name))
+    problem(['kmem', 'name'], `there is memory '${name}' already`)
+  const range = kmemRange(input)
+  if (range.start >= range.end)
+    problem(
+      ['kmem'],
+      `expected a device with a whole memory block (${formatSize(MEMORY_BLOCK)})${input.from === 'persistent' ? ' behind its information block' : ''}, found ${formatRange({ start, end })}`,
+    )
+  const ram = built?.model.ramRanges(built.memory)
+  if (ram && !ram.some(one => contains(one, { start, end })))
+    problem(
+      ['kmem', 'start'],
       `the machine has no RAM there: it is in ${ram.map(formatRange).join(' and ')}`,
     )
 }

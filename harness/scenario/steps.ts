@@ -1,4 +1,6 @@
 import * as z from 'zod'
+import { MIB, alignUp } from '../base/units.ts'
+import { MEMORY_BLOCK } from '../memory/memory-block.ts'
 import type { BoardModel, MachineMemory } from '../board/board.ts'
 import type { NodeRange, Range } from '../memory/range.ts'
 import type { SratReading } from '../memory/srat.ts'
@@ -40,6 +42,15 @@ const offlineSchema = z.strictObject({
 const unplugSchema = z.strictObject({
   unplug: z.string({ error: 'expected the name of a DIMM' }),
 })
+/** What DAX devices there are made of. */
+export const DAX_SOURCES = ['persistent', 'soft-reserved'] as const
+const kmemSchema = z.strictObject({
+  kmem: bootRangeSchema.extend({
+    from: z.enum(DAX_SOURCES, {
+      error: `expected what the memory is: ${DAX_SOURCES.join(' or ')}`,
+    }),
+  }),
+})
 const updateSchema = z.strictObject({
   update: z.strictObject({
     module: z.enum(PROFILE_NAMES, {
@@ -59,11 +70,12 @@ const stepSchema = z.union(
     onlineSchema,
     offlineSchema,
     unplugSchema,
+    kmemSchema,
     updateSchema,
   ],
   {
     error:
-      "expected 'trigger', { plug: { name, memory, node, start } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name } or { update: { module, image } }",
+      "expected 'trigger', { plug: { name, memory, node, start } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } } or { update: { module, image } }",
   },
 )
 
@@ -78,8 +90,18 @@ export type StepsInput = z.output<typeof stepsSchema>
 export interface StepMemory {
   readonly name: string
   readonly range: Range
-  /** `boot`: the kernel booted with it. */
-  readonly kind: 'boot' | 'dimm'
+  /** `boot`: the kernel booted with it; `dax`: kmem made it RAM. */
+  readonly kind: 'boot' | 'dimm' | 'dax'
+}
+
+/** Memory of a DAX device that becomes RAM, as far as it is whole blocks. */
+export interface DaxMemory extends StepMemory {
+  readonly kind: 'dax'
+  readonly range: NodeRange
+  /** The whole device: an entry of the memory map. */
+  readonly device: Range
+  /** Soft reserved memory is added at boot, persistent memory when asked. */
+  readonly from: (typeof DAX_SOURCES)[number]
 }
 
 /** A DIMM of the machine that is plugged by a step. */
@@ -99,6 +121,8 @@ export type Step =
   | { readonly kind: 'plug'; readonly dimm: Dimm }
   /** A DIMM is taken away: the kernel takes its memory offline before. */
   | { readonly kind: 'unplug'; readonly dimm: Dimm }
+  /** The memory of a DAX device is given to kmem, unless it has it already. */
+  | { readonly kind: 'kmem'; readonly memory: DaxMemory }
   /** All memory blocks of some memory are put online. */
   | { readonly kind: 'online'; readonly memory: StepMemory }
   /** All memory blocks of some memory are taken offline. */
@@ -130,6 +154,33 @@ export const bootRangesOf = (steps: StepsInput): BootRange[] =>
       ? [step.offline]
       : [],
   )
+
+/** Memory that a step gives to kmem. */
+export type KmemInput = z.output<typeof kmemSchema>['kmem']
+
+export const kmemsOf = (steps: StepsInput): KmemInput[] =>
+  steps.flatMap(step =>
+    typeof step === 'object' && 'kmem' in step ? [step.kmem] : [],
+  )
+
+/** The information block of a namespace (nd_pfn_init(), drivers/nvdimm/pfn_devs.c). */
+const INFO_BLOCK = 2 * MIB
+
+/**
+ * What kmem makes RAM of a device: whole memory blocks (dax_kmem_range(),
+ * drivers/dax/kmem.c). Persistent memory begins with an information block.
+ */
+export const kmemRange = ({
+  start,
+  end,
+  from,
+}: Pick<KmemInput, 'start' | 'end' | 'from'>): Range => ({
+  start: alignUp(
+    from === 'persistent' ? start + INFO_BLOCK : start,
+    MEMORY_BLOCK,
+  ),
+  end: Math.floor(end / MEMORY_BLOCK) * MEMORY_BLOCK,
+})
 
 /** What of a machine the steps depend on. */
 export interface SteppedMachine {
@@ -175,11 +226,26 @@ export const resolveSteps = (
       { name, kind: 'boot', range: { start, end } },
     ]),
   )
-  const named = (name: string): StepMemory => dimms.get(name) ?? boot.get(name)!
+  const dax = new Map(
+    kmemsOf(steps).map((input): [string, DaxMemory] => [
+      input.name,
+      {
+        name: input.name,
+        kind: 'dax',
+        from: input.from,
+        device: { start: input.start, end: input.end },
+        range: { ...kmemRange(input), node: nodeAt(input.start, srat) },
+      },
+    ]),
+  )
+  const named = (name: string): StepMemory =>
+    dimms.get(name) ?? dax.get(name) ?? boot.get(name)!
   return steps.map((step): Step => {
     if (step === 'trigger') return { kind: 'trigger' }
     if ('plug' in step)
       return { kind: 'plug', dimm: dimms.get(step.plug.name)! }
+    if ('kmem' in step)
+      return { kind: 'kmem', memory: dax.get(step.kmem.name)! }
     if ('unplug' in step)
       return { kind: 'unplug', dimm: dimms.get(step.unplug)! }
     if ('online' in step) return { kind: 'online', memory: named(step.online) }
@@ -195,3 +261,8 @@ export const resolveSteps = (
     }
   })
 }
+
+/** phys_to_target_node() (mm/numa_memblks.c); without a SRAT all is on node 0. */
+const nodeAt = (address: number, srat: SratReading | undefined): number =>
+  srat?.blocks.find(({ start, end }) => start <= address && address < end)
+    ?.node ?? 0

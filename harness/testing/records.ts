@@ -106,6 +106,8 @@ const stepLines = ({ steps }: CaseBody, { memory }: Prediction): string[] => [
         `tdxrig: step ${i} plug`,
         `tdxrig: step ${i} plugged: blocks=${refused ? 0 : 8}`,
       ]
+    if (step.kind === 'kmem')
+      return [`tdxrig: step ${i} kmem: blocks=${refused ? 0 : 8}`]
     if (step.kind === 'unplug')
       return [
         `tdxrig: step ${i} unplug`,

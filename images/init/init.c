@@ -11,6 +11,8 @@
  *   unplug START END     the same when a DIMM is taken away
  *   online START END     online the memory blocks of a range, hex addresses
  *   offline-memory START END   take them offline
+ *   kmem START END       give the DAX device of a range of the memory map to
+ *                        kmem, and count the memory blocks it made of it
  *   offline CPU          take a CPU offline
  *   update IMAGE         update the TDX module with an image in the initramfs
  *
@@ -29,6 +31,10 @@
 #define ANSWERS "/dev/ttyS1"
 #define BLOCKS "/sys/devices/system/memory/"
 #define CPUS "/sys/devices/system/cpu/"
+#define ND "/sys/bus/nd/"
+#define DAX "/sys/bus/dax/"
+/* Any will do: it is of a namespace that is gone with the guest. */
+#define UUID "7d1c9a52-2f0e-4f6b-9a3e-5c1b8e0d4a77"
 #define LOADER "/sys/class/firmware/tdx_module/"
 #define DEVICE "/sys/devices/faux/tdx_host/"
 
@@ -323,6 +329,127 @@ static void load_tdx_host(void)
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
 }
 
+static long write_text(const char *path, const char *text)
+{
+	long length = 0;
+
+	while (text[length])
+		length++;
+	return write_file(path, text, length);
+}
+
+static int is_there(const char *path)
+{
+	long fd = syscall5(__NR_open, (long)path, O_RDONLY, 0, 0, 0);
+
+	if (fd < 0)
+		return 0;
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+	return 1;
+}
+
+/* The address in a file `resource`; 0 when there is none. */
+static unsigned long resource_of(const char *device)
+{
+	struct line path = { .length = 0 };
+	const char *at;
+	char text[32];
+
+	add(&path, device);
+	add(&path, "/resource");
+	if (read_file(path.text, text, sizeof(text)) <= 0)
+		return 0;
+	at = text;
+	return take_hex(&at);
+}
+
+/* Write to a file of a device or driver whose name is put together. */
+static long set_file(const char *device, const char *file, const char *text)
+{
+	struct line path = { .length = 0 };
+
+	add(&path, device);
+	add(&path, file);
+	return write_text(path.text, text);
+}
+
+/*
+ * Persistent memory is a raw namespace, with a block device. What `ndctl
+ * create-namespace --mode devdax --map mem` does: the seed of its region takes
+ * the namespace, and the driver writes the information block.
+ */
+static void make_devdax(unsigned long start)
+{
+	for (long region = 0; region < 16; region++) {
+		struct line path = { .length = 0 }, seed = { .length = 0 };
+		struct line name = { .length = 0 }, device = { .length = 0 };
+		long ret;
+
+		add(&path, ND "devices/region");
+		add_number(&path, region);
+		if (resource_of(path.text) != start)
+			continue;
+		add(&name, "namespace");
+		add_number(&name, region);
+		add(&name, ".0");
+		add(&path, "/dax_seed");
+		add_file(&seed, path.text);
+		add(&device, ND "devices/");
+		add(&device, seed.text);
+		set_file(ND "drivers/nd_pmem/", "unbind", name.text);
+		ret = set_file(device.text, "/mode", "ram");
+		if (!ret)
+			ret = set_file(device.text, "/uuid", UUID);
+		if (!ret)
+			ret = set_file(device.text, "/namespace", name.text);
+		if (!ret)
+			ret = set_file(ND "drivers/dax_pmem/", "bind",
+				       seed.text);
+		if (ret)
+			complain("cannot make a DAX device of persistent memory",
+				 ret);
+		return;
+	}
+}
+
+static void give_to_kmem(unsigned long start, unsigned long end)
+{
+	for (long number = 0; number < 16; number++) {
+		struct line path = { .length = 0 }, name = { .length = 0 };
+		unsigned long at;
+		long ret;
+
+		add(&name, "dax");
+		add_number(&name, number);
+		add(&name, ".0");
+		add(&path, DAX "devices/");
+		add(&path, name.text);
+		at = resource_of(path.text);
+		if (at < start || at >= end)
+			continue;
+		path.length = 0;
+		add(&path, DAX "drivers/kmem/");
+		add(&path, name.text);
+		if (is_there(path.text))
+			return;
+		set_file(DAX "drivers/device_dax/", "unbind", name.text);
+		ret = set_file(DAX "drivers/kmem/", "new_id", name.text);
+		if (ret)
+			complain("cannot give a DAX device to kmem", ret);
+		return;
+	}
+}
+
+static void kmem(long number, const char *range)
+{
+	const char *at = range;
+	unsigned long start = take_hex(&at), end = take_hex(&at);
+
+	make_devdax(start);
+	give_to_kmem(start, end);
+	count_blocks(number, " kmem: blocks=", range);
+}
+
 /* What the loader is at is told nowhere but in a file that must be read again. */
 static void wait_until_idle(void)
 {
@@ -402,6 +529,8 @@ static void run(long number, const char *step)
 		ask(number, " plug", " plugged: blocks=", rest);
 	else if ((rest = after(step, "unplug")))
 		ask(number, " unplug", " unplugged: blocks=", rest);
+	else if ((rest = after(step, "kmem")))
+		kmem(number, rest);
 	else if ((rest = after(step, "online")))
 		set_blocks(number, "online", " online: blocks=", rest);
 	else if ((rest = after(step, "offline-memory")))

@@ -24,6 +24,7 @@ const memoryOf = (step: MemoryStep): StepMemory =>
 const REPORT = {
   plug: 'plugged',
   unplug: 'unplugged',
+  kmem: 'kmem',
   online: 'online',
   'offline memory': 'offline-memory',
 } as const satisfies Record<MemoryStepKind, StepReport['kind']>
@@ -58,15 +59,17 @@ export interface Attempt {
 const DONE: Readonly<Record<MemoryStepKind, string>> = {
   plug: 'added',
   unplug: 'removed',
+  kmem: 'added',
   online: 'taken',
   'offline memory': 'offline',
 }
 
 /** `putting 'spare' online`. */
-const doing = (kind: MemoryStepKind, name: string): string => {
+const doing = (
+  kind: Exclude<MemoryStepKind, 'plug' | 'kmem'>,
+  name: string,
+): string => {
   switch (kind) {
-    case 'plug':
-      return `plugging '${name}'`
     case 'unplug':
       return `unplugging '${name}'`
     case 'online':
@@ -94,14 +97,15 @@ const resultOf = (
   report: Blocks,
 ): Pick<Attempt, 'result' | 'errno' | 'text'> => {
   const { blocks } = report
-  if (kind === 'plug' || kind === 'unplug') {
+  if (kind === 'plug' || kind === 'unplug' || kind === 'kmem') {
     const there = blocks > 0
-    return there === (kind === 'plug')
+    return there === (kind !== 'unplug')
       ? { result: 'done', errno: 0, text: DONE[kind] }
       : {
           result: 'refused',
           errno: 0,
-          text: kind === 'plug' ? 'not added' : `${blocks} memory blocks stay`,
+          text:
+            kind !== 'unplug' ? 'not added' : `${blocks} memory blocks stay`,
         }
   }
   const { refused, errno } = 'refused' in report ? report : NOTHING
@@ -144,10 +148,10 @@ export const onlineResults = (
 export const memoryResults = (
   stepped: Stepped,
 ): { memory: string; step: string; result: string }[] =>
-  (['plug', 'unplug', 'offline memory'] as const).flatMap(kind =>
+  (['plug', 'kmem', 'unplug', 'offline memory'] as const).flatMap(kind =>
     results(stepped, kind)
       // A DIMM that was added is what everybody expects.
-      .filter(({ result }) => kind !== 'plug' || result !== DONE.plug)
+      .filter(({ result }) => result !== DONE.plug)
       .map(({ name, result }) => ({ memory: name, step: kind, result })),
   )
 
@@ -195,6 +199,33 @@ export const checkPlugged = check(
     }),
 )
 
+/** Memory that kmem did not add is no hot-added memory: nothing is proven. */
+export const checkKmem = check('kmem', ['console', 'steps'], context => {
+  if (context.record.end !== 'settled') return []
+  return attempts(context).flatMap(
+    ({ kind, memory: { name }, result, step }): Reason[] => {
+      const predicted = context.prediction.memory.find(
+        known => known.step === step,
+      )
+      const must = predicted?.result ?? 'done'
+      if (kind !== 'kmem' || result === must) return []
+      return [
+        must === 'refused'
+          ? {
+              kind: 'fail',
+              check: 'kmem',
+              message: `giving '${name}' to kmem: the model predicts that it is refused, found ${DONE.kmem}: ${predicted?.why ?? ''}`,
+            }
+          : {
+              kind: 'invalid',
+              check: 'kmem',
+              message: `memory '${name}': expected kmem to add it, found no memory block: is the kernel built with CONFIG_DEV_DAX_KMEM, as mainline-7.3-hotadd is, and does the memory map have exactly this range?`,
+            },
+      ]
+    },
+  )
+})
+
 /** What a step must come to, in words. */
 const wordsOf = (
   kind: MemoryStepKind,
@@ -241,7 +272,7 @@ export const checkMemory = check('memory', ['console', 'steps'], context => {
   if (record.end !== 'settled') return []
   return attempts(context).flatMap((attempt): Reason[] => {
     const { kind, memory, text, step } = attempt
-    if (kind === 'plug') return []
+    if (kind === 'plug' || kind === 'kmem') return []
     const predicted = prediction.memory.find(known => known.step === step)
     const reason = (who: string, expected: string, hint = ''): Reason => ({
       kind: 'fail',
