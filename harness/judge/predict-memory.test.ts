@@ -118,6 +118,30 @@ t.test('hot-added memory that lies in a CMR', async t => {
   )
 })
 
+t.test('virtio-mem makes a region of its own', async t => {
+  const steps = [
+    { plug: { name: 'd', memory: '512M', node: 1, as: 'virtio-mem' } },
+    'trigger',
+    online,
+  ]
+  const tdx = {
+    cmrs: [
+      { start: '1M', end: '2G' },
+      { start: '4G', end: '7G' },
+    ],
+  }
+  const { layout } = predictCase(bodyOf({ machine: MACHINE, steps, tdx }), {
+    series: MAINLINE_6_8,
+  })
+  t.same(layout.regions.at(-1), {
+    start: 0x180000000,
+    end: 0x1a0000000,
+    node: 1,
+  })
+  t.same(predict(steps, MAINLINE_6_8, tdx).at(-1), 'online d: done')
+  t.same(predict(steps, MAINLINE_7_1, tdx).at(-1), 'online d: refused (-1)')
+})
+
 t.test('memory of a DAX device', async t => {
   const kmem = (from: string) => ({
     kmem: { name: 'd', start: '5G', end: '6G', from },

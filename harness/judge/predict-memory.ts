@@ -260,7 +260,8 @@ export const hotAddedBefore = (
       there.set(step.dimm.name, {
         range: step.dimm.range,
         online: false,
-        managed: false,
+        // virtio_mem_add_memory() calls add_memory_driver_managed().
+        managed: step.dimm.device === 'virtio-mem',
       })
     if (step.kind === 'unplug') there.delete(step.dimm.name)
     if (step.kind === 'online' || step.kind === 'offline memory') {

@@ -46,7 +46,7 @@ const PRINTS: ReadonlySet<string> = new Set([
 
 /** For some kernels only: the others have nothing like it. */
 const LIMITED =
-  /^(?:update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|firmware\/one-entry|hotplug\/(?:soft-reserved|persistent-memory))/
+  /^(?:update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|firmware\/one-entry|hotplug\/(?:soft-reserved|persistent-memory|virtio-mem))/
 
 /** A DIMM is there when the trigger comes. */
 const PLUGGED_BEFORE =

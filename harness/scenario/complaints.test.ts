@@ -128,6 +128,18 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/^4:54: expected what the memory is: persistent or soft-reserved/],
     ],
     [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - plug: { name: a, memory: 1026M, start: 0x182000000, as: virtio-mem }\n  - unplug: a\n  - plug: { name: b, memory: 1G, as: cxl }\n`,
+      [/^7:38: expected the device: dimm or virtio-mem/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - plug: { name: a, memory: 1026M, start: 0x182000000, as: virtio-mem }\n  - unplug: a\n`,
+      [
+        /^5:30: expected a multiple of 128M up to 1G, which is what the driver of virtio-mem adds/,
+        /^5:44: expected a multiple of 128M for virtio-mem/,
+        /^6:13: 'a' is virtio-mem: only DIMMs can be unplugged/,
+      ],
+    ],
+    [
       `${HEAD}machine: { memory: 4G }\nsteps: [{ offline: [] }]\n`,
       [/^4:20: expected the number of a CPU from 1 on, the name of memory/],
     ],

@@ -1,4 +1,4 @@
-import { MIB, formatSize, hex } from '../base/units.ts'
+import { GIB, MIB, formatSize, hex } from '../base/units.ts'
 import { LARGE_BLOCKS, MEMORY_BLOCK } from '../memory/memory-block.ts'
 import { type Range, contains, formatRange, overlaps } from '../memory/range.ts'
 import type { Problem } from './problem.ts'
@@ -22,6 +22,12 @@ const MAX_DIMMS = 16
  * (QEMU_VMALLOC_ALIGN, include/qemu/osdep.h).
  */
 const DIMM_ALIGNMENT = 2 * MIB
+
+/**
+ * What virtio-mem adds before any of it is online
+ * (VIRTIO_MEM_DEFAULT_OFFLINE_THRESHOLD, drivers/virtio/virtio_mem.c).
+ */
+const VIRTIO_MEM_LIMIT = GIB
 
 /** What of a machine decides which steps it can go through. */
 export interface StepLimits {
@@ -75,6 +81,14 @@ export const stepProblems = (
       kmemProblems(step.kmem, { known, limits, named, problem })
       named.add(step.kmem.name)
     } else if ('unplug' in step) {
+      const virtio = plugsOf(steps).some(
+        ({ name, as }) => name === step.unplug && as === 'virtio-mem',
+      )
+      if (virtio)
+        problem(
+          ['unplug'],
+          `'${step.unplug}' is virtio-mem: only DIMMs can be unplugged`,
+        )
       if (!known.plugged.has(step.unplug))
         problem(['unplug'], notThere(step.unplug, 'DIMM', known.plugged))
       known.plugged.delete(step.unplug)
@@ -146,7 +160,7 @@ const notThere = (
   `no ${what} '${name}' was plugged before${there.size > 0 ? ` (there ${there.size === 1 ? 'is' : 'are'}: ${[...there].join(', ')})` : ''}`
 
 const plugProblems = (
-  { name, memory, node }: Plug,
+  { name, memory, node, start, as }: Plug,
   {
     known: { plugged, used, boot },
     limits: { nodes },
@@ -168,6 +182,18 @@ const plugProblems = (
       ['plug', 'memory'],
       `expected a multiple of ${formatSize(DIMM_ALIGNMENT)}, which is what QEMU can plug, found ${formatSize(memory)}`,
     )
+  if (as === 'virtio-mem') {
+    if (memory % MEMORY_BLOCK !== 0 || memory > VIRTIO_MEM_LIMIT)
+      problem(
+        ['plug', 'memory'],
+        `expected a multiple of ${formatSize(MEMORY_BLOCK)} up to ${formatSize(VIRTIO_MEM_LIMIT)}, which is what the driver of virtio-mem adds, found ${formatSize(memory)}`,
+      )
+    if (start !== undefined && start % MEMORY_BLOCK !== 0)
+      problem(
+        ['plug', 'start'],
+        `expected a multiple of ${formatSize(MEMORY_BLOCK)} for virtio-mem, found ${hex(start)}`,
+      )
+  }
   if (node >= Math.max(1, nodes))
     problem(
       ['plug', 'node'],

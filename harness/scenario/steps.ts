@@ -17,12 +17,21 @@ const nameSchema = (error: string) =>
     .string({ error })
     .regex(/^[\w-]{1,32}$/, { error: 'expected letters, digits, _ and -' })
 
+/** What memory is plugged with: ACPI tells of a DIMM, a driver of virtio-mem. */
+const PLUG_DEVICES = ['dimm', 'virtio-mem'] as const
+export type PlugDevice = (typeof PLUG_DEVICES)[number]
+
 const plugSchema = z.strictObject({
   plug: z.strictObject({
     name: nameSchema('expected a name for the DIMM'),
     memory: sizeSchema('the memory of the DIMM'),
     node: z.int().min(0).default(0),
     start: sizeSchema('the address the DIMM starts at').optional(),
+    as: z
+      .enum(PLUG_DEVICES, {
+        error: `expected the device: ${PLUG_DEVICES.join(' or ')}`,
+      })
+      .default('dimm'),
   }),
 })
 const bootRangeSchema = z.strictObject({
@@ -43,7 +52,7 @@ const unplugSchema = z.strictObject({
   unplug: z.string({ error: 'expected the name of a DIMM' }),
 })
 /** What DAX devices there are made of. */
-export const DAX_SOURCES = ['persistent', 'soft-reserved'] as const
+const DAX_SOURCES = ['persistent', 'soft-reserved'] as const
 const kmemSchema = z.strictObject({
   kmem: bootRangeSchema.extend({
     from: z.enum(DAX_SOURCES, {
@@ -75,7 +84,7 @@ const stepSchema = z.union(
   ],
   {
     error:
-      "expected 'trigger', { plug: { name, memory, node, start } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } } or { update: { module, image } }",
+      "expected 'trigger', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } } or { update: { module, image } }",
   },
 )
 
@@ -111,6 +120,7 @@ export interface Dimm extends StepMemory {
   readonly range: NodeRange
   /** The machine's number of its node. */
   readonly node: number
+  readonly device: PlugDevice
 }
 
 /** One thing that happens once the kernel is up. */
@@ -210,11 +220,12 @@ export const resolveSteps = (
   const plugs = plugsOf(steps)
   const ranges = plugRanges(plugs, { memory, model })
   const dimms = new Map(
-    plugs.map(({ name, node }, i): [string, Dimm] => [
+    plugs.map(({ name, node, as }, i): [string, Dimm] => [
       name,
       {
         name,
         kind: 'dimm',
+        device: as,
         node,
         range: { ...ranges[i]!, node: srat?.nodes.get(node) ?? 0 },
       },

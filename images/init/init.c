@@ -184,11 +184,21 @@ static void say_step(long number, const char *what, long blocks)
 static void count_blocks(long number, const char *done, const char *range)
 {
 	unsigned long start = take_hex(&range), end = take_hex(&range);
+	struct { long seconds, nanoseconds; } moment = { 0, 2000000 };
 	unsigned long size = block_size();
 	long fd, blocks = 0;
 
 	if (!size)
 		return;
+	/* A driver may have taken the memory, and not added it yet: 0.5 s. */
+	for (int i = 0; i < 250 && done[1] == 'p'; i++) {
+		fd = open_state(end / size - 1, O_RDONLY);
+		if (fd >= 0) {
+			syscall5(__NR_close, fd, 0, 0, 0, 0);
+			break;
+		}
+		syscall5(__NR_nanosleep, (long)&moment, 0, 0, 0, 0);
+	}
 	for (unsigned long block = (start + size - 1) / size;
 	     block < end / size; block++) {
 		fd = open_state(block, O_RDONLY);

@@ -42,7 +42,10 @@ export class Plugger {
     this.#seen = reports.length
     for (const { step: number, kind } of fresh) {
       const step = this.#steps[number]
-      if (kind === 'plug' && step?.kind === 'plug') await this.#plug(step.dimm)
+      if (kind === 'plug' && step?.kind === 'plug')
+        await (step.dimm.device === 'dimm'
+          ? this.#plug(step.dimm)
+          : this.#request(step.dimm))
       if (kind === 'unplug' && step?.kind === 'unplug')
         await this.#unplug(step.dimm)
     }
@@ -69,6 +72,30 @@ export class Plugger {
     })
     const { data } = await noticed
     this.#results.push({ name, status: statusOf(data) })
+    ;(await this.#answers)?.write(ANSWER)
+  }
+
+  /**
+   * Asks the driver of virtio-mem to take all memory of its device, and waits
+   * until it has. It never gets there on a kernel without that driver.
+   */
+  async #request({ name, range }: Dimm): Promise<void> {
+    const qmp = await this.#qmp
+    const id = `dimm-${name}`
+    const size = range.end - range.start
+    const taken = qmp.next(
+      ({ event, data }) =>
+        event === 'MEMORY_DEVICE_SIZE_CHANGE' &&
+        data['id'] === id &&
+        data['size'] === size,
+    )
+    await qmp.execute('qom-set', {
+      path: `/machine/peripheral/${id}`,
+      property: 'requested-size',
+      value: size,
+    })
+    await taken
+    this.#results.push({ name, status: 0 })
     ;(await this.#answers)?.write(ANSWER)
   }
 

@@ -6,6 +6,7 @@ import { type Deadlines, deadlinesFor } from '../deadline.ts'
 import type { BootPlan, Machine } from '../machine.ts'
 import { type BootRecord, type EndReason, WITNESS_NAMES } from '../record.ts'
 import { type Accel, apicIds, kernelCmdline, qemuArgv } from './argv.ts'
+import type { Dimm } from '../../scenario/steps.ts'
 import { Boot, type Ending } from './boot.ts'
 import type { GuestTsc } from './guest-tsc.ts'
 import { Plugger } from './plugger.ts'
@@ -74,6 +75,7 @@ export class QemuMachine implements Machine {
       qmpSocket,
       answersSocket,
       machine: plan.machine,
+      memoryDevices: memoryDevices(plan),
       srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,
       vmx: turnsVmxOn(plan) ? plan.platform.vmx : undefined,
@@ -117,6 +119,13 @@ const sratFile = async ({
 /** Kernels that do not are given the CPU they always had. */
 const turnsVmxOn = ({ kernel }: BootPlan): boolean =>
   kernel.sites.sites.some(({ kind }) => kind === 'vmxon')
+
+const memoryDevices = ({ steps }: BootPlan): Dimm[] =>
+  steps.flatMap(step =>
+    step.kind === 'plug' && step.dimm.device === 'virtio-mem'
+      ? [step.dimm]
+      : [],
+  )
 
 /** Somebody in the guest waits for the rig. */
 const needsAnswers = ({ steps }: BootPlan): boolean =>
