@@ -3,7 +3,7 @@ import { type Range, formatRange, overlaps } from '../../memory/range.ts'
 import type { Step, StepMemory } from '../../scenario/steps.ts'
 import { ERRNO } from '../../tdx/errno.ts'
 import type { TdmrInfo } from '../../tdx/tdmr-info.ts'
-import { type Context, type Reason, check } from '../context.ts'
+import { type Context, type Reason, check, unseen } from '../context.ts'
 import type { MemoryStepKind, PredictedMemory } from '../predict-memory.ts'
 import { type Stepped, reportOf } from './steps.ts'
 
@@ -320,10 +320,13 @@ const USUAL: Readonly<Record<keyof typeof STATED, number>> = {
  */
 export const checkPamtStays = check(
   'pamt-stays',
-  ['console', 'steps', 'module'],
-  (context, { module }) => {
-    const { item, prediction } = context
+  ['console', 'steps'],
+  context => {
+    const { item, prediction, record } = context
     if (prediction.outcome?.outcome !== 'initialized') return []
+    const { module } = record.witnesses
+    // Only where memory goes offline is there anything to see.
+    if (!module) return item.steps.some(goesOffline) ? unseen('module') : []
     const pamts = module.tdmrs?.flatMap(pamtsOf) ?? []
     const trigger = item.steps.findIndex(({ kind }) => kind === 'trigger')
     const from = context.kernel.trigger === 'at boot' ? -1 : trigger
@@ -342,6 +345,9 @@ export const checkPamtStays = check(
     })
   },
 )
+
+const goesOffline = ({ kind }: Pick<Step, 'kind'>): boolean =>
+  kind === 'offline memory' || kind === 'unplug'
 
 const pamtsOf = ({ pamt }: TdmrInfo): Range[] =>
   pamt.map(({ base, size }) => ({
