@@ -23,6 +23,7 @@ export const foundBoard = (found: FoundMachine): Board => ({
     firmwareTables: () => ({ start: 0, end: 0 }),
     firmwareMap: () => [...found.e820],
     srat: () => found.srat,
+    dimmRoom: () => undefined,
     dimmRanges: () => [],
     memoryFor: e820 => totalSize(usable(e820)),
   },

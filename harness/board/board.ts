@@ -36,6 +36,8 @@ export interface BoardModel {
     memory: MachineMemory,
     nodeCpus: readonly (readonly number[])[],
   ): Srat | undefined
+  /** Where DIMMs can be plugged; undefined on a machine that takes none. */
+  dimmRoom(memory: MachineMemory): Range | undefined
   /** Where each DIMM appears when it is plugged. */
   dimmRanges(memory: MachineMemory): Range[]
   /** Memory of the smallest machine that has RAM for every usable range. */

@@ -170,6 +170,7 @@ const modelWith = (variant: Variant): BoardModel => ({
   firmwareTables: machine => firmwareTables(machine, variant),
   firmwareMap: machine => firmwareMap(machine, variant),
   srat,
+  dimmRoom: deviceMemory,
   dimmRanges,
   memoryFor,
 })

@@ -36,20 +36,25 @@ t.test('paths of the initramfs are those of the C sources', async t => {
 
 t.test('init takes the words of the steps file', async t => {
   const range = { start: 0x180000000, end: 0x1c0000000 }
-  for (const kind of ['plug', 'online'] as const) {
+  for (const kind of [
+    'plug',
+    'unplug',
+    'kmem',
+    'online',
+    'offline-memory',
+  ] as const) {
     t.equal(stepLine({ kind, range }), `${kind} 0x180000000 0x1c0000000`)
-    // run() skips the word by its length, and looks at its first letter.
-    t.match(INIT, `sizeof("${kind}") - 1`)
-    t.match(INIT, `step[0] == '${kind[0]!}'`)
+    t.match(INIT, `after(step, "${kind}")`)
   }
   t.equal(stepLine({ kind: 'trigger' }), 'trigger')
   t.equal(stepLine({ kind: 'none' }), 'none')
   t.equal(stepLine({ kind: 'offline', cpu: 3 }), 'offline 3')
   t.equal(stepLine({ kind: 'update', image: 1 }), 'update /image1')
   for (const kind of ['offline', 'update'])
-    t.match(INIT, `step + sizeof("${kind}")`)
+    t.match(INIT, `after(step, "${kind}")`)
   t.equal(stepLine({ kind: 'kexec' }), 'kexec')
-  for (const letter of ['t', 'k']) t.match(INIT, `step[0] == '${letter}'`)
+  t.match(INIT, "step[0] == 't'")
+  t.match(INIT, "step[0] == 'k' && step[1] == 'e'")
 })
 
 t.test('init waits for one byte', async t => {
@@ -83,6 +88,35 @@ t.test('every report of init is understood', async t => {
   t.same(said('tdxrig: step 1 online: blocks=8 refused=8 errno=-1'), {
     kind: 'step',
     report: { step: 1, kind: 'online', blocks: 8, refused: 8, errno: -1 },
+  })
+  for (const part of [
+    ' unplug',
+    ' unplugged: blocks=',
+    ' kmem: blocks=',
+    ' offline-memory: blocks=',
+  ])
+    t.ok(literals(INIT).includes(part), part)
+  t.same(said('tdxrig: step 1 unplug'), {
+    kind: 'step',
+    report: { step: 1, kind: 'unplug' },
+  })
+  t.same(said('tdxrig: step 1 kmem: blocks=7'), {
+    kind: 'step',
+    report: { step: 1, kind: 'kmem', blocks: 7 },
+  })
+  t.same(said('tdxrig: step 1 unplugged: blocks=0'), {
+    kind: 'step',
+    report: { step: 1, kind: 'unplugged', blocks: 0 },
+  })
+  t.same(said('tdxrig: step 1 offline-memory: blocks=2 refused=1 errno=-16'), {
+    kind: 'step',
+    report: {
+      step: 1,
+      kind: 'offline-memory',
+      blocks: 2,
+      refused: 1,
+      errno: -16,
+    },
   })
   t.ok(literals(INIT).includes(' offline: errno='))
   t.same(said('tdxrig: step 1 offline: errno=-16'), {

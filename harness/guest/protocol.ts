@@ -42,7 +42,10 @@ export type GuestStep =
    * `kexec`: what {@link FILES} has of a next kernel is started.
    */
   | { readonly kind: 'trigger' | 'none' | 'kexec' }
-  | { readonly kind: 'plug' | 'online'; readonly range: Range }
+  | {
+      readonly kind: 'plug' | 'unplug' | 'online' | 'offline-memory' | 'kmem'
+      readonly range: Range
+    }
   | { readonly kind: 'offline'; readonly cpu: number }
   /** `image` is the number of an image in the initramfs. */
   | { readonly kind: 'update'; readonly image: number }
@@ -75,12 +78,16 @@ export interface TriggerResult {
 /** What init says about a step it goes through, numbered from 0. */
 export type StepReport =
   /** It waits for a DIMM to be plugged. */
-  | { readonly step: number; readonly kind: 'plug' }
-  /** How many memory blocks the kernel made of the DIMM. */
-  | { readonly step: number; readonly kind: 'plugged'; readonly blocks: number }
+  | { readonly step: number; readonly kind: 'plug' | 'unplug' }
+  /** How many memory blocks the kernel has of the DIMM. */
   | {
       readonly step: number
-      readonly kind: 'online'
+      readonly kind: 'plugged' | 'unplugged' | 'kmem'
+      readonly blocks: number
+    }
+  | {
+      readonly step: number
+      readonly kind: 'online' | 'offline-memory'
       /** Memory blocks that were tried, and that the kernel refused. */
       readonly blocks: number
       readonly refused: number
@@ -138,7 +145,7 @@ const FORMS: readonly Form[] = [
   },
   {
     pattern:
-      /^step (\d+) (plug|plugged|online)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
+      /^step (\d+) (plug|plugged|unplug|unplugged|kmem|online|offline-memory)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
     read: groups => {
       const report = stepOf(groups)
       return report && { kind: 'step', report }
@@ -204,11 +211,16 @@ const triggerOf = ([
 const stepOf = ([number, kind, blocks, refused, errno]: Groups):
   StepReport | undefined => {
   const step = Number(number)
-  if (kind === 'plug' && blocks === undefined) return { step, kind }
+  if ((kind === 'plug' || kind === 'unplug') && blocks === undefined)
+    return { step, kind }
   if (blocks === undefined) return undefined
-  if (kind === 'plugged' && refused === undefined)
+  if (
+    (kind === 'plugged' || kind === 'unplugged' || kind === 'kmem') &&
+    refused === undefined
+  )
     return { step, kind, blocks: Number(blocks) }
-  return kind === 'online' && refused !== undefined
+  return (kind === 'online' || kind === 'offline-memory') &&
+    refused !== undefined
     ? {
         step,
         kind,

@@ -42,12 +42,12 @@ import {
   checkTrigger,
 } from './checks/seamcalls.ts'
 import {
-  checkKexec,
-  checkOffline,
-  checkOnline,
+  checkKmem,
+  checkMemory,
+  checkPamtStays,
   checkPlugged,
-  checkUpdates,
-} from './checks/steps.ts'
+} from './checks/memory-steps.ts'
+import { checkKexec, checkOffline, checkUpdates } from './checks/steps.ts'
 import type {
   Basis,
   Check,
@@ -101,6 +101,7 @@ const CHECKS: readonly Check[] = [
   checkUserMap,
   checkSrat,
   checkPlugged,
+  checkKmem,
   checkEnd,
   checkSteps,
   checkOutcome,
@@ -119,7 +120,8 @@ const CHECKS: readonly Check[] = [
   checkSequence,
   checkShutdown,
   checkTrigger,
-  checkOnline,
+  checkMemory,
+  checkPamtStays,
   checkUpdates,
   checkOffline,
   checkFreed,

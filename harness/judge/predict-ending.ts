@@ -16,6 +16,7 @@ import { MAX_CPUID_CONFIGS, hasField } from '../tdx/metadata.ts'
 import { metadataValue } from '../tdx/metadata-values.ts'
 import { PROFILES } from '../tdx/profile.ts'
 import { predictEarlyEnding } from './predict-early-ending.ts'
+import { hotAddedBefore } from './predict-memory.ts'
 import {
   type OutcomeInput,
   type Ending,
@@ -52,7 +53,7 @@ export const predictEnding = (input: EndingInput): Ending => {
   const early = predictEarlyEnding(input)
   if (early) return { outcome: early, open: undefined }
   const failures = [
-    ...hotAddedFailures(item, host),
+    ...hotAddedFailures(item, layout, host),
     ...platformFailures(item, host),
     ...faultFailures(item.platform, host),
     ...allocationFailures(item.allocations, layout),
@@ -298,10 +299,13 @@ const tdmrFailures = ({
  */
 const hotAddedFailures = (
   { steps }: OutcomeInput,
+  layout: Layout,
   series: Series,
 ): Failure[] =>
   series.listBuilt === 'at boot' &&
-  stepsBefore(steps, series)?.some(({ kind }) => kind === 'online') === true
+  hotAddedBefore(steps, stepsBefore(steps, series)?.length, layout).some(
+    ({ online }) => online,
+  )
     ? [
         {
           stage: 'sys-config',

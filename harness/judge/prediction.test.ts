@@ -4,7 +4,7 @@ import type { Series } from '../tdx/series/index.ts'
 import { MAINLINE_6_8 } from '../tdx/series/mainline-6.8.ts'
 import { MAINLINE_7_1 } from '../tdx/series/mainline-7.1.ts'
 import { V6 } from '../tdx/series/v6.ts'
-import { optionsOf, predictCase } from './prediction.ts'
+import { type Prediction, optionsOf, predictCase } from './prediction.ts'
 
 const outcomeOf = (
   cell: object,
@@ -247,6 +247,12 @@ t.test('what the v6 series does otherwise', async t => {
   )
 })
 
+/** What comes of each step that puts memory online. */
+const onlines = ({ memory }: Prediction): object[] =>
+  memory
+    .filter(({ kind }) => kind === 'online')
+    .map(({ name, result }) => ({ name, result }))
+
 t.test('memory that is plugged, by series and by step', async t => {
   const plug = { plug: { name: 'd', memory: '1G' } }
   const online = { online: 'd' }
@@ -264,24 +270,29 @@ t.test('memory that is plugged, by series and by step', async t => {
     },
     'joined with what it touches',
   )
-  t.same(early.online, [{ name: 'd', refused: false }])
+  t.same(onlines(early), [{ name: 'd', result: 'done' }])
   t.same(early.regionsAtBoot, [])
   const late = predict(['trigger', plug, online], MAINLINE_6_8)
   t.match(late.outcome, { outcome: 'initialized' })
-  t.same(late.online, [{ name: 'd', refused: true }])
+  t.same(onlines(late), [{ name: 'd', result: 'refused' }])
   const failed = predict(['trigger', plug, online], MAINLINE_6_8, {
     module: 'none',
   })
-  t.same(failed.online, [{ name: 'd', refused: false }], 'no list, no refusal')
+  t.same(
+    onlines(failed),
+    [{ name: 'd', result: 'done' }],
+    'no list, no refusal',
+  )
   for (const steps of [
     [plug, online, 'trigger'],
     ['trigger', plug, online],
   ]) {
-    const { outcome, layout, online: taken, regionsAtBoot } = predict(steps, V6)
+    const predicted = predict(steps, V6)
+    const { outcome, layout, regionsAtBoot } = predicted
     // PAMTs may come from memory that was online before.
     if (steps[2] === 'trigger') t.equal(outcome, undefined)
     else t.match(outcome, { outcome: 'initialized' })
-    t.same(taken, [{ name: 'd', refused: false }])
+    t.same(onlines(predicted), [{ name: 'd', result: 'done' }])
     t.same(regionsAtBoot, layout.regions)
     t.equal(layout.regions.at(-1)?.end, 0x180000000)
   }

@@ -4,7 +4,7 @@ import {
   layoutOfRegions,
   predictLayout,
 } from '../memory/predict.ts'
-import { type NodeRange, type Range, contains } from '../memory/range.ts'
+import type { NodeRange, Range } from '../memory/range.ts'
 import { tdxMemoryRegions } from '../memory/regions.ts'
 import type { MemoryRules } from '../memory/rules.ts'
 import { machineFirmware } from '../scenario/machine-spec.ts'
@@ -12,6 +12,11 @@ import { NEWEST_SERIES, type Series } from '../tdx/series/index.ts'
 import { seriesOfVersion, whyUnknown } from '../tdx/series/recognise.ts'
 import { limitsOf } from '../tdx/metadata-values.ts'
 import { predictEnding } from './predict-ending.ts'
+import {
+  type PredictedMemory,
+  hotAddedBefore,
+  predictMemory,
+} from './predict-memory.ts'
 import { handsOver, nextInput } from './predict-next.ts'
 import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
 import {
@@ -21,20 +26,14 @@ import {
   stepsBefore,
 } from './predicted-ending.ts'
 
-/** Whether the memory of a DIMM can be put online. */
-export interface PredictedOnline {
-  readonly name: string
-  readonly refused: boolean
-}
-
 /** What the rig expects of a case before it boots. */
 export interface Prediction extends Ending {
   /** Its regions are those the kernel initialises the module with. */
   readonly layout: Layout
   /** The list after the early initcalls; undefined: not known. */
   readonly regionsAtBoot: readonly NodeRange[] | undefined
-  /** For each step that puts memory online; not those that are open. */
-  readonly online: readonly PredictedOnline[]
+  /** For each step that has to do with memory; empty: not known. */
+  readonly memory: readonly PredictedMemory[]
   /** For each step that updates the module; empty: not known. */
   readonly updates: readonly PredictedUpdate[]
   /**
@@ -154,7 +153,7 @@ export const predictFrom = (
     return {
       layout: boot,
       regionsAtBoot: undefined,
-      online: [],
+      memory: [],
       updates: [],
       outcome: undefined,
       open: hostsTdx
@@ -174,7 +173,7 @@ export const predictFrom = (
     layout,
     ...ending,
     regionsAtBoot: listAtBoot(boot, series, outcome),
-    online: predictOnline({ item, layout, series, outcome }),
+    memory: predictMemory({ item, layout, series, outcome }),
     updates: outcome ? predictUpdates({ item, series, outcome }) : [],
   }
 }
@@ -186,12 +185,16 @@ const withHotAdded = (
   series: Series,
 ): Layout => {
   if (series.listBuilt === 'at boot') return boot
-  const before = stepsBefore(steps, series) ?? []
-  const added = before.flatMap(step =>
-    step.kind === 'plug' ? [step.dimm.range] : [],
-  )
+  // One that initialises TDX as it boots does so before its drivers start.
+  if (series.trigger === 'at boot') return boot
+  const added = hotAddedBefore(steps, stepsBefore(steps, series)?.length, boot)
   if (added.length === 0) return boot
-  const memory = addMemory(boot.memblock, added)
+  const rangesOf = (managed: boolean): NodeRange[] =>
+    added.filter(one => one.managed === managed).map(({ range }) => range)
+  const memory = [
+    ...addMemory(boot.memblock, rangesOf(false)),
+    ...rangesOf(true),
+  ].sort((a, b) => a.start - b.start)
   return {
     ...boot,
     ...layoutOfRegions(tdxMemoryRegions(memory), boot.limits, 'moved'),
@@ -209,37 +212,3 @@ const listAtBoot = (
   outcome?.outcome !== 'disabled'
     ? regions
     : []
-
-/** What decides whether memory can be put online. */
-interface OnlineInput {
-  readonly item: CaseInput
-  readonly layout: Layout
-  readonly series: Series
-  readonly outcome: PredictedOutcome | undefined
-}
-
-/**
- * tdx_memory_notifier() refuses memory outside of the list, once there is one
- * (arch/x86/virt/vmx/tdx/tdx.c); after a failure the list is empty again.
- */
-const predictOnline = ({
-  item: { steps },
-  layout: { regions },
-  series,
-  outcome,
-}: OnlineInput): PredictedOnline[] => {
-  const { refusesHotAddedMemory } = series
-  const before = stepsBefore(steps, series)
-  return steps.flatMap((step, i) => {
-    if (step.kind !== 'online') return []
-    const { name, range } = step.dimm
-    const listed = before !== undefined && before.length <= i
-    const known = outcome !== undefined || !listed || !refusesHotAddedMemory
-    const refused =
-      refusesHotAddedMemory &&
-      listed &&
-      outcome?.outcome === 'initialized' &&
-      !regions.some(region => contains(region, range))
-    return known ? [{ name, refused }] : []
-  })
-}

@@ -6,16 +6,17 @@ import {
   type UnjudgedOutcome,
   verdictOf,
 } from '../judge/case-outcome.ts'
-import { onlineResults, updateResults } from '../judge/checks/steps.ts'
+import { memoryResults, onlineResults } from '../judge/checks/memory-steps.ts'
+import { updateResults } from '../judge/checks/steps.ts'
 import type { Evidence, Verdict } from '../judge/context.ts'
 import type { Judgement, NextJudgement } from '../judge/judge.ts'
 import { observeEnding } from '../judge/observed-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
-import { formatNodeRange } from '../memory/range.ts'
+import { formatNodeRange, formatRange } from '../memory/range.ts'
 import type { Facts } from '../console/facts.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import type { Case } from '../scenario/case.ts'
-import type { Step } from '../scenario/steps.ts'
+import type { Step, StepMemory } from '../scenario/steps.ts'
 import { faultSchema } from '../tdx/fault.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
@@ -111,6 +112,7 @@ const judged = ({
     })),
     ...kernelOf(judgement, evidence),
     online: record.witnesses.steps ? onlineResults({ item, facts }) : null,
+    memory: record.witnesses.steps ? memoryResults({ item, facts }) : null,
     updates: record.witnesses.steps ? updateResults({ item, facts }) : null,
     seen: record.witnesses.console ? seenOf(facts) : null,
     next: judgement.next ? nextOf(judgement.next) : null,
@@ -202,6 +204,7 @@ const unjudged = ({ kind, message, prediction }: UnjudgedOutcome): Came => ({
     atBoot: null,
   },
   online: null,
+  memory: null,
   updates: null,
   seen: null,
   tdmrs: null,
@@ -308,10 +311,20 @@ const stepText = (step: Step): string => {
       return `plug ${step.dimm.name} ${formatNodeRange(step.dimm.range)}`
     case 'kexec':
       return `kexec with '${step.next.words.join(' ')}'`
+    case 'unplug':
+      return `unplug ${step.dimm.name}`
+    case 'kmem':
+      return `kmem ${step.memory.name} ${formatRange(step.memory.device)}`
     case 'online':
-      return `online ${step.dimm.name}`
+      return `online ${step.memory.name}`
+    case 'offline memory':
+      return `offline ${memoryText(step.memory)}`
   }
 }
+
+/** Of boot memory with its addresses, which are told nowhere else. */
+const memoryText = ({ name, kind, range }: StepMemory): string =>
+  kind === 'boot' ? `${name} ${formatRange(range)}` : name
 
 const predictedOf = ({
   outcome,

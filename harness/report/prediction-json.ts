@@ -2,9 +2,10 @@ import type { LogPrediction } from '../judge/log-prediction.ts'
 import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import type { Case } from '../scenario/case.ts'
+import type { Step } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
 import type { Drawn } from './picture/rows.ts'
-import { layoutJson, nodeRangeJson } from './layout-json.ts'
+import { layoutJson, nodeRangeJson, rangeJson } from './layout-json.ts'
 
 /** What one cell of a scenario must become, on kernels of each series. */
 export interface CellPrediction {
@@ -57,22 +58,20 @@ const caseJson = (
   scenario: item.scenario,
   words: item.words,
   ...endingJson(prediction),
-  steps: item.steps.map(step =>
-    'dimm' in step
-      ? {
-          step: step.kind,
-          dimm: step.dimm.name,
-          ...(step.kind === 'plug' && nodeRangeJson(step.dimm.range)),
-        }
-      : {
-          step: step.kind,
-          ...(step.kind === 'offline' && { cpu: step.cpu }),
-          ...(step.kind === 'update' && { image: { ...step.image } }),
-          ...(step.kind === 'kexec' && { words: step.next.words }),
-        },
-  ),
+  steps: item.steps.map(stepJson),
   updates: prediction.updates.map(({ result, module }) => ({ result, module })),
-  online: prediction.online,
+  online: prediction.memory.flatMap(({ kind, name, result }) =>
+    kind === 'online' && result !== 'open'
+      ? [{ name, refused: result === 'refused' }]
+      : [],
+  ),
+  memory: prediction.memory.map(({ step, name, result, errno, why }) => ({
+    step,
+    name,
+    result,
+    errno,
+    why,
+  })),
   ...(prediction.next && {
     next: {
       ...endingJson(prediction.next),
@@ -82,6 +81,28 @@ const caseJson = (
   }),
   ...layoutJson(prediction.layout),
 })
+
+const stepJson = (step: Step): unknown => {
+  if ('dimm' in step)
+    return {
+      step: step.kind,
+      dimm: step.dimm.name,
+      ...(step.kind === 'plug' && nodeRangeJson(step.dimm.range)),
+    }
+  if ('memory' in step)
+    return step.kind === 'online'
+      ? { step: step.kind, dimm: step.memory.name }
+      : {
+          step: step.kind,
+          memory: step.memory.name,
+          ...rangeJson(step.memory.range),
+        }
+  return {
+    step: step.kind,
+    ...(step.kind === 'offline' && { cpu: step.cpu }),
+    ...(step.kind === 'update' && { image: { ...step.image } }),
+  }
+}
 
 const logJson = ({
   file,

@@ -1,5 +1,6 @@
 import { visible } from '../base/text.ts'
 import { formatSize } from '../base/units.ts'
+import type { PredictedMemory } from '../judge/predict-memory.ts'
 import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
@@ -13,6 +14,7 @@ import {
   sizeOf,
 } from '../memory/range.ts'
 import type { Step } from '../scenario/steps.ts'
+import { ERRNO } from '../tdx/errno.ts'
 import { type BarOptions, type Screen, bars } from './picture/bars.ts'
 import { drawnLayout } from './picture/drawn.ts'
 import { pictureOf } from './picture/picture.ts'
@@ -218,7 +220,7 @@ const RANGE_WIDTH = 28
 const stepLine = (
   steps: readonly Step[],
   at: number,
-  { online, updates }: Prediction,
+  { memory, updates }: Prediction,
 ): string => {
   const step = steps[at]!
   if (step.kind === 'trigger') return step.kind
@@ -229,12 +231,36 @@ const stepLine = (
     return `update to ${step.image.module} (${step.image.kind}): ${result}`
   }
   if (step.kind === 'kexec') return `kexec: ${step.next.words.join(' ')}`
-  const { name, range } = step.dimm
-  if (step.kind === 'plug')
-    return `plug ${name}: ${formatRange(range)} node ${range.node}`
-  const known = online.find(dimm => dimm.name === name)
-  const result = known ? (known.refused ? 'refused' : 'taken') : 'open'
-  return `online ${name}: ${result}`
+  const known = memory.find(one => one.step === at)
+  if (step.kind === 'plug') {
+    const { name, range } = step.dimm
+    const added = known?.result === 'refused' ? `, not added: ${known.why}` : ''
+    return `plug ${name}: ${formatRange(range)} node ${range.node}${added}`
+  }
+  if (step.kind === 'unplug')
+    return `unplug ${step.dimm.name}: ${resultText(known, 'removed')}`
+  if (step.kind === 'kmem') {
+    const { name, range } = step.memory
+    return known?.result === 'refused'
+      ? `kmem ${name}: not added: ${known.why}`
+      : `kmem ${name}: ${formatRange(range)} node ${range.node}`
+  }
+  const { name, range, kind } = step.memory
+  if (step.kind === 'online')
+    return `online ${name}: ${resultText(known, 'taken')}`
+  const where = kind === 'boot' ? ` ${formatRange(range)}` : ''
+  return `offline ${name}${where}: ${resultText(known, 'done')}`
+}
+
+/** `refused (-22)`; without the number that kernels say as a rule. */
+const resultText = (
+  known: PredictedMemory | undefined,
+  done: string,
+): string => {
+  if (!known || known.result === 'open')
+    return known ? `open: ${known.why}` : 'open'
+  if (known.result === 'done') return done
+  return known.errno === ERRNO.EPERM ? 'refused' : `refused (${known.errno})`
 }
 
 const entryLine = (entry: E820Entry): string =>

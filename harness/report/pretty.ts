@@ -38,6 +38,7 @@ const shortly = (result: CaseResult): string => {
       ? ['SRAT not used']
       : []),
     ...(result.online ?? []).map(({ dimm, result }) => `${dimm} ${result}`),
+    ...(result.memory ?? []).map(({ memory, result }) => `${memory} ${result}`),
     ...(result.updates ?? []),
     ...nextText(result),
     ...(witnesses.length < WITNESS_NAMES.length

@@ -176,7 +176,22 @@ export const caseSchema = z.strictObject({
   online: z
     .array(z.strictObject({ dimm: z.string(), result: z.string() }))
     .nullable()
-    .describe('what came of putting DIMMs online: taken, refused, or why not'),
+    .describe(
+      'what came of putting DIMMs and other memory online: taken, refused, or why not',
+    ),
+  memory: z
+    .array(
+      z.strictObject({
+        memory: z.string(),
+        step: z.string(),
+        result: z.string(),
+      }),
+    )
+    .nullable()
+    .default(null)
+    .describe(
+      'what came of taking memory offline, of DIMMs that were unplugged, and of those the kernel did not add',
+    ),
   updates: z
     .array(z.string())
     .nullable()

@@ -227,8 +227,14 @@ const guestStep = (
     case 'update':
       return { kind: step.kind, image: images.indexOf(step.image) }
     case 'plug':
-    case 'online':
+    case 'unplug':
       return { kind: step.kind, range: step.dimm.range }
+    case 'kmem':
+      return { kind: step.kind, range: step.memory.device }
+    case 'online':
+      return { kind: step.kind, range: step.memory.range }
+    case 'offline memory':
+      return { kind: 'offline-memory', range: step.memory.range }
   }
 }
 

@@ -17,15 +17,26 @@ const onRequest = (await recipeNames()).filter(
 
 t.ok(onRequest.length > 0, 'there are such kernels')
 
+/** Cases for kernels with the drivers of mainline-7.3-hotadd. */
+const DRIVERS = [
+  'hotplug/persistent-memory[steps=pmem:5G:5632M:persistent+trigger+pmem+pmem]',
+  'hotplug/persistent-memory[steps=trigger+pmem:5G:5632M:persistent+pmem]',
+  'hotplug/soft-reserved[cmrs=1M:2G+4G:5G]',
+  'hotplug/soft-reserved[cmrs=auto]',
+  'hotplug/virtio-mem[steps=spare:512M:1:virtio-mem+trigger+spare]',
+  'hotplug/virtio-mem[steps=trigger+spare:512M:1:virtio-mem+spare]',
+]
+
 /** Cases that a kernel cannot pass, sorted. */
 const FAILS: Readonly<Record<string, readonly string[]>> = {
+  'mainline-7.2': DRIVERS,
   // Its real mode code takes 28 KiB; the scenario leaves the usual 24.
-  'mainline-7.3-distribution': ['firmware/low-memory[end=90112]'],
-  // It has kexec, and no handover that mem= could break.
-  'mainline-7.3-server': ['kexec/handover-outside-memory'],
+  'mainline-7.3-distribution': ['firmware/low-memory[end=90112]', ...DRIVERS],
+  'mainline-7.3-server': DRIVERS,
   // It wants two entries, and has no update of the module at run time.
   'upstream-6.12-server': [
     'firmware/one-entry',
+    ...DRIVERS,
     'update/interrupted',
     'update/no-updates-left',
     'update/offline-cpu',

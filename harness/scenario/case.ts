@@ -16,7 +16,8 @@ import { parameterProblems, parameterWords } from './parameters.ts'
 import { placeParameters } from './placed-parameters.ts'
 import type { Problem } from './problem.ts'
 import { takesTooMuch, whyUnsuitable } from './on-host.ts'
-import { type Step, dimmSizes, resolveSteps, stepProblems } from './steps.ts'
+import { stepProblems } from './step-problems.ts'
+import { type Step, dimmSizes, resolveSteps } from './steps.ts'
 import { type Cell, type CellInput, cellSchema } from './schema.ts'
 
 /** What is done about the memory that the TDX host support allocates. */
@@ -118,8 +119,14 @@ const CHECKS: readonly CellCheck[] = [
     look: ({ cell, machine }) =>
       stepProblems(cell.steps, {
         nodes: cell.machine.nodes?.length ?? 0,
-        end: 'spec' in machine ? endOfMemory(machine.spec) : 0,
         cpus: cell.machine.cpus,
+        built:
+          'spec' in machine
+            ? {
+                memory: machine.spec.memory,
+                model: modelOf(machine.spec.board),
+              }
+            : undefined,
       }),
   },
   {
@@ -175,10 +182,6 @@ const problemsOf = (
   CHECKS.filter(({ reads }) => !reads.some(key => unreadable.has(key))).flatMap(
     check => check.look(looked),
   )
-
-const endOfMemory = ({ board, memory }: MachineSpec): number =>
-  modelOf(board).ramRanges({ size: memory.size, nodes: [], dimms: [] }).at(-1)
-    ?.end ?? 0
 
 /** @returns what to boot and expect, or all that is wrong with the cell */
 export const caseBody = (

@@ -76,11 +76,11 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/^4:9: expected 'trigger', \{ plug: /],
     ],
     [
-      `${HEAD}machine: { memory: 4G }\nsteps:\n  - trigger\n  - plug: { name: a, memory: 100M, node: 1 }\n  - online: b\n  - plug: { name: a, memory: 1G }\n  - trigger\n`,
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - trigger\n  - plug: { name: a, memory: 101M, node: 1 }\n  - online: b\n  - plug: { name: a, memory: 1G }\n  - trigger\n`,
       [
-        /^6:30: expected a multiple of 128M, .* found 100M/,
+        /^6:30: expected a multiple of 2M, .* found 101M/,
         /^6:42: there is no node 1: the machine has 1/,
-        /^7:13: no DIMM 'b' was plugged before \(there are: a\)/,
+        /^7:13: no DIMM 'b' was plugged before \(there is: a\)/,
         /^8:19: there is a DIMM 'a' already/,
         /^9:5: the module can be initialised once/,
       ],
@@ -110,6 +110,59 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     [
       `${HEAD}machine: { memory: 4G }\nsteps: [{ plug: { name: a, memory: 1G } }, trigger]\ncmdline: { append: [memhp_default_state=online] }\n`,
       [/^5:21: with DIMMs the kernel must not put memory online by itself/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - plug: { name: a, memory: 1G, start: 0x180000001 }\n  - plug: { name: b, memory: 1G, start: 6G }\n  - plug: { name: c, memory: 1G, start: 64G }\n  - plug: { name: d, memory: 1G, start: 0x184000000 }\n`,
+      [
+        /^5:41: expected a multiple of 2M, found 0x180000001/,
+        /^6:41: 'b' at .* overlaps the DIMM at/,
+        /^7:41: DIMMs of this machine lie in \[0x180000000, /,
+        /^8:41: 'd' at .* overlaps the DIMM at/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - offline: x\n  - offline: { name: a, start: 4G, end: 4G }\n  - offline: { name: b, start: 4100M, end: 5G }\n  - offline: { name: c, start: 3G, end: 3200M }\n  - offline: { name: a, start: 4G, end: 5G }\n  - unplug: a\n`,
+      [
+        /^5:14: no memory 'x' was plugged before/,
+        /^6:14: expected start below end/,
+        /^7:32: expected a multiple of 128M, the size of a memory block/,
+        /^8:32: the machine has no RAM there: it is in \[0x0, /,
+        /^9:14: 'a' has its addresses already: write offline: a/,
+        /^10:13: no DIMM 'a' was plugged before/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - kmem: { name: a, start: 5G, end: 5248M, from: persistent }\n  - kmem: { name: a, start: 64G, end: 65G, from: soft-reserved }\n  - online: b\n`,
+      [
+        /^5:11: expected a device with a whole memory block \(128M\) behind its information block/,
+        /^6:19: there is memory 'a' already/,
+        /^6:29: the machine has no RAM there/,
+        /^7:13: no DIMM 'b' was plugged before \(there is: a\)/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [{ kmem: { name: a, start: 5G, end: 6G, from: disk } }]\n`,
+      [/^4:54: expected what the memory is: persistent or soft-reserved/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - plug: { name: a, memory: 1026M, start: 0x182000000, as: virtio-mem }\n  - unplug: a\n  - plug: { name: b, memory: 1G, as: cxl }\n`,
+      [/^7:38: expected the device: dimm or virtio-mem/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps:\n  - plug: { name: a, memory: 1026M, start: 0x182000000, as: virtio-mem }\n  - unplug: a\n`,
+      [
+        /^5:30: expected a multiple of 128M up to 1G, which is what the driver of virtio-mem adds/,
+        /^5:44: expected a multiple of 128M for virtio-mem/,
+        /^6:13: 'a' is virtio-mem: only DIMMs can be unplugged/,
+      ],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [{ offline: [] }]\n`,
+      [/^4:20: expected the number of a CPU from 1 on, the name of memory/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nexpect: { staysOnline: [x] }\n`,
+      [/^4:24: no step takes 'x' offline/],
     ],
     [
       `${HEAD}machine: { memory: 4G }\nexpect: { refused: [x] }\n`,

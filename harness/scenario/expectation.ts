@@ -13,8 +13,10 @@ export interface Expectation {
   readonly errno: number | undefined
   readonly regions: readonly NodeRange[] | undefined
   readonly pamtKib: number | undefined
-  /** DIMMs whose memory the kernel must refuse to put online. */
+  /** Memory that the kernel must refuse to put online. */
   readonly refused: readonly string[] | undefined
+  /** Memory that the kernel must refuse to take offline. */
+  readonly staysOnline: readonly string[] | undefined
   /** What must come of each update of the module, in order. */
   readonly updates: readonly UpdateResult[] | undefined
   /** After a failure all memory must be freed. */
@@ -35,6 +37,7 @@ export const AS_PREDICTED: Expectation = {
   regions: undefined,
   pamtKib: undefined,
   refused: undefined,
+  staysOnline: undefined,
   updates: undefined,
   freed: false,
   panic: undefined,
@@ -47,6 +50,7 @@ export const expectationOf = (expect: Expect): Expectation => ({
   regions: expect.regions,
   pamtKib: expect.pamtKiB,
   refused: expect.refused,
+  staysOnline: expect.staysOnline,
   updates: expect.updates,
   freed: expect.freed === true,
   panic: expect.panic,
@@ -119,5 +123,18 @@ export const expectProblems = (
   )
   if (unknown !== undefined)
     contradiction('refused', `no step puts '${unknown}' online`)
+  const kept = expect.staysOnline?.find(
+    name => !steps.some(step => takesOffline(step, name)),
+  )
+  if (kept !== undefined)
+    contradiction('staysOnline', `no step takes '${kept}' offline`)
   return problems
+}
+
+const takesOffline = (step: Cell['steps'][number], name: string): boolean => {
+  if (step === 'trigger') return false
+  if ('unplug' in step) return step.unplug === name
+  if (!('offline' in step)) return false
+  const { offline } = step
+  return typeof offline === 'object' ? offline.name === name : offline === name
 }

@@ -143,9 +143,15 @@ const outcomeSchema = z
   .strictObject({
     ...endingShape,
     refused: z
-      .array(z.string(), { error: 'expected a list of DIMMs' })
+      .array(z.string(), { error: 'expected a list of names of memory' })
       .optional()
-      .describe('DIMMs whose memory the kernel refuses to put online.'),
+      .describe(
+        'DIMMs and other memory that the kernel refuses to put online.',
+      ),
+    staysOnline: z
+      .array(z.string(), { error: 'expected a list of names of memory' })
+      .optional()
+      .describe('Memory that the kernel refuses to take offline.'),
     updates: z
       .array(
         z.enum(UPDATE_RESULTS, {

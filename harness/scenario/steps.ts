@@ -1,32 +1,65 @@
 import * as z from 'zod'
-import { GIB, MIB, formatSize, hex } from '../base/units.ts'
+import { MIB, alignUp } from '../base/units.ts'
+import { MEMORY_BLOCK } from '../memory/memory-block.ts'
 import type { BoardModel, MachineMemory } from '../board/board.ts'
-import type { NodeRange } from '../memory/range.ts'
+import type { NodeRange, Range } from '../memory/range.ts'
 import type { SratReading } from '../memory/srat.ts'
 import { PROFILE_NAMES } from '../tdx/profile.ts'
 import { IMAGE_KINDS, type UpdateImage } from '../tdx/seamldr.ts'
 import { parameterWords, parametersShape } from './parameters.ts'
-import type { Problem } from './problem.ts'
 import { sizeSchema } from './values.ts'
 
 /** What comes of an update: `unavailable` where the kernel offers none. */
 export const UPDATE_RESULTS = ['done', 'refused', 'unavailable'] as const
 export type UpdateResult = (typeof UPDATE_RESULTS)[number]
 
+const nameSchema = (error: string) =>
+  z
+    .string({ error })
+    .regex(/^[\w-]{1,32}$/, { error: 'expected letters, digits, _ and -' })
+
+/** What memory is plugged with: ACPI tells of a DIMM, a driver of virtio-mem. */
+const PLUG_DEVICES = ['dimm', 'virtio-mem'] as const
+export type PlugDevice = (typeof PLUG_DEVICES)[number]
+
 const plugSchema = z.strictObject({
   plug: z.strictObject({
-    name: z
-      .string({ error: 'expected a name for the DIMM' })
-      .regex(/^[\w-]{1,32}$/, { error: 'expected letters, digits, _ and -' }),
+    name: nameSchema('expected a name for the DIMM'),
     memory: sizeSchema('the memory of the DIMM'),
     node: z.int().min(0).default(0),
+    start: sizeSchema('the address the DIMM starts at').optional(),
+    as: z
+      .enum(PLUG_DEVICES, {
+        error: `expected the device: ${PLUG_DEVICES.join(' or ')}`,
+      })
+      .default('dimm'),
   }),
 })
+const bootRangeSchema = z.strictObject({
+  name: nameSchema('expected a name for the memory'),
+  start: sizeSchema('an address'),
+  end: sizeSchema('an address'),
+})
 const onlineSchema = z.strictObject({
-  online: z.string({ error: 'expected the name of a DIMM' }),
+  online: z.string({ error: 'expected the name of a DIMM or other memory' }),
 })
 const offlineSchema = z.strictObject({
-  offline: z.int({ error: 'expected the number of a CPU' }).min(1),
+  offline: z.union([z.int().min(1), z.string(), bootRangeSchema], {
+    error:
+      'expected the number of a CPU from 1 on, the name of memory that was plugged, or boot memory: { name, start, end }',
+  }),
+})
+const unplugSchema = z.strictObject({
+  unplug: z.string({ error: 'expected the name of a DIMM' }),
+})
+/** What DAX devices there are made of. */
+const DAX_SOURCES = ['persistent', 'soft-reserved'] as const
+const kmemSchema = z.strictObject({
+  kmem: bootRangeSchema.extend({
+    from: z.enum(DAX_SOURCES, {
+      error: `expected what the memory is: ${DAX_SOURCES.join(' or ')}`,
+    }),
+  }),
 })
 const updateSchema = z.strictObject({
   update: z.strictObject({
@@ -65,12 +98,14 @@ const stepSchema = z.union(
     plugSchema,
     onlineSchema,
     offlineSchema,
+    unplugSchema,
+    kmemSchema,
     updateSchema,
     kexecSchema,
   ],
   {
     error:
-      "expected 'trigger', { plug: { name, memory, node } }, { online: name }, { offline: cpu }, { update: { module, image } } or { kexec: { memmap, append } }",
+      "expected 'trigger', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } } or { kexec: { memmap, append } }",
   },
 )
 
@@ -81,13 +116,32 @@ export const stepsSchema = z
 
 export type StepsInput = z.output<typeof stepsSchema>
 
-/** A DIMM of the machine that is plugged by a step. */
-export interface Dimm {
+/** Memory that steps put online and take offline. */
+export interface StepMemory {
   readonly name: string
+  readonly range: Range
+  /** `boot`: the kernel booted with it; `dax`: kmem made it RAM. */
+  readonly kind: 'boot' | 'dimm' | 'dax'
+}
+
+/** Memory of a DAX device that becomes RAM, as far as it is whole blocks. */
+export interface DaxMemory extends StepMemory {
+  readonly kind: 'dax'
+  readonly range: NodeRange
+  /** The whole device: an entry of the memory map. */
+  readonly device: Range
+  /** Soft reserved memory is added at boot, persistent memory when asked. */
+  readonly from: (typeof DAX_SOURCES)[number]
+}
+
+/** A DIMM of the machine that is plugged by a step. */
+export interface Dimm extends StepMemory {
+  readonly kind: 'dimm'
   /** Where it appears, with the kernel's number of its node. */
   readonly range: NodeRange
   /** The machine's number of its node. */
   readonly node: number
+  readonly device: PlugDevice
 }
 
 /** One thing that happens once the kernel is up. */
@@ -96,8 +150,14 @@ export type Step =
   | { readonly kind: 'trigger' }
   /** A DIMM is plugged, and the kernel has taken notice. */
   | { readonly kind: 'plug'; readonly dimm: Dimm }
-  /** All memory blocks of a DIMM are put online. */
-  | { readonly kind: 'online'; readonly dimm: Dimm }
+  /** A DIMM is taken away: the kernel takes its memory offline before. */
+  | { readonly kind: 'unplug'; readonly dimm: Dimm }
+  /** The memory of a DAX device is given to kmem, unless it has it already. */
+  | { readonly kind: 'kmem'; readonly memory: DaxMemory }
+  /** All memory blocks of some memory are put online. */
+  | { readonly kind: 'online'; readonly memory: StepMemory }
+  /** All memory blocks of some memory are taken offline. */
+  | { readonly kind: 'offline memory'; readonly memory: StepMemory }
   /** A CPU is taken offline. */
   | { readonly kind: 'offline'; readonly cpu: number }
   /** The TDX module is updated at run time. */
@@ -122,12 +182,53 @@ export const nextKernelOf = (
 
 /** Sizes of the DIMMs, in the order in which they are plugged. */
 export const dimmSizes = (steps: StepsInput): number[] =>
-  plugs(steps).map(({ memory }) => memory)
+  plugsOf(steps).map(({ memory }) => memory)
 
-const plugs = (steps: StepsInput): z.output<typeof plugSchema>['plug'][] =>
+export type Plug = z.output<typeof plugSchema>['plug']
+
+export const plugsOf = (steps: StepsInput): Plug[] =>
   steps.flatMap(step =>
     typeof step === 'object' && 'plug' in step ? [step.plug] : [],
   )
+
+/** Boot memory that a step takes offline, by its name. */
+export type BootRange = z.output<typeof bootRangeSchema>
+
+export const bootRangesOf = (steps: StepsInput): BootRange[] =>
+  steps.flatMap(step =>
+    typeof step === 'object' &&
+    'offline' in step &&
+    typeof step.offline === 'object'
+      ? [step.offline]
+      : [],
+  )
+
+/** Memory that a step gives to kmem. */
+export type KmemInput = z.output<typeof kmemSchema>['kmem']
+
+export const kmemsOf = (steps: StepsInput): KmemInput[] =>
+  steps.flatMap(step =>
+    typeof step === 'object' && 'kmem' in step ? [step.kmem] : [],
+  )
+
+/** The information block of a namespace (nd_pfn_init(), drivers/nvdimm/pfn_devs.c). */
+const INFO_BLOCK = 2 * MIB
+
+/**
+ * What kmem makes RAM of a device: whole memory blocks (dax_kmem_range(),
+ * drivers/dax/kmem.c). Persistent memory begins with an information block.
+ */
+export const kmemRange = ({
+  start,
+  end,
+  from,
+}: Pick<KmemInput, 'start' | 'end' | 'from'>): Range => ({
+  start: alignUp(
+    from === 'persistent' ? start + INFO_BLOCK : start,
+    MEMORY_BLOCK,
+  ),
+  end: Math.floor(end / MEMORY_BLOCK) * MEMORY_BLOCK,
+})
 
 /** What of a machine the steps depend on. */
 export interface SteppedMachine {
@@ -136,25 +237,67 @@ export interface SteppedMachine {
   readonly model: BoardModel
 }
 
-/** Steps with their DIMMs at the addresses they will have. */
+/** Where each DIMM appears: where it is asked for, or where there is room. */
+export const plugRanges = (
+  plugs: readonly Plug[],
+  { memory, model }: Pick<SteppedMachine, 'memory' | 'model'>,
+): Range[] => {
+  const ranges = model.dimmRanges(memory)
+  return plugs.map(({ start, memory: size }, i) =>
+    start === undefined
+      ? (ranges[i] ?? { start: 0, end: size })
+      : { start, end: start + size },
+  )
+}
+
+/** Steps with their memory at the addresses it will have. */
 export const resolveSteps = (
   steps: StepsInput,
   { memory, srat, model }: SteppedMachine,
 ): Step[] => {
-  const ranges = model.dimmRanges(memory)
+  const plugs = plugsOf(steps)
+  const ranges = plugRanges(plugs, { memory, model })
   const dimms = new Map(
-    plugs(steps).map(({ name, node }, i): [string, Dimm] => [
+    plugs.map(({ name, node, as }, i): [string, Dimm] => [
       name,
       {
         name,
+        kind: 'dimm',
+        device: as,
         node,
         range: { ...ranges[i]!, node: srat?.nodes.get(node) ?? 0 },
       },
     ]),
   )
+  const boot = new Map(
+    bootRangesOf(steps).map(({ name, start, end }): [string, StepMemory] => [
+      name,
+      { name, kind: 'boot', range: { start, end } },
+    ]),
+  )
+  const dax = new Map(
+    kmemsOf(steps).map((input): [string, DaxMemory] => [
+      input.name,
+      {
+        name: input.name,
+        kind: 'dax',
+        from: input.from,
+        device: { start: input.start, end: input.end },
+        range: { ...kmemRange(input), node: nodeAt(input.start, srat) },
+      },
+    ]),
+  )
+  const named = (name: string): StepMemory =>
+    dimms.get(name) ?? dax.get(name) ?? boot.get(name)!
   return steps.map((step): Step => {
     if (step === 'trigger') return { kind: 'trigger' }
-    if ('offline' in step) return { kind: 'offline', cpu: step.offline }
+    if ('plug' in step)
+      return { kind: 'plug', dimm: dimms.get(step.plug.name)! }
+    if ('kmem' in step)
+      return { kind: 'kmem', memory: dax.get(step.kmem.name)! }
+    if ('unplug' in step)
+      return { kind: 'unplug', dimm: dimms.get(step.unplug)! }
+    if ('online' in step) return { kind: 'online', memory: named(step.online) }
     if ('kexec' in step)
       return {
         kind: 'kexec',
@@ -167,98 +310,16 @@ export const resolveSteps = (
       const { module, image } = step.update
       return { kind: 'update', image: { module, kind: image } }
     }
-    return 'plug' in step
-      ? { kind: 'plug', dimm: dimms.get(step.plug.name)! }
-      : { kind: 'online', dimm: dimms.get(step.online)! }
+    const { offline } = step
+    if (typeof offline === 'number') return { kind: 'offline', cpu: offline }
+    return {
+      kind: 'offline memory',
+      memory: named(typeof offline === 'string' ? offline : offline.name),
+    }
   })
 }
 
-/** memory_block_size_bytes() of a guest (arch/x86/mm/init_64.c). */
-const MEMORY_BLOCK = 128 * MIB
-/** From here on blocks grow (probe_memory_block_size()). */
-const LARGE_BLOCKS = 64 * GIB
-/** More than anybody needs; each costs ACPI events. */
-const MAX_DIMMS = 16
-
-/**
- * Steps that no machine can go through.
- *
- * @param machine how many nodes it has, and where its memory ends
- */
-export const stepProblems = (
-  steps: StepsInput,
-  {
-    nodes,
-    end,
-    cpus,
-  }: { readonly nodes: number; readonly end: number; readonly cpus: number },
-): Problem[] => {
-  const problems: Problem[] = []
-  if (end >= LARGE_BLOCKS && plugs(steps).length > 0)
-    problems.push({
-      at: ['steps'],
-      message: `DIMMs can be plugged into machines whose memory ends below ${hex(LARGE_BLOCKS)}, this one's ends at ${hex(end)}: there kernels add memory in larger blocks`,
-    })
-  const plugged = new Set<string>()
-  const online = new Set<string>()
-  let triggered = false
-  steps.forEach((step, i) => {
-    const problem = (at: string[], message: string): void => {
-      problems.push({ at: ['steps', i, ...at], message })
-    }
-    if (step === 'trigger') {
-      if (triggered) problem([], 'the module can be initialised once')
-      triggered = true
-    } else if ('plug' in step) {
-      const { name, memory, node } = step.plug
-      if (plugged.has(name))
-        problem(['plug', 'name'], `there is a DIMM '${name}' already`)
-      plugged.add(name)
-      if (memory === 0 || memory % MEMORY_BLOCK !== 0)
-        problem(
-          ['plug', 'memory'],
-          `expected a multiple of ${formatSize(MEMORY_BLOCK)}, which is what a kernel can add, found ${formatSize(memory)}`,
-        )
-      if (node >= Math.max(1, nodes))
-        problem(
-          ['plug', 'node'],
-          `there is no node ${node}: the machine has ${Math.max(1, nodes)}`,
-        )
-    } else if ('kexec' in step) {
-      if (i < steps.length - 1)
-        problem(
-          [],
-          'kexec ends the kernel: it is the last step; what follows goes into its own steps',
-        )
-      const other = steps.find(
-        one => typeof one === 'object' && ('plug' in one || 'update' in one),
-      )
-      if (other)
-        problem(
-          [],
-          'before kexec only trigger and offline are possible: the model does not follow DIMMs and updates to the next kernel',
-        )
-    } else if ('offline' in step) {
-      if (step.offline >= cpus)
-        problem(
-          ['offline'],
-          `CPU ${step.offline} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
-        )
-    } else if ('online' in step) {
-      const name = step.online
-      if (!plugged.has(name))
-        problem(
-          ['online'],
-          `no DIMM '${name}' was plugged before${plugged.size > 0 ? ` (there are: ${[...plugged].join(', ')})` : ''}`,
-        )
-      if (online.has(name)) problem(['online'], `'${name}' is online already`)
-      online.add(name)
-    }
-  })
-  if (plugged.size > MAX_DIMMS)
-    problems.push({
-      at: ['steps'],
-      message: `expected at most ${MAX_DIMMS} DIMMs, found ${plugged.size}`,
-    })
-  return problems
-}
+/** phys_to_target_node() (mm/numa_memblks.c); without a SRAT all is on node 0. */
+const nodeAt = (address: number, srat: SratReading | undefined): number =>
+  srat?.blocks.find(({ start, end }) => start <= address && address < end)
+    ?.node ?? 0

@@ -97,16 +97,26 @@ const tdxLines = (
   ]
 }
 
-const stepLines = ({ steps }: CaseBody, { online }: Prediction): string[] => [
+const stepLines = ({ steps }: CaseBody, { memory }: Prediction): string[] => [
   ...steps.flatMap((step, i) => {
+    const known = memory.find(one => one.step === i)
+    const refused = known?.result === 'refused'
     if (step.kind === 'plug')
-      return [`tdxrig: step ${i} plug`, `tdxrig: step ${i} plugged: blocks=8`]
-    if (step.kind !== 'online') return []
-    const refused = online.some(
-      dimm => dimm.name === step.dimm.name && dimm.refused,
-    )
+      return [
+        `tdxrig: step ${i} plug`,
+        `tdxrig: step ${i} plugged: blocks=${refused ? 0 : 8}`,
+      ]
+    if (step.kind === 'kmem')
+      return [`tdxrig: step ${i} kmem: blocks=${refused ? 0 : 8}`]
+    if (step.kind === 'unplug')
+      return [
+        `tdxrig: step ${i} unplug`,
+        `tdxrig: step ${i} unplugged: blocks=${refused ? 8 : 0}`,
+      ]
+    if (step.kind !== 'online' && step.kind !== 'offline memory') return []
+    const word = step.kind === 'online' ? 'online' : 'offline-memory'
     return [
-      `tdxrig: step ${i} online: blocks=8 refused=${refused ? '8 errno=-1' : '0 errno=0'}`,
+      `tdxrig: step ${i} ${word}: blocks=8 refused=${refused ? `8 errno=${known.errno}` : '0 errno=0'}`,
     ]
   }),
   'tdxrig: steps done',

@@ -8,7 +8,11 @@
  *   none                 nothing: the kernel has initialised TDX itself
  *   plug START END       ask the rig to plug a DIMM, wait until it says it did,
  *                        and count the memory blocks the kernel made of it
+ *   unplug START END     the same when a DIMM is taken away
  *   online START END     online the memory blocks of a range, hex addresses
+ *   offline-memory START END   take them offline
+ *   kmem START END       give the DAX device of a range of the memory map to
+ *                        kmem, and count the memory blocks it made of it
  *   offline CPU          take a CPU offline
  *   update IMAGE         update the TDX module with an image in the initramfs
  *   kexec                start the kernel in /next, with its command line
@@ -32,6 +36,10 @@
 #define ANSWERS "/dev/ttyS1"
 #define BLOCKS "/sys/devices/system/memory/"
 #define CPUS "/sys/devices/system/cpu/"
+#define ND "/sys/bus/nd/"
+#define DAX "/sys/bus/dax/"
+/* Any will do: it is of a namespace that is gone with the guest. */
+#define UUID "7d1c9a52-2f0e-4f6b-9a3e-5c1b8e0d4a77"
 #define LOADER "/sys/class/firmware/tdx_module/"
 #define DEVICE "/sys/devices/faux/tdx_host/"
 
@@ -178,26 +186,38 @@ static void say_step(long number, const char *what, long blocks)
 	say(&line);
 }
 
-static void count_blocks(long number, const char *range)
+static void count_blocks(long number, const char *done, const char *range)
 {
 	unsigned long start = take_hex(&range), end = take_hex(&range);
+	struct { long seconds, nanoseconds; } moment = { 0, 2000000 };
 	unsigned long size = block_size();
 	long fd, blocks = 0;
 
 	if (!size)
 		return;
-	for (unsigned long block = start / size; block < end / size; block++) {
+	/* A driver may have taken the memory, and not added it yet: 0.5 s. */
+	for (int i = 0; i < 250 && done[1] == 'p'; i++) {
+		fd = open_state(end / size - 1, O_RDONLY);
+		if (fd >= 0) {
+			syscall5(__NR_close, fd, 0, 0, 0, 0);
+			break;
+		}
+		syscall5(__NR_nanosleep, (long)&moment, 0, 0, 0, 0);
+	}
+	for (unsigned long block = (start + size - 1) / size;
+	     block < end / size; block++) {
 		fd = open_state(block, O_RDONLY);
 		if (fd < 0)
 			continue;
 		blocks++;
 		syscall5(__NR_close, fd, 0, 0, 0, 0);
 	}
-	say_step(number, " plugged: blocks=", blocks);
+	say_step(number, done, blocks);
 }
 
 /* The rig hears of the step on the console, and answers with a line. */
-static void plug(long number, const char *range)
+static void ask(long number, const char *what, const char *done,
+		const char *range)
 {
 	long ret, fd = syscall5(__NR_open, (long)ANSWERS, O_RDONLY | O_NOCTTY,
 				0, 0, 0);
@@ -206,16 +226,17 @@ static void plug(long number, const char *range)
 
 	add(&line, "<6>tdxrig: step ");
 	add_number(&line, number);
-	add(&line, " plug");
+	add(&line, what);
 	say(&line);
 	ret = fd < 0 ? fd : syscall5(__NR_read, fd, (long)&byte, 1, 0, 0);
 	if (ret != 1)
 		complain("no answer to a plug step on " ANSWERS, ret);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
-	count_blocks(number, range);
+	count_blocks(number, done, range);
 }
 
-static long online_block(unsigned long block)
+/* Word is online or offline; it is also what the file says of the state. */
+static long set_block(unsigned long block, const char *word, long length)
 {
 	long ret, fd = open_state(block, O_RDWR);
 	char state[16];
@@ -224,27 +245,31 @@ static long online_block(unsigned long block)
 		return fd;
 	/* Some kernels put new memory online by themselves. */
 	ret = syscall5(__NR_read, fd, (long)state, sizeof(state), 0, 0);
-	if (ret > 1 && state[0] == 'o' && state[1] == 'n') {
+	if (ret > 1 && state[1] == word[1]) {
 		syscall5(__NR_close, fd, 0, 0, 0, 0);
 		return 0;
 	}
-	ret = syscall5(__NR_write, fd, (long)"online", 6, 0, 0);
+	ret = syscall5(__NR_write, fd, (long)word, length, 0, 0);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
 	return ret < 0 ? ret : 0;
 }
 
-static void online(long number, const char *range)
+static void set_blocks(long number, const char *word, const char *done,
+		       const char *range)
 {
 	unsigned long start = take_hex(&range), end = take_hex(&range);
 	unsigned long size = block_size();
-	long blocks = 0, refused = 0, error = 0, ret;
+	long blocks = 0, refused = 0, error = 0, length = 0, ret;
 	struct line line = { .length = 0 };
+
+	while (word[length])
+		length++;
 
 	if (!size)
 		return;
 	for (unsigned long block = start / size; block < end / size; block++) {
 		blocks++;
-		ret = online_block(block);
+		ret = set_block(block, word, length);
 		if (!ret)
 			continue;
 		refused++;
@@ -252,7 +277,7 @@ static void online(long number, const char *range)
 	}
 	add(&line, "<6>tdxrig: step ");
 	add_number(&line, number);
-	add(&line, " online: blocks=");
+	add(&line, done);
 	add_number(&line, blocks);
 	add(&line, " refused=");
 	add_number(&line, refused);
@@ -317,6 +342,127 @@ static void load_tdx_host(void)
 		return;
 	syscall5(__NR_finit_module, fd, (long)"", 0, 0, 0);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
+}
+
+static long write_text(const char *path, const char *text)
+{
+	long length = 0;
+
+	while (text[length])
+		length++;
+	return write_file(path, text, length);
+}
+
+static int is_there(const char *path)
+{
+	long fd = syscall5(__NR_open, (long)path, O_RDONLY, 0, 0, 0);
+
+	if (fd < 0)
+		return 0;
+	syscall5(__NR_close, fd, 0, 0, 0, 0);
+	return 1;
+}
+
+/* The address in a file `resource`; 0 when there is none. */
+static unsigned long resource_of(const char *device)
+{
+	struct line path = { .length = 0 };
+	const char *at;
+	char text[32];
+
+	add(&path, device);
+	add(&path, "/resource");
+	if (read_file(path.text, text, sizeof(text)) <= 0)
+		return 0;
+	at = text;
+	return take_hex(&at);
+}
+
+/* Write to a file of a device or driver whose name is put together. */
+static long set_file(const char *device, const char *file, const char *text)
+{
+	struct line path = { .length = 0 };
+
+	add(&path, device);
+	add(&path, file);
+	return write_text(path.text, text);
+}
+
+/*
+ * Persistent memory is a raw namespace, with a block device. What `ndctl
+ * create-namespace --mode devdax --map mem` does: the seed of its region takes
+ * the namespace, and the driver writes the information block.
+ */
+static void make_devdax(unsigned long start)
+{
+	for (long region = 0; region < 16; region++) {
+		struct line path = { .length = 0 }, seed = { .length = 0 };
+		struct line name = { .length = 0 }, device = { .length = 0 };
+		long ret;
+
+		add(&path, ND "devices/region");
+		add_number(&path, region);
+		if (resource_of(path.text) != start)
+			continue;
+		add(&name, "namespace");
+		add_number(&name, region);
+		add(&name, ".0");
+		add(&path, "/dax_seed");
+		add_file(&seed, path.text);
+		add(&device, ND "devices/");
+		add(&device, seed.text);
+		set_file(ND "drivers/nd_pmem/", "unbind", name.text);
+		ret = set_file(device.text, "/mode", "ram");
+		if (!ret)
+			ret = set_file(device.text, "/uuid", UUID);
+		if (!ret)
+			ret = set_file(device.text, "/namespace", name.text);
+		if (!ret)
+			ret = set_file(ND "drivers/dax_pmem/", "bind",
+				       seed.text);
+		if (ret)
+			complain("cannot make a DAX device of persistent memory",
+				 ret);
+		return;
+	}
+}
+
+static void give_to_kmem(unsigned long start, unsigned long end)
+{
+	for (long number = 0; number < 16; number++) {
+		struct line path = { .length = 0 }, name = { .length = 0 };
+		unsigned long at;
+		long ret;
+
+		add(&name, "dax");
+		add_number(&name, number);
+		add(&name, ".0");
+		add(&path, DAX "devices/");
+		add(&path, name.text);
+		at = resource_of(path.text);
+		if (at < start || at >= end)
+			continue;
+		path.length = 0;
+		add(&path, DAX "drivers/kmem/");
+		add(&path, name.text);
+		if (is_there(path.text))
+			return;
+		set_file(DAX "drivers/device_dax/", "unbind", name.text);
+		ret = set_file(DAX "drivers/kmem/", "new_id", name.text);
+		if (ret)
+			complain("cannot give a DAX device to kmem", ret);
+		return;
+	}
+}
+
+static void kmem(long number, const char *range)
+{
+	const char *at = range;
+	unsigned long start = take_hex(&at), end = take_hex(&at);
+
+	make_devdax(start);
+	give_to_kmem(start, end);
+	count_blocks(number, " kmem: blocks=", range);
 }
 
 /* What the loader is at is told nowhere but in a file that must be read again. */
@@ -408,20 +554,38 @@ static void kexec(long number)
 	complain("cannot start the loaded kernel", ret);
 }
 
+/* Behind the word and a blank; null when the step has another word. */
+static const char *after(const char *step, const char *word)
+{
+	while (*word && *step == *word) {
+		step++;
+		word++;
+	}
+	return !*word && *step == ' ' ? step + 1 : 0;
+}
+
 static void run(long number, const char *step)
 {
-	if (step[0] == 'o' && step[1] == 'f')
-		offline(number, step + sizeof("offline"));
-	else if (step[0] == 'k')
-		kexec(number);
-	else if (step[0] == 'u')
-		update(number, step + sizeof("update"));
-	else if (step[0] == 't')
+	const char *rest;
+
+	if (step[0] == 't')
 		trigger();
-	else if (step[0] == 'p')
-		plug(number, step + sizeof("plug") - 1);
-	else if (step[0] == 'o')
-		online(number, step + sizeof("online") - 1);
+	else if (step[0] == 'k' && step[1] == 'e')
+		kexec(number);
+	else if ((rest = after(step, "offline")))
+		offline(number, rest);
+	else if ((rest = after(step, "update")))
+		update(number, rest);
+	else if ((rest = after(step, "plug")))
+		ask(number, " plug", " plugged: blocks=", rest);
+	else if ((rest = after(step, "unplug")))
+		ask(number, " unplug", " unplugged: blocks=", rest);
+	else if ((rest = after(step, "kmem")))
+		kmem(number, rest);
+	else if ((rest = after(step, "online")))
+		set_blocks(number, "online", " online: blocks=", rest);
+	else if ((rest = after(step, "offline-memory")))
+		set_blocks(number, "offline", " offline-memory: blocks=", rest);
 }
 
 static void run_steps(void)

@@ -19,7 +19,7 @@ import {
   isAt,
   observeEnding,
 } from '../observed-ending.ts'
-import { waitsForDimm } from './steps.ts'
+import { waitsForDimm } from './memory-steps.ts'
 
 /** How the boot ended, and what became of TDX. */
 

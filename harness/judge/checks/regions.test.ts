@@ -153,6 +153,74 @@ t.test('DIMMs that are refused, and those that are taken', async t => {
   t.match(failed.text, /it answered 1 \(_OST\)/)
 })
 
+t.test('memory that goes offline, and a DIMM that goes away', async t => {
+  const cell = {
+    ...NODES,
+    steps: [
+      { plug: { name: 'spare', memory: '1G' } },
+      { online: 'spare' },
+      { offline: 'spare' },
+      { unplug: 'spare' },
+      'trigger',
+      { offline: { name: 'boot', start: '5632M', end: '5760M' } },
+    ],
+  }
+  t.same(judgedOn(UPSTREAM, cell), { verdict: 'pass', text: '' })
+  const offline = 'step 2 offline-memory: blocks=8 refused='
+  const kept = judgedOn(
+    UPSTREAM,
+    cell,
+    {},
+    replace(`${offline}0 errno=0`, `${offline}8 errno=-16`),
+  )
+  t.match(
+    kept.text,
+    /^memory: taking 'spare' offline: the model predicts offline, found 8 of 8 memory blocks refused \(-16\)/m,
+  )
+  const stays = judgedOn(
+    UPSTREAM,
+    cell,
+    {},
+    replace('unplugged: blocks=0', 'unplugged: blocks=8'),
+  )
+  t.match(
+    stays.text,
+    /^memory: unplugging 'spare': the model predicts removed, found 8 memory blocks stay/m,
+  )
+  const boot = 'step 5 offline-memory: blocks=8 refused='
+  for (const [errno, verdict] of [
+    [-16, 'pass'],
+    [-22, 'fail'],
+  ] as const)
+    t.equal(
+      judgedOn(
+        UPSTREAM,
+        cell,
+        {},
+        replace(`${boot}0 errno=0`, `${boot}2 errno=${errno}`),
+      ).verdict,
+      verdict,
+      'which pages are in use is open, and how that is refused is not',
+    )
+  t.match(
+    judgedOn(UPSTREAM, { ...cell, expect: { staysOnline: ['boot'] } }).text,
+    /^memory: taking 'boot' offline: expected every memory block refused \(-16\), found offline; the model predicts offline, or refused \(-16\)/m,
+  )
+})
+
+t.test('memory with a PAMT stays online', async t => {
+  const cell = {
+    ...NODES,
+    steps: ['trigger', { offline: { name: 'boot', start: '4G', end: '6G' } }],
+  }
+  const { verdict, text } = judgedOn(UPSTREAM, cell)
+  t.equal(verdict, 'fail')
+  t.match(
+    text,
+    /^pamt-stays: taking 'boot' offline: expected it to stay online, since a PAMT is at \[0x/m,
+  )
+})
+
 t.test('where v6 failed, from the SEAMCALLs when it does not say', async t => {
   const cell = {
     machine: { memory: '2G' },

@@ -1,7 +1,6 @@
 import type { Facts } from '../../console/facts.ts'
 import type { StepReport } from '../../guest/protocol.ts'
 import type { UpdateResult } from '../../scenario/steps.ts'
-import { ERRNO } from '../../tdx/errno.ts'
 import { PROFILES, type ProfileName } from '../../tdx/profile.ts'
 import {
   type Context,
@@ -10,10 +9,10 @@ import {
   check,
 } from '../context.ts'
 
-/** What came of the steps: DIMMs that were plugged and put online. */
+/** What came of the steps that have nothing to do with memory. */
 
 /** What init said about a step. */
-const reportOf = <Kind extends StepReport['kind']>(
+export const reportOf = <Kind extends StepReport['kind']>(
   { guest }: Pick<Facts, 'guest'>,
   step: number,
   kind: Kind,
@@ -23,123 +22,9 @@ const reportOf = <Kind extends StepReport['kind']>(
       report.step === step && report.kind === kind,
   )
 
-type Stepped = Pick<Context, 'facts'> & {
+export type Stepped = Pick<Context, 'facts'> & {
   readonly item: Pick<JudgedCase, 'steps'>
 }
-
-/** The guest did not hang: it waits for its kernel to deal with a DIMM. */
-export const waitsForDimm = ({
-  item,
-  facts,
-  record,
-}: Pick<Context, 'item' | 'facts' | 'record'>): boolean =>
-  (record.end === 'silence' || record.end === 'deadline') &&
-  item.steps.some(
-    (_, i) => reportOf(facts, i, 'plug') && !reportOf(facts, i, 'plugged'),
-  )
-
-/**
- * A DIMM the kernel did not take was never hot-added: nothing is proven. The
- * kernel's answer to the firmware (_OST) says only that it looked: memory that
- * was added has memory blocks.
- */
-export const checkPlugged = check(
-  'plug',
-  ['console', 'steps'],
-  ({ item, facts, record }, { steps }) =>
-    item.steps.flatMap((step, i): Reason[] => {
-      if (step.kind !== 'plug') return []
-      // A boot that ended before has another reason to fail.
-      if (record.end !== 'settled' && !reportOf(facts, i, 'plug')) return []
-      const { name } = step.dimm
-      const status = steps.plugged.find(dimm => dimm.name === name)?.status
-      const blocks = reportOf(facts, i, 'plugged')?.blocks ?? 0
-      if (status === 0 && blocks > 0) return []
-      const found =
-        status === undefined
-          ? 'said nothing: is it built with CONFIG_ACPI_HOTPLUG_MEMORY?'
-          : status === 0
-            ? 'made no memory block of it: see its console'
-            : `answered ${status} (_OST)`
-      return [
-        {
-          kind: 'invalid',
-          check: 'plug',
-          message: `DIMM '${name}': expected the kernel to add its memory, it ${found}`,
-        },
-      ]
-    }),
-)
-
-/** What the kernel did when a DIMM was put online. */
-interface Attempt {
-  readonly name: string
-  /** Undefined when only some blocks were refused, or there is no report. */
-  readonly refused: boolean | undefined
-  readonly text: string
-}
-
-const attempts = ({ item, facts }: Stepped): Attempt[] =>
-  item.steps.flatMap((step, i): Attempt[] => {
-    if (step.kind !== 'online') return []
-    const report = reportOf(facts, i, 'online')
-    const { name } = step.dimm
-    if (!report) return [{ name, refused: undefined, text: 'no report' }]
-    const { blocks, refused, errno } = report
-    if (blocks > 0 && refused === 0)
-      return [{ name, refused: false, text: 'taken' }]
-    return [
-      {
-        name,
-        refused: refused === blocks && errno === ERRNO.EPERM ? true : undefined,
-        text: `${refused} of ${blocks} memory blocks refused (${errno})`,
-      },
-    ]
-  })
-
-/** What came of putting each DIMM online, in words. */
-export const onlineResults = (
-  stepped: Stepped,
-): { dimm: string; result: string }[] =>
-  attempts(stepped).map(({ name, refused, text }) => ({
-    dimm: name,
-    result: refused === true ? 'refused' : text,
-  }))
-
-const REFUSED = 'every memory block refused (-1)'
-
-/** The kernel takes hot-added memory, or refuses it, as it must. */
-export const checkOnline = check('online', ['console', 'steps'], context => {
-  const { prediction, expect, record } = context
-  if (record.end !== 'settled') return []
-  return attempts(context).flatMap(({ name, refused, text }) => {
-    const predicted = prediction.online.find(dimm => dimm.name === name)
-    const reason = (who: string, must: boolean, hint = ''): Reason => {
-      const expected = must ? REFUSED : 'taken'
-      return {
-        kind: 'fail',
-        check: 'online',
-        expected,
-        found: text,
-        message: `putting DIMM '${name}' online: ${who} ${expected}, found ${text}${hint}`,
-      }
-    }
-    const wanted = expect.refused?.includes(name)
-    if (wanted !== undefined && refused !== wanted)
-      return [
-        reason(
-          'expected',
-          wanted,
-          predicted
-            ? `; the model predicts ${predicted.refused ? REFUSED : 'taken'}`
-            : '',
-        ),
-      ]
-    return predicted && refused !== predicted.refused
-      ? [reason('the model predicts', predicted.refused)]
-      : []
-  })
-})
 
 /** What came of an update of the module, as init and the kernel told it. */
 interface ObservedUpdate {

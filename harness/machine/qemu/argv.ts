@@ -2,6 +2,7 @@ import { CPU_MODELS } from '../../scenario/cpu-models.ts'
 import { InfraError } from '../../base/errors.ts'
 import type { Board } from '../../board/board.ts'
 import type { MachineSpec } from '../../scenario/machine-spec.ts'
+import type { Dimm } from '../../scenario/steps.ts'
 import {
   RIG_WORDS,
   TCG_WORDS,
@@ -37,6 +38,8 @@ export interface QemuPlan {
   readonly qmpSocket: string
   /** For the guest's second serial port; undefined when it has none. */
   readonly answersSocket: string | undefined
+  /** Memory devices that are there from the start, with nothing in them. */
+  readonly memoryDevices?: readonly Dimm[]
   /** File with a SRAT; undefined: QEMU makes its own. */
   readonly srat: string | undefined
 }
@@ -133,6 +136,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     '-smp',
     topology(machine),
     ...memoryArguments(machine),
+    ...(plan.memoryDevices ?? []).flatMap(virtioMem),
     ...(plan.srat === undefined
       ? []
       : ['-acpitable', `file=${quote(plan.srat)}`]),
@@ -166,6 +170,14 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     'chardev=qmp,mode=control',
   ]
 }
+
+/** A slot of PCI cannot be plugged on q35's root bus; memory can be requested. */
+const virtioMem = ({ name, node, range }: Dimm): string[] => [
+  '-object',
+  `memory-backend-ram,id=memory-${name},size=${range.end - range.start},reserve=off`,
+  '-device',
+  `virtio-mem-pci,id=dimm-${name},memdev=memory-${name},node=${node},memaddr=${range.start},requested-size=0`,
+]
 
 const client = (id: string, path: string): string =>
   `socket,id=${id},path=${quote(path)},server=off`

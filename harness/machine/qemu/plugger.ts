@@ -42,7 +42,12 @@ export class Plugger {
     this.#seen = reports.length
     for (const { step: number, kind } of fresh) {
       const step = this.#steps[number]
-      if (kind === 'plug' && step?.kind === 'plug') await this.#plug(step.dimm)
+      if (kind === 'plug' && step?.kind === 'plug')
+        await (step.dimm.device === 'dimm'
+          ? this.#plug(step.dimm)
+          : this.#request(step.dimm))
+      if (kind === 'unplug' && step?.kind === 'unplug')
+        await this.#unplug(step.dimm)
     }
   }
 
@@ -69,7 +74,53 @@ export class Plugger {
     this.#results.push({ name, status: statusOf(data) })
     ;(await this.#answers)?.write(ANSWER)
   }
+
+  /**
+   * Asks the driver of virtio-mem to take all memory of its device, and waits
+   * until it has. It never gets there on a kernel without that driver.
+   */
+  async #request({ name, range }: Dimm): Promise<void> {
+    const qmp = await this.#qmp
+    const id = `dimm-${name}`
+    const size = range.end - range.start
+    const taken = qmp.next(
+      ({ event, data }) =>
+        event === 'MEMORY_DEVICE_SIZE_CHANGE' &&
+        data['id'] === id &&
+        data['size'] === size,
+    )
+    await qmp.execute('qom-set', {
+      path: `/machine/peripheral/${id}`,
+      property: 'requested-size',
+      value: size,
+    })
+    await taken
+    this.#results.push({ name, status: 0 })
+    ;(await this.#answers)?.write(ANSWER)
+  }
+
+  /** Waits until the DIMM is gone, or the kernel says that it keeps it. */
+  async #unplug({ name }: Dimm): Promise<void> {
+    const qmp = await this.#qmp
+    const id = `dimm-${name}`
+    const ended = qmp.next(
+      ({ event, data }) =>
+        (event === 'DEVICE_DELETED' && data['device'] === id) ||
+        (event === 'ACPI_DEVICE_OST' &&
+          ostOf(data, id) &&
+          ![0, IN_PROGRESS].includes(statusOf(data))),
+    )
+    await qmp.execute('device_del', { id })
+    await ended
+    ;(await this.#answers)?.write(ANSWER)
+  }
 }
+
+/**
+ * What the kernel says of a DIMM it is asked to give back (ACPI 6.3.5): 0x84 is
+ * `in progress`. When it is ejected there is no device to answer for.
+ */
+const IN_PROGRESS = 0x84
 
 type Data = Readonly<Record<string, unknown>>
 

@@ -9,6 +9,7 @@ import { type Deadlines, deadlinesFor } from '../deadline.ts'
 import type { BootPlan, Machine } from '../machine.ts'
 import { type BootRecord, type EndReason, WITNESS_NAMES } from '../record.ts'
 import { type Accel, apicIds, kernelCmdline, qemuArgv } from './argv.ts'
+import type { Dimm } from '../../scenario/steps.ts'
 import { Boot, type Ending } from './boot.ts'
 import type { GuestTsc } from './guest-tsc.ts'
 import { Plugger } from './plugger.ts'
@@ -90,6 +91,7 @@ export class QemuMachine implements Machine {
       qmpSocket,
       answersSocket,
       machine: plan.machine,
+      memoryDevices: memoryDevices(plan),
       srat: await sratFile(plan),
       physicalBits: plan.platform.physicalBits,
       vmx: turnsVmxOn(plan) ? plan.platform.vmx : undefined,
@@ -195,9 +197,16 @@ const sratFile = async ({
 const turnsVmxOn = ({ kernel }: BootPlan): boolean =>
   kernel.sites.sites.some(({ kind }) => kind === 'vmxon')
 
+const memoryDevices = ({ steps }: BootPlan): Dimm[] =>
+  steps.flatMap(step =>
+    step.kind === 'plug' && step.dimm.device === 'virtio-mem'
+      ? [step.dimm]
+      : [],
+  )
+
 /** Somebody in the guest waits for the rig. */
 const needsAnswers = ({ steps }: BootPlan): boolean =>
-  steps.some(({ kind }) => kind === 'plug')
+  steps.some(({ kind }) => kind === 'plug' || kind === 'unplug')
 
 interface Ended {
   readonly ending: Ending
