@@ -58,7 +58,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       `${HEAD}machine: { memory: 4G }\nsteps: [plug: { name: a, memory: 1G }, kexec: { memmap: ['64M*1G'], append: [nokaslr] }, trigger]\n`,
       [
         /^4:\d+: kexec ends the kernel: it is the last step/,
-        /^4:\d+: before kexec only trigger and offline are possible/,
+        /^4:\d+: before kexec only trigger and offline of a CPU are possible/,
         /^4:\d+: memmap=64M\*1G: the kernel would not parse/,
         /^4:\d+: 'nokaslr' is set by the rig itself/,
       ],

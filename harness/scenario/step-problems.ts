@@ -131,13 +131,12 @@ const kexecProblems = (
       [],
       'kexec ends the kernel: it is the last step; what follows goes into its own steps',
     )
-  const other = steps
-    .slice(0, at)
-    .find(
-      step =>
-        typeof step === 'object' &&
-        !('offline' in step && typeof step.offline === 'number'),
-    )
+  const other = steps.find(
+    step =>
+      typeof step === 'object' &&
+      !('kexec' in step) &&
+      !('offline' in step && typeof step.offline === 'number'),
+  )
   if (other)
     problem(
       [],

@@ -15,7 +15,7 @@ import {
   lineCoverage,
 } from '../coverage/report.ts'
 import { verdictOf } from '../judge/case-outcome.ts'
-import { loadRecipe } from '../kernel/recipe.ts'
+import { loadRecipe, recipeNames } from '../kernel/recipe.ts'
 import { GuestTsc } from '../machine/qemu/guest-tsc.ts'
 import { type Qemu, findQemu } from '../machine/qemu/probe.ts'
 import { type EndedGuest, QemuMachine } from '../machine/qemu/qemu-machine.ts'
@@ -83,7 +83,8 @@ const measure = async (
   const counters = new SummedCounters()
   let counted = 0
   const cases = await loadCases(paths, {
-    kernels: [...KERNELS, 'upstream-6.12-plain'],
+    kernels: await recipeNames(),
+    byDefault: KERNELS,
     onlyKernels: undefined,
     board: qemu.board,
   })
