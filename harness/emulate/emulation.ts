@@ -37,6 +37,8 @@ export interface EmulationOptions {
    * than the four that KVM has.
    */
   readonly followsKexec: boolean
+  /** A leaf of the module never returns: the guest stays as it is. */
+  readonly onUnanswered: () => void
   /** Called at every stop: the guest is alive. */
   readonly onActivity: () => void
 }
@@ -118,7 +120,12 @@ export class Emulation {
         return
       }
       this.#options.onActivity()
-      answered = await this.#answer(stop)
+      const next = await this.#answer(stop)
+      if (!next) {
+        this.#options.onUnanswered()
+        return
+      }
+      answered = next
     }
     await answered.written
     this.#interrupted()
@@ -203,7 +210,8 @@ export class Emulation {
       .map(({ address }) => address)
   }
 
-  async #answer({ cpu }: Stop): Promise<Answered> {
+  /** @returns undefined when the CPU never goes on */
+  async #answer({ cpu }: Stop): Promise<Answered | undefined> {
     const { guest, kernel, ledger } = this.#options
     const registers = await guest.registers(cpu)
     if (registers.rip === kernel.smpInit) {
@@ -224,6 +232,7 @@ export class Emulation {
     const site = kernel.sites.find(known => known.address === registers.rip)
     if (!site) return DONE
     const changes = await this.#execute(cpu, site, registers)
+    if (changes === 'never') return undefined
     const written = guest.setRegisters(
       cpu,
       changes
@@ -233,19 +242,21 @@ export class Emulation {
     return { written }
   }
 
-  /** @returns what the instruction changes; undefined for #UD */
+  /** @returns what the instruction changes; undefined for #UD, or `never` */
   async #execute(
     cpu: number,
     site: Site,
     registers: Registers,
-  ): Promise<RegisterChanges | undefined> {
+  ): Promise<RegisterChanges | 'never' | undefined> {
     switch (site.kind) {
       case 'seamcall':
         return this.#needsVmxon && !this.#vmx.isOn(cpu)
           ? undefined
           : this.#seamcall(cpu, registers)
       case 'vmxon':
-        return this.#vmx.vmxon(cpu, registers)
+        return cpu === this.#options.platform.vmxonFails
+          ? undefined
+          : this.#vmx.vmxon(cpu, registers)
       case 'vmxoff':
         return this.#vmx.vmxoff(cpu, registers)
       case 'keyid-msr':
@@ -290,7 +301,10 @@ export class Emulation {
     return this.#msrs.read(cpu, site, registers)
   }
 
-  async #seamcall(cpu: number, registers: Registers): Promise<RegisterChanges> {
+  async #seamcall(
+    cpu: number,
+    registers: Registers,
+  ): Promise<RegisterChanges | 'never'> {
     const leaf = leafOf(registers.rax)
     await this.#lookAtRegions(cpu, leaf)
     await this.#waitForList(leaf)
@@ -307,7 +321,9 @@ export class Emulation {
       rdx: registers.rdx,
       r8: registers.r8,
     })
-    return afterSeamcall(outcome, registers)
+    return outcome.kind === 'hangs'
+      ? 'never'
+      : afterSeamcall(outcome, registers)
   }
 
   /**
@@ -356,7 +372,7 @@ const isCall = (site: Site): boolean => !isMsrRead(site)
 const isVmxon = ({ kind }: Site): boolean => kind === 'vmxon'
 
 const afterSeamcall = (
-  outcome: SeamcallOutcome,
+  outcome: Exclude<SeamcallOutcome, { readonly kind: 'hangs' }>,
   registers: Registers,
 ): RegisterChanges =>
   outcome.kind === 'vmfail-invalid'

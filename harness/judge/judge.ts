@@ -155,7 +155,7 @@ const checksFor = ({
   kernel,
 }: Context): readonly Check[] => {
   if (record.witnesses.console && facts.kernel === null) return [checkEnd]
-  if (expect.panic !== undefined) return PANIC_CHECKS
+  if ((expect.panic ?? expect.hangs) !== undefined) return PANIC_CHECKS
   return kernel.hostsTdx ? CHECKS : LAYOUT_CHECKS
 }
 

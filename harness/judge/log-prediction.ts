@@ -344,6 +344,8 @@ const platformOf = ({ tdx }: Facts): Platform => ({
   ],
   physicalBits: 52,
   faults: [],
+  vmxonFails: undefined,
+  tdmrInitBytes: undefined,
   metadata: {},
 })
 

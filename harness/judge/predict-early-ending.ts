@@ -72,6 +72,12 @@ export const predictEarlyEnding = ({
       'detect',
       'the CPUs have no VMX: the kernel does not begin, and says nothing',
     )
+  if (needsVmx && platform.vmxonFails !== undefined)
+    return early(
+      'unfinished',
+      'detect',
+      `VMXON faults on CPU ${platform.vmxonFails}: the kernel warns, and says nothing of TDX`,
+    )
   if (!stepsBefore(steps, series))
     return early('unfinished', 'detect', 'nobody initialises the TDX module')
   return undefined

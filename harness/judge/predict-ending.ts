@@ -222,7 +222,9 @@ const metadataFailures = (
       !hasField(profile, id) ||
       metadataValue(platform.metadata, id) === 'missing',
   )
-  const lacking = neededFeatures & ~profile.features
+  const given = platform.metadata.TDX_FEATURES0
+  const features = typeof given === 'number' ? BigInt(given) : profile.features
+  const lacking = neededFeatures & ~features
   return [
     ...(absent === undefined
       ? []

@@ -26,6 +26,8 @@ export const faultFailures = (platform: Platform, series: Series): Failure[] =>
       if (shared && fault.times < ENTROPY_TRIES * platform.lps)
         return [{ stage, open: 'which CPU is refused how often is not known' }]
     }
+    if (fault.end === 'hangs')
+      return [{ stage, open: `${fault.leaf} never returns` }]
     return [
       failure(
         stage,

@@ -78,6 +78,8 @@ export const END_REASONS = [
   /** No sign of life for the whole silence deadline. */
   'silence',
   'deadline',
+  /** The last SEAMCALL never returns: what the kernel does then is nothing. */
+  'unanswered',
 ] as const
 export type EndReason = (typeof END_REASONS)[number]
 

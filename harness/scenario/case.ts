@@ -266,6 +266,8 @@ const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
     ),
   physicalBits: PHYSICAL_BITS,
   faults: tdx.faults,
+  vmxonFails: tdx.vmxonFails,
+  tdmrInitBytes: tdx.tdmrInit,
   metadata: tdx.metadata,
 })
 
@@ -295,7 +297,22 @@ const cmrProblems = ({ tdx }: Cell): Problem[] =>
       )
 
 /** A fault that can never happen would make the scenario pass for nothing. */
-const faultProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
+const faultProblems = (cell: Cell): Problem[] => [
+  ...vmxonProblems(cell),
+  ...leafProblems(cell),
+]
+
+const vmxonProblems = ({ tdx, machine: { cpus } }: Cell): Problem[] =>
+  tdx.vmxonFails !== undefined && tdx.vmxonFails >= cpus
+    ? [
+        {
+          at: ['tdx', 'vmxonFails'],
+          message: `CPU ${tdx.vmxonFails} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
+        },
+      ]
+    : []
+
+const leafProblems = ({ tdx, machine, steps }: Cell): Problem[] =>
   tdx.faults.flatMap(({ cpu, package: own, leaf }, i) => {
     if (steps.some(step => typeof step === 'object' && 'kexec' in step))
       return [

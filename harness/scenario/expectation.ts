@@ -21,6 +21,10 @@ export interface Expectation {
   readonly updates: readonly UpdateResult[] | undefined
   /** After a failure all memory must be freed. */
   readonly freed: boolean
+  /** Text of the warning that the kernel must print. */
+  readonly warning: string | undefined
+  /** The leaf at which the kernel must hang. */
+  readonly hangs: string | undefined
   /** Text of the panic that must end the boot. */
   readonly panic: string | undefined
   /** Of the kernel of a kexec step; undefined: what the model predicts. */
@@ -40,6 +44,8 @@ export const AS_PREDICTED: Expectation = {
   staysOnline: undefined,
   updates: undefined,
   freed: false,
+  warning: undefined,
+  hangs: undefined,
   panic: undefined,
 }
 
@@ -53,6 +59,8 @@ export const expectationOf = (expect: Expect): Expectation => ({
   staysOnline: expect.staysOnline,
   updates: expect.updates,
   freed: expect.freed === true,
+  warning: expect.warning,
+  hangs: expect.hangs,
   panic: expect.panic,
   next: expect.kexec && expectationOf(expect.kexec),
 })
@@ -63,7 +71,7 @@ export const expectProblems = (
   expect: Expect,
   at: Problem['at'],
 ): Problem[] => {
-  const { tdx, stage, errno, panic } = expect
+  const { tdx, stage, errno, hangs, panic } = expect
   const problems: Problem[] = (expect.regions ?? []).flatMap(
     ({ start, end }, i) =>
       start < end
@@ -106,6 +114,8 @@ export const expectProblems = (
       ]),
     )
   }
+  if (hangs !== undefined && (stage ?? errno ?? panic) !== undefined)
+    contradiction('hangs', 'a kernel that hangs has no other result')
   const updates = steps.filter(
     step => typeof step === 'object' && 'update' in step,
   ).length

@@ -1,9 +1,10 @@
 import * as z from 'zod'
+import { MIB } from '../base/units.ts'
 import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 import { MAX_NODES } from '../memory/rules.ts'
 import { SERIES_NAMES } from '../tdx/series/index.ts'
 import { metadataSchema } from '../tdx/metadata-values.ts'
-import { faultSchema } from '../tdx/fault.ts'
+import { LEAF_NAMES, faultSchema } from '../tdx/fault.ts'
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../tdx/profile.ts'
 import { firmwareSchema } from './firmware.ts'
 import { CPU_MODEL_NAMES } from './cpu-models.ts'
@@ -68,6 +69,13 @@ const tdxSchema = z
       .boolean({ error: 'expected true or false' })
       .default(true)
       .describe('Whether the CPUs have VMX; only kernels ask that turn it on.'),
+    vmxonFails: z
+      .int({ error: 'expected the number of a CPU' })
+      .min(0)
+      .optional()
+      .describe(
+        'The CPU on which VMXON faults; only kernels meet it that turn VMX on.',
+      ),
     updatesLeft: z
       .int()
       .min(0)
@@ -92,6 +100,14 @@ const tdxSchema = z
       })
       .default('auto'),
     faults: z.array(faultSchema).default([]),
+    tdmrInit: sizeSchema('the part of a TDMR that a call initialises')
+      .refine(size => size > 0 && size % (4 * MIB) === 0, {
+        error: 'expected a multiple of 4M, which is what the module does',
+      })
+      .optional()
+      .describe(
+        'How much of a TDMR each TDH.SYS.TDMR.INIT does; default: all of it.',
+      ),
     metadata: metadataSchema.default({}),
     failAllocation: z
       .int({ error: 'expected the number of an allocation' })
@@ -132,6 +148,17 @@ const endingShape = {
     .optional(),
   pamtKiB: z.int().min(0).optional(),
   panic: z.string().min(1).optional(),
+  warning: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Text of the warning that the kernel must print.'),
+  hangs: z
+    .enum(LEAF_NAMES, {
+      error: 'expected the leaf that never returns, such as SYS.CONFIG',
+    })
+    .optional()
+    .describe('The leaf at which the kernel must hang.'),
 }
 
 const nextSchema = z.strictObject({

@@ -12,8 +12,8 @@ import {
   statusWithBytes,
 } from './status.ts'
 
-/** How a call ends that a fault meets: a status, or CF without one. */
-export type FaultEnd = bigint | 'VMfailInvalid'
+/** How a call ends that a fault meets: a status, CF without one, or not at all. */
+export type FaultEnd = bigint | 'VMfailInvalid' | 'hangs'
 
 /** A fault that the module reports instead of doing the work of a leaf. */
 export interface Fault {
@@ -56,6 +56,7 @@ const HEX = /^0x[0-9a-f]{1,16}$/i
 /** What the kernel makes of an exception at a SEAMCALL; CF has no status. */
 const SPECIAL: Readonly<Record<string, FaultEnd>> = {
   VMfailInvalid: 'VMfailInvalid',
+  hangs: 'hangs',
   '#GP': SOFTWARE_STATUS.SEAMCALL_GP,
   '#UD': SOFTWARE_STATUS.SEAMCALL_UD,
 }
@@ -88,13 +89,14 @@ const statusSchema = z
   .refine(isEnd, {
     error: ({ input }) => {
       const near = nearest(String(input), ALL_NAMES)
-      return `expected the name of a status that is an error, VMfailInvalid, '#GP', '#UD', or a number such as '0xc000090000000000', found '${String(input)}'${near === undefined ? '' : `: did you mean ${near}?`}`
+      return `expected the name of a status that is an error, VMfailInvalid, '#GP', '#UD', hangs, or a number such as '0xc000090000000000', found '${String(input)}'${near === undefined ? '' : `: did you mean ${near}?`}`
     },
   })
 
 const dotted = (leaf: string): string => leaf.replaceAll('_', '.')
 
-const LEAF_NAMES = Object.keys(LEAF).map(dotted) as [string, ...string[]]
+/** Leaves as scenarios spell them. */
+export const LEAF_NAMES = Object.keys(LEAF).map(dotted) as [string, ...string[]]
 const OPERAND_NAMES = Object.keys(OPERAND) as [
   keyof typeof OPERAND,
   ...(keyof typeof OPERAND)[],

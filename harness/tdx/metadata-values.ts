@@ -11,7 +11,8 @@ export const METADATA = {
   PAMT_4K_ENTRY_SIZE: { id: 0x9100000100000010n, usual: 16, bits: 16 },
   PAMT_2M_ENTRY_SIZE: { id: 0x9100000100000011n, usual: 16, bits: 16 },
   PAMT_1G_ENTRY_SIZE: { id: 0x9100000100000012n, usual: 16, bits: 16 },
-  /** Its usual value depends on the module. */
+  /** Both depend on the module. */
+  TDX_FEATURES0: { id: 0x0a00000300000008n, usual: undefined, bits: 53 },
   NUM_CPUID_CONFIG: { id: 0x9900000100000004n, usual: undefined, bits: 16 },
 } as const satisfies Readonly<
   Record<
@@ -38,10 +39,22 @@ export const metadataSchema = z
     z.enum(NAMES, {
       error: `expected a field of the metadata: ${NAMES.join(', ')}`,
     }),
-    z.union([z.int().min(0).max(0xffff), z.literal('missing')], {
-      error: "expected a number of 16 bits, or 'missing'",
+    z.union([z.int().min(0), z.literal('missing')], {
+      error: "expected a number, or 'missing'",
     }),
   )
+  .superRefine((values, context) => {
+    for (const name of NAMES) {
+      const value = values[name]
+      const { bits } = METADATA[name]
+      if (typeof value === 'number' && value >= 2 ** bits)
+        context.addIssue({
+          code: 'custom',
+          path: [name],
+          message: `expected a number of ${bits} bits, found ${value}`,
+        })
+    }
+  })
   .describe('What the module says of itself instead of the usual.')
 
 /** The value a platform gives to a field; undefined: the usual one. */

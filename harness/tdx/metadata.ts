@@ -284,5 +284,7 @@ const ANY_PLATFORM: Platform = {
   packageOf: [0],
   physicalBits: 46,
   faults: [],
+  vmxonFails: undefined,
+  tdmrInitBytes: undefined,
   metadata: {},
 }

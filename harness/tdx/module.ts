@@ -24,6 +24,7 @@ import {
   type SeamcallOutcome,
   done,
   failed,
+  faulted,
   invalid,
   zeroed,
 } from './seamcall.ts'
@@ -95,6 +96,8 @@ export class TdxModule {
   readonly #metadata: GlobalMetadata | undefined
   readonly #initializedLps = new Set<number>()
   readonly #keyedPackages = new Set<number>()
+  /** Where the initialisation of a TDMR goes on, by its base. */
+  readonly #tdmrProgress = new Map<bigint, bigint>()
   readonly #initializedTdmrs: Set<bigint>
   readonly #faults: Faults
   #state: ModuleState = 'SYSINIT_PENDING'
@@ -162,10 +165,9 @@ export class TdxModule {
       package: this.#platform.packageOf[call.cpu] ?? 0,
       field: leaf === LEAF.SYS_RD ? call.rdx : undefined,
     })
-    if (fault === 'VMfailInvalid') return { kind: 'vmfail-invalid' }
     return zeroed(
       leaf,
-      fault === undefined ? await handler(call, profile) : failed(fault),
+      fault === undefined ? await handler(call, profile) : faulted(fault),
     )
   }
 
@@ -347,15 +349,21 @@ export class TdxModule {
 
   /**
    * tdh_sys_tdmr_init.c. The real module does 4 MiB a call; finishing the TDMR
-   * in one is legal and spares 256 stops for each GiB.
+   * in one is legal and spares 256 stops for each GiB. RDX is the address to go
+   * on with, and behind the TDMR when it is done.
    */
   #tdmrInit({ rcx }: SeamcallInput): SeamcallOutcome {
     const tdmr = this.#offered?.find(known => known.base === rcx)
     if (!tdmr) return invalid(OPERAND.RCX)
     if (this.#initializedTdmrs.has(rcx))
       return failed(status('TDMR_ALREADY_INITIALIZED'))
+    const end = tdmr.base + tdmr.size
+    const step = BigInt(this.#platform.tdmrInitBytes ?? Number(tdmr.size))
+    const next = (this.#tdmrProgress.get(rcx) ?? tdmr.base) + step
+    this.#tdmrProgress.set(rcx, next)
+    if (next < end) return done({ rdx: next })
     this.#initializedTdmrs.add(rcx)
-    return done({ rdx: tdmr.base + tdmr.size })
+    return done({ rdx: end })
   }
 
   /** tdh_phymem_page_rdmd.c: no page is private as long as no TD runs. */

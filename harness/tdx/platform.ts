@@ -13,6 +13,8 @@ export interface Platform {
   readonly x2apic: boolean
   /** The CPUs have VMX, and the firmware has not turned it off. */
   readonly vmx: boolean
+  /** The logical processor on which VMXON faults; undefined: on none. */
+  readonly vmxonFails: number | undefined
   /** Module updates the P-SEAMLDR still takes. */
   readonly updatesLeft: number
   /**
@@ -31,6 +33,8 @@ export interface Platform {
   /** Bits of an address below the KeyID, of 52. */
   readonly physicalBits: number
   readonly faults: readonly Fault[]
+  /** Bytes of a TDMR that a call of TDH.SYS.TDMR.INIT does; undefined: all. */
+  readonly tdmrInitBytes: number | undefined
   /** What the module says of itself instead of the usual. */
   readonly metadata: MetadataValues
 }

@@ -2,7 +2,12 @@ import { Faults, type Fault } from './fault.ts'
 import { LEAF, leafOf } from './leaves.ts'
 import { type PhysicalMemory, TdxModule } from './module.ts'
 import type { Platform } from './platform.ts'
-import { type SeamcallInput, type SeamcallOutcome, failed } from './seamcall.ts'
+import {
+  type SeamcallInput,
+  type SeamcallOutcome,
+  failed,
+  faulted,
+} from './seamcall.ts'
 import { Seamldr } from './seamldr.ts'
 import { SEAMLDR_STATUS } from './status.ts'
 import type { TdmrInfo } from './tdmr-info.ts'
@@ -45,8 +50,7 @@ export class Seam {
       package: this.#platform.packageOf[call.cpu] ?? 0,
       field: undefined,
     })
-    if (fault === 'VMfailInvalid') return { kind: 'vmfail-invalid' }
-    if (fault !== undefined) return failed(fault)
+    if (fault !== undefined) return faulted(fault)
     if (leaf === LEAF.SEAMLDR_INFO) return this.#seamldr.info(call)
     if (leaf === LEAF.SEAMLDR_INSTALL)
       return this.#seamldr.install(call, this.#module.handsOver, module => {

@@ -1,3 +1,4 @@
+import type { FaultEnd } from './fault.ts'
 import { LEAF } from './leaves.ts'
 import { status } from './status.ts'
 
@@ -25,6 +26,8 @@ export interface Outputs {
 /** How a SEAMCALL ends. VMfailInvalid sets CF and leaves RAX alone. */
 export type SeamcallOutcome =
   | { readonly kind: 'vmfail-invalid' }
+  /** The CPU never comes back from it. */
+  | { readonly kind: 'hangs' }
   | {
       readonly kind: 'completed'
       readonly status: bigint
@@ -71,3 +74,9 @@ export const zeroed = (
         outputs: { ...ZEROED_FIRST.get(leaf), ...outcome.outputs },
       }
     : outcome
+
+/** How a call ends that meets a fault. */
+export const faulted = (end: FaultEnd): SeamcallOutcome => {
+  if (end === 'hangs') return { kind: 'hangs' }
+  return end === 'VMfailInvalid' ? { kind: 'vmfail-invalid' } : failed(end)
+}

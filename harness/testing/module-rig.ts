@@ -18,6 +18,8 @@ export const platform: Platform = {
   packageOf: [0, 1],
   physicalBits: 46,
   faults: [],
+  vmxonFails: undefined,
+  tdmrInitBytes: undefined,
   metadata: {},
 }
 

@@ -35,7 +35,16 @@ export const checkEnd = check('end', ['console'], context => {
   if (facts.kernel === null && facts.incidents.length === 0)
     return [fail('end', `the kernel printed nothing; ${describeEnd(context)}`)]
   if (expect.panic !== undefined) return checkPanic(facts, expect.panic)
-  const trouble = facts.incidents.map(({ kind, line, text }) =>
+  if (expect.hangs !== undefined) return checkHang(context, expect.hangs)
+  const wanted = expect.warning
+  const isWanted = ({ kind, text }: Facts['incidents'][number]): boolean =>
+    wanted !== undefined && kind === 'warning' && text.includes(wanted)
+  if (wanted !== undefined && !facts.incidents.some(isWanted))
+    return [
+      fail('end', `expected the kernel to warn with '${wanted}', it did not`),
+    ]
+  const unwanted = facts.incidents.filter(one => !isWanted(one))
+  const trouble = unwanted.map(({ kind, line, text }) =>
     fail(
       'incident',
       `the kernel reports ${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} (console line ${line}): ${text}`,
@@ -103,6 +112,26 @@ const checkPanic = ({ incidents }: Facts, text: string): Reason[] => {
       ]
 }
 
+/** A kernel cannot help it: it is to show where it hangs. */
+const checkHang = (context: Context, leaf: string): Reason[] => {
+  const { record } = context
+  const expected = `TDH.${leaf}`
+  const found = lastLeaf(record)
+  return record.end === 'unanswered' && found === expected
+    ? []
+    : [
+        fail(
+          'end',
+          `expected the kernel to hang in ${expected}, found: ${describeEnd(context)}`,
+        ),
+      ]
+}
+
+const lastLeaf = ({ witnesses }: BootRecord): string | undefined => {
+  const last = witnesses.module?.seamcalls.at(-1)
+  return last && leafName(last.leaf)
+}
+
 const describeEnd = ({ record, facts, tail }: Evidence): string => {
   const last = tail.findLast(line => line !== '') ?? 'nothing'
   const said = `the last console line is '${last}'`
@@ -116,6 +145,8 @@ const describeEnd = ({ record, facts, tail }: Evidence): string => {
           ? 'gave no sign of life'
           : 'did not come to a result in time'
       }; ${said}${lastSeamcall(record)}${whereStuck(record)}`
+    case 'unanswered':
+      return `a SEAMCALL never returned${lastSeamcall(record)}${whereStuck(record)}; ${said}`
     case 'exited':
     case 'settled':
       return facts.guest.complaints.length > 0

@@ -1,5 +1,6 @@
 import { hex } from '../../base/units.ts'
 import type { SeamcallTrace } from '../../emulate/kernel-seen.ts'
+import { sizeOf } from '../../memory/range.ts'
 import { LEAF, leafName } from '../../tdx/leaves.ts'
 import { SOFTWARE_STATUS, status } from '../../tdx/status.ts'
 import { type Reason, check } from '../context.ts'
@@ -92,6 +93,7 @@ export const checkSequence = check(
     const keyed = cpusOf(seamcalls, LEAF.SYS_KEY_CONFIG).map(
       cpu => packageOf[cpu] ?? -1,
     )
+    const { tdmrInitBytes } = item.platform
     const initialised = succeeded(seamcalls, LEAF.SYS_TDMR_INIT).map(
       ({ rcx }) => Number(rcx),
     )
@@ -107,9 +109,15 @@ export const checkSequence = check(
         own => `TDH.SYS.KEY.CONFIG on package ${own}`,
       ),
       ...missing(
-        layout.tdmrs.map(({ start }) => start),
-        initialised,
-        base => `TDH.SYS.TDMR.INIT of the TDMR at ${hex(base)}`,
+        layout.tdmrs
+          .filter(
+            tdmr =>
+              initialised.filter(base => base === tdmr.start).length <
+              Math.ceil(sizeOf(tdmr) / (tdmrInitBytes ?? sizeOf(tdmr))),
+          )
+          .map(({ start }) => start),
+        [],
+        base => `TDH.SYS.TDMR.INIT of the whole TDMR at ${hex(base)}`,
       ),
     ]
   },

@@ -26,7 +26,8 @@ import type { QemuProcess } from './process.ts'
 
 /** What ended the wait for a boot, before its evidence is collected. */
 export type Ending =
-  | { readonly kind: 'settled' | 'silence' | 'deadline' | 'interrupted' }
+  | { readonly kind: 'settled' | 'interrupted' }
+  | { readonly kind: 'silence' | 'deadline' | 'unanswered' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'broken'; readonly error: unknown }
 
@@ -170,6 +171,9 @@ export class Boot {
       map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       followsKexec: this.#plan.next !== undefined,
+      onUnanswered: () => {
+        this.#end({ kind: 'unanswered' })
+      },
       onActivity: () => {
         this.#touch()
         const { length } = this.#emulation?.kernels.at(-1)?.trace ?? []
@@ -197,10 +201,10 @@ export class Boot {
 
   /** Where every vCPU is, when the guest gave no sign of life. */
   async stuck(ending: Ending): Promise<StuckCpu[]> {
-    if (ending.kind !== 'silence' && ending.kind !== 'deadline') return []
+    if (!['silence', 'deadline', 'unanswered'].includes(ending.kind)) return []
     try {
       return await Promise.race([
-        this.#whereStuck(),
+        this.#whereStuck(ending),
         setTimeout(DIAGNOSIS_TIMEOUT, [], { ref: false }),
       ])
     } catch {
@@ -209,10 +213,11 @@ export class Boot {
     }
   }
 
-  async #whereStuck(): Promise<StuckCpu[]> {
+  async #whereStuck({ kind }: Ending): Promise<StuckCpu[]> {
     const guest = this.#guest
     if (!guest || !this.#emulation) return []
-    await this.#emulation.freeze()
+    // It stands already, at the SEAMCALL.
+    if (kind !== 'unanswered') await this.#emulation.freeze()
     const { image } = this.#plan.kernel
     return Promise.all(
       Array.from({ length: guest.cpus }, async (_, cpu) => {

@@ -49,6 +49,8 @@ const PLATFORM: Platform = {
   packageOf: [0, 1],
   physicalBits: 46,
   faults: [],
+  vmxonFails: undefined,
+  tdmrInitBytes: undefined,
   metadata: {},
 }
 
@@ -183,6 +185,7 @@ const emulate = async (guest: BootingGuest): Promise<void> => {
       map: undefined,
       followsKexec: false,
       onActivity: () => undefined,
+      onUnanswered: () => undefined,
       leavesBeforeList: NEWEST_SERIES.leavesBeforeList,
     }).run()
   }
