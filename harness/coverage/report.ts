@@ -83,22 +83,25 @@ const fileCoverage = (
 
 const isAbout = (row: Unreachable, line: CountedLine): boolean =>
   line.file.endsWith(`/${row.file}`) &&
-  row.functions.includes(line.function) &&
+  row.functions.test(line.function) &&
   (row.lines?.includes(line.text) ?? true)
 
 /** A row must be about lines that are there, and that nothing has reached. */
 const wrongIn = (row: Unreachable, lines: readonly CountedLine[]): string[] => {
   const about = lines.filter(line => isAbout(row, line))
-  const place = `${row.file}, ${row.functions.join(', ')}`
-  const absent = row.functions.filter(
-    name => !about.some(line => line.function === name),
-  )
+  const place = `${row.file}, ${row.functions.source}`
   const gone = (row.lines ?? []).filter(
     text => !about.some(line => line.text === text),
   )
-  const reached = about.filter(({ count }) => count > 0)
+  // The same text may stand twice in a function, and be reached once.
+  const reached = about.filter(
+    ({ count, text }) =>
+      count > 0 &&
+      (row.lines === undefined ||
+        !about.some(other => other.text === text && other.count === 0)),
+  )
   return [
-    ...absent.map(name => `${place}: there is no such line in ${name}`),
+    ...(about.length === 0 ? [`${place}: there are no such lines`] : []),
     ...gone.map(text => `${place}: there is no line '${text}'`),
     ...reached.map(
       ({ line, text }) => `${place}: line ${line} is reached: ${text}`,

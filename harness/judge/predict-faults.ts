@@ -73,7 +73,10 @@ const CALLED_ONCE: ReadonlySet<Fault['leaf']> = new Set([
   'SYS_CONFIG',
 ])
 
-const errnoOf = (end: FaultEnd, { exceptionErrno }: Series): number => {
+const errnoOf = (
+  end: Exclude<FaultEnd, 'hangs'>,
+  { exceptionErrno }: Series,
+): number => {
   switch (end) {
     case 'VMfailInvalid':
     case SOFTWARE_STATUS.VMFAILINVALID:
