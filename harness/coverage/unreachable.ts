@@ -68,14 +68,14 @@ export const UNREACHABLE: readonly Unreachable[] = [
     why: 'syscore suspend is that of S3 and of hibernation: TDX disables the first, and is disabled by the second',
   },
   {
-    series: ['mainline-7.1'],
+    series: ['mainline-6.8', 'mainline-7.1'],
     file: 'tdx.c',
     functions: /^tdmr_get_pamt_sz$/,
     lines: ['WARN_ON_ONCE(1);', 'return 0;'],
     why: 'its caller goes through the three page sizes, and there is no fourth',
   },
   {
-    series: ['mainline-7.1'],
+    series: ['mainline-6.8', 'mainline-7.1'],
     file: 'tdx.c',
     functions: /^tdmr_get_nid$/,
     lines: [
@@ -85,14 +85,14 @@ export const UNREACHABLE: readonly Unreachable[] = [
     why: 'each TDMR is made of a region that ends behind its base',
   },
   {
-    series: ['mainline-7.1'],
+    series: ['mainline-6.8', 'mainline-7.1'],
     file: 'tdx.c',
     functions: /^rsvd_area_cmp_func$/,
     lines: ['WARN_ON_ONCE(1);', 'return -1;'],
     why: 'holes and PAMTs never overlap: PAMTs are allocated from regions',
   },
   {
-    series: ['mainline-7.1'],
+    series: ['mainline-6.8', 'mainline-7.1'],
     file: 'tdx.c',
     functions: /^tdx_init$/,
     lines: [
