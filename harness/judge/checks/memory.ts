@@ -35,7 +35,9 @@ export const checkFreed = check(
     if (!allocations) return unseen('memory')
     const { outcome } = facts.tdx
     if (outcome !== 'failed' && outcome !== 'disabled') return []
-    if (allocations.allocations.length === 0)
+    // What failed before there was a list had nothing to give back.
+    const listed = record.witnesses.memory.regions?.length ?? 0
+    if (allocations.allocations.length === 0 && listed > 0)
       return [
         {
           kind: 'invalid',

@@ -1,0 +1,112 @@
+import t from 'tap'
+import type { Allocation } from '../../emulate/ledger.ts'
+import { MAINLINE_7_1 } from '../../tdx/series/mainline-7.1.ts'
+import { V6 } from '../../tdx/series/v6.ts'
+import type { Series } from '../../tdx/series/series.ts'
+import type { Context } from '../context.ts'
+import { checkAllocations, checkFreed } from './memory.ts'
+
+const allocation = (
+  number: number,
+  what: Partial<Allocation> = {},
+): Allocation => ({
+  number,
+  kind: 'pages',
+  bytes: 4096,
+  by: 'config_tdx_module',
+  callee: 'alloc_pages_exact',
+  state: 'freed',
+  ...what,
+})
+
+interface Made {
+  readonly allocations: readonly Allocation[] | null
+  readonly freedTwice?: readonly string[]
+  readonly series?: Series
+  readonly listed?: boolean
+}
+
+/** What these checks look at of a boot whose initialisation failed. */
+const contextOf = ({
+  allocations,
+  freedTwice = [],
+  series = MAINLINE_7_1,
+  listed = true,
+}: Made): Context => {
+  const region = { start: 0x100000, end: 0x200000, node: 0 }
+  const context = {
+    item: { allocations: { failing: 2 } },
+    expect: { freed: true },
+    facts: { tdx: { outcome: 'failed' } },
+    kernel: { series },
+    layout: { regions: [region] },
+    record: {
+      end: 'settled',
+      witnesses: {
+        console: {},
+        memory: {
+          regions: listed ? [region] : null,
+          allocations: allocations && { allocations, freedTwice },
+        },
+      },
+    },
+  }
+  return context as unknown as Context
+}
+
+const freed = (made: Made): string => {
+  const found = checkFreed.look(contextOf(made))
+  return 'missing' in found
+    ? `not observed: ${found.missing.join()}`
+    : found.map(({ kind, message }) => `${kind}: ${message}`).join('\n')
+}
+
+t.test('what is held after a failure is a leak, and named', async t => {
+  t.equal(freed({ allocations: [allocation(1), allocation(2)] }), '')
+  t.match(
+    freed({ allocations: [allocation(1), allocation(2, { state: 'held' })] }),
+    /^fail: leak: .* found 4096 bytes \(pages\) of allocation 2, which config_tdx_module\(\) made with alloc_pages_exact\(\)$/,
+  )
+  t.equal(
+    freed({ allocations: [allocation(1, { state: 'failed' })] }),
+    '',
+    'what was not given cannot be lost',
+  )
+})
+
+t.test('what is freed twice', async t => {
+  t.equal(
+    freed({
+      allocations: [allocation(1)],
+      freedTwice: ['pages at 0x1000 in free_pamt'],
+    }),
+    'fail: freed twice: pages at 0x1000 in free_pamt',
+  )
+})
+
+t.test('nobody followed it, or nothing was found to follow', async t => {
+  t.equal(freed({ allocations: null }), 'not observed: memory')
+  t.match(freed({ allocations: [] }), /^invalid: .*cannot be told$/)
+  t.equal(freed({ allocations: [], listed: false }), '', 'nothing was built')
+})
+
+t.test('a list that is built at boot stays', async t => {
+  const list = allocation(1, { kind: 'object', state: 'held' })
+  t.equal(freed({ allocations: [list], series: V6 }), '')
+  t.match(
+    freed({
+      allocations: [list, allocation(2, { state: 'held' })],
+      series: V6,
+    }),
+    /leak: .*allocation 2/,
+  )
+})
+
+t.test('an allocation that was to fail was made', async t => {
+  const one = contextOf({ allocations: [allocation(1)] })
+  t.match(checkAllocations.look(one), [
+    { kind: 'invalid', message: /allocation 2 was to fail.* made 1$/ },
+  ])
+  const two = contextOf({ allocations: [allocation(1), allocation(2)] })
+  t.same(checkAllocations.look(two), [])
+})
