@@ -97,6 +97,7 @@ export const UNREACHABLE: readonly Unreachable[] = [
     functions: /^tdx_init$/,
     lines: [
       'pr_err("initialization failed: register_memory_notifier() failed (%d)\\n",',
+      'return;',
     ],
     why: 'a notifier that is registered once cannot be refused (notifier_chain_register())',
   },
