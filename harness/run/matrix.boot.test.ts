@@ -264,7 +264,9 @@ const checkInitialized = (t: Test, result: CaseResult): void => {
   const count = (wanted: string): number =>
     names.filter(name => name === wanted).length
   t.equal(names[0], 'TDH.SYS.INIT')
-  t.equal(count('TDH.SYS.TDMR.INIT'), tdmrs!.length)
+  // There each call does a part.
+  if (!id.startsWith('faults/partial-tdmr'))
+    t.equal(count('TDH.SYS.TDMR.INIT'), tdmrs!.length)
   // Each CPU goes through it again when an update comes so far.
   const inits = count('TDH.SYS.LP.INIT')
   t.ok(inits >= machine.cpus, `${id}: ${inits} CPUs initialised`)
