@@ -48,17 +48,6 @@ const added = (recipe: SourceRecipe, diff: readonly string[]): Patch[] => [
   },
 ]
 
-/** What TDH.SYS.CONFIG refused is not given back. */
-const PAMTS_ARE_LOST = [
-  '@@ -1184,5 +1184,5 @@',
-  ' \t/* Pass the TDMRs and the global KeyID to the TDX module */',
-  ' \tret = config_tdx_module(&tdx_tdmr_list, tdx_global_keyid);',
-  ' \tif (ret)',
-  '-\t\tgoto err_free_pamts;',
-  '+\t\tgoto err_free_tdmrs;',
-  ' ',
-]
-
 interface Mutant {
   readonly name: string
   readonly base: string
@@ -139,18 +128,6 @@ const MUTANTS: readonly Mutant[] = [
       check: 'freed',
       message:
         /leak: .* found 4096 bytes \(pages\) of allocation \d+, which \S+\(\) made with alloc_pages_exact\(\)/,
-    },
-  },
-  {
-    name: 'mutant-mainline-leak',
-    base: 'mainline-7.3',
-    mutate: recipe => added(recipe, PAMTS_ARE_LOST),
-    scenario: 'faults/clean-up.yaml',
-    only: 'SYS.CONFIG',
-    reason: {
-      check: 'freed',
-      message:
-        /leak: .* found \d+ bytes \(contiguous pages\) of allocation \d+, which \S+\(\) made with alloc_contig_pages/,
     },
   },
   {
