@@ -48,6 +48,15 @@ interface Known {
 
 type Complain = (at: readonly string[], message: string) => void
 
+/** What is known when a step that names memory by its addresses is looked at. */
+interface AtStep {
+  readonly known: Known
+  readonly limits: StepLimits
+  /** Names that have their addresses already. */
+  readonly named: ReadonlySet<string>
+  readonly problem: Complain
+}
+
 /** Steps that no machine can go through. */
 export const stepProblems = (
   steps: StepsInput,
@@ -275,17 +284,7 @@ const onlineProblems = (
 
 const bootProblems = (
   { name, start, end }: BootRange,
-  {
-    known,
-    limits: { built },
-    named,
-    problem,
-  }: {
-    readonly known: Known
-    readonly limits: StepLimits
-    readonly named: ReadonlySet<string>
-    readonly problem: Complain
-  },
+  { known, limits: { built }, named, problem }: AtStep,
 ): void => {
   if (known.used.has(name))
     problem(['offline', 'name'], `'${name}' is the name of a DIMM`)
@@ -318,17 +317,7 @@ const bootProblems = (
 
 const kmemProblems = (
   input: KmemInput,
-  {
-    known,
-    limits: { built },
-    named,
-    problem,
-  }: {
-    readonly known: Known
-    readonly limits: StepLimits
-    readonly named: ReadonlySet<string>
-    readonly problem: Complain
-  },
+  { known, limits: { built }, named, problem }: AtStep,
 ): void => {
   const { name, start, end } = input
   if (known.used.has(name) || named.has(name))

@@ -106,7 +106,8 @@ export class QemuMachine implements Machine {
       const ending = await boot.run(qemu, gdb.connection, signal)
       signal.throwIfAborted()
       const stuck = diagnose ? await boot.stuck(ending) : []
-      if (!isOver(ending)) await this.#lookLast(plan, ending, events)
+      if (!isOver(ending))
+        await withinTime(this.#lookLast(plan, ending, events), signal)
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
       const end = await endReason({ ending, qemu, boot, events, argv })
@@ -148,6 +149,39 @@ export class QemuMachine implements Machine {
     })
   }
 }
+
+/**
+ * A QEMU that is told to stop while its guest powers off may never answer: seen
+ * once with 7.2. Whoever waits must be able to give up.
+ *
+ * @throws InfraError when it takes too long, or the reason of the signal
+ */
+const withinTime = async (
+  looked: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> => {
+  const over = new AbortController()
+  const limit = AbortSignal.any([signal, over.signal])
+  const late = setTimeout(LAST_LOOK, undefined, { signal: limit }).then(() => {
+    throw new InfraError(
+      'LAST_LOOK',
+      `expected QEMU to give the memory of a guest that has ended within ${LAST_LOOK / 1000} s, it did not`,
+    )
+  })
+  try {
+    await Promise.race([looked, late])
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  } finally {
+    over.abort()
+    // Its rejection has no reader any more; neither has that of the look.
+    late.catch(() => undefined)
+    looked.catch(() => undefined)
+  }
+}
+
+const LAST_LOOK = 60_000
 
 /** Milliseconds a guest may take to power off before it is looked at. */
 const POWER_OFF = 20_000
