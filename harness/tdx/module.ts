@@ -1,5 +1,12 @@
 import type { Faults } from './fault.ts'
 import {
+  type PhysicalMemory,
+  firstKeyidAddress,
+  isPrivateKeyid,
+  isSharedAddress,
+  physicalOf,
+} from './host-memory.ts'
+import {
   GlobalMetadata,
   type HandoffState,
   NO_FIELD,
@@ -28,27 +35,17 @@ import {
   invalid,
   zeroed,
 } from './seamcall.ts'
-import { checkTdmr } from './sys-config.ts'
 import { CMR_ARRAY_ALIGNMENT, encodeSysInfo } from './sys-info.ts'
+import { readTdmrs } from './offered-tdmrs.ts'
 import {
   TDMR_INFO_ALIGNMENT,
   type TdmrInfo,
-  decodeTdmrInfo,
   reservedSpans,
-  tdmrInfoSize,
 } from './tdmr-info.ts'
-
-/** Physical memory of the machine the module runs on. */
-export interface PhysicalMemory {
-  read(address: number, length: number): Promise<Uint8Array>
-  write(address: number, bytes: Uint8Array): Promise<void>
-}
 
 /** IA32_XAPIC_DISABLE_STATUS, which says that xAPIC mode is still possible. */
 const XAPIC_DISABLE_STATUS = 0xbd
 
-/** MAX_PA: KeyIDs are the highest of these bits. */
-const MAX_PA = 52n
 const PAGE = 4096
 /** Of TDSYSINFO_STRUCT. */
 const SYSINFO_ALIGNMENT = 1024
@@ -229,17 +226,17 @@ export class TdxModule {
     if (!this.#initializedLps.has(call.cpu))
       return failed(status('SYS_LP_INIT_NOT_DONE'))
     const info = encodeSysInfo(this.#platform, profile)
-    if (!this.#sharedAddress(call.rcx, SYSINFO_ALIGNMENT))
+    if (!isSharedAddress(this.#platform, call.rcx, SYSINFO_ALIGNMENT))
       return invalid(OPERAND.RCX)
     if (call.rdx < BigInt(info.struct.length)) return invalid(OPERAND.RDX)
     // Cleared before the other operands are looked at.
-    const at = this.#physical(call.rcx)
+    const at = physicalOf(this.#platform, call.rcx)
     await this.#memory.write(at, new Uint8Array(info.struct.length))
-    if (!this.#sharedAddress(call.r8, CMR_ARRAY_ALIGNMENT))
+    if (!isSharedAddress(this.#platform, call.r8, CMR_ARRAY_ALIGNMENT))
       return invalid(OPERAND.R8)
     if (call.r9 < BigInt(MAX_CMRS)) return invalid(OPERAND.R9)
     await this.#memory.write(at, info.struct)
-    await this.#memory.write(this.#physical(call.r8), info.cmrs)
+    await this.#memory.write(physicalOf(this.#platform, call.r8), info.cmrs)
     return done({ rdx: BigInt(info.struct.length), r9: BigInt(MAX_CMRS) })
   }
 
@@ -266,13 +263,13 @@ export class TdxModule {
     const metadata = this.#metadata
     if (!metadata || !this.#initializedLps.has(cpu))
       return failed(status('SYS_LP_INIT_NOT_DONE'), nothing)
-    if (!this.#sharedAddress(rdx, PAGE))
+    if (!isSharedAddress(this.#platform, rdx, PAGE))
       return failed(status('OPERAND_INVALID', OPERAND.RDX), nothing)
     const first = isNullField(r8) ? metadata.firstId : r8
     if (metadata.read(first, this.#handoff) === undefined)
       return failed(status('METADATA_FIELD_ID_INCORRECT'), nothing)
     const { bytes, next } = encodeList(metadata, first, this.#handoff)
-    await this.#memory.write(this.#physical(rdx), bytes)
+    await this.#memory.write(physicalOf(this.#platform, rdx), bytes)
     return next === NO_FIELD
       ? done({ r8: next })
       : failed(status('METADATA_LIST_OVERFLOW'), { r8: next })
@@ -283,56 +280,20 @@ export class TdxModule {
     const { lps } = this.#platform
     if (this.#state !== 'SYSINIT_DONE' || this.#initializedLps.size < lps)
       return failed(status('SYS_CONFIG_NOT_PENDING'))
-    if (!this.#sharedAddress(call.rcx, TDMR_INFO_ALIGNMENT))
+    if (!isSharedAddress(this.#platform, call.rcx, TDMR_INFO_ALIGNMENT))
       return invalid(OPERAND.RCX)
     const count = call.rdx
     const { maxTdmrs } = limitsOf(this.#platform)
     if (count > BigInt(maxTdmrs) || count < 1n) return invalid(OPERAND.RDX)
-    if (!this.#privateKeyid(call.r8)) return invalid(OPERAND.R8)
-    const wrong = await this.#takeTdmrs(call.rcx, Number(count))
+    if (!isPrivateKeyid(this.#platform, call.r8)) return invalid(OPERAND.R8)
+    const { tdmrs, wrong } = await readTdmrs(this.#platform, this.#memory, {
+      array: call.rcx,
+      count: Number(count),
+    })
+    this.#offered = tdmrs
     if (wrong !== undefined) return failed(wrong)
     this.#state = 'SYSCONFIG_DONE'
     return done()
-  }
-
-  /**
-   * Reads and checks the TDMRs one by one, as the module does: what is wrong
-   * with the first comes before the address of the second.
-   *
-   * @returns the first status that fails; all that can be read is kept
-   */
-  async #takeTdmrs(array: bigint, count: number): Promise<bigint | undefined> {
-    const { cmrs, physicalBits } = this.#platform
-    const { maxReservedPerTdmr, pamtEntrySizes } = limitsOf(this.#platform)
-    const limits = {
-      cmrs,
-      maxAddress: 1n << BigInt(physicalBits),
-      pamtEntrySizes,
-    }
-    const bytes = Buffer.from(
-      await this.#memory.read(this.#physical(array), count * 8),
-    )
-    const tdmrs: TdmrInfo[] = []
-    let wrong: bigint | undefined
-    for (let i = 0; i < count; i++) {
-      const address = bytes.readBigUInt64LE(8 * i)
-      if (!this.#sharedAddress(address, TDMR_INFO_ALIGNMENT)) {
-        wrong ??= status('OPERAND_INVALID', OPERAND.RCX)
-        break
-      }
-      tdmrs.push(
-        decodeTdmrInfo(
-          await this.#memory.read(
-            this.#physical(address),
-            tdmrInfoSize(maxReservedPerTdmr),
-          ),
-          maxReservedPerTdmr,
-        ),
-      )
-      wrong ??= checkTdmr(tdmrs, i, limits)
-    }
-    this.#offered = tdmrs
-    return wrong
   }
 
   /** tdh_sys_key_config.c */
@@ -368,7 +329,7 @@ export class TdxModule {
 
   /** tdh_phymem_page_rdmd.c: no page is private as long as no TD runs. */
   #pageRdmd({ rcx }: SeamcallInput): SeamcallOutcome {
-    if (rcx % BigInt(PAGE) !== 0n || rcx >= this.#firstKeyidAddress)
+    if (rcx % BigInt(PAGE) !== 0n || rcx >= firstKeyidAddress(this.#platform))
       return invalid(OPERAND.RCX)
     const inside = this.#offered?.find(
       tdmr =>
@@ -433,33 +394,5 @@ export class TdxModule {
     this.#handoff = { valid: false, version: found }
     this.#state = 'SYS_READY'
     return done()
-  }
-
-  /** The first address with a KeyID in it. */
-  get #firstKeyidAddress(): bigint {
-    return 1n << BigInt(this.#platform.physicalBits)
-  }
-
-  /**
-   * shared_hpa_check_with_pwr_2_alignment(): aligned, of 52 bits, and with a
-   * KeyID below the first private one; only the first byte is looked at.
-   */
-  #sharedAddress(address: bigint, alignment: number): boolean {
-    const [firstPrivate] = privateKeyids(this.#platform)
-    return (
-      address % BigInt(alignment) === 0n &&
-      address < 1n << MAX_PA &&
-      address >> BigInt(this.#platform.physicalBits) < BigInt(firstPrivate)
-    )
-  }
-
-  /** Without its KeyID. */
-  #physical(address: bigint): number {
-    return Number(address % this.#firstKeyidAddress)
-  }
-
-  #privateKeyid(hkid: bigint): boolean {
-    const [start, end] = privateKeyids(this.#platform)
-    return hkid >= BigInt(start) && hkid < BigInt(end)
   }
 }

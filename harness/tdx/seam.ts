@@ -1,6 +1,7 @@
 import { Faults, type Fault } from './fault.ts'
 import { LEAF, leafOf } from './leaves.ts'
-import { type PhysicalMemory, TdxModule } from './module.ts'
+import type { PhysicalMemory } from './host-memory.ts'
+import { TdxModule } from './module.ts'
 import type { Platform } from './platform.ts'
 import {
   type SeamcallInput,

@@ -1,7 +1,7 @@
 import { digest } from './digest.ts'
 import type { Platform } from './platform.ts'
 import { PROFILE_NAMES, type ProfileName } from './profile.ts'
-import type { PhysicalMemory } from './module.ts'
+import type { PhysicalMemory } from './host-memory.ts'
 import {
   type SeamcallInput,
   type SeamcallOutcome,
