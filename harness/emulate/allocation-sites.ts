@@ -45,7 +45,7 @@ interface Callee {
 const CALLEES: readonly Callee[] = [
   {
     // kmalloc() of a size known when it is compiled: cache, flags, size.
-    name: /^(?:__kmalloc_cache|kmalloc_trace)(?:_node)?(?:_noprof)?$/,
+    name: /^(?:__kmalloc_cache|kmalloc_trace)(?:_noprof)?$/,
     does: 'allocate',
     kind: 'object',
     size: 'rdx',

@@ -167,11 +167,16 @@ const kernelOf = (
     },
     tdmrs: module?.tdmrs?.map(tdmrText) ?? null,
     seamcalls:
-      module?.seamcalls.map(({ leaf, status, cpu }) => ({
+      module?.seamcalls.map(({ leaf, status, cpu }, i, { length }) => ({
         leaf,
         name: leafName(leaf),
         status: status === null ? null : hex(status),
-        statusName: status === null ? null : (statusName(status) ?? null),
+        statusName:
+          record.end === 'unanswered' && i === length - 1
+            ? 'no answer'
+            : status === null
+              ? null
+              : (statusName(status) ?? null),
         cpu,
       })) ?? null,
     cmdline: {

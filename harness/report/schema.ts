@@ -96,7 +96,9 @@ const seamcallsSchema = z
     z.strictObject({
       leaf: z.int(),
       name: z.string(),
-      status: address.nullable().describe('null for VMfailInvalid'),
+      status: address
+        .nullable()
+        .describe('null for VMfailInvalid, and for a call that never returned'),
       statusName: z.string().nullable(),
       cpu: z.int(),
     }),

@@ -15,6 +15,7 @@ import {
   lineCoverage,
 } from '../coverage/report.ts'
 import { verdictOf } from '../judge/case-outcome.ts'
+import type { BuildProgress } from '../kernel/make.ts'
 import { loadRecipe, recipeNames } from '../kernel/recipe.ts'
 import { GuestTsc } from '../machine/qemu/guest-tsc.ts'
 import { type Qemu, findQemu } from '../machine/qemu/probe.ts'
@@ -37,17 +38,61 @@ const KERNELS = ['mainline-7.3', 'upstream-6.12', 'v6-6.1']
 /** Of the lines that can be reached. */
 const TARGET = 0.95
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    kernel: { type: 'string', multiple: true },
-    jobs: { type: 'string' },
-  },
-})
 const { signal } = onInterrupt()
-const kernels = values.kernel ?? KERNELS
-const paths =
-  positionals.length > 0 ? positionals : [join(projectRoot(), 'scenarios')]
+
+interface Asked {
+  readonly kernels: readonly string[]
+  readonly jobs: number
+  /** Scenario files and folders. */
+  readonly paths: readonly string[]
+}
+
+/** @throws UsageError for what the command line does not take */
+const asked = (): Asked => {
+  const { values, positionals } = parsed()
+  const kernels = values.kernel ?? KERNELS
+  const unknown = kernels.find(name => !KERNELS.includes(name))
+  if (unknown !== undefined)
+    throw new UsageError(
+      'NO_KERNEL',
+      `expected one of ${KERNELS.join(', ')}, found '${unknown}'`,
+    )
+  const jobs = Number(values.jobs ?? availableParallelism())
+  if (!Number.isInteger(jobs) || jobs < 1)
+    throw new UsageError(
+      'JOBS',
+      `expected a number of boots at a time, found --jobs ${values.jobs ?? ''}`,
+    )
+  return {
+    kernels,
+    jobs,
+    paths:
+      positionals.length > 0 ? positionals : [join(projectRoot(), 'scenarios')],
+  }
+}
+
+const parsed = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        kernel: { type: 'string', multiple: true },
+        jobs: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    throw new UsageError('OPTIONS', messageOf(error), { cause: error })
+  }
+}
+
+/** Each phase of a build once: it takes minutes. */
+const sayBuild = (): ((kernel: string, build: BuildProgress) => void) => {
+  let last = ''
+  return (kernel, { phase }) => {
+    if (phase !== last) say(`${kernel}: ${phase}`)
+    last = phase
+  }
+}
 
 /** Counters of a guest that has ended. */
 const countersOf = async ({
@@ -74,12 +119,23 @@ const countersOf = async ({
   }, head)
 }
 
+interface Measuring extends Pick<Asked, 'jobs' | 'paths'> {
+  readonly qemu: Qemu
+  readonly workspace: Workspace
+}
+
+interface Measured {
+  readonly coverage: KernelCoverage
+  /** Every case did what it must. */
+  readonly pass: boolean
+}
+
 /** Boots every case of a kernel, and adds up what its boots counted. */
 const measure = async (
   name: string,
   counting: PreparedKernel,
-  { qemu, workspace }: { readonly qemu: Qemu; readonly workspace: Workspace },
-): Promise<KernelCoverage> => {
+  { qemu, workspace, jobs, paths }: Measuring,
+): Promise<Measured> => {
   const counters = new SummedCounters()
   let counted = 0
   const cases = await loadCases(paths, {
@@ -105,7 +161,7 @@ const measure = async (
     // The same kernel by the same name, so that its scenarios are its own.
     kernels: new Map([[name, counting]]),
     workspace,
-    jobs: Number(values.jobs ?? availableParallelism()),
+    jobs,
     signal,
     onOutcome: outcome => {
       if (verdictOf(outcome) === 'pass') return
@@ -117,8 +173,9 @@ const measure = async (
     },
   })
   signal.throwIfAborted()
+  const passed = outcomes.filter(outcome => verdictOf(outcome) === 'pass')
   say(
-    `${name}: ${outcomes.length} cases, ${outcomes.filter(outcome => verdictOf(outcome) === 'pass').length} pass, counters of ${counted} boots`,
+    `${name}: ${outcomes.length} cases, ${passed.length} pass, counters of ${counted} boots`,
   )
   const notes = counting.built.coverage
   if (notes === undefined)
@@ -126,16 +183,14 @@ const measure = async (
   const work = join(workspace.path, `gcov-${name}`)
   await mkdir(work)
   const lines = await countedLines(counters.objects, { notes, work })
-  return coverageOf(name, counting.series?.name as SeriesName, lines)
+  return {
+    coverage: coverageOf(name, counting.series?.name as SeriesName, lines),
+    pass: passed.length === outcomes.length,
+  }
 }
 
 const main = async (): Promise<number> => {
-  const unknown = kernels.find(name => !KERNELS.includes(name))
-  if (unknown !== undefined)
-    throw new UsageError(
-      'NO_KERNEL',
-      `expected one of ${KERNELS.join(', ')}, found '${unknown}'`,
-    )
+  const { kernels, jobs, paths } = asked()
   const qemu = await findQemu()
   await using workspace = Workspace.create()
   let enough = true
@@ -143,13 +198,18 @@ const main = async (): Promise<number> => {
   for (const name of kernels) {
     const prepared = await prepareKernels(
       [await loadRecipe(`${name}-coverage`)],
-      { workspace, onBuild: () => undefined, signal },
+      { workspace, onBuild: sayBuild(), signal },
     )
     const counting = prepared.get(`${name}-coverage`)!
-    const coverage = await measure(name, counting, { qemu, workspace })
+    const { coverage, pass } = await measure(name, counting, {
+      qemu,
+      workspace,
+      jobs,
+      paths,
+    })
     say(coverageText(coverage))
     const reached = lineCoverage(coverage)
-    enough &&= reached >= TARGET && coverage.wrongRows.length === 0
+    enough &&= pass && reached >= TARGET && coverage.wrongRows.length === 0
     summary.push(
       `${name}: ${(100 * reached).toFixed(1)} % of the lines that can be reached (target: ${100 * TARGET} %)`,
     )

@@ -14,10 +14,10 @@ const fail = (name: string, message: string): Reason => ({
   message,
 })
 
-/** sc_retry() tries again on this one, silently. */
 /** Exceptions: sc_retry_prerr() gives them an errno and prints nothing. */
 const UNREPORTED: ReadonlySet<bigint> = new Set(Object.values(SOFTWARE_STATUS))
 
+/** sc_retry() tries again on this one, silently. */
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 /** Failed SEAMCALLs and lines about them belong together, both ways. */
@@ -108,17 +108,17 @@ export const checkSequence = check(
         keyed,
         own => `TDH.SYS.KEY.CONFIG on package ${own}`,
       ),
-      ...missing(
-        layout.tdmrs
-          .filter(
-            tdmr =>
-              initialised.filter(base => base === tdmr.start).length <
-              Math.ceil(sizeOf(tdmr) / (tdmrInitBytes ?? sizeOf(tdmr))),
-          )
-          .map(({ start }) => start),
-        [],
-        base => `TDH.SYS.TDMR.INIT of the whole TDMR at ${hex(base)}`,
-      ),
+      ...layout.tdmrs
+        .filter(
+          tdmr =>
+            initialised.filter(base => base === tdmr.start).length <
+            Math.ceil(sizeOf(tdmr) / (tdmrInitBytes ?? sizeOf(tdmr))),
+        )
+        .map(({ start }) =>
+          neverSucceeded(
+            `TDH.SYS.TDMR.INIT of the whole TDMR at ${hex(start)}`,
+          ),
+        ),
     ]
   },
 )
@@ -139,12 +139,10 @@ const missing = (
 ): Reason[] =>
   [...needed]
     .filter(value => !done.includes(value))
-    .map(value =>
-      fail(
-        'sequence',
-        `the kernel says initialized, but ${what(value)} never succeeded`,
-      ),
-    )
+    .map(value => neverSucceeded(what(value)))
+
+const neverSucceeded = (what: string): Reason =>
+  fail('sequence', `the kernel says initialized, but ${what} never succeeded`)
 
 /** What the trigger got back agrees with what the kernel printed. */
 export const checkTrigger = check(

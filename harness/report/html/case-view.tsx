@@ -217,7 +217,7 @@ const isGood = ({ status }: Seamcall): boolean =>
   status !== null && BigInt(status) === 0n
 
 const statusText = ({ status, statusName }: Seamcall): string => {
-  if (status === null) return 'VMfailInvalid'
+  if (status === null) return statusName ?? 'VMfailInvalid'
   if (BigInt(status) === 0n) return statusName ?? status
   const { detail } = decodeStatus(BigInt(status), {})
   return `${status} ${statusName ?? 'an unknown status'}${detail === undefined ? '' : `, ${detail}`}`
