@@ -53,7 +53,9 @@ t.test('init takes the words of the steps file', async t => {
   for (const kind of ['offline', 'update'])
     t.match(INIT, `after(step, "${kind}")`)
   t.equal(stepLine({ kind: 'kexec' }), 'kexec')
+  t.equal(stepLine({ kind: 'retry' }), 'retry')
   t.match(INIT, "step[0] == 't'")
+  t.match(INIT, "step[0] == 'r'")
   t.match(INIT, "step[0] == 'k' && step[1] == 'e'")
 })
 

@@ -38,10 +38,11 @@ export const ANSWER = '\n'
 /** A step as the steps file has it; DIMMs are known by their addresses. */
 export type GuestStep =
   /**
+   * `retry`: the trigger is loaded once more.
    * `none`: the kernel has initialised TDX itself, and nothing is to be done.
    * `kexec`: what {@link FILES} has of a next kernel is started.
    */
-  | { readonly kind: 'trigger' | 'none' | 'kexec' }
+  | { readonly kind: 'trigger' | 'retry' | 'none' | 'kexec' }
   | {
       readonly kind: 'plug' | 'unplug' | 'online' | 'offline-memory' | 'kmem'
       readonly range: Range
@@ -62,7 +63,7 @@ export const stepLine = (step: GuestStep): string =>
 /** The prefix of every record of the guest. */
 export const REPORT_PREFIX = 'tdxrig: '
 
-/** The one line the trigger module prints. */
+/** The line the trigger module prints each time it is loaded. */
 export interface TriggerResult {
   readonly cpus: number
   /**
@@ -235,6 +236,8 @@ const stepOf = ([number, kind, blocks, refused, errno]: Groups):
 export interface GuestFacts {
   /** Null when the trigger module printed nothing. */
   readonly trigger: TriggerResult | null
+  /** When it was loaded again, in order. */
+  readonly retries: readonly TriggerResult[]
   /** In order. */
   readonly steps: readonly StepReport[]
   /** Init went through all steps. */
@@ -249,6 +252,7 @@ const LIMIT = 4096
 export class GuestReader {
   readonly #steps: StepReport[] = []
   readonly #complaints: string[] = []
+  readonly #retries: TriggerResult[] = []
   #trigger: TriggerResult | null = null
   #done = false
 
@@ -256,8 +260,10 @@ export class GuestReader {
   read(text: string): boolean {
     const report = parseReport(text)
     if (!report) return false
-    if (report.kind === 'trigger') this.#trigger = report.result
-    else if (report.kind === 'done') this.#done = true
+    if (report.kind === 'trigger') {
+      if (this.#trigger === null) this.#trigger = report.result
+      else if (this.#retries.length < LIMIT) this.#retries.push(report.result)
+    } else if (report.kind === 'done') this.#done = true
     else if (report.kind === 'step') {
       if (this.#steps.length < LIMIT) this.#steps.push(report.report)
     } else if (this.#complaints.length < LIMIT)
@@ -268,6 +274,7 @@ export class GuestReader {
   get facts(): GuestFacts {
     return {
       trigger: this.#trigger,
+      retries: this.#retries,
       steps: this.#steps,
       done: this.#done,
       complaints: this.#complaints,

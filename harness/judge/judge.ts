@@ -47,7 +47,12 @@ import {
   checkPamtStays,
   checkPlugged,
 } from './checks/memory-steps.ts'
-import { checkKexec, checkOffline, checkUpdates } from './checks/steps.ts'
+import {
+  checkKexec,
+  checkOffline,
+  checkRetries,
+  checkUpdates,
+} from './checks/steps.ts'
 import type {
   Basis,
   Check,
@@ -123,6 +128,7 @@ const CHECKS: readonly Check[] = [
   checkMemory,
   checkPamtStays,
   checkUpdates,
+  checkRetries,
   checkOffline,
   checkFreed,
   checkKexec,

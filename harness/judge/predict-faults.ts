@@ -43,7 +43,7 @@ export const faultFailures = (platform: Platform, series: Series): Failure[] =>
  *
  * @returns why that is not known, otherwise
  */
-const callsOf = (
+export const callsOf = (
   { leaf, cpu, package: own, field, call }: Fault,
   platform: Platform,
   series: Series,

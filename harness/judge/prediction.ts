@@ -18,6 +18,7 @@ import {
   predictMemory,
 } from './predict-memory.ts'
 import { handsOver, nextInput } from './predict-next.ts'
+import { type PredictedRetry, predictTries } from './predict-retries.ts'
 import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
 import {
   type CaseInput,
@@ -41,6 +42,8 @@ export interface Prediction extends Ending {
    * which ones is that kernel's choice.
    */
   readonly handover?: boolean
+  /** For each step that asks again; empty: nobody is asked, or not known. */
+  readonly retries: readonly PredictedRetry[]
   /** Of the kernel that a kexec step starts; undefined: there is none. */
   readonly next?: Prediction | undefined
 }
@@ -155,24 +158,28 @@ export const predictFrom = (
       regionsAtBoot: undefined,
       memory: [],
       updates: [],
+      retries: [],
       outcome: undefined,
       open: hostsTdx
         ? whyUnknown(release)
         : 'the kernel has no TDX host support (CONFIG_INTEL_TDX_HOST)',
     }
   const layout = withHotAdded(item, boot, series)
-  const ending = predictEnding({
-    item,
-    layout,
-    series,
-    failsRegions,
-    hibernates,
-  })
+  const { ending, retries } = predictTries(item, series, platform =>
+    predictEnding({
+      item: { ...item, platform },
+      layout,
+      series,
+      failsRegions,
+      hibernates,
+    }),
+  )
   const { outcome } = ending
   return {
     layout,
     ...ending,
     regionsAtBoot: listAtBoot(boot, series, outcome),
+    retries,
     memory: predictMemory({ item, layout, series, outcome }),
     updates: outcome ? predictUpdates({ item, series, outcome }) : [],
   }

@@ -307,6 +307,7 @@ const platformOf = ({ platform }: Case): CaseResult['platform'] => ({
 const stepText = (step: Step): string => {
   switch (step.kind) {
     case 'trigger':
+    case 'retry':
       return step.kind
     case 'offline':
       return `offline CPU ${step.cpu}`

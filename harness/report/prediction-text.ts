@@ -1,6 +1,7 @@
 import { visible } from '../base/text.ts'
 import { formatSize } from '../base/units.ts'
 import type { PredictedMemory } from '../judge/predict-memory.ts'
+import type { PredictedRetry } from '../judge/predict-retries.ts'
 import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
 import { type E820Entry, e820TypeName } from '../memory/e820.ts'
@@ -220,14 +221,17 @@ const RANGE_WIDTH = 28
 const stepLine = (
   steps: readonly Step[],
   at: number,
-  { memory, updates }: Prediction,
+  { memory, updates, retries }: Prediction,
 ): string => {
   const step = steps[at]!
   if (step.kind === 'trigger') return step.kind
+  const before = (kind: Step['kind']): number =>
+    steps.slice(0, at).filter(one => one.kind === kind).length
+  if (step.kind === 'retry')
+    return `retry: ${retryText(retries[before('retry')])}`
   if (step.kind === 'offline') return `offline CPU ${step.cpu}`
   if (step.kind === 'update') {
-    const number = steps.slice(0, at).filter(({ kind }) => kind === 'update')
-    const result = updates[number.length]?.result ?? 'open'
+    const result = updates[before('update')]?.result ?? 'open'
     return `update to ${step.image.module} (${step.image.kind}): ${result}`
   }
   if (step.kind === 'kexec') return `kexec: ${step.next.words.join(' ')}`
@@ -251,6 +255,14 @@ const stepLine = (
   const where = kind === 'boot' ? ` ${formatRange(range)}` : ''
   return `offline ${name}${where}: ${resultText(known, 'done')}`
 }
+
+/** What the caller is told. */
+const retryText = (retry: PredictedRetry | undefined): string =>
+  retry === undefined
+    ? 'nobody is asked'
+    : retry.errno === undefined
+      ? `open: ${retry.why}`
+      : `${retry.errno}: ${retry.why}`
 
 /** `refused (-22)`; without the number that kernels say as a rule. */
 const resultText = (

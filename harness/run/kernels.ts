@@ -219,7 +219,8 @@ const guestStep = (
 ): GuestStep => {
   switch (step.kind) {
     case 'trigger':
-      return { kind: isAsked(kernel.trigger, kernel) ? 'trigger' : 'none' }
+    case 'retry':
+      return { kind: isAsked(kernel.trigger, kernel) ? step.kind : 'none' }
     case 'offline':
       return step
     case 'kexec':

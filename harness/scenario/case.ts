@@ -155,7 +155,7 @@ const withPlaces = (
   const own = placeParameters(asked.cmdline, machine, ['cmdline'])
   const unplaced = [...own.unplaced]
   const steps = asked.steps.map((step, i) => {
-    if (step === 'trigger' || !('kexec' in step)) return step
+    if (typeof step === 'string' || !('kexec' in step)) return step
     const at = ['steps', i, 'kexec']
     const next = placeParameters(step.kexec, machine, at)
     unplaced.push(...next.unplaced)

@@ -73,7 +73,11 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps: [tirgger]\n`,
-      [/^4:9: expected 'trigger', \{ plug: /],
+      [/^4:9: expected 'trigger', 'retry', \{ plug: /],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [retry, trigger]\n`,
+      [/^4:9: expected trigger before it/],
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps:\n  - trigger\n  - plug: { name: a, memory: 101M, node: 1 }\n  - online: b\n  - plug: { name: a, memory: 1G }\n  - trigger\n`,
@@ -82,7 +86,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
         /^6:42: there is no node 1: the machine has 1/,
         /^7:13: no DIMM 'b' was plugged before \(there is: a\)/,
         /^8:19: there is a DIMM 'a' already/,
-        /^9:5: the module can be initialised once/,
+        /^9:5: a kernel is asked once; asking it again is the step retry/,
       ],
     ],
     [

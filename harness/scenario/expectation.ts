@@ -142,7 +142,7 @@ export const expectProblems = (
 }
 
 const takesOffline = (step: Cell['steps'][number], name: string): boolean => {
-  if (step === 'trigger') return false
+  if (typeof step === 'string') return false
   if ('unplug' in step) return step.unplug === name
   if (!('offline' in step)) return false
   const { offline } = step

@@ -80,8 +80,11 @@ export const stepProblems = (
       problems.push({ at: ['steps', i, ...at], message })
     }
     if (step === 'trigger') {
-      if (triggered) problem([], 'the module can be initialised once')
+      if (triggered)
+        problem([], 'a kernel is asked once; asking it again is the step retry')
       triggered = true
+    } else if (step === 'retry') {
+      if (!triggered) problem([], 'expected trigger before it')
     } else if ('plug' in step) {
       plugProblems(step.plug, { known, limits, problem })
       if (ranges)

@@ -94,7 +94,7 @@ const kexecSchema = z.strictObject({
 })
 const stepSchema = z.union(
   [
-    z.literal('trigger'),
+    z.literal(['trigger', 'retry']),
     plugSchema,
     onlineSchema,
     offlineSchema,
@@ -105,7 +105,7 @@ const stepSchema = z.union(
   ],
   {
     error:
-      "expected 'trigger', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } } or { kexec: { memmap, append } }",
+      "expected 'trigger', 'retry', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } } or { kexec: { memmap, append } }",
   },
 )
 
@@ -148,6 +148,8 @@ export interface Dimm extends StepMemory {
 export type Step =
   /** The TDX module is initialised. */
   | { readonly kind: 'trigger' }
+  /** It is asked for once more. */
+  | { readonly kind: 'retry' }
   /** A DIMM is plugged, and the kernel has taken notice. */
   | { readonly kind: 'plug'; readonly dimm: Dimm }
   /** A DIMM is taken away: the kernel takes its memory offline before. */
@@ -290,7 +292,7 @@ export const resolveSteps = (
   const named = (name: string): StepMemory =>
     dimms.get(name) ?? dax.get(name) ?? boot.get(name)!
   return steps.map((step): Step => {
-    if (step === 'trigger') return { kind: 'trigger' }
+    if (typeof step === 'string') return { kind: step }
     if ('plug' in step)
       return { kind: 'plug', dimm: dimms.get(step.plug.name)! }
     if ('kmem' in step)

@@ -5,6 +5,7 @@
  * /steps has one step a line; without that file the one step is `trigger`:
  *
  *   trigger              load the trigger module
+ *   retry                load it once more
  *   none                 nothing: the kernel has initialised TDX itself
  *   plug START END       ask the rig to plug a DIMM, wait until it says it did,
  *                        and count the memory blocks the kernel made of it
@@ -22,6 +23,7 @@
  * because the rig reads nothing but the kernel's log (harness/console).
  */
 #include <asm/unistd.h>
+#include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/reboot.h>
 
@@ -151,6 +153,38 @@ static void trigger(void)
 	ret = syscall5(__NR_finit_module, fd, (long)"", 0, 0, 0);
 	if (ret)
 		complain("cannot load " TRIGGER, ret);
+}
+
+/*
+ * The trigger stays loaded, and a kernel takes a module of a name once: it goes
+ * in again under another one, which differs in the last letter.
+ */
+static void retry(void)
+{
+	static const char name[] = "tdxrig_trigger";
+	static char module[1 << 20];
+	static char last = 'A';
+	const unsigned long end = sizeof(name) - 2;
+	long ret, length = read_file(TRIGGER, module, sizeof(module));
+
+	if (length == sizeof(module) - 1)
+		length = -EFBIG;
+	if (length < 0) {
+		complain("cannot read " TRIGGER, length);
+		return;
+	}
+	for (long at = 0; at + (long)end < length; at++) {
+		unsigned long same = 0;
+
+		while (same < end && module[at + same] == name[same])
+			same++;
+		if (same == end)
+			module[at + end] = last;
+	}
+	last++;
+	ret = syscall5(__NR_init_module, (long)module, length, (long)"", 0, 0);
+	if (ret)
+		complain("cannot load " TRIGGER " again", ret);
 }
 
 static unsigned long block_size(void)
@@ -570,6 +604,8 @@ static void run(long number, const char *step)
 
 	if (step[0] == 't')
 		trigger();
+	else if (step[0] == 'r')
+		retry();
 	else if (step[0] == 'k' && step[1] == 'e')
 		kexec(number);
 	else if ((rest = after(step, "offline")))

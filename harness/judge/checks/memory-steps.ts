@@ -11,7 +11,7 @@ import { type Stepped, reportOf } from './steps.ts'
 
 type MemoryStep = Exclude<
   Step,
-  { readonly kind: 'trigger' | 'offline' | 'update' | 'kexec' }
+  { readonly kind: 'trigger' | 'retry' | 'offline' | 'update' | 'kexec' }
 >
 
 const isMemoryStep = (step: Step): step is MemoryStep =>

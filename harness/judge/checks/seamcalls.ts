@@ -150,15 +150,16 @@ export const checkTrigger = check(
   ['console', 'steps'],
   ({ item, facts }) => {
     const { tdx } = facts
-    const { trigger } = facts.guest
+    const { trigger, retries } = facts.guest
     if (!trigger) return []
-    const success = (trigger.cpuEnable ?? 0) === 0 && trigger.enable === 0
+    const last = retries.at(-1) ?? trigger
+    const success = (last.cpuEnable ?? 0) === 0 && last.enable === 0
     const reasons: Reason[] = []
     if (success !== (tdx.outcome === 'initialized'))
       reasons.push(
         fail(
           'trigger',
-          `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${trigger.cpuEnable ?? 'nothing'} and tdx_enable() ${trigger.enable ?? 'was not called'}`,
+          `the kernel's log says ${tdx.outcome}, but tdx_cpu_enable() returned ${last.cpuEnable ?? 'nothing'} and tdx_enable() ${last.enable ?? 'was not called'}`,
         ),
       )
     if (trigger.cpus !== item.machine.cpus && !fewerCpus(item.words))

@@ -101,6 +101,32 @@ const versionOf = (module: ProfileName | null): string => {
   return `${majorVersion}.${minorVersion}.${String(updateVersion).padStart(2, '0')}`
 }
 
+/** What a kernel answers when it is asked again. */
+export const checkRetries = check(
+  'retry',
+  ['console', 'steps'],
+  ({ facts, record, prediction }) => {
+    if (record.end !== 'settled') return []
+    const { retries } = facts.guest
+    return prediction.retries.flatMap((predicted, i): Reason[] => {
+      const seen = retries[i]
+      const found = seen && ((seen.cpuEnable ?? 0) || (seen.enable ?? 0))
+      if (seen && (predicted.errno === undefined || predicted.errno === found))
+        return []
+      const expected = String(predicted.errno ?? 'an answer')
+      return [
+        {
+          kind: 'fail',
+          check: 'retry',
+          expected,
+          found: String(found ?? 'no report'),
+          message: `retry ${i + 1}: the model predicts ${expected} (${predicted.why}), found ${found ?? 'no report'}`,
+        },
+      ]
+    })
+  },
+)
+
 /** CPUs that were to go offline did. */
 export const checkOffline = check(
   'offline',

@@ -65,6 +65,8 @@ export const MAINLINE_6_8 = {
   refusesHotAddedMemory: true,
   checksCmrs: false,
   needsAllCpus: false,
+  // The default of tdx_enable()
+  errnoAfterFailure: ERRNO.EINVAL,
   maskedErrno: undefined,
   knownDefects: [
     'memory without a node',

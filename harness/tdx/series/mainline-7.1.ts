@@ -75,6 +75,7 @@ export const MAINLINE_7_1 = {
   refusesHotAddedMemory: true,
   checksCmrs: false,
   needsAllCpus: false,
+  errnoAfterFailure: undefined,
   maskedErrno: undefined,
   knownDefects: [
     'memory without a node',

@@ -115,6 +115,11 @@ export interface Series {
   readonly checksCmrs: boolean
   /** It refuses to begin while a CPU is offline. */
   readonly needsAllCpus: boolean
+  /**
+   * What it returns when it is asked again after it has failed; undefined: what
+   * it returned then.
+   */
+  readonly errnoAfterFailure: number | undefined
   /** What the initialisation makes of an errno inside; undefined: it stays. */
   readonly maskedErrno: number | undefined
   /** Defects of its kernels that are known, and that nobody has mended. */

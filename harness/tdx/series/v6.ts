@@ -55,6 +55,7 @@ export const V6 = {
   refusesHotAddedMemory: false,
   checksCmrs: true,
   needsAllCpus: true,
+  errnoAfterFailure: undefined,
   maskedErrno: ERRNO.EFAULT,
   knownDefects: [
     'memory without a node',
