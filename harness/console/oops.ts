@@ -4,7 +4,8 @@ import type { LogRecord } from './log-record.ts'
 
 /** Something the kernel complains about by itself. */
 export interface Incident {
-  readonly kind: 'panic' | 'oops' | 'lockup' | 'out-of-memory' | 'warning'
+  readonly kind:
+    'panic' | 'oops' | 'lockup' | 'machine check' | 'out-of-memory' | 'warning'
   readonly line: number
   readonly text: string
 }
@@ -51,6 +52,11 @@ const SIGNS = new Openings<Sign>([
     kind: 'lockup',
     opening: 'INFO: task ',
     matches: text => text.includes(BLOCKED),
+  },
+  // tdx_dump_mce_info(): of others the panic says all.
+  {
+    kind: 'machine check',
+    opening: 'mce: [Hardware Error]: Machine check: TDX private memory error',
   },
   { kind: 'out-of-memory', opening: 'Memory cgroup out of memory: ' },
   { kind: 'out-of-memory', opening: 'Out of memory: ' },

@@ -10,7 +10,7 @@ import type { Range } from '../memory/range.ts'
  * 2. Init and the trigger report through the kernel's log, a record each;
  *    {@link parseReport} reads them.
  * 3. Init waits for {@link ANSWER} on the second serial port after it has said
- *    that it wants a DIMM.
+ *    that it wants a DIMM, or a machine check, which ends it.
  *
  * protocol.test.ts compares the strings of the C sources with this file.
  */
@@ -42,7 +42,9 @@ export type GuestStep =
    * `none`: the kernel has initialised TDX itself, and nothing is to be done.
    * `kexec`: what {@link FILES} has of a next kernel is started.
    */
-  | { readonly kind: 'trigger' | 'retry' | 'none' | 'kexec' }
+  | {
+      readonly kind: 'trigger' | 'retry' | 'none' | 'machine-check' | 'kexec'
+    }
   | {
       readonly kind: 'plug' | 'unplug' | 'online' | 'offline-memory' | 'kmem'
       readonly range: Range
@@ -78,8 +80,11 @@ export interface TriggerResult {
 
 /** What init says about a step it goes through, numbered from 0. */
 export type StepReport =
-  /** It waits for a DIMM to be plugged. */
-  | { readonly step: number; readonly kind: 'plug' | 'unplug' }
+  /** It waits for a DIMM to be plugged, or for a machine check. */
+  | {
+      readonly step: number
+      readonly kind: 'plug' | 'unplug' | 'machine-check'
+    }
   /** How many memory blocks the kernel has of the DIMM. */
   | {
       readonly step: number
@@ -146,7 +151,7 @@ const FORMS: readonly Form[] = [
   },
   {
     pattern:
-      /^step (\d+) (plug|plugged|unplug|unplugged|kmem|online|offline-memory)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
+      /^step (\d+) (plug|plugged|unplug|unplugged|machine-check|kmem|online|offline-memory)(?:: blocks=(\d+))?(?: refused=(\d+) errno=(-?\d+))?$/,
     read: groups => {
       const report = stepOf(groups)
       return report && { kind: 'step', report }
@@ -212,7 +217,10 @@ const triggerOf = ([
 const stepOf = ([number, kind, blocks, refused, errno]: Groups):
   StepReport | undefined => {
   const step = Number(number)
-  if ((kind === 'plug' || kind === 'unplug') && blocks === undefined)
+  if (
+    (kind === 'plug' || kind === 'unplug' || kind === 'machine-check') &&
+    blocks === undefined
+  )
     return { step, kind }
   if (blocks === undefined) return undefined
   if (

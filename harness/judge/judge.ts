@@ -49,6 +49,7 @@ import {
 } from './checks/memory-steps.ts'
 import {
   checkKexec,
+  checkMachineCheck,
   checkOffline,
   checkRetries,
   checkUpdates,
@@ -131,6 +132,7 @@ const CHECKS: readonly Check[] = [
   checkRetries,
   checkOffline,
   checkFreed,
+  checkMachineCheck,
   checkKexec,
 ]
 

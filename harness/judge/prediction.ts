@@ -18,6 +18,10 @@ import {
   predictMemory,
 } from './predict-memory.ts'
 import { handsOver, nextInput } from './predict-next.ts'
+import {
+  type PredictedMachineCheck,
+  predictMachineCheck,
+} from './predict-machine-check.ts'
 import { type PredictedRetry, predictTries } from './predict-retries.ts'
 import { type PredictedUpdate, predictUpdates } from './predict-updates.ts'
 import {
@@ -44,6 +48,8 @@ export interface Prediction extends Ending {
   readonly handover?: boolean
   /** For each step that asks again; empty: nobody is asked, or not known. */
   readonly retries: readonly PredictedRetry[]
+  /** Of the step that poisons memory; undefined: there is none, or it is open. */
+  readonly machineCheck?: PredictedMachineCheck | undefined
   /** Of the kernel that a kexec step starts; undefined: there is none. */
   readonly next?: Prediction | undefined
 }
@@ -180,6 +186,7 @@ export const predictFrom = (
     ...ending,
     regionsAtBoot: listAtBoot(boot, series, outcome),
     retries,
+    machineCheck: outcome && predictMachineCheck(item, series, outcome),
     memory: predictMemory({ item, layout, series, outcome }),
     updates: outcome ? predictUpdates({ item, series, outcome }) : [],
   }

@@ -16,7 +16,7 @@ import { formatNodeRange, formatRange } from '../memory/range.ts'
 import type { Facts } from '../console/facts.ts'
 import { mergeNodes } from '../memory/memblock.ts'
 import type { Case } from '../scenario/case.ts'
-import type { Step, StepMemory } from '../scenario/steps.ts'
+import type { Poisoned, Step, StepMemory } from '../scenario/steps.ts'
 import { faultSchema } from '../tdx/fault.ts'
 import { leafName } from '../tdx/leaves.ts'
 import { statusName } from '../tdx/status.ts'
@@ -315,6 +315,8 @@ const stepText = (step: Step): string => {
       return `update to ${step.image.module} (${step.image.kind})`
     case 'plug':
       return `plug ${step.dimm.name} ${formatNodeRange(step.dimm.range)}`
+    case 'machine check':
+      return `machine check at ${poisonedText(step.at)}`
     case 'kexec':
       return `kexec with '${step.next.words.join(' ')}'`
     case 'unplug':
@@ -327,6 +329,9 @@ const stepText = (step: Step): string => {
       return `offline ${memoryText(step.memory)}`
   }
 }
+
+const poisonedText = (at: Poisoned): string =>
+  at === 'pamt' ? 'the first PAMT' : hex(at)
 
 /** Of boot memory with its addresses, which are told nowhere else. */
 const memoryText = ({ name, kind, range }: StepMemory): string =>

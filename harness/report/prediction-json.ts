@@ -60,6 +60,7 @@ const caseJson = (
   ...endingJson(prediction),
   steps: item.steps.map(stepJson),
   updates: prediction.updates.map(({ result, module }) => ({ result, module })),
+  machineCheck: prediction.machineCheck ?? null,
   retries: prediction.retries.map(({ errno = null, why }) => ({ errno, why })),
   online: prediction.memory.flatMap(({ kind, name, result }) =>
     kind === 'online' && result !== 'open'

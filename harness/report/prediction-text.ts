@@ -1,6 +1,7 @@
 import { visible } from '../base/text.ts'
 import { formatSize } from '../base/units.ts'
 import type { PredictedMemory } from '../judge/predict-memory.ts'
+import type { PredictedMachineCheck } from '../judge/predict-machine-check.ts'
 import type { PredictedRetry } from '../judge/predict-retries.ts'
 import type { Ending } from '../judge/predicted-ending.ts'
 import type { Prediction } from '../judge/prediction.ts'
@@ -221,7 +222,7 @@ const RANGE_WIDTH = 28
 const stepLine = (
   steps: readonly Step[],
   at: number,
-  { memory, updates, retries }: Prediction,
+  { memory, updates, retries, machineCheck }: Prediction,
 ): string => {
   const step = steps[at]!
   if (step.kind === 'trigger') return step.kind
@@ -234,6 +235,8 @@ const stepLine = (
     const result = updates[before('update')]?.result ?? 'open'
     return `update to ${step.image.module} (${step.image.kind}): ${result}`
   }
+  if (step.kind === 'machine check')
+    return `machine check: ${blameText(machineCheck)}`
   if (step.kind === 'kexec') return `kexec: ${step.next.words.join(' ')}`
   const known = memory.find(one => one.step === at)
   if (step.kind === 'plug') {
@@ -255,6 +258,17 @@ const stepLine = (
   const where = kind === 'boot' ? ` ${formatRange(range)}` : ''
   return `offline ${name}${where}: ${resultText(known, 'done')}`
 }
+
+const BLAME: Readonly<Record<string, string>> = {
+  true: 'laid to TDX private memory',
+  false: 'not laid to TDX private memory',
+  undefined: 'laid to TDX private memory where a PAMT is',
+}
+
+const blameText = (known: PredictedMachineCheck | undefined): string =>
+  known === undefined
+    ? 'open'
+    : `${BLAME[String(known.isPrivate)]!}: ${known.why}`
 
 /** What the caller is told. */
 const retryText = (retry: PredictedRetry | undefined): string =>

@@ -225,6 +225,8 @@ const guestStep = (
       return step
     case 'kexec':
       return { kind: step.kind }
+    case 'machine check':
+      return { kind: 'machine-check' }
     case 'update':
       return { kind: step.kind, image: images.indexOf(step.image) }
     case 'plug':

@@ -89,6 +89,9 @@ export const stepProblems = (
       plugProblems(step.plug, { known, limits, problem })
       if (ranges)
         placeProblems(step.plug, ranges, { at: plugs++, limits, problem })
+    } else if ('machineCheck' in step) {
+      if (i < steps.length - 1)
+        problem([], 'a machine check ends the kernel: it is the last step')
     } else if ('kexec' in step) {
       kexecProblems(steps, i, problem)
     } else if ('kmem' in step) {

@@ -73,6 +73,12 @@ const updateSchema = z.strictObject({
       .default('good'),
   }),
 })
+const machineCheckSchema = z.strictObject({
+  machineCheck: z.union([z.literal('pamt'), sizeSchema('an address')], {
+    error:
+      "expected where memory is poisoned: pamt, or an address such as '3G'",
+  }),
+})
 const nextStepSchema = z.literal('trigger', {
   error: "expected 'trigger': nothing else is done on the next kernel",
 })
@@ -101,11 +107,12 @@ const stepSchema = z.union(
     unplugSchema,
     kmemSchema,
     updateSchema,
+    machineCheckSchema,
     kexecSchema,
   ],
   {
     error:
-      "expected 'trigger', 'retry', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } } or { kexec: { memmap, append } }",
+      "expected 'trigger', 'retry', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } }, { machineCheck: pamt or an address } or { kexec: { memmap, append } }",
   },
 )
 
@@ -164,8 +171,13 @@ export type Step =
   | { readonly kind: 'offline'; readonly cpu: number }
   /** The TDX module is updated at run time. */
   | { readonly kind: 'update'; readonly image: UpdateImage }
+  /** Memory was poisoned, and a CPU reads it: the last step of a kernel. */
+  | { readonly kind: 'machine check'; readonly at: Poisoned }
   /** The kernel starts itself again; it is the last step of a kernel. */
   | { readonly kind: 'kexec'; readonly next: NextKernel }
+
+/** An address, or where the first PAMT is. */
+export type Poisoned = number | 'pamt'
 
 /** What is asked of a kernel that another one starts. */
 export interface NextKernel {
@@ -180,6 +192,12 @@ export const nextKernelOf = (
 ): NextKernel | undefined => {
   const last = steps.at(-1)
   return last?.kind === 'kexec' ? last.next : undefined
+}
+
+/** Where a machine check ends the steps; undefined: none does. */
+export const poisonedBy = (steps: readonly Step[]): Poisoned | undefined => {
+  const last = steps.at(-1)
+  return last?.kind === 'machine check' ? last.at : undefined
 }
 
 /** Sizes of the DIMMs, in the order in which they are plugged. */
@@ -308,6 +326,8 @@ export const resolveSteps = (
           steps: step.kexec.steps.map(() => ({ kind: 'trigger' })),
         },
       }
+    if ('machineCheck' in step)
+      return { kind: 'machine check', at: step.machineCheck }
     if ('update' in step) {
       const { module, image } = step.update
       return { kind: 'update', image: { module, kind: image } }

@@ -16,6 +16,7 @@
  *                        kmem, and count the memory blocks it made of it
  *   offline CPU          take a CPU offline
  *   update IMAGE         update the TDX module with an image in the initramfs
+ *   machine-check        ask the rig to raise one, which ends the kernel
  *   kexec                start the kernel in /next, with its command line
  *
  * Freestanding: raw system calls, no libc, so that the initramfs holds two
@@ -250,8 +251,7 @@ static void count_blocks(long number, const char *done, const char *range)
 }
 
 /* The rig hears of the step on the console, and answers with a line. */
-static void ask(long number, const char *what, const char *done,
-		const char *range)
+static void ask_and_wait(long number, const char *what)
 {
 	long ret, fd = syscall5(__NR_open, (long)ANSWERS, O_RDONLY | O_NOCTTY,
 				0, 0, 0);
@@ -264,9 +264,22 @@ static void ask(long number, const char *what, const char *done,
 	say(&line);
 	ret = fd < 0 ? fd : syscall5(__NR_read, fd, (long)&byte, 1, 0, 0);
 	if (ret != 1)
-		complain("no answer to a plug step on " ANSWERS, ret);
+		complain("no answer to a step on " ANSWERS, ret);
 	syscall5(__NR_close, fd, 0, 0, 0, 0);
+}
+
+static void ask(long number, const char *what, const char *done,
+		const char *range)
+{
+	ask_and_wait(number, what);
 	count_blocks(number, done, range);
+}
+
+static void machine_check(long number)
+{
+	ask_and_wait(number, " machine-check");
+	/* Whoever is here has survived it. */
+	complain("no machine check came", 0);
 }
 
 /* Word is online or offline; it is also what the file says of the state. */
@@ -606,6 +619,8 @@ static void run(long number, const char *step)
 		trigger();
 	else if (step[0] == 'r')
 		retry();
+	else if (step[0] == 'm')
+		machine_check(number);
 	else if (step[0] == 'k' && step[1] == 'e')
 		kexec(number);
 	else if ((rest = after(step, "offline")))

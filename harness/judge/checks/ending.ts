@@ -3,6 +3,7 @@ import type { Facts } from '../../console/facts.ts'
 import type { BootRecord } from '../../machine/record.ts'
 import { formatRange } from '../../memory/range.ts'
 import type { Expectation } from '../../scenario/expectation.ts'
+import { poisonedBy } from '../../scenario/steps.ts'
 import { LEAF, leafName } from '../../tdx/leaves.ts'
 import { statusName } from '../../tdx/status.ts'
 import {
@@ -29,13 +30,18 @@ const fail = (
   details: Partial<Reason> = {},
 ): Reason => ({ kind: 'fail', check: name, message, ...details })
 
+/** mce_panic() (arch/x86/kernel/cpu/mce/core.c) */
+const MACHINE_CHECK = 'Fatal machine check'
+
 /** The kernel came to a result by itself. */
 export const checkEnd = check('end', ['console'], context => {
-  const { record, facts, expect } = context
+  const { record, facts, expect, item, kernel } = context
   if (facts.kernel === null && facts.incidents.length === 0)
     return [fail('end', `the kernel printed nothing; ${describeEnd(context)}`)]
   if (expect.panic !== undefined) return checkPanic(facts, expect.panic)
   if (expect.hangs !== undefined) return checkHang(context, expect.hangs)
+  if (kernel.hostsTdx && poisonedBy(item.steps) !== undefined)
+    return checkPanic(facts, MACHINE_CHECK)
   const wanted = expect.warning
   const isWanted = ({ kind, text }: Facts['incidents'][number]): boolean =>
     wanted !== undefined && kind === 'warning' && text.includes(wanted)

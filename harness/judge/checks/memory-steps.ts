@@ -11,7 +11,10 @@ import { type Stepped, reportOf } from './steps.ts'
 
 type MemoryStep = Exclude<
   Step,
-  { readonly kind: 'trigger' | 'retry' | 'offline' | 'update' | 'kexec' }
+  {
+    readonly kind:
+      'trigger' | 'retry' | 'offline' | 'update' | 'machine check' | 'kexec'
+  }
 >
 
 const isMemoryStep = (step: Step): step is MemoryStep =>

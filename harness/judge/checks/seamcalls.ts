@@ -40,6 +40,8 @@ export const checkSeamcalls = check(
         call.status !== 0n &&
         call.status !== NO_ENTROPY &&
         !UNREPORTED.has(call.status) &&
+        // Looks at a page after a machine check, whatever comes.
+        call.leaf !== LEAF.PHYMEM_PAGE_RDMD &&
         // Made at power-off: the boot is over, and its console may be cut.
         call.leaf !== LEAF.SYS_DISABLE &&
         !failedSeamcalls.some(

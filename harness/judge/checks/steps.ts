@@ -1,6 +1,11 @@
 import type { Facts } from '../../console/facts.ts'
 import type { StepReport } from '../../guest/protocol.ts'
-import type { UpdateResult } from '../../scenario/steps.ts'
+import type { ModuleWitness } from '../../machine/record.ts'
+import {
+  type Poisoned,
+  type UpdateResult,
+  poisonedBy,
+} from '../../scenario/steps.ts'
 import { PROFILES, type ProfileName } from '../../tdx/profile.ts'
 import {
   type Context,
@@ -146,6 +151,39 @@ export const checkOffline = check(
           ]
     }),
 )
+
+/** A kernel says of a machine check whether TDX private memory caused it. */
+export const checkMachineCheck = check(
+  'machine-check',
+  ['console', 'module'],
+  ({ item, facts, prediction: { machineCheck } }, { module: { tdmrs } }) => {
+    if (!machineCheck) return []
+    const said = facts.incidents.find(({ kind }) => kind === 'machine check')
+    const isPrivate =
+      machineCheck.isPrivate ?? isInPamt(poisonedBy(item.steps), tdmrs)
+    if ((said !== undefined) === isPrivate) return []
+    const expected = isPrivate
+      ? 'the machine check is laid to TDX private memory'
+      : 'TDX private memory is not blamed for the machine check'
+    return [
+      {
+        kind: 'fail',
+        check: 'machine-check',
+        message: `the model predicts that ${expected} (${machineCheck.why}), found ${said ? `'${said.text}'` : 'no word of it'}`,
+        ...(said && { line: said.line }),
+      },
+    ]
+  },
+)
+
+const isInPamt = (
+  at: Poisoned | undefined,
+  tdmrs: ModuleWitness['tdmrs'],
+): boolean =>
+  typeof at === 'number' &&
+  (tdmrs ?? []).some(({ pamt }) =>
+    pamt.some(({ base, size }) => at >= base && at < base + size),
+  )
 
 /** A kernel that was to start another one did. */
 export const checkKexec = check(

@@ -21,7 +21,7 @@ import type {
 import type { Accel } from './argv.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { GdbClient } from './gdb.ts'
-import type { Plugger } from './plugger.ts'
+import type { Plugger, SeenByModule } from './plugger.ts'
 import type { QemuProcess } from './process.ts'
 
 /** What ended the wait for a boot, before its evidence is collected. */
@@ -80,7 +80,8 @@ export class Boot {
         this.#touch()
         const { steps } = this.console.reader.guest
         this.#tell(steps.length > 0 ? 'steps' : 'kernel boots')
-        this.#plugger.update(steps).catch(this.#broken)
+        const seen = (): SeenByModule => ({ firstPamt: this.#firstPamt })
+        this.#plugger.update(steps, seen).catch(this.#broken)
         if (this.console.reader.settled) this.#end({ kind: 'settled' })
       },
       onError: error => {
@@ -91,6 +92,10 @@ export class Boot {
 
   [Symbol.dispose](): void {
     this.console[Symbol.dispose]()
+  }
+
+  get #firstPamt(): bigint | undefined {
+    return this.#emulation?.kernels[0]?.tdmrs?.[0]?.pamt[0].base
   }
 
   /** QEMU's debugger answered: the guest could run. */

@@ -1,12 +1,20 @@
 import type { Socket } from 'node:net'
 import { ANSWER, type StepReport } from '../../guest/protocol.ts'
-import type { Dimm, Step } from '../../scenario/steps.ts'
+import { InfraError } from '../../base/errors.ts'
+import { hex } from '../../base/units.ts'
+import type { Dimm, Poisoned, Step } from '../../scenario/steps.ts'
 import type { PlugResult } from '../record.ts'
 import type { QmpClient } from './qmp.ts'
 
+/** What of the kernel a step depends on. */
+export interface SeenByModule {
+  /** Where the first PAMT begins; undefined: there is none. */
+  readonly firstPamt: bigint | undefined
+}
+
 /**
- * Plugs DIMMs when the guest asks for it, and tells the guest when its kernel
- * has dealt with them.
+ * Does to the machine what the guest asks for: plugs DIMMs, and tells the guest
+ * when its kernel has dealt with them; raises machine checks.
  */
 export class Plugger {
   readonly #steps: readonly Step[]
@@ -37,7 +45,10 @@ export class Plugger {
   }
 
   /** Takes all reports so far; acts on those that are new. */
-  async update(reports: readonly StepReport[]): Promise<void> {
+  async update(
+    reports: readonly StepReport[],
+    seen: () => SeenByModule,
+  ): Promise<void> {
     const fresh = reports.slice(this.#seen)
     this.#seen = reports.length
     for (const { step: number, kind } of fresh) {
@@ -48,6 +59,8 @@ export class Plugger {
           : this.#request(step.dimm))
       if (kind === 'unplug' && step?.kind === 'unplug')
         await this.#unplug(step.dimm)
+      if (kind === 'machine-check' && step?.kind === 'machine check')
+        await this.#machineCheck(step.at, seen())
     }
   }
 
@@ -99,6 +112,32 @@ export class Plugger {
     ;(await this.#answers)?.write(ANSWER)
   }
 
+  /**
+   * As the erratum raises it: a CPU reads what a partial write has poisoned.
+   * The others are called in (`-b`), because they are waited for.
+   */
+  async #machineCheck(
+    at: Poisoned,
+    { firstPamt }: SeenByModule,
+  ): Promise<void> {
+    const address = at === 'pamt' ? firstPamt : BigInt(at)
+    // The guest goes on, and complains.
+    if (address === undefined) {
+      ;(await this.#answers)?.write(ANSWER)
+      return
+    }
+    const qmp = await this.#qmp
+    const words = [BANK, STATUS, MCG_STATUS, hex(address), ADDRESS_OF_LINE]
+    const said = await qmp.execute('human-monitor-command', {
+      'command-line': `mce -b 0 ${words.join(' ')}`,
+    })
+    if (said !== '')
+      throw new InfraError(
+        'MACHINE_CHECK',
+        `expected QEMU to raise a machine check, it says: ${String(said)}`,
+      )
+  }
+
   /** Waits until the DIMM is gone, or the kernel says that it keeps it. */
   async #unplug({ name }: Dimm): Promise<void> {
     const qmp = await this.#qmp
@@ -115,6 +154,18 @@ export class Plugger {
     ;(await this.#answers)?.write(ANSWER)
   }
 }
+
+/** Of the first level data cache. */
+const BANK = 1
+/**
+ * MCi_STATUS (SDM volume 3B, 16.3.2.2 and 16.9): VAL, UC, EN, MISCV, ADDRV,
+ * PCC, S and AR; data load from the first level cache.
+ */
+const STATUS = '0xbf80000000000134'
+/** MCIP and EIPV. */
+const MCG_STATUS = 6
+/** MCi_MISC: a physical address, of a cache line. */
+const ADDRESS_OF_LINE = '0x86'
 
 /**
  * What the kernel says of a DIMM it is asked to give back (ACPI 6.3.5): 0x84 is

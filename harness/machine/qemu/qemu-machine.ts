@@ -140,12 +140,13 @@ export class QemuMachine implements Machine {
     await client.execute('stop')
     await lastLook({
       plan,
-      save: ({ start, end }, path) =>
-        client.execute('pmemsave', {
+      save: async ({ start, end }, path) => {
+        await client.execute('pmemsave', {
           val: start,
           size: end - start,
           filename: path,
-        }),
+        })
+      },
     })
   }
 }
@@ -240,7 +241,10 @@ const memoryDevices = ({ steps }: BootPlan): Dimm[] =>
 
 /** Somebody in the guest waits for the rig. */
 const needsAnswers = ({ steps }: BootPlan): boolean =>
-  steps.some(({ kind }) => kind === 'plug' || kind === 'unplug')
+  steps.some(
+    ({ kind }) =>
+      kind === 'plug' || kind === 'unplug' || kind === 'machine check',
+  )
 
 interface Ended {
   readonly ending: Ending

@@ -16,7 +16,7 @@ const replySchema = z.union([
 
 interface Pending {
   readonly command: string
-  readonly resolve: () => void
+  readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
 }
 
@@ -84,8 +84,11 @@ export class QmpClient {
     )
   }
 
-  /** @throws InfraError when QEMU refuses, or is gone */
-  execute(command: string, args: object = {}): Promise<void> {
+  /**
+   * @returns what QEMU answers
+   * @throws InfraError when QEMU refuses, or is gone
+   */
+  execute(command: string, args: object = {}): Promise<unknown> {
     if (this.#socket.destroyed) return Promise.reject(gone(command))
     const id = ++this.#lastId
     return new Promise((resolve, reject) => {
@@ -127,7 +130,7 @@ export class QmpClient {
           `expected QEMU to take the command '${pending.command}', it says: ${reply.data.error.desc}`,
         ),
       )
-    else pending.resolve()
+    else pending.resolve(reply.data.return)
   }
 
   #take(event: QmpEvent): void {

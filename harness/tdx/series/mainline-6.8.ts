@@ -59,6 +59,7 @@ export const MAINLINE_6_8 = {
   // sc_retry_prerr()
   exceptionErrno: { gp: ERRNO.EOPNOTSUPP, ud: ERRNO.EACCES },
   retriesEntropy: true,
+  explainsMachineChecks: true,
   reportsSeamcalls: true,
   checkedCmrName: undefined,
   printsCmrs: false,

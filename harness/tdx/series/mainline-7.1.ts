@@ -69,6 +69,7 @@ export const MAINLINE_7_1 = {
   // sc_retry_prerr()
   exceptionErrno: { gp: ERRNO.EOPNOTSUPP, ud: ERRNO.EACCES },
   retriesEntropy: true,
+  explainsMachineChecks: true,
   reportsSeamcalls: true,
   checkedCmrName: undefined,
   printsCmrs: false,

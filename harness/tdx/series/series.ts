@@ -103,6 +103,8 @@ export interface Series {
   readonly exceptionErrno: { readonly gp: number; readonly ud: number }
   /** It calls again when the module is short of entropy. */
   readonly retriesEntropy: boolean
+  /** It says of a machine check when TDX private memory caused it. */
+  readonly explainsMachineChecks: boolean
   /** It prints a line for a SEAMCALL that failed. */
   readonly reportsSeamcalls: boolean
   /** What it calls CMRs that it found to be in order; undefined: it prints none. */

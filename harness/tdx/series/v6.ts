@@ -49,6 +49,7 @@ export const V6 = {
   // seamcall(): the firmware is confused, and it warns.
   exceptionErrno: { gp: ERRNO.ENODEV, ud: ERRNO.EINVAL },
   retriesEntropy: false,
+  explainsMachineChecks: false,
   reportsSeamcalls: false,
   checkedCmrName: 'Kernel-checked-CMR',
   printsCmrs: true,

@@ -86,8 +86,8 @@ export class MadeMachine implements AsyncDisposable {
   }
 
   /** Pulls the network cable, or plugs it in. */
-  cable(up: boolean): Promise<void> {
-    return this.#now.qmp.execute('set_link', { name: 'net', up })
+  async cable(up: boolean): Promise<void> {
+    await this.#now.qmp.execute('set_link', { name: 'net', up })
   }
 
   /** The kernel that runs does nothing any more. */

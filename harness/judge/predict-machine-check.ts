@@ -1,0 +1,45 @@
+import type { CpuModelName } from '../scenario/cpu-models.ts'
+import { poisonedBy } from '../scenario/steps.ts'
+import type { Series } from '../tdx/series/index.ts'
+import type { CaseInput, PredictedOutcome } from './predicted-ending.ts'
+
+/** Whether a kernel lays a machine check to TDX private memory. */
+export interface PredictedMachineCheck {
+  /** Undefined: it does when a PAMT is at the address. */
+  readonly isPrivate: boolean | undefined
+  readonly why: string
+}
+
+/**
+ * CPUs on which a partial write poisons TDX private memory
+ * (check_tdx_erratum(), X86_BUG_TDX_PW_MCE).
+ */
+const WITH_ERRATUM: ReadonlySet<CpuModelName> = new Set([
+  'sapphire-rapids',
+  'emerald-rapids',
+])
+
+/**
+ * tdx_dump_mce_info(): the module is asked for the type of the page. As long as
+ * no TD runs, PAMTs are the only private memory.
+ */
+export const predictMachineCheck = (
+  { machine, steps }: Pick<CaseInput, 'machine' | 'steps'>,
+  { explainsMachineChecks, title }: Series,
+  { outcome }: PredictedOutcome,
+): PredictedMachineCheck | undefined => {
+  const at = poisonedBy(steps)
+  if (at === undefined) return undefined
+  const not = (why: string): PredictedMachineCheck => ({
+    isPrivate: false,
+    why,
+  })
+  if (!explainsMachineChecks) return not(`${title} says nothing of it`)
+  if (!WITH_ERRATUM.has(machine.cpuModel))
+    return not(`${machine.cpuModel} does not have the erratum`)
+  if (outcome !== 'initialized')
+    return not('without the module no page is known to be private')
+  return at === 'pamt'
+    ? { isPrivate: true, why: 'a PAMT is private memory' }
+    : { isPrivate: undefined, why: 'PAMTs are the only private memory' }
+}
