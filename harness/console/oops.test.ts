@@ -18,6 +18,13 @@ t.test('incidents', async t => {
   t.equal(kind('rcu: INFO: rcu_sched self-detected stall on CPU'), 'lockup')
   t.equal(kind('WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2'), 'warning')
   t.equal(kind('Out of memory: Killed process 1'), 'out-of-memory')
+  t.equal(
+    kind(
+      'mce: [Hardware Error]: Machine check: TDX private memory error. Possible kernel bug.',
+    ),
+    'machine check',
+  )
+  t.equal(kind('mce: [Hardware Error]: TSC 0 ADDR 1'), undefined)
   t.equal(kind('---[ end Kernel panic - not syncing: VFS ]---'), undefined)
   t.equal(kind('This is not a BUG: really'), undefined)
 })

@@ -236,7 +236,7 @@ export class Emulation {
     const written = guest.setRegisters(
       cpu,
       changes
-        ? { ...changes, rip: registers.rip + BigInt(site.length) }
+        ? { rip: registers.rip + BigInt(site.length), ...changes }
         : this.#invalidOpcode(site),
     )
     return { written }

@@ -1,4 +1,5 @@
 import type { KernelImage } from '../kernel/elf.ts'
+import type { RegisterName } from './debugger.ts'
 import type { Site } from './sites.ts'
 
 /**
@@ -9,6 +10,8 @@ export interface Fixup {
   readonly address: bigint
   /** EX_TYPE_FAULT: RAX is to hold the number of the trap. */
   readonly wantsTrap: boolean
+  /** EX_TYPE_RDMSR_SAFE: the register that is to hold -EIO. */
+  readonly errorIn: RegisterName | undefined
 }
 
 /** Bytes of an entry: where, where to, and how, each relative to itself. */
@@ -20,6 +23,28 @@ const DATA = 8
 /** arch/x86/include/asm/extable_fixup_types.h */
 const EX_TYPE_DEFAULT = 1
 const EX_TYPE_FAULT = 2
+const EX_TYPE_RDMSR_SAFE = 11
+const TYPES = [EX_TYPE_DEFAULT, EX_TYPE_FAULT, EX_TYPE_RDMSR_SAFE]
+
+/** EX_DATA_REG: as instructions number them (pt_regs_offset()). */
+const REGISTERS: readonly RegisterName[] = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+]
 
 /** Fixups of the sites that have one, by the address of the instruction. */
 export const findFixups = async (
@@ -36,13 +61,17 @@ export const findFixups = async (
   for (let at = 0; at + ENTRY <= table.length; at += ENTRY) {
     const relative = (offset: number): bigint =>
       start + BigInt(at + offset + table.readInt32LE(at + offset))
-    const type = table[at + DATA]
-    if (type !== EX_TYPE_DEFAULT && type !== EX_TYPE_FAULT) continue
+    const type = table[at + DATA]!
+    if (!TYPES.includes(type)) continue
     const address = relative(INSTRUCTION)
     if (wanted.has(address))
       fixups.set(address, {
         address: relative(TARGET),
         wantsTrap: type === EX_TYPE_FAULT,
+        errorIn:
+          type === EX_TYPE_RDMSR_SAFE
+            ? REGISTERS[table[at + DATA + 1]! & 0xf]
+            : undefined,
       })
   }
   return fixups

@@ -1,8 +1,11 @@
+import { InfraError } from '../base/errors.ts'
+import { hex } from '../base/units.ts'
+import { ERRNO } from '../tdx/errno.ts'
 import { type Platform, keyidPartitioning } from '../tdx/platform.ts'
 import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Site, SiteForm } from './sites.ts'
-import { VMX_BASIC } from './vmx.ts'
+import { VMX_BASIC, VMX_BASIC_SEAMRET_INVD_VMCS } from './vmx.ts'
 import { type FeatureBit, apicBase } from './x2apic.ts'
 
 const LOW = 0xffffffffn
@@ -23,16 +26,26 @@ export class Msrs {
 
   async read(
     cpu: number,
-    { kind, form }: Site,
+    site: Site,
     registers: Registers,
   ): Promise<RegisterChanges> {
+    const { kind, form } = site
+    if (kind === 'keyid-msr' && this.#platform.keyidMsrFaults === true)
+      return this.#fault(cpu, site, registers)
     if (kind === 'keyid-msr') {
       await this.#claimX2apic(cpu)
       const value = keyidPartitioning(this.#platform)
       return this.#answer(cpu, form, registers, value)
     }
     if (kind === 'vmx-basic-msr')
-      return this.#answer(cpu, form, registers, VMX_BASIC)
+      return this.#answer(
+        cpu,
+        form,
+        registers,
+        this.#platform.seamretClearsVmcs === true
+          ? VMX_BASIC_SEAMRET_INVD_VMCS
+          : VMX_BASIC,
+      )
     await this.takeBackX2apic(cpu)
     const value = apicBase(this.#platform.x2apic)
     return this.#answer(cpu, form, registers, value)
@@ -51,6 +64,35 @@ export class Msrs {
     if (form === 'rdmsr') return { rax: value & LOW, rdx: value >> 32n }
     await this.#guest.writeVirtual(cpu, rsi, new Uint8Array(4))
     return { rax: value }
+  }
+
+  /**
+   * #GP: what ex_handler_msr() makes of it (arch/x86/mm/extable.c), or what the
+   * function returns that was called.
+   */
+  async #fault(
+    cpu: number,
+    { form, address, symbol }: Site,
+    { rsi }: Registers,
+  ): Promise<RegisterChanges> {
+    if (form !== 'rdmsr') {
+      const error = Buffer.alloc(4)
+      error.writeInt32LE(ERRNO.EIO)
+      await this.#guest.writeVirtual(cpu, rsi, error)
+      return { rax: 0n }
+    }
+    const fixup = this.#kernel.fixups.get(address)
+    if (fixup?.errorIn === undefined)
+      throw new InfraError(
+        'NO_FIXUP',
+        `RDMSR in ${symbol} at ${hex(address)} must raise #GP, and the kernel has no entry for that in its exception table`,
+      )
+    return {
+      rip: fixup.address,
+      rax: 0n,
+      rdx: 0n,
+      [fixup.errorIn]: BigInt.asUintN(64, BigInt(ERRNO.EIO)),
+    }
   }
 
   /** From the read of the KeyIDs on the CPU has the feature ... */

@@ -22,6 +22,9 @@ export const vmFailInvalid = ({ eflags }: Pick<Registers, 'eflags'>): bigint =>
  */
 export const VMX_BASIC = 0x10da_0400_0000_0004n
 
+/** On CPUs on which such a call clears it. */
+export const VMX_BASIC_SEAMRET_INVD_VMCS = VMX_BASIC & ~(1n << 60n)
+
 /** Which logical processors are in VMX operation. */
 export class Vmx {
   readonly #on = new Set<number>()

@@ -56,6 +56,8 @@ t.test('init takes the words of the steps file', async t => {
   t.equal(stepLine({ kind: 'retry' }), 'retry')
   t.match(INIT, "step[0] == 't'")
   t.match(INIT, "step[0] == 'r'")
+  t.equal(stepLine({ kind: 'machine-check' }), 'machine-check')
+  t.match(INIT, "step[0] == 'm'")
   t.match(INIT, "step[0] == 'k' && step[1] == 'e'")
 })
 
@@ -93,6 +95,7 @@ t.test('every report of init is understood', async t => {
   })
   for (const part of [
     ' unplug',
+    ' machine-check',
     ' unplugged: blocks=',
     ' kmem: blocks=',
     ' offline-memory: blocks=',
@@ -101,6 +104,10 @@ t.test('every report of init is understood', async t => {
   t.same(said('tdxrig: step 1 unplug'), {
     kind: 'step',
     report: { step: 1, kind: 'unplug' },
+  })
+  t.same(said('tdxrig: step 1 machine-check'), {
+    kind: 'step',
+    report: { step: 1, kind: 'machine-check' },
   })
   t.same(said('tdxrig: step 1 kmem: blocks=7'), {
     kind: 'step',

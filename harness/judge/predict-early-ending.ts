@@ -1,6 +1,7 @@
 import type { Outcome, Stage } from '../tdx/outcome.ts'
 import { parseCmdline } from '../memory/cmdline.ts'
 import { hibernationWords, isHibernationOff } from '../scenario/rig-words.ts'
+import { announcedKeyids } from '../tdx/platform.ts'
 import { clearedFeature, clearsVmx } from './cleared-features.ts'
 import {
   type EndingInput,
@@ -23,12 +24,12 @@ export const predictEarlyEnding = ({
   hibernates,
 }: EndingInput): PredictedOutcome | undefined => {
   const { needsX2apic, needsVmx, listBuilt, withoutKeyids } = series
-  const { tdx } = platform.keyids
+  const tdx = announcedKeyids(platform)
   if (tdx === 0)
     return early(
       withoutKeyids.outcome,
       withoutKeyids.stage,
-      'MSR 0x87 announces no private KeyID: tdx_init() returns silently',
+      `MSR 0x87 ${platform.keyidMsrFaults === true ? 'cannot be read' : 'announces no private KeyID'}: tdx_init() returns silently`,
     )
   if (tdx < 2)
     return early(

@@ -37,6 +37,8 @@ export const predictUpdates = ({
   const runs = platform.module
   const offered =
     series.updatesModule &&
+    // supports_runtime_update() (drivers/virt/coco/tdx-host/tdx-host.c)
+    platform.seamretClearsVmcs !== true &&
     outcome?.outcome === 'initialized' &&
     runs !== null &&
     ((PROFILES[runs].features ?? 0n) & TD_PRESERVING) !== 0n

@@ -259,8 +259,11 @@ t.test('VMX of the kernel itself, and where it goes on', async t => {
     t.same(
       [...fixups],
       [
-        [off, { address: off + 4n, wantsTrap: false }],
-        [seamcall + 3n, { address: seamcall + 7n, wantsTrap: true }],
+        [off, { address: off + 4n, wantsTrap: false, errorIn: undefined }],
+        [
+          seamcall + 3n,
+          { address: seamcall + 7n, wantsTrap: true, errorIn: undefined },
+        ],
       ],
     )
     const on = image.symbol('x86_vmx_enable_virtualization_cpu')!.address

@@ -253,6 +253,8 @@ const unsuitableBody = (
 const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
   keyids: machine.board.found?.keyids ?? tdx.keyids,
   module: tdx.module === 'none' ? null : tdx.module,
+  keyidMsrFaults: tdx.keyidMsrFaults,
+  seamretClearsVmcs: tdx.seamretClearsVmcs,
   x2apic: tdx.x2apic,
   vmx: tdx.vmx,
   updatesLeft: tdx.updatesLeft,

@@ -72,6 +72,14 @@ t.test('every mistake is named with its place and what is allowed', async t => {
       [/^4:\d+: no step starts another kernel with kexec/],
     ],
     [
+      `${HEAD}machine: { memory: 4G }\nsteps: [machineCheck: pampt, trigger]\n`,
+      [/^4:23: expected pamt or an address such as .* found 'pampt'/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [machineCheck: pamt, trigger]\n`,
+      [/^4:\d+: a machine check ends the kernel: it is the last step/],
+    ],
+    [
       `${HEAD}machine: { memory: 4G }\nsteps: [tirgger]\n`,
       [/^4:9: expected 'trigger', 'retry', \{ plug: /],
     ],

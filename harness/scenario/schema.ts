@@ -88,6 +88,16 @@ const tdxSchema = z
       .describe(
         'Whether the module has TDH.SYS.DISABLE, after which it can be initialised anew; no public module has it.',
       ),
+    keyidMsrFaults: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe('Whether reading MSR 0x87, which has the KeyIDs, raises #GP.'),
+    seamretClearsVmcs: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe(
+        'Whether the CPUs have the erratum that a call of the P-SEAMLDR clears the current VMCS.',
+      ),
     keyids: z
       .strictObject({
         mktme: z.int().min(0).max(MAX_KEYID_COUNT),

@@ -74,7 +74,7 @@ const updateSchema = z.strictObject({
   }),
 })
 const machineCheckSchema = z.strictObject({
-  machineCheck: z.union([z.literal('pamt'), sizeSchema('an address')], {
+  machineCheck: z.union([z.literal('pamt'), sizeSchema('pamt or an address')], {
     error:
       "expected where memory is poisoned: pamt, or an address such as '3G'",
   }),

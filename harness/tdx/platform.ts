@@ -7,6 +7,13 @@ import type { ProfileName } from './profile.ts'
 export interface Platform {
   /** IA32_MKTME_KEYID_PARTITIONING (MSR 0x87): numbers of KeyIDs. */
   readonly keyids: { readonly mktme: number; readonly tdx: number }
+  /** Reading that MSR raises #GP; default: it does not. */
+  readonly keyidMsrFaults?: boolean
+  /**
+   * The CPUs have the erratum that a return from the P-SEAMLDR clears the
+   * current VMCS (bit 60 of IA32_VMX_BASIC is clear); default: they do not.
+   */
+  readonly seamretClearsVmcs?: boolean
   /** The module that is loaded; null: every SEAMCALL ends in VMfailInvalid. */
   readonly module: ProfileName | null
   /** The CPUs have x2APIC, and the firmware or the kernel turned it on. */
@@ -42,6 +49,13 @@ export interface Platform {
 /** MSR 0x87: 31:0 MKTME KeyIDs, 63:32 TDX private KeyIDs. */
 export const keyidPartitioning = ({ keyids }: Platform): bigint =>
   (BigInt(keyids.tdx) << 32n) | BigInt(keyids.mktme)
+
+/** How many private KeyIDs a kernel learns of. */
+export const announcedKeyids = ({
+  keyids,
+  keyidMsrFaults,
+}: Pick<Platform, 'keyids' | 'keyidMsrFaults'>): number =>
+  keyidMsrFaults === true ? 0 : keyids.tdx
 
 /** The private KeyIDs, half-open: they follow the last MKTME KeyID. */
 export const privateKeyids = ({

@@ -184,3 +184,14 @@ t.test('the cheapest memmap= that helps is found on the model', async t => {
     /initialises with memmap=4K\$0x40072000 on the command line, which gives up 4K of memory between the holes; none of the reserved areas are free then/,
   )
 })
+
+t.test('a machine check of private memory', async t => {
+  const { advice } = explained(
+    KEYIDS_TEXT,
+    'virt/tdx: module initialized',
+    'mce: [Hardware Error]: Machine check: TDX private memory error. Possible kernel bug.',
+    'Kernel panic - not syncing: Fatal machine check',
+  )
+  t.match(advice.join(), /wrote a part of a cache line of private memory/)
+  t.notMatch(advice.join(), /something else/)
+})

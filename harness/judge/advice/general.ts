@@ -59,7 +59,16 @@ export const GENERAL: readonly General[] = [
   },
   {
     applies: ({ facts }) =>
-      facts.tdx.outcome === 'initialized' && facts.incidents.length > 0,
+      facts.incidents.some(({ kind }) => kind === 'machine check'),
+    advice: [
+      'something outside of TDX wrote a part of a cache line of private memory, and its next reader got the machine check: look for code that writes to memory it has given to the module, by other means than whole 64 bytes',
+    ],
+  },
+  {
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'initialized' &&
+      facts.incidents.length > 0 &&
+      facts.incidents.every(({ kind }) => kind !== 'machine check'),
     advice: ({ facts }) => {
       const [first] = facts.incidents
       return [

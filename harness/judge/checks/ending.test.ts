@@ -62,6 +62,53 @@ t.test('a panic that is expected', async t => {
   )
 })
 
+t.test('a machine check is laid to the memory that caused it', async t => {
+  const cell = { ...NODES, steps: ['trigger', { machineCheck: 'pamt' }] }
+  const BLAME =
+    'mce: [Hardware Error]: Machine check: TDX private memory error. Possible kernel bug.\n'
+  const after = (text: string) =>
+    replace('tdxrig: steps done', `${text}Kernel panic - not syncing: Fatal `)
+  const fatal = 'machine check'
+  const said = (steps: readonly unknown[], text: string, machine = {}) =>
+    judged(
+      { ...cell, machine: { ...NODES.machine, ...machine }, steps },
+      {},
+      lines =>
+        after(text)(lines).map(line =>
+          line.replace(/Fatal $/, `Fatal ${fatal}`),
+        ),
+    )
+  t.equal(said(cell.steps, BLAME).verdict, 'pass')
+  t.match(said(cell.steps, '').text, /is laid to TDX private memory .*no word/)
+  t.match(
+    said(cell.steps, BLAME, { cpuModel: 'granite-rapids' }).text,
+    /is not blamed .*granite-rapids does not have the erratum/,
+  )
+  const elsewhere = ['trigger', { machineCheck: '16M' }]
+  t.equal(said(elsewhere, '').verdict, 'pass')
+  t.match(said(elsewhere, BLAME).text, /is not blamed/)
+  t.match(judged(cell).text, /expected the kernel to panic/, 'it went on')
+})
+
+t.test('a kernel that is asked again', async t => {
+  const cell = { ...NODES, steps: ['trigger', 'retry'] }
+  const told = (enable: number): string =>
+    judged(
+      cell,
+      {},
+      replace(
+        'tdxrig: steps done',
+        `tdxrig: trigger: cpus=2 tdx_cpu_enable=0 tdx_enable=${enable}\ntdxrig: steps done`,
+      ),
+    ).text
+  t.equal(told(0), '')
+  t.match(
+    told(-22),
+    /retry 1: the model predicts 0 \(it is initialised\), found -22/,
+  )
+  t.match(judged(cell).text, /retry 1: .* found no report/)
+})
+
 t.test("the scenario's own expectations", async t => {
   const region = { start: '1M', end: 0x7ffe0000, node: 0 }
   const cell = { machine: { memory: '2G' } }

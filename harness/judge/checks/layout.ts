@@ -3,7 +3,7 @@ import { mergeNodes } from '../../memory/memblock.ts'
 import { formatNodeRange } from '../../memory/range.ts'
 import { reservedSpans } from '../../tdx/tdmr-info.ts'
 import type { Span, TdmrInfo } from '../../tdx/tdmr-info.ts'
-import { privateKeyids } from '../../tdx/platform.ts'
+import { announcedKeyids, privateKeyids } from '../../tdx/platform.ts'
 import type { TdmrPrediction } from '../../memory/predict.ts'
 import { type Reason, check } from '../context.ts'
 import { type Difference, differing, firstDifference } from '../differences.ts'
@@ -151,7 +151,7 @@ export const checkKeyids = check('keyids', ['console'], ({ item, facts }) => {
   if (outcome === 'absent') return []
   const { platform } = item
   const expected =
-    platform.keyids.tdx === 0
+    announcedKeyids(platform) === 0
       ? 'none'
       : `[${privateKeyids(platform).join(', ')})`
   const found = keyids ? `[${keyids.join(', ')})` : 'none'

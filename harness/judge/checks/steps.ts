@@ -12,6 +12,7 @@ import {
   type JudgedCase,
   type Reason,
   check,
+  unseen,
 } from '../context.ts'
 
 /** What came of the steps that have nothing to do with memory. */
@@ -155,12 +156,16 @@ export const checkOffline = check(
 /** A kernel says of a machine check whether TDX private memory caused it. */
 export const checkMachineCheck = check(
   'machine-check',
-  ['console', 'module'],
-  ({ item, facts, prediction: { machineCheck } }, { module: { tdmrs } }) => {
+  ['console'],
+  ({ item, facts, record, prediction: { machineCheck } }) => {
     if (!machineCheck) return []
+    const { module } = record.witnesses
+    if (machineCheck.isPrivate === undefined && module === null)
+      return unseen('module')
     const said = facts.incidents.find(({ kind }) => kind === 'machine check')
     const isPrivate =
-      machineCheck.isPrivate ?? isInPamt(poisonedBy(item.steps), tdmrs)
+      machineCheck.isPrivate ??
+      isInPamt(poisonedBy(item.steps), module?.tdmrs ?? null)
     if ((said !== undefined) === isPrivate) return []
     const expected = isPrivate
       ? 'the machine check is laid to TDX private memory'
