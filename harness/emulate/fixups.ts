@@ -1,5 +1,6 @@
 import type { KernelImage } from '../kernel/elf.ts'
 import type { RegisterName } from './debugger.ts'
+import { GENERAL_REGISTERS } from './registers.ts'
 import type { Site } from './sites.ts'
 
 /**
@@ -10,7 +11,7 @@ export interface Fixup {
   readonly address: bigint
   /** EX_TYPE_FAULT: RAX is to hold the number of the trap. */
   readonly wantsTrap: boolean
-  /** EX_TYPE_RDMSR_SAFE: the register that is to hold -EIO. */
+  /** EX_TYPE_RDMSR_SAFE: the register that is to hold -EIO (EX_DATA_REG). */
   readonly errorIn: RegisterName | undefined
 }
 
@@ -25,26 +26,6 @@ const EX_TYPE_DEFAULT = 1
 const EX_TYPE_FAULT = 2
 const EX_TYPE_RDMSR_SAFE = 11
 const TYPES = [EX_TYPE_DEFAULT, EX_TYPE_FAULT, EX_TYPE_RDMSR_SAFE]
-
-/** EX_DATA_REG: as instructions number them (pt_regs_offset()). */
-const REGISTERS: readonly RegisterName[] = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-]
 
 /** Fixups of the sites that have one, by the address of the instruction. */
 export const findFixups = async (
@@ -70,7 +51,7 @@ export const findFixups = async (
         wantsTrap: type === EX_TYPE_FAULT,
         errorIn:
           type === EX_TYPE_RDMSR_SAFE
-            ? REGISTERS[table[at + DATA + 1]! & 0xf]
+            ? GENERAL_REGISTERS[table[at + DATA + 1]! & 0xf]
             : undefined,
       })
   }

@@ -3,6 +3,7 @@ import type { AllocationSite } from './allocation-sites.ts'
 import type { Debugger, RegisterName, Registers } from './debugger.ts'
 import { REGISTERS } from './debugger.ts'
 import { Ledger } from './ledger.ts'
+import type { ResetLoop } from './page-resets.ts'
 
 const KMALLOC: AllocationSite = {
   does: 'allocate',
@@ -49,6 +50,13 @@ const FREE_RANGE: AllocationSite = {
   unit: 4096,
 }
 
+/** In front of it 64 bytes are written at a time to where RAX points. */
+const LOOP: ResetLoop = {
+  instruction: 2000n,
+  destination: 'rax',
+  end: 2016n,
+}
+
 const registers = (
   changes: Partial<Record<RegisterName, bigint>>,
 ): Registers => {
@@ -62,11 +70,27 @@ const registers = (
 /** A guest whose vmemmap_base is the usual one; what is written is kept. */
 const ledgerOf = (
   failing?: number,
-): { ledger: Ledger; written: Map<bigint, bigint> } => {
+): {
+  ledger: Ledger
+  written: Map<bigint, bigint>
+  planted: string[]
+} => {
   const written = new Map<bigint, bigint>()
   const base = Buffer.alloc(8)
   base.writeBigUInt64LE(0xffffea0000000000n)
-  const guest: Pick<Debugger, 'readVirtual' | 'writeVirtual'> = {
+  const planted: string[] = []
+  const guest: Pick<
+    Debugger,
+    'readVirtual' | 'writeVirtual' | 'plant' | 'remove'
+  > = {
+    plant: address => {
+      planted.push(`plant ${address}`)
+      return Promise.resolve()
+    },
+    remove: address => {
+      planted.push(`remove ${address}`)
+      return Promise.resolve()
+    },
     readVirtual: () => Promise.resolve(base),
     writeVirtual: (_, address, bytes) => {
       written.set(address, Buffer.from(bytes).readBigUInt64LE())
@@ -75,10 +99,11 @@ const ledgerOf = (
   }
   const ledger = new Ledger(guest as Debugger, {
     sites: [KMALLOC, CONTIG, KFREE, FREE_RANGE],
+    resets: { loops: [LOOP], memset: 0x9900n, pageOffsetBase: undefined },
     vmemmapBase: 0xffffffff82000000n,
     failing,
   })
-  return { ledger, written }
+  return { ledger, written, planted }
 }
 
 t.test('a call returns to itself, and then goes on', async t => {
@@ -147,4 +172,57 @@ t.test('what the kernel itself could not give has failed', async t => {
   await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rdi: 3n }))
   await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rax: 0n }))
   t.match(ledger.record.allocations, [{ state: 'failed' }])
+})
+
+t.test('pages are converted: three stops, and memset() does it', async t => {
+  const { ledger, written, planted } = ledgerOf()
+  t.same(ledger.addresses.slice(-2), [2000n, 2016n])
+  const call = registers({ rip: 0x1100n, rsp: 0x8000n, rdi: 4n })
+  await ledger.answer(0, call)
+  // Page frame 16: 64 bytes of a struct page each.
+  const rax = 0xffffea0000000000n + 64n * 16n
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rax }))
+  const start = 0xffff888000000000n + 16n * 4096n
+  const begin = registers({ rip: 2000n, rsp: 0x7000n, rax: start })
+  t.same(await ledger.answer(0, begin), {}, 'the loop goes on')
+  const last = start + 4n * 4096n - 64n
+  const behind = registers({ rip: 2016n, rsp: 0x7000n, rax: last, rcx: 5n })
+  t.same(await ledger.answer(0, behind), {
+    rip: 0x9900n,
+    rsp: 0x7000n - 8n,
+    rdi: start,
+    rsi: 0n,
+    rdx: 16384n,
+  })
+  t.equal(written.get(0x7000n - 8n), 2016n, 'it comes back to MFENCE')
+  const back = registers({ rip: 2016n, rsp: 0x7000n, rax: 1n, rcx: 2n })
+  t.same(
+    await ledger.answer(1, back),
+    { ...behind, rip: 2019n },
+    'registers are as they were',
+  )
+  t.same(planted, ['remove 2000', 'plant 2000'])
+  t.equal(ledger.record.allocations[0]?.resetBytes, 16384)
+  t.same(
+    await ledger.answer(0, registers({ rip: 2016n })),
+    { rip: 2019n },
+    'a loop over nothing',
+  )
+})
+
+t.test('what is freed already, or is not a PAMT, is not converted', async t => {
+  const { ledger } = ledgerOf()
+  const convert = async (address: bigint): Promise<void> => {
+    const rax = 0xffff888000000000n + address
+    await ledger.answer(0, registers({ rip: 2000n, rax }))
+    await ledger.answer(0, registers({ rip: 2016n, rax }))
+    await ledger.answer(0, registers({ rip: 2016n, rax }))
+  }
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rdi: 1n }))
+  const rax = 0xffffea0000000000n + 64n * 16n
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rax }))
+  await convert(17n * 4096n)
+  await ledger.answer(0, registers({ rip: 0x1300n, rsp: 0x8000n, rdi: 16n }))
+  await convert(16n * 4096n)
+  t.equal(ledger.record.allocations[0]?.resetBytes, 0)
 })

@@ -4,6 +4,7 @@ import {
   type AllocationSite,
   CALL_LENGTH,
 } from './allocation-sites.ts'
+import { PageResets, type ResetOptions } from './page-resets.ts'
 import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
 
 /** An allocation that the TDX host support of a kernel made. */
@@ -17,6 +18,8 @@ export interface Allocation {
   readonly callee: string
   /** `failed`: it was given nothing, by the rig or by the kernel itself. */
   readonly state: AllocationState
+  /** Bytes of it that were converted back with MOVDIR64B while it was held. */
+  readonly resetBytes: number
 }
 
 /** What became of an allocation by the end of the boot. */
@@ -31,11 +34,14 @@ export interface LedgerRecord {
 }
 
 interface Entry {
-  readonly allocation: Omit<Allocation, 'state'>
+  readonly allocation: Omit<Allocation, 'state' | 'resetBytes'>
   /** Address of what was given; undefined: nothing was. */
   key: bigint | undefined
   state: AllocationState
+  resetBytes: number
 }
+
+const PAGE = 4096n
 
 /** vmemmap of four-level page tables (asm/pgtable_64_types.h). */
 const VMEMMAP = 0xffffea0000000000n
@@ -56,16 +62,19 @@ export class Ledger {
   readonly #freedTwice: string[] = []
   /** Calls on their way, by the stack pointer: a task has one stack. */
   readonly #pending = new Map<bigint, Entry>()
+  readonly #resets: PageResets
 
   /** @param failing number of the allocation that fails, from 1 */
   constructor(
     guest: Debugger,
     {
       sites,
+      resets,
       vmemmapBase,
       failing,
     }: {
       readonly sites: readonly AllocationSite[]
+      readonly resets: Omit<ResetOptions, 'onReset'>
       /** Address of the variable vmemmap_base, if the kernel has one. */
       readonly vmemmapBase: bigint | undefined
       readonly failing: number | undefined
@@ -75,21 +84,28 @@ export class Ledger {
     this.#sites = new Map(sites.map(site => [site.address, site]))
     this.#vmemmapBase = vmemmapBase
     this.#failing = failing
+    this.#resets = new PageResets(guest, {
+      ...resets,
+      onReset: (start, bytes) => {
+        this.#reset(start, bytes)
+      },
+    })
   }
 
   get addresses(): readonly bigint[] {
-    return [...this.#sites.keys()]
+    return [...this.#sites.keys(), ...this.#resets.addresses]
   }
 
   get record(): LedgerRecord {
     return {
-      allocations: this.#entries.map(({ allocation, state }) => ({
+      allocations: this.#entries.map(({ allocation, state, resetBytes }) => ({
         number: allocation.number,
         kind: allocation.kind,
         bytes: allocation.bytes,
         by: allocation.by,
         callee: allocation.callee,
         state,
+        resetBytes,
       })),
       freedTwice: this.#freedTwice,
     }
@@ -101,7 +117,7 @@ export class Ledger {
     registers: Registers,
   ): Promise<RegisterChanges | undefined> {
     const site = this.#sites.get(registers.rip)
-    if (!site) return undefined
+    if (!site) return this.#resets.answer(cpu, registers)
     const returned = this.#pending.get(registers.rsp)
     if (returned && site.does === 'allocate') {
       this.#pending.delete(registers.rsp)
@@ -134,6 +150,7 @@ export class Ledger {
       },
       key: undefined,
       state: 'failed',
+      resetBytes: 0,
     }
     this.#entries.push(entry)
     return entry
@@ -148,6 +165,18 @@ export class Ledger {
     if (live) live.state = 'freed'
     else if (same.length > 0)
       this.#freedTwice.push(`${kind} at ${hex(rdi)} in ${symbol}`)
+  }
+
+  #reset(start: bigint, bytes: number): void {
+    const entry = this.#entries.find(
+      ({ allocation, key, state }) =>
+        allocation.kind === 'contiguous pages' &&
+        state === 'held' &&
+        key !== undefined &&
+        start >= key * PAGE &&
+        start < key * PAGE + BigInt(allocation.bytes),
+    )
+    if (entry) entry.resetBytes += bytes
   }
 
   /** Pages that are contiguous are given as a struct page and freed by PFN. */

@@ -27,7 +27,7 @@ import {
   checkSrat,
   checkUserMap,
 } from './checks/proof.ts'
-import { checkAllocations, checkFreed } from './checks/memory.ts'
+import { checkAllocations, checkFreed, checkResets } from './checks/memory.ts'
 import {
   checkCmrs,
   checkExpectedRegions,
@@ -132,6 +132,7 @@ const CHECKS: readonly Check[] = [
   checkRetries,
   checkOffline,
   checkFreed,
+  checkResets,
   checkMachineCheck,
   checkKexec,
 ]

@@ -1,4 +1,4 @@
-import type { CpuModelName } from '../scenario/cpu-models.ts'
+import { CPU_MODELS } from '../scenario/cpu-models.ts'
 import { poisonedBy } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
 import type { CaseInput, PredictedOutcome } from './predicted-ending.ts'
@@ -9,15 +9,6 @@ export interface PredictedMachineCheck {
   readonly isPrivate: boolean | undefined
   readonly why: string
 }
-
-/**
- * CPUs on which a partial write poisons TDX private memory
- * (check_tdx_erratum(), X86_BUG_TDX_PW_MCE).
- */
-const WITH_ERRATUM: ReadonlySet<CpuModelName> = new Set([
-  'sapphire-rapids',
-  'emerald-rapids',
-])
 
 /**
  * tdx_dump_mce_info(): the module is asked for the type of the page. As long as
@@ -35,7 +26,7 @@ export const predictMachineCheck = (
     why,
   })
   if (!explainsMachineChecks) return not(`${title} says nothing of it`)
-  if (!WITH_ERRATUM.has(machine.cpuModel))
+  if (!CPU_MODELS[machine.cpuModel].partialWritesPoison)
     return not(`${machine.cpuModel} does not have the erratum`)
   if (outcome !== 'initialized')
     return not('without the module no page is known to be private')

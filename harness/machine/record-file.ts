@@ -44,6 +44,7 @@ const ledger = z.strictObject({
       by: z.string(),
       callee: z.string(),
       state: z.enum(ALLOCATION_STATES),
+      resetBytes: count.default(0),
     }),
   ),
   freedTwice: z.array(z.string()),

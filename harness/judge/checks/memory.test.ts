@@ -1,10 +1,11 @@
 import t from 'tap'
 import type { Allocation } from '../../emulate/ledger.ts'
+import { MAINLINE_6_8 } from '../../tdx/series/mainline-6.8.ts'
 import { MAINLINE_7_1 } from '../../tdx/series/mainline-7.1.ts'
 import { V6 } from '../../tdx/series/v6.ts'
 import type { Series } from '../../tdx/series/series.ts'
 import type { Context } from '../context.ts'
-import { checkAllocations, checkFreed } from './memory.ts'
+import { checkAllocations, checkFreed, checkResets } from './memory.ts'
 
 const allocation = (
   number: number,
@@ -16,6 +17,7 @@ const allocation = (
   by: 'config_tdx_module',
   callee: 'alloc_pages_exact',
   state: 'freed',
+  resetBytes: 0,
   ...what,
 })
 
@@ -24,6 +26,8 @@ interface Made {
   readonly freedTwice?: readonly string[]
   readonly series?: Series
   readonly listed?: boolean
+  readonly stage?: string
+  readonly cpuModel?: string
 }
 
 /** What these checks look at of a boot whose initialisation failed. */
@@ -32,12 +36,17 @@ const contextOf = ({
   freedTwice = [],
   series = MAINLINE_7_1,
   listed = true,
+  stage = 'key-config',
+  cpuModel = 'sapphire-rapids',
 }: Made): Context => {
   const region = { start: 0x100000, end: 0x200000, node: 0 }
   const context = {
-    item: { allocations: { failing: 2 } },
+    item: { allocations: { failing: 2 }, machine: { cpuModel } },
     expect: { freed: true },
-    facts: { tdx: { outcome: 'failed' } },
+    facts: {
+      tdx: { outcome: 'failed', errno: -5, stage },
+      guest: { trigger: null },
+    },
     kernel: { series },
     layout: { regions: [region] },
     record: {
@@ -109,4 +118,31 @@ t.test('an allocation that was to fail was made', async t => {
   ])
   const two = contextOf({ allocations: [allocation(1), allocation(2)] })
   t.same(checkAllocations.look(two), [])
+})
+
+t.test('PAMTs are converted before they are freed', async t => {
+  const pamt = allocation(3, { kind: 'contiguous pages', resetBytes: 64 })
+  const whole = { ...pamt, resetBytes: pamt.bytes }
+  const reset = (made: Partial<Made>): string => {
+    const found = checkResets.look(
+      contextOf({ allocations: [allocation(1), pamt], ...made }),
+    )
+    return 'missing' in found
+      ? `not observed: ${found.missing.join()}`
+      : found.map(({ message }) => message).join()
+  }
+  t.match(
+    reset({}),
+    /^PAMT of allocation 3: expected all 4096 bytes .* found 64$/,
+  )
+  t.equal(reset({ allocations: [whole] }), '')
+  t.equal(reset({ stage: 'sys-config' }), '', 'the module wrote nothing yet')
+  t.equal(reset({ cpuModel: 'granite-rapids' }), '', 'without the erratum')
+  t.match(
+    reset({ cpuModel: 'granite-rapids', series: MAINLINE_6_8 }),
+    /converted with MOVDIR64B/,
+    '6.8 does it always',
+  )
+  t.equal(reset({ series: V6 }), '', 'v6 never does')
+  t.equal(reset({ allocations: null }), 'not observed: memory')
 })

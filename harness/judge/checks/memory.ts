@@ -1,4 +1,7 @@
 import type { Allocation } from '../../emulate/ledger.ts'
+import { CPU_MODELS } from '../../scenario/cpu-models.ts'
+import type { Stage } from '../../tdx/outcome.ts'
+import { observeEnding } from '../observed-ending.ts'
 import { type Reason, check, unseen } from '../context.ts'
 
 /** What TDX host support did with its own memory. */
@@ -63,6 +66,43 @@ export const checkFreed = check(
     ]
   },
 )
+
+/** From TDH.SYS.KEY.CONFIG on the module may have made PAMTs private. */
+const MAY_BE_PRIVATE: ReadonlySet<Stage | null> = new Set([
+  'key-config',
+  'tdmr-init',
+])
+
+/**
+ * PAMTs that the module may have written are converted with MOVDIR64B before
+ * they are freed: who gets such a page and writes a part of a line poisons it.
+ */
+export const checkResets = check('resets', ['console'], context => {
+  const { expect, facts, record, kernel, item } = context
+  if (!expect.freed || record.end !== 'settled') return []
+  const allocations = record.witnesses.memory?.allocations
+  if (!allocations) return unseen('memory')
+  const rule = kernel.series?.resetsPamts ?? 'never'
+  const { partialWritesPoison } = CPU_MODELS[item.machine.cpuModel]
+  const resets =
+    rule === 'always' || (rule === 'with the erratum' && partialWritesPoison)
+  const { outcome, stage } = observeEnding(facts, record)
+  if (!resets || outcome !== 'failed' || !MAY_BE_PRIVATE.has(stage)) return []
+  return allocations.allocations.flatMap((allocation): Reason[] => {
+    const { number, kind, bytes, state, resetBytes } = allocation
+    return kind !== 'contiguous pages' ||
+      state === 'failed' ||
+      resetBytes === bytes
+      ? []
+      : [
+          {
+            kind: 'fail',
+            check: 'resets',
+            message: `PAMT of allocation ${number}: expected all ${bytes} bytes to be converted with MOVDIR64B before they are freed, found ${resetBytes}`,
+          },
+        ]
+  })
+})
 
 const leak = ({ number, kind, bytes, by, callee }: Allocation): Reason => ({
   kind: 'fail',

@@ -6,6 +6,7 @@ import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import type { GivenMap } from '../../emulate/inject-e820.ts'
 import type { KernelSeen } from '../../emulate/kernel-seen.ts'
+import { findResetLoops } from '../../emulate/page-resets.ts'
 import { Ledger, type LedgerRecord } from '../../emulate/ledger.ts'
 import { setupDataOf } from '../../scenario/machine-spec.ts'
 import type { Fault } from '../../tdx/fault.ts'
@@ -199,6 +200,11 @@ export class Boot {
       )
     return new Ledger(guest, {
       sites: await findAllocationSites(kernel.image),
+      resets: {
+        loops: await findResetLoops(kernel.image),
+        memset: kernel.image.symbol('memset')?.address,
+        pageOffsetBase: kernel.image.symbol('page_offset_base')?.address,
+      },
       vmemmapBase: kernel.image.symbol('vmemmap_base')?.address,
       failing: allocations.failing,
     })

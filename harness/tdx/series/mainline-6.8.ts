@@ -60,6 +60,7 @@ export const MAINLINE_6_8 = {
   exceptionErrno: { gp: ERRNO.EOPNOTSUPP, ud: ERRNO.EACCES },
   retriesEntropy: true,
   explainsMachineChecks: true,
+  resetsPamts: 'always',
   reportsSeamcalls: true,
   checkedCmrName: undefined,
   printsCmrs: false,

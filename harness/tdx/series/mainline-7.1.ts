@@ -70,6 +70,7 @@ export const MAINLINE_7_1 = {
   exceptionErrno: { gp: ERRNO.EOPNOTSUPP, ud: ERRNO.EACCES },
   retriesEntropy: true,
   explainsMachineChecks: true,
+  resetsPamts: 'with the erratum',
   reportsSeamcalls: true,
   checkedCmrName: undefined,
   printsCmrs: false,

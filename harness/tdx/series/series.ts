@@ -105,6 +105,12 @@ export interface Series {
   readonly retriesEntropy: boolean
   /** It says of a machine check when TDX private memory caused it. */
   readonly explainsMachineChecks: boolean
+  /**
+   * After a failure from TDH.SYS.KEY.CONFIG on it converts PAMTs back to normal
+   * memory with MOVDIR64B: always, or on CPUs with the erratum of poisoned
+   * memory (the label err_reset_pamts in init_tdx_module()).
+   */
+  readonly resetsPamts: 'always' | 'with the erratum' | 'never'
   /** It prints a line for a SEAMCALL that failed. */
   readonly reportsSeamcalls: boolean
   /** What it calls CMRs that it found to be in order; undefined: it prints none. */

@@ -50,6 +50,7 @@ export const V6 = {
   exceptionErrno: { gp: ERRNO.ENODEV, ud: ERRNO.EINVAL },
   retriesEntropy: false,
   explainsMachineChecks: false,
+  resetsPamts: 'never',
   reportsSeamcalls: false,
   checkedCmrName: 'Kernel-checked-CMR',
   printsCmrs: true,

@@ -1,0 +1,146 @@
+import type { KernelImage } from '../kernel/elf.ts'
+import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
+import { type Movdir64b, findMovdir64b, placesOf } from './movdir64b.ts'
+
+/**
+ * Functions that convert private memory back to normal with MOVDIR64B, or that
+ * the compiler put them into: reset_tdx_pages() and, since 6.17,
+ * tdx_quirk_reset_paddr() (arch/x86/virt/vmx/tdx/tdx.c).
+ */
+export const RESET_HOLDERS = [
+  'reset_tdx_pages',
+  'tdx_quirk_reset_paddr',
+  'tdmr_reset_pamt',
+  'tdmrs_reset_pamt_all',
+  'init_tdx_module',
+  '__tdx_enable',
+  'tdx_enable',
+] as const
+
+/** A loop that writes 64 bytes at a time. */
+export interface ResetLoop {
+  readonly instruction: bigint
+  readonly destination: Movdir64b['destination']
+  /** The MFENCE behind the loop. */
+  readonly end: bigint
+}
+
+const MFENCE = Buffer.from([0x0f, 0xae, 0xf0])
+const LINE = 64n
+
+export const findResetLoops = async (
+  image: KernelImage,
+): Promise<ResetLoop[]> => {
+  const loops: ResetLoop[] = []
+  for (const symbol of RESET_HOLDERS.flatMap(
+    name => image.symbol(name) ?? [],
+  )) {
+    const { address, size } = symbol
+    const code = Buffer.from(await image.bytesAt(address, Number(size)))
+    const fences = placesOf(code, MFENCE)
+    for (const { offset, destination } of findMovdir64b(code)) {
+      const fence = fences.find(at => at > offset)
+      if (fence === undefined) continue
+      loops.push({
+        instruction: address + BigInt(offset),
+        destination,
+        end: address + BigInt(fence),
+      })
+    }
+  }
+  return loops
+}
+
+/** page_offset_base of four-level page tables (asm/page_64_types.h). */
+const PAGE_OFFSET = 0xffff888000000000n
+
+/** What the loops depend on in a kernel. */
+export interface ResetOptions {
+  readonly loops: readonly ResetLoop[]
+  /** Addresses of memset() and of the variable page_offset_base. */
+  readonly memset: bigint | undefined
+  readonly pageOffsetBase: bigint | undefined
+  /** Bytes of physical memory that were converted. */
+  readonly onReset: (start: bigint, bytes: number) => void
+}
+
+/**
+ * Does the work of MOVDIR64B, which TCG does not have: three stops for a range,
+ * however long it is. The instruction itself is patched out, so the loop runs
+ * through; behind it the rig has the kernel's own memset() write the zeros.
+ */
+export class PageResets {
+  readonly #guest: Debugger
+  readonly #options: ResetOptions
+  /** Where each loop that runs has begun; a loop is run by one CPU at a time. */
+  readonly #begun = new Map<ResetLoop, bigint>()
+  /** Registers as they were before memset(). */
+  readonly #saved = new Map<ResetLoop, Registers>()
+
+  constructor(guest: Debugger, options: ResetOptions) {
+    this.#guest = guest
+    this.#options = options
+  }
+
+  get addresses(): readonly bigint[] {
+    return this.#options.loops.flatMap(({ instruction, end }) => [
+      instruction,
+      end,
+    ])
+  }
+
+  /** @returns what changes at this stop; undefined: it is not about a loop */
+  async answer(
+    cpu: number,
+    registers: Registers,
+  ): Promise<RegisterChanges | undefined> {
+    const { rip } = registers
+    for (const loop of this.#options.loops) {
+      if (rip === loop.instruction) {
+        this.#begun.set(loop, registers[loop.destination])
+        await this.#guest.remove(loop.instruction)
+        return {}
+      }
+      if (rip === loop.end) return this.#behind(cpu, loop, registers)
+    }
+    return undefined
+  }
+
+  async #behind(
+    cpu: number,
+    loop: ResetLoop,
+    registers: Registers,
+  ): Promise<RegisterChanges> {
+    const next = loop.end + BigInt(MFENCE.length)
+    const saved = this.#saved.get(loop)
+    if (saved) {
+      this.#saved.delete(loop)
+      return { ...saved, rip: next }
+    }
+    const start = this.#begun.get(loop)
+    // Of nothing: the loop was never entered.
+    if (start === undefined) return { rip: next }
+    this.#begun.delete(loop)
+    await this.#guest.plant(loop.instruction)
+    const bytes = registers[loop.destination] + LINE - start
+    const base = await this.#pageOffset(cpu)
+    this.#options.onReset(start - base, Number(bytes))
+    const { memset } = this.#options
+    if (memset === undefined) return { rip: next }
+    this.#saved.set(loop, registers)
+    const back = Buffer.alloc(8)
+    back.writeBigUInt64LE(loop.end)
+    const rsp = registers.rsp - 8n
+    await this.#guest.writeVirtual(cpu, rsp, back)
+    return { rip: memset, rsp, rdi: start, rsi: 0n, rdx: bytes }
+  }
+
+  async #pageOffset(cpu: number): Promise<bigint> {
+    const { pageOffsetBase } = this.#options
+    return pageOffsetBase === undefined
+      ? PAGE_OFFSET
+      : Buffer.from(
+          await this.#guest.readVirtual(cpu, pageOffsetBase, 8),
+        ).readBigUInt64LE()
+  }
+}
