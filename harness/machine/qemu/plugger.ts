@@ -21,6 +21,11 @@ export class Plugger {
   readonly #qmp: Promise<QmpClient>
   readonly #answers: Promise<Socket> | undefined
   readonly #results: PlugResult[] = []
+  /**
+   * Steps that were asked for: a kernel that panics while it prints a line may
+   * print it once more.
+   */
+  readonly #asked = new Set<number>()
   #seen = 0
 
   /** @param answers what the guest reads as its second serial port */
@@ -53,6 +58,10 @@ export class Plugger {
     this.#seen = reports.length
     for (const { step: number, kind } of fresh) {
       const step = this.#steps[number]
+      if (kind !== 'plug' && kind !== 'unplug' && kind !== 'machine-check')
+        continue
+      if (this.#asked.has(number)) continue
+      this.#asked.add(number)
       if (kind === 'plug' && step?.kind === 'plug')
         await (step.dimm.device === 'dimm'
           ? this.#plug(step.dimm)

@@ -1,0 +1,41 @@
+import t from 'tap'
+import { Plugger } from './plugger.ts'
+import type { QmpClient } from './qmp.ts'
+
+/** A QEMU that takes every command; what it was told is kept. */
+const qemu = (): { qmp: Promise<QmpClient>; told: string[] } => {
+  const told: string[] = []
+  const client: Pick<QmpClient, 'execute'> = {
+    execute: (_, args) => {
+      told.push(JSON.stringify(args))
+      return Promise.resolve('')
+    },
+  }
+  return { qmp: Promise.resolve(client as QmpClient), told }
+}
+
+t.test('a line that is printed twice asks once', async t => {
+  const { qmp, told } = qemu()
+  const steps = [
+    { kind: 'trigger' },
+    { kind: 'machine check', at: 'pamt' },
+  ] as const
+  const plugger = new Plugger(steps, qmp, undefined)
+  const seen = () => ({ firstPamt: 0x10100a000n })
+  const report = { step: 1, kind: 'machine-check' } as const
+  await plugger.update([], seen)
+  t.same(told, [])
+  await plugger.update([report], seen)
+  await plugger.update([report, report], seen)
+  t.equal(told.length, 1)
+  t.match(told[0], /mce -b 0 1 0x[0-9a-f]{16} 6 0x10100a000 0x86/)
+})
+
+t.test('without a PAMT there is nothing to poison', async t => {
+  const { qmp, told } = qemu()
+  const steps = [{ kind: 'machine check', at: 'pamt' }] as const
+  const plugger = new Plugger(steps, qmp, undefined)
+  const report = { step: 0, kind: 'machine-check' } as const
+  await plugger.update([report], () => ({ firstPamt: undefined }))
+  t.same(told, [])
+})
