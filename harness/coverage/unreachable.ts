@@ -132,4 +132,22 @@ export const UNREACHABLE: readonly Unreachable[] = [
     lines: ['x86_vmx_disable_virtualization_cpu();'],
     why: 'CR4.VMXE stays clear, because TCG refuses it: the kernel then takes VMX for off',
   },
+  {
+    series: ['v6'],
+    file: 'module.c',
+    functions: /^check_cmrs$/,
+    lines: [
+      'pr_err("Firmware bug: invalid CMR(s) before valid CMRs.\\n");',
+      'pr_err("Firmware bug: CMRs not in address ascending order.\\n");',
+      'return -EINVAL;',
+    ],
+    why: 'the module refuses such a list in TDH.SYS.INIT (CMR_LIST_INVALID), and zeros come last in what TDH.SYS.INFO returns',
+  },
+  {
+    series: ['v6'],
+    file: 'tdmr.c',
+    functions: /^tdmr_nid$/,
+    lines: ['return first_online_node;'],
+    why: 'each TDMR is made of a region that ends behind its base',
+  },
 ]

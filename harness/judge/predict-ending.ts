@@ -22,6 +22,7 @@ import {
   type Ending,
   type EndingInput,
   type PredictedOutcome,
+  offlineAtTrigger,
   stepsBefore,
 } from './predicted-ending.ts'
 import { type Failure, failure } from './failure.ts'
@@ -55,6 +56,7 @@ export const predictEnding = (input: EndingInput): Ending => {
   const failures = [
     ...hotAddedFailures(item, layout, host),
     ...platformFailures(item, host),
+    ...offlineBefore(item, host),
     ...faultFailures(item.platform, host),
     ...allocationFailures(item.allocations, layout),
     ...convertibleFailures(item, layout, host),
@@ -203,6 +205,24 @@ const offlineFailures = (
         ),
       ]
     : []
+}
+
+/** CPUs that steps have taken offline when the module is initialised. */
+const offlineBefore = (
+  { platform, steps }: OutcomeInput,
+  series: Series,
+): Failure[] => {
+  const offline = offlineAtTrigger(steps, series)
+  if (offline === 0) return []
+  return [
+    series.needsAllCpus
+      ? failure('checks', ERRNO.EINVAL, `${offline} CPUs are offline`)
+      : failure(
+          'sys-config',
+          ERRNO.EIO,
+          `${offline} of ${platform.lps} logical processors are offline, and so uninitialised`,
+        ),
+  ]
 }
 
 /** What the kernel reads of the module, and what it insists on. */

@@ -25,6 +25,7 @@ export const predictMachineCheck = (
     isPrivate: false,
     why,
   })
+  if (at === 'timer') return not('it is no error of memory')
   if (!explainsMachineChecks) return not(`${title} says nothing of it`)
   if (!CPU_MODELS[machine.cpuModel].partialWritesPoison)
     return not(`${machine.cpuModel} does not have the erratum`)

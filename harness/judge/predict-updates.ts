@@ -21,6 +21,9 @@ export interface UpdateInput {
 /** TDX_FEATURES0.TD_PRESERVING (asm/tdx.h). */
 const TD_PRESERVING = 1n << 1n
 
+/** MODULE_HV, which the kernel reads before it shuts the module down. */
+const MODULE_HV = 0x8900000100000000n
+
 /** Leaves of an update that fail after the module was shut down. */
 const AFTER_SHUTDOWN: readonly LeafName[] = ['SEAMLDR_INSTALL', 'SYS_UPDATE']
 
@@ -44,6 +47,7 @@ export const predictUpdates = ({
     ((PROFILES[runs].features ?? 0n) & TD_PRESERVING) !== 0n
   const fails = (leaf: LeafName): boolean =>
     platform.faults.some(fault => fault.leaf === leaf)
+  const handoff = platform.faults.some(({ field }) => field === MODULE_HV)
   let module = runs
   let left = platform.updatesLeft
   let offline = 0
@@ -56,8 +60,8 @@ export const predictUpdates = ({
       continue
     }
     const { kind, module: next } = step.image
-    // Both are found before the module was shut down.
-    const harmless = kind === 'bad-header' || fails('SYS_SHUTDOWN')
+    // All are found before the module was shut down.
+    const harmless = kind === 'bad-header' || handoff || fails('SYS_SHUTDOWN')
     const works: boolean =
       module !== null &&
       !harmless &&

@@ -62,3 +62,11 @@ export const stepsBefore = (
   const at = steps.findIndex(({ kind }) => kind === 'trigger')
   return at < 0 ? undefined : steps.slice(0, at)
 }
+
+/** How many CPUs steps have taken offline by then. */
+export const offlineAtTrigger = (
+  steps: readonly Step[],
+  series: Pick<Series, 'trigger'>,
+): number =>
+  stepsBefore(steps, series)?.filter(({ kind }) => kind === 'offline').length ??
+  0

@@ -331,7 +331,7 @@ const stepText = (step: Step): string => {
 }
 
 const poisonedText = (at: Poisoned): string =>
-  at === 'pamt' ? 'the first PAMT' : hex(at)
+  at === 'pamt' ? 'the first PAMT' : at === 'timer' ? 'a timer' : hex(at)
 
 /** Of boot memory with its addresses, which are told nowhere else. */
 const memoryText = ({ name, kind, range }: StepMemory): string =>

@@ -73,7 +73,7 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps: [machineCheck: pampt, trigger]\n`,
-      [/^4:23: expected pamt or an address such as .* found 'pampt'/],
+      [/^4:23: expected pamt, timer or an address such as .* found 'pampt'/],
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps: [machineCheck: pamt, trigger]\n`,

@@ -74,10 +74,13 @@ const updateSchema = z.strictObject({
   }),
 })
 const machineCheckSchema = z.strictObject({
-  machineCheck: z.union([z.literal('pamt'), sizeSchema('pamt or an address')], {
-    error:
-      "expected where memory is poisoned: pamt, or an address such as '3G'",
-  }),
+  machineCheck: z.union(
+    [z.literal(['pamt', 'timer']), sizeSchema('pamt, timer or an address')],
+    {
+      error:
+        'expected where memory is poisoned: pamt or an address such as 3G; or timer, for an error of something else',
+    },
+  ),
 })
 const nextStepSchema = z.literal('trigger', {
   error: "expected 'trigger': nothing else is done on the next kernel",
@@ -112,7 +115,7 @@ const stepSchema = z.union(
   ],
   {
     error:
-      "expected 'trigger', 'retry', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } }, { machineCheck: pamt or an address } or { kexec: { memmap, append } }",
+      "expected 'trigger', 'retry', { plug: { name, memory, node, start, as } }, { online: name }, { offline: name, cpu or { name, start, end } }, { unplug: name }, { kmem: { name, start, end, from } }, { update: { module, image } }, { machineCheck: pamt, timer or an address } or { kexec: { memmap, append } }",
   },
 )
 
@@ -176,8 +179,8 @@ export type Step =
   /** The kernel starts itself again; it is the last step of a kernel. */
   | { readonly kind: 'kexec'; readonly next: NextKernel }
 
-/** An address, or where the first PAMT is. */
-export type Poisoned = number | 'pamt'
+/** An address, or where the first PAMT is; `timer`: memory is well. */
+export type Poisoned = number | 'pamt' | 'timer'
 
 /** What is asked of a kernel that another one starts. */
 export interface NextKernel {

@@ -129,14 +129,15 @@ export class Plugger {
     at: Poisoned,
     { firstPamt }: SeenByModule,
   ): Promise<void> {
-    const address = at === 'pamt' ? firstPamt : BigInt(at)
+    const address = at === 'pamt' ? firstPamt : at === 'timer' ? 0n : BigInt(at)
     // The guest goes on, and complains.
     if (address === undefined) {
       ;(await this.#answers)?.write(ANSWER)
       return
     }
     const qmp = await this.#qmp
-    const words = [BANK, STATUS, MCG_STATUS, hex(address), ADDRESS_OF_LINE]
+    const status = at === 'timer' ? TIMER_STATUS : STATUS
+    const words = [BANK, status, MCG_STATUS, hex(address), ADDRESS_OF_LINE]
     const said = await qmp.execute('human-monitor-command', {
       'command-line': `mce -b 0 ${words.join(' ')}`,
     })
@@ -171,6 +172,8 @@ const BANK = 1
  * PCC, S and AR; data load from the first level cache.
  */
 const STATUS = '0xbf80000000000134'
+/** VAL, UC, EN and PCC; internal timer. */
+const TIMER_STATUS = '0xb200000000000400'
 /** MCIP and EIPV. */
 const MCG_STATUS = 6
 /** MCi_MISC: a physical address, of a cache line. */
