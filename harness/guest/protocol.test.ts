@@ -5,6 +5,7 @@ import { projectRoot } from '../base/paths.ts'
 import {
   ANSWER,
   FILES,
+  READY,
   REPORT_PREFIX,
   parseReport,
   stepLine,
@@ -64,6 +65,7 @@ t.test('init takes the words of the steps file', async t => {
 t.test('init waits for one byte', async t => {
   t.equal(ANSWER.length, 1)
   t.match(INIT, '__NR_read, fd, (long)&byte, 1')
+  t.match(INIT, `__NR_write, fd, (long)"${READY}", 1`)
 })
 
 t.test('every report of init is understood', async t => {

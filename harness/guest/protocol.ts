@@ -10,7 +10,8 @@ import type { Range } from '../memory/range.ts'
  * 2. Init and the trigger report through the kernel's log, a record each;
  *    {@link parseReport} reads them.
  * 3. Init waits for {@link ANSWER} on the second serial port after it has said
- *    that it wants a DIMM, or a machine check, which ends it.
+ *    that it wants a DIMM. Before a machine check, which ends it, it says
+ *    {@link READY} there once it has the answer.
  *
  * protocol.test.ts compares the strings of the C sources with this file.
  */
@@ -34,6 +35,9 @@ export const FILES = {
 
 /** What the rig writes when it has done what a step asked for. */
 export const ANSWER = '\n'
+
+/** What init writes to the same port when a machine check may come. */
+export const READY = '!'
 
 /** A step as the steps file has it; DIMMs are known by their addresses. */
 export type GuestStep =

@@ -38,10 +38,10 @@ export const checkEnd = check('end', ['console'], context => {
   const { record, facts, expect, item, kernel } = context
   if (facts.kernel === null && facts.incidents.length === 0)
     return [fail('end', `the kernel printed nothing; ${describeEnd(context)}`)]
-  if (expect.panic !== undefined) return checkPanic(facts, expect.panic)
+  if (expect.panic !== undefined) return checkPanic(context, expect.panic)
   if (expect.hangs !== undefined) return checkHang(context, expect.hangs)
   if (kernel.hostsTdx && poisonedBy(item.steps) !== undefined)
-    return checkPanic(facts, MACHINE_CHECK)
+    return checkPanic(context, MACHINE_CHECK)
   const wanted = expect.warning
   const isWanted = ({ kind, text }: Facts['incidents'][number]): boolean =>
     wanted !== undefined && kind === 'warning' && text.includes(wanted)
@@ -95,13 +95,14 @@ export const checkSteps = check(
   },
 )
 
-const checkPanic = ({ incidents }: Facts, text: string): Reason[] => {
+const checkPanic = (context: Context, text: string): Reason[] => {
+  const { incidents } = context.facts
   const panic = incidents.find(({ kind }) => kind === 'panic')
   if (!panic)
     return [
       fail(
         'panic',
-        `expected the kernel to panic with '${text}', it did not panic`,
+        `expected the kernel to panic with '${text}', it did not: ${howItEnded(context)}`,
       ),
     ]
   return panic.text.includes(text)
@@ -137,6 +138,12 @@ const lastLeaf = ({ witnesses }: BootRecord): string | undefined => {
   const last = witnesses.module?.seamcalls.at(-1)
   return last && leafName(last.leaf)
 }
+
+/** Of a boot that came to its end, too. */
+const howItEnded = (context: Evidence): string =>
+  context.record.end === 'settled' && context.facts.guest.done
+    ? 'all steps were done'
+    : describeEnd(context)
 
 const describeEnd = ({ record, facts, tail }: Evidence): string => {
   const last = tail.findLast(line => line !== '') ?? 'nothing'

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { ANSWER, type StepReport } from '../../guest/protocol.ts'
+import { ANSWER, READY, type StepReport } from '../../guest/protocol.ts'
 import { InfraError } from '../../base/errors.ts'
 import { hex } from '../../base/units.ts'
 import type { Dimm, Poisoned, Step } from '../../scenario/steps.ts'
@@ -130,9 +130,13 @@ export class Plugger {
     { firstPamt }: SeenByModule,
   ): Promise<void> {
     const address = at === 'pamt' ? firstPamt : at === 'timer' ? 0n : BigInt(at)
+    const answers = await this.#answers
+    const ready = answers && saysReady(answers)
+    answers?.write(ANSWER)
+    await ready
     // The guest goes on, and complains.
     if (address === undefined) {
-      ;(await this.#answers)?.write(ANSWER)
+      answers?.write(ANSWER)
       return
     }
     const qmp = await this.#qmp
@@ -164,6 +168,14 @@ export class Plugger {
     ;(await this.#answers)?.write(ANSWER)
   }
 }
+
+/** Never comes from a guest that dies before. The port also echoes. */
+const saysReady = (socket: Socket): Promise<void> =>
+  new Promise(resolve => {
+    socket.on('data', (chunk: Buffer) => {
+      if (chunk.includes(READY)) resolve()
+    })
+  })
 
 /** Of the first level data cache. */
 const BANK = 1
