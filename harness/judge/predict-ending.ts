@@ -91,11 +91,23 @@ const endingOf = (failures: readonly Failure[], host: Series): Ending => {
         initialized: certain < 0,
       },
     }
+  const { unsaid = false, ...failed } = decisive
+  // Nobody is told the errno, and no line comes.
+  if (unsaid && host.silentStages.includes(failed.stage))
+    return {
+      outcome: {
+        outcome: 'unfinished',
+        stage: 'detect',
+        errno: null,
+        why: `${failed.why}, and the kernel says nothing of it`,
+      },
+      open: undefined,
+    }
   const isNoModule = host.enodevIsNoModule && decisive.errno === ERRNO.ENODEV
   return {
     outcome: {
       outcome: 'failed',
-      ...decisive,
+      ...failed,
       stage: isNoModule ? 'sys-init' : decisive.stage,
       errno: errnoOf(decisive, host),
     },

@@ -5,7 +5,7 @@ import { STAGE_OF_LEAF } from '../tdx/outcome.ts'
 import { type Platform, packagesOf } from '../tdx/platform.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { SOFTWARE_STATUS, status, statusName } from '../tdx/status.ts'
-import { type Failure, failure } from './failure.ts'
+import type { Failure } from './failure.ts'
 
 /** RDRAND_RETRY_LOOPS: sc_retry() tries this often when entropy is short. */
 const ENTROPY_TRIES = 10
@@ -29,11 +29,12 @@ export const faultFailures = (platform: Platform, series: Series): Failure[] =>
     if (fault.end === 'hangs')
       return [{ stage, open: `${fault.leaf} never returns` }]
     return [
-      failure(
+      {
         stage,
-        errnoOf(fault.end, series),
-        `the platform makes ${fault.leaf} fail with ${endText(fault.end)}`,
-      ),
+        errno: errnoOf(fault.end, series),
+        why: `the platform makes ${fault.leaf} fail with ${endText(fault.end)}`,
+        unsaid: isUnsaid(fault),
+      },
     ]
   })
 
@@ -72,6 +73,19 @@ const CALLED_ONCE: ReadonlySet<Fault['leaf']> = new Set([
   'SYS_INFO',
   'SYS_CONFIG',
 ])
+
+/**
+ * sc_retry_prerr() prints no SEAMCALL that ended without a status; of SYS.INIT
+ * the kernel says that the module is not loaded.
+ */
+const isUnsaid = ({ leaf, end }: Fault): boolean =>
+  isException(end) || (isVmfailInvalid(end) && leaf !== 'SYS_INIT')
+
+const isException = (end: FaultEnd): boolean =>
+  end === SOFTWARE_STATUS.SEAMCALL_GP || end === SOFTWARE_STATUS.SEAMCALL_UD
+
+const isVmfailInvalid = (end: FaultEnd): boolean =>
+  end === 'VMfailInvalid' || end === SOFTWARE_STATUS.VMFAILINVALID
 
 const errnoOf = (
   end: Exclude<FaultEnd, 'hangs'>,

@@ -316,3 +316,46 @@ t.test('hibernation disables TDX since 6.8', async t => {
     outcome: 'initialized',
   })
 })
+
+t.test('who says nothing of a failure', async t => {
+  const ends: [fault: object, on71: string, on68: string][] = [
+    [
+      { leaf: 'SYS.INIT', status: 'VMfailInvalid' },
+      'failed at sys-init',
+      'failed at sys-init',
+    ],
+    [
+      { leaf: 'SYS.INIT', status: '#GP' },
+      'unfinished at detect',
+      'failed at sys-init',
+    ],
+    [
+      { leaf: 'SYS.LP.INIT', status: 'VMfailInvalid', call: 2 },
+      'unfinished at detect',
+      'failed at lp-init',
+    ],
+    [
+      { leaf: 'SYS.LP.INIT', status: '#UD' },
+      'unfinished at detect',
+      'failed at lp-init',
+    ],
+    // A later stage has a line of its own for its errno.
+    [
+      { leaf: 'SYS.CONFIG', status: '#UD' },
+      'failed at sys-config',
+      'failed at sys-config',
+    ],
+  ]
+  for (const [fault, on71, on68] of ends) {
+    const endOn = (series: Series): string => {
+      const { outcome } = predictCase(
+        bodyOf({ tdx: { faults: [fault] } }),
+        optionsOf(series),
+      )
+      return `${outcome?.outcome ?? 'open'} at ${outcome?.stage ?? 'none'}`
+    }
+    const what = JSON.stringify(fault)
+    t.equal(endOn(MAINLINE_7_1), on71, what)
+    t.equal(endOn(MAINLINE_6_8), on68, `6.8: ${what}`)
+  }
+})
