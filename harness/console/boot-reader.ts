@@ -64,7 +64,9 @@ export class BootReader {
         signature,
         line,
       })),
-      tdx: this.#tdx.facts(this.#guest.facts.trigger),
+      tdx: this.#tdx.facts(
+        this.#guest.facts.retries.at(-1) ?? this.#guest.facts.trigger,
+      ),
       guest: this.#guest.facts,
       platform: null,
       incidents: this.#incidents,

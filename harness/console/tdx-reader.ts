@@ -49,7 +49,7 @@ export class TdxReader {
     else this.#readUnknown({ ...record, text })
   }
 
-  /** The outcome, given what the trigger module saw. */
+  /** The outcome, given what the trigger module saw at its last try. */
   facts(trigger: TriggerResult | null): TdxFacts {
     const facts = this.#facts
     // The first that failed; a function that was not called is null.

@@ -185,6 +185,7 @@ t.test('pages are converted: three stops, and memset() does it', async t => {
   const start = 0xffff888000000000n + 16n * 4096n
   const begin = registers({ rip: 2000n, rsp: 0x7000n, rax: start })
   t.same(await ledger.answer(0, begin), {}, 'the loop goes on')
+  // The last line; other compilers leave the address behind it.
   const last = start + 4n * 4096n - 64n
   const behind = registers({ rip: 2016n, rsp: 0x7000n, rax: last, rcx: 5n })
   t.same(await ledger.answer(0, behind), {

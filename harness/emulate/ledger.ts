@@ -18,8 +18,11 @@ export interface Allocation {
   readonly callee: string
   /** `failed`: it was given nothing, by the rig or by the kernel itself. */
   readonly state: AllocationState
-  /** Bytes of it that were converted back with MOVDIR64B while it was held. */
-  readonly resetBytes: number
+  /**
+   * Bytes of it that were converted back with MOVDIR64B while it was held;
+   * null: the rig knows no loop of this kernel that does so.
+   */
+  readonly resetBytes: number | null
 }
 
 /** What became of an allocation by the end of the boot. */
@@ -105,7 +108,7 @@ export class Ledger {
         by: allocation.by,
         callee: allocation.callee,
         state,
-        resetBytes,
+        resetBytes: this.#resets.follows ? resetBytes : null,
       })),
       freedTwice: this.#freedTwice,
     }

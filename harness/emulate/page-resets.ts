@@ -27,6 +27,8 @@ export interface ResetLoop {
 
 const MFENCE = Buffer.from([0x0f, 0xae, 0xf0])
 const LINE = 64n
+/** Whole pages are converted. */
+const PAGE = 4096n
 
 export const findResetLoops = async (
   image: KernelImage,
@@ -82,6 +84,11 @@ export class PageResets {
     this.#options = options
   }
 
+  /** The kernel has a loop of a form that is known. */
+  get follows(): boolean {
+    return this.#options.loops.length > 0
+  }
+
   get addresses(): readonly bigint[] {
     return this.#options.loops.flatMap(({ instruction, end }) => [
       instruction,
@@ -122,7 +129,9 @@ export class PageResets {
     if (start === undefined) return { rip: next }
     this.#begun.delete(loop)
     await this.#guest.plant(loop.instruction)
-    const bytes = registers[loop.destination] + LINE - start
+    // A compiler may have the register behind the last line, or at it.
+    const end = (registers[loop.destination] + LINE) & ~(PAGE - 1n)
+    const bytes = end - start
     const base = await this.#pageOffset(cpu)
     this.#options.onReset(start - base, Number(bytes))
     const { memset } = this.#options

@@ -57,7 +57,11 @@ export const predictEnding = (input: EndingInput): Ending => {
     ...hotAddedFailures(item, layout, host),
     ...platformFailures(item, host),
     ...offlineBefore(item, host),
-    ...faultFailures(item.platform, host),
+    ...faultFailures({
+      platform: item.platform,
+      series: host,
+      offline: offlineAtTrigger(item.steps, host),
+    }),
     ...allocationFailures(item.allocations, layout),
     ...convertibleFailures(item, layout, host),
     ...tdmrFailures(layout),
@@ -224,7 +228,7 @@ const offlineBefore = (
   { platform, steps }: OutcomeInput,
   series: Series,
 ): Failure[] => {
-  const offline = offlineAtTrigger(steps, series)
+  const offline = offlineAtTrigger(steps, series).size
   if (offline === 0) return []
   return [
     series.needsAllCpus

@@ -11,12 +11,21 @@ import type { Failure } from './failure.ts'
 const ENTROPY_TRIES = 10
 const NO_ENTROPY = status('RND_NO_ENTROPY')
 
+/** Who calls the module. */
+export interface CalledCpus {
+  readonly platform: Platform
+  readonly series: Series
+  /** CPUs that are offline by then. */
+  readonly offline: ReadonlySet<number>
+}
+
 /** What the faults of a platform do to the initialisation. */
-export const faultFailures = (platform: Platform, series: Series): Failure[] =>
-  platform.faults.flatMap((fault): Failure[] => {
+export const faultFailures = (called: CalledCpus): Failure[] =>
+  called.platform.faults.flatMap((fault): Failure[] => {
+    const { platform, series } = called
     const stage = STAGE_OF_LEAF.get(LEAF[fault.leaf])
     if (!stage || !series.leaves.has(fault.leaf)) return []
-    const calls = callsOf(fault, platform, series)
+    const calls = callsOf(fault, called)
     if (typeof calls === 'string') return [{ stage, open: calls }]
     if (calls < fault.call) return []
     if (fault.end === NO_ENTROPY && series.retriesEntropy) {
@@ -46,13 +55,13 @@ export const faultFailures = (platform: Platform, series: Series): Failure[] =>
  */
 export const callsOf = (
   { leaf, cpu, package: own, field, call }: Fault,
-  platform: Platform,
-  series: Series,
+  { platform, series, offline }: CalledCpus,
 ): number | string => {
   if (leaf === 'SYS_LP_INIT')
     return platform.packageOf.filter(
       (one, i) =>
         i < platform.lps &&
+        !offline.has(i) &&
         (cpu === undefined || cpu === i) &&
         (own === undefined || own === one),
     ).length

@@ -15,7 +15,11 @@ export interface PredictedMachineCheck {
  * no TD runs, PAMTs are the only private memory.
  */
 export const predictMachineCheck = (
-  { machine, steps }: Pick<CaseInput, 'machine' | 'steps'>,
+  {
+    machine,
+    platform,
+    steps,
+  }: Pick<CaseInput, 'machine' | 'platform' | 'steps'>,
   { explainsMachineChecks, title }: Series,
   { outcome }: PredictedOutcome,
 ): PredictedMachineCheck | undefined => {
@@ -31,6 +35,8 @@ export const predictMachineCheck = (
     return not(`${machine.cpuModel} does not have the erratum`)
   if (outcome !== 'initialized')
     return not('without the module no page is known to be private')
+  if (platform.faults.some(({ leaf }) => leaf === 'PHYMEM_PAGE_RDMD'))
+    return not('the module does not tell the type of the page')
   return at === 'pamt'
     ? { isPrivate: true, why: 'a PAMT is private memory' }
     : { isPrivate: undefined, why: 'PAMTs are the only private memory' }

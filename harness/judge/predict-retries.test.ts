@@ -45,6 +45,11 @@ t.test('what a kernel answers that is asked again', async t => {
     [{ ...LP_INIT, times: 3 }, '-5 0 initialized', '-14 -14 failed'],
     [{ ...LP_INIT, times: 5 }, '-5 -5 failed', '-14 -14 failed'],
     [{ ...LP_INIT, cpu: 1, times: 2 }, '-5 0 initialized', '-14 -14 failed'],
+    [
+      { leaf: 'SYS.LP.INIT', status: 'RND_NO_ENTROPY', cpu: 1, times: 12 },
+      'open open open',
+      '-14 -14 failed',
+    ],
     [{ leaf: 'SYS.INIT', status: 'hangs' }, 'open open open', 'open open open'],
   ]
   for (const [fault, mainline, v6] of cases) {

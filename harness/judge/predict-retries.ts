@@ -3,8 +3,12 @@ import type { Fault } from '../tdx/fault.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { status } from '../tdx/status.ts'
-import type { Ending, OutcomeInput } from './predicted-ending.ts'
-import { callsOf } from './predict-faults.ts'
+import {
+  type Ending,
+  type OutcomeInput,
+  offlineAtTrigger,
+} from './predicted-ending.ts'
+import { type CalledCpus, callsOf } from './predict-faults.ts'
 
 /** What a kernel answers that is asked for the initialisation again. */
 export interface PredictedRetry {
@@ -34,12 +38,16 @@ export const predictTries = (
 ): PredictedTries => {
   let ending = endingOf(platform)
   if (series.trigger === 'at boot') return { ending, retries: [] }
+  const offline = offlineAtTrigger(steps, series)
   const retries: PredictedRetry[] = []
   let used = 0
   for (const { kind } of steps) {
     if (kind !== 'retry') continue
-    if (goesToCpusAgain(ending, series)) {
-      ending = endingOf(platformAt(++used, platform, series))
+    if (goesToCpusAgain(ending, series) && lacksEntropy(platform)) {
+      ending = { outcome: undefined, open: ENTROPY }
+      retries.push(answerOf(ending, ENTROPY))
+    } else if (goesToCpusAgain(ending, series)) {
+      ending = endingOf(platformAt(++used, { platform, series, offline }))
       retries.push(answerOf(ending, 'the CPUs that failed are tried again'))
     } else retries.push(answerAgain(ending, series))
   }
@@ -50,6 +58,14 @@ const goesToCpusAgain = ({ outcome }: Ending, { trigger }: Series): boolean =>
   trigger === 'tdx_cpu_enable, tdx_enable' &&
   outcome?.outcome === 'failed' &&
   outcome.stage === 'lp-init'
+
+/** Each call asks ten times: how much a try uses up goes by who asks first. */
+const ENTROPY = 'how often entropy was refused by then is not known'
+const lacksEntropy = ({ faults }: Platform): boolean =>
+  faults.some(
+    ({ leaf, end }) =>
+      leaf === 'SYS_LP_INIT' && end === status('RND_NO_ENTROPY'),
+  )
 
 /** What the caller of a try is told. */
 const answerOf = ({ outcome, open }: Ending, why: string): PredictedRetry => {
@@ -83,14 +99,13 @@ const answerAgain = (ending: Ending, series: Series): PredictedRetry => {
 /** Faults that no CPU meets any more at this retry are gone. */
 const platformAt = (
   retry: number,
-  platform: Platform,
-  series: Series,
+  { platform, series, offline }: CalledCpus,
 ): Platform => ({
   ...platform,
   faults: platform.faults.filter(
     fault =>
       fault.leaf !== 'SYS_LP_INIT' ||
-      isMetAgain(fault, callsOf(fault, platform, series), retry),
+      isMetAgain(fault, callsOf(fault, { platform, series, offline }), retry),
   ),
 })
 
@@ -100,12 +115,11 @@ const platformAt = (
  * @param calls of the first try
  */
 const isMetAgain = (
-  { call, times, end }: Fault,
+  { call, times }: Fault,
   calls: number | string,
   retry: number,
 ): boolean => {
-  // Entropy is asked for ten times in a call.
-  if (typeof calls === 'string' || end === status('RND_NO_ENTROPY')) return true
+  if (typeof calls === 'string') return true
   let left = times
   let failing = calls - (call - 1)
   for (let i = 0; i < retry; i++) {

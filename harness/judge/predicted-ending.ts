@@ -63,10 +63,13 @@ export const stepsBefore = (
   return at < 0 ? undefined : steps.slice(0, at)
 }
 
-/** How many CPUs steps have taken offline by then. */
+/** CPUs that steps have taken offline by then. */
 export const offlineAtTrigger = (
   steps: readonly Step[],
   series: Pick<Series, 'trigger'>,
-): number =>
-  stepsBefore(steps, series)?.filter(({ kind }) => kind === 'offline').length ??
-  0
+): ReadonlySet<number> =>
+  new Set(
+    stepsBefore(steps, series)?.flatMap(step =>
+      step.kind === 'offline' ? [step.cpu] : [],
+    ),
+  )

@@ -359,3 +359,48 @@ t.test('who says nothing of a failure', async t => {
     t.equal(endOn(MAINLINE_6_8), on68, `6.8: ${what}`)
   }
 })
+
+t.test('CPUs that steps take offline before the trigger', async t => {
+  const machine = { memory: '4G', cpus: 4 }
+  const offline = [{ offline: 3 }, { offline: 3 }, 'trigger']
+  const failed = (stage: string, errno: number) => ({
+    outcome: 'failed',
+    stage,
+    errno,
+  })
+  const cell = (...faults: object[]) => ({
+    machine,
+    steps: offline,
+    tdx: { faults },
+  })
+  t.match(outcomeOf(cell()), failed('sys-config', -5))
+  t.match(outcomeOf(cell(), V6), failed('checks', -22))
+  t.match(outcomeOf(cell(), MAINLINE_7_1), { outcome: 'initialized' })
+  const lpInit = { leaf: 'SYS.LP.INIT', status: ERROR }
+  const never = { ...lpInit, cpu: 3 }
+  t.match(outcomeOf(cell(never)), failed('sys-config', -5), 'it never calls')
+  t.match(outcomeOf(cell({ ...lpInit, call: 4 })), failed('sys-config', -5))
+  t.match(outcomeOf(cell({ ...lpInit, call: 3 })), failed('lp-init', -5))
+})
+
+t.test('what a machine check is laid to', async t => {
+  const blame = (cell: object, series: Series = MAINLINE_7_1): unknown =>
+    predictCase(
+      bodyOf({ steps: ['trigger', { machineCheck: 'pamt' }], ...cell }),
+      optionsOf(series),
+    ).machineCheck?.isPrivate
+  t.equal(blame({}), true)
+  t.equal(blame({}, V6), false)
+  t.equal(
+    blame({ machine: { memory: '4G', cpuModel: 'granite-rapids' } }),
+    false,
+  )
+  const fault = { leaf: 'PHYMEM.PAGE.RDMD', status: ERROR }
+  t.equal(blame({ tdx: { faults: [fault] } }), false)
+  t.equal(blame({ tdx: { module: 'none' } }), false)
+  const at = (where: string) => ({
+    steps: ['trigger', { machineCheck: where }],
+  })
+  t.equal(blame(at('timer')), false)
+  t.equal(blame(at('3G')), undefined, 'it goes by where the PAMTs are')
+})

@@ -44,7 +44,7 @@ const ledger = z.strictObject({
       by: z.string(),
       callee: z.string(),
       state: z.enum(ALLOCATION_STATES),
-      resetBytes: count.default(0),
+      resetBytes: count.nullable().default(null),
     }),
   ),
   freedTwice: z.array(z.string()),

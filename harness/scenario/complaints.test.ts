@@ -85,7 +85,19 @@ t.test('every mistake is named with its place and what is allowed', async t => {
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps: [retry, trigger]\n`,
-      [/^4:9: expected trigger before it/],
+      [/^4:9: expected it right behind trigger or another retry/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G, cpus: 2 }\nsteps: [trigger, { offline: 1 }, retry]\n`,
+      [/^4:\d+: expected it right behind trigger/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [trigger, retry, kexec: {}]\n`,
+      [/^4:\d+: before kexec only trigger and offline of a CPU are possible/],
+    ],
+    [
+      `${HEAD}machine: { memory: 4G }\nsteps: [trigger, { update: { module: '1.5.34' } }, { machineCheck: 3G }]\n`,
+      [/^4:\d+: the model does not follow a machine check after an update/],
     ],
     [
       `${HEAD}machine: { memory: 4G }\nsteps:\n  - trigger\n  - plug: { name: a, memory: 101M, node: 1 }\n  - online: b\n  - plug: { name: a, memory: 1G }\n  - trigger\n`,

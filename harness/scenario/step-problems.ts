@@ -84,7 +84,12 @@ export const stepProblems = (
         problem([], 'a kernel is asked once; asking it again is the step retry')
       triggered = true
     } else if (step === 'retry') {
-      if (!triggered) problem([], 'expected trigger before it')
+      const before = steps[i - 1]
+      if (before !== 'trigger' && before !== 'retry')
+        problem(
+          [],
+          'expected it right behind trigger or another retry: the model does not follow what happens in between',
+        )
     } else if ('plug' in step) {
       plugProblems(step.plug, { known, limits, problem })
       if (ranges)
@@ -92,6 +97,11 @@ export const stepProblems = (
     } else if ('machineCheck' in step) {
       if (i < steps.length - 1)
         problem([], 'a machine check ends the kernel: it is the last step')
+      if (steps.some(one => typeof one === 'object' && 'update' in one))
+        problem(
+          [],
+          'the model does not follow a machine check after an update: leave out one of them',
+        )
     } else if ('kexec' in step) {
       kexecProblems(steps, i, problem)
     } else if ('kmem' in step) {
@@ -146,16 +156,16 @@ const kexecProblems = (
       [],
       'kexec ends the kernel: it is the last step; what follows goes into its own steps',
     )
-  const other = steps.find(
-    step =>
-      typeof step === 'object' &&
-      !('kexec' in step) &&
-      !('offline' in step && typeof step.offline === 'number'),
+  const other = steps.find(step =>
+    typeof step === 'string'
+      ? step !== 'trigger'
+      : !('kexec' in step) &&
+        !('offline' in step && typeof step.offline === 'number'),
   )
   if (other)
     problem(
       [],
-      'before kexec only trigger and offline of a CPU are possible: the model does not follow memory and updates to the next kernel',
+      'before kexec only trigger and offline of a CPU are possible: the model does not follow memory, updates and more tries to the next kernel',
     )
 }
 

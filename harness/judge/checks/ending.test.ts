@@ -88,6 +88,25 @@ t.test('a machine check is laid to the memory that caused it', async t => {
   t.equal(said(elsewhere, '').verdict, 'pass')
   t.match(said(elsewhere, BLAME).text, /is not blamed/)
   t.match(judged(cell).text, /expected the kernel to panic/, 'it went on')
+  const late = judged(
+    cell,
+    {},
+    replace(
+      'tdxrig: steps done',
+      'Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception handler',
+    ),
+  )
+  t.equal(late.verdict, 'invalid')
+  t.match(late.text, /a CPU came too late/)
+  const warned = judged(
+    cell,
+    {},
+    replace(
+      'tdxrig: steps done',
+      `WARNING: x\n${BLAME}Kernel panic - not syncing: Fatal machine check`,
+    ),
+  )
+  t.match(warned.text, /the kernel reports a warning/)
 })
 
 t.test('a kernel that is asked again', async t => {

@@ -144,5 +144,9 @@ t.test('PAMTs are converted before they are freed', async t => {
     '6.8 does it always',
   )
   t.equal(reset({ series: V6 }), '', 'v6 never does')
+  t.match(
+    reset({ allocations: [{ ...pamt, resetBytes: null }] }),
+    /^no loop with MOVDIR64B was found/,
+  )
   t.equal(reset({ allocations: null }), 'not observed: memory')
 })

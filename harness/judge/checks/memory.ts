@@ -88,11 +88,21 @@ export const checkResets = check('resets', ['console'], context => {
     rule === 'always' || (rule === 'with the erratum' && partialWritesPoison)
   const { outcome, stage } = observeEnding(facts, record)
   if (!resets || outcome !== 'failed' || !MAY_BE_PRIVATE.has(stage)) return []
-  return allocations.allocations.flatMap((allocation): Reason[] => {
-    const { number, kind, bytes, state, resetBytes } = allocation
-    return kind !== 'contiguous pages' ||
-      state === 'failed' ||
-      resetBytes === bytes
+  const pamts = allocations.allocations.filter(
+    ({ kind, state }) => kind === 'contiguous pages' && state !== 'failed',
+  )
+  if (pamts.some(({ resetBytes }) => resetBytes === null))
+    return [
+      {
+        kind: 'invalid',
+        check: 'resets',
+        message:
+          'no loop with MOVDIR64B was found in this kernel: whether PAMTs are converted before they are freed cannot be told',
+      },
+    ]
+  return pamts.flatMap((allocation): Reason[] => {
+    const { number, bytes, resetBytes } = allocation
+    return resetBytes === bytes
       ? []
       : [
           {

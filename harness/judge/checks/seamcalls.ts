@@ -167,7 +167,7 @@ export const checkTrigger = check(
       )
     const online =
       item.machine.cpus -
-      offlineAtTrigger(item.steps, { trigger: kernel.trigger })
+      offlineAtTrigger(item.steps, { trigger: kernel.trigger }).size
     if (trigger.cpus !== online && !fewerCpus(item.words))
       reasons.push({
         kind: 'invalid',
