@@ -15,9 +15,11 @@ const DMA32_END = 4 * GIB
 
 /**
  * Room a zone must have, in one piece, before we say that a PAMT is surely
- * taken from it: alloc_contig_pages() (mm/page_alloc.c) tries aligned windows
- * from the zone's start and skips those with pages in use, which after a boot
- * are the kernel, the initrd and struct pages.
+ * taken from it: alloc_contig_pages() (mm/page_alloc.c) tries one window behind
+ * the other from the zone's start, and skips those with pages in use, which
+ * after a boot are the kernel, the initrd and struct pages. The first window is
+ * ALIGN(start, pages), which aligns to nothing where the number of pages is no
+ * power of two: that of a PAMT hardly ever is.
  */
 const roomFor = (bytes: number): number => 64 * MIB + 8 * bytes
 
