@@ -26,7 +26,8 @@ const cellOf = (id: string): string => id.replace(/@[^@]*$/, '')
 const limited = async (): Promise<ReadonlySet<string>> => {
   const kernels = new Map<string, number>()
   for (const { id } of await loadCases([join(projectRoot(), 'scenarios')], {
-    kernels: byDefault,
+    kernels: await recipeNames(),
+    byDefault,
     onlyKernels: undefined,
     board: DEFAULT_BOARD,
   }))
