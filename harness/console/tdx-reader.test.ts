@@ -100,6 +100,13 @@ t.test('outcomes of TDX', async t => {
       { outcome: 'failed', stage: 'sys-init', errno: -13 },
     ],
     [
+      'the last try counts',
+      KEYIDS +
+        trigger('tdx_cpu_enable=-19 failed_cpu=0 tdx_enable=none') +
+        trigger('tdx_cpu_enable=-5 failed_cpu=1 tdx_enable=none'),
+      { outcome: 'failed', stage: 'sys-init', errno: -5 },
+    ],
+    [
       'a line nobody knows',
       KEYIDS + line('virt/tdx: bananas'),
       { outcome: 'unfinished', unknown: ['virt/tdx: bananas'] },

@@ -1,4 +1,4 @@
-/** Registers the rig reads or writes. */
+/** Registers the rig reads or writes, as gdb numbers them. */
 export const REGISTERS = [
   'rax',
   'rbx',

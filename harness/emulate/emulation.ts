@@ -236,7 +236,8 @@ export class Emulation {
     const written = guest.setRegisters(
       cpu,
       changes
-        ? { rip: registers.rip + BigInt(site.length), ...changes }
+        ? // An MSR that faults goes on elsewhere.
+          { rip: registers.rip + BigInt(site.length), ...changes }
         : this.#invalidOpcode(site),
     )
     return { written }

@@ -55,6 +55,7 @@ const LOOP: ResetLoop = {
   instruction: 2000n,
   destination: 'rax',
   end: 2016n,
+  memset: 0x9900n,
 }
 
 const registers = (
@@ -99,7 +100,7 @@ const ledgerOf = (
   }
   const ledger = new Ledger(guest as Debugger, {
     sites: [KMALLOC, CONTIG, KFREE, FREE_RANGE],
-    resets: { loops: [LOOP], memset: 0x9900n, pageOffsetBase: undefined },
+    resets: { loops: [LOOP], pageOffsetBase: undefined },
     vmemmapBase: 0xffffffff82000000n,
     failing,
   })
@@ -185,7 +186,6 @@ t.test('pages are converted: three stops, and memset() does it', async t => {
   const start = 0xffff888000000000n + 16n * 4096n
   const begin = registers({ rip: 2000n, rsp: 0x7000n, rax: start })
   t.same(await ledger.answer(0, begin), {}, 'the loop goes on')
-  // The last line; other compilers leave the address behind it.
   const last = start + 4n * 4096n - 64n
   const behind = registers({ rip: 2016n, rsp: 0x7000n, rax: last, rcx: 5n })
   t.same(await ledger.answer(0, behind), {
@@ -226,4 +226,15 @@ t.test('what is freed already, or is not a PAMT, is not converted', async t => {
   await ledger.answer(0, registers({ rip: 0x1300n, rsp: 0x8000n, rdi: 16n }))
   await convert(16n * 4096n)
   t.equal(ledger.record.allocations[0]?.resetBytes, 0)
+})
+
+t.test('a compiler that leaves the address behind the last line', async t => {
+  const { ledger } = ledgerOf()
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rdi: 1n }))
+  const page = 0xffffea0000000000n + 64n * 16n
+  await ledger.answer(0, registers({ rip: 0x1100n, rsp: 0x8000n, rax: page }))
+  const start = 0xffff888000000000n + 16n * 4096n
+  await ledger.answer(0, registers({ rip: 2000n, rax: start }))
+  await ledger.answer(0, registers({ rip: 2016n, rax: start + 4096n }))
+  t.equal(ledger.record.allocations[0]?.resetBytes, 4096)
 })

@@ -4,6 +4,7 @@ import {
   type AllocationSite,
   CALL_LENGTH,
 } from './allocation-sites.ts'
+import { readPointer } from './memlist.ts'
 import { PageResets, type ResetOptions } from './page-resets.ts'
 import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
 
@@ -193,9 +194,7 @@ export class Ledger {
     const base =
       this.#vmemmapBase === undefined
         ? VMEMMAP
-        : Buffer.from(
-            await this.#guest.readVirtual(cpu, this.#vmemmapBase, 8),
-          ).readBigUInt64LE()
+        : await readPointer(this.#guest, cpu, this.#vmemmapBase)
     return (given - base) / STRUCT_PAGE
   }
 

@@ -43,15 +43,20 @@ const viewOf = (bytes: Uint8Array): DataView =>
 const pointerAt = (bytes: Uint8Array): bigint =>
   viewOf(bytes).getBigUint64(0, true)
 
+/** The value of a pointer of the kernel. @param variable its address */
+export const readPointer = async (
+  guest: Debugger,
+  cpu: number,
+  variable: bigint,
+): Promise<bigint> => pointerAt(await guest.readVirtual(cpu, variable, 8))
+
 /** The value of a `long` of the kernel. @param variable its address */
 export const readNumber = async (
   guest: Debugger,
   cpu: number,
   variable: bigint,
 ): Promise<number> =>
-  Number(
-    BigInt.asIntN(64, pointerAt(await guest.readVirtual(cpu, variable, 8))),
-  )
+  Number(BigInt.asIntN(64, await readPointer(guest, cpu, variable)))
 
 /** COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h). */
 const MAX_STRING = 2048

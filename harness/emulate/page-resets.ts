@@ -1,5 +1,6 @@
 import type { KernelImage } from '../kernel/elf.ts'
 import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
+import { readPointer } from './memlist.ts'
 import { type Movdir64b, findMovdir64b, placesOf } from './movdir64b.ts'
 
 /**
@@ -23,6 +24,8 @@ export interface ResetLoop {
   readonly destination: Movdir64b['destination']
   /** The MFENCE behind the loop. */
   readonly end: bigint
+  /** The kernel's own, which does what the loop is for. */
+  readonly memset: bigint
 }
 
 const MFENCE = Buffer.from([0x0f, 0xae, 0xf0])
@@ -33,6 +36,8 @@ const PAGE = 4096n
 export const findResetLoops = async (
   image: KernelImage,
 ): Promise<ResetLoop[]> => {
+  const memset = image.symbol('memset')?.address
+  if (memset === undefined) return []
   const loops: ResetLoop[] = []
   for (const symbol of RESET_HOLDERS.flatMap(
     name => image.symbol(name) ?? [],
@@ -47,6 +52,7 @@ export const findResetLoops = async (
         instruction: address + BigInt(offset),
         destination,
         end: address + BigInt(fence),
+        memset,
       })
     }
   }
@@ -59,8 +65,7 @@ const PAGE_OFFSET = 0xffff888000000000n
 /** What the loops depend on in a kernel. */
 export interface ResetOptions {
   readonly loops: readonly ResetLoop[]
-  /** Addresses of memset() and of the variable page_offset_base. */
-  readonly memset: bigint | undefined
+  /** Address of the variable page_offset_base, if the kernel has one. */
   readonly pageOffsetBase: bigint | undefined
   /** Bytes of physical memory that were converted. */
   readonly onReset: (start: bigint, bytes: number) => void
@@ -134,22 +139,18 @@ export class PageResets {
     const bytes = end - start
     const base = await this.#pageOffset(cpu)
     this.#options.onReset(start - base, Number(bytes))
-    const { memset } = this.#options
-    if (memset === undefined) return { rip: next }
     this.#saved.set(loop, registers)
     const back = Buffer.alloc(8)
     back.writeBigUInt64LE(loop.end)
     const rsp = registers.rsp - 8n
     await this.#guest.writeVirtual(cpu, rsp, back)
-    return { rip: memset, rsp, rdi: start, rsi: 0n, rdx: bytes }
+    return { rip: loop.memset, rsp, rdi: start, rsi: 0n, rdx: bytes }
   }
 
   async #pageOffset(cpu: number): Promise<bigint> {
     const { pageOffsetBase } = this.#options
     return pageOffsetBase === undefined
       ? PAGE_OFFSET
-      : Buffer.from(
-          await this.#guest.readVirtual(cpu, pageOffsetBase, 8),
-        ).readBigUInt64LE()
+      : readPointer(this.#guest, cpu, pageOffsetBase)
   }
 }

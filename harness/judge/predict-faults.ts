@@ -9,7 +9,7 @@ import type { Failure } from './failure.ts'
 
 /** RDRAND_RETRY_LOOPS: sc_retry() tries this often when entropy is short. */
 const ENTROPY_TRIES = 10
-const NO_ENTROPY = status('RND_NO_ENTROPY')
+export const NO_ENTROPY = status('RND_NO_ENTROPY')
 
 /** Who calls the module. */
 export interface CalledCpus {

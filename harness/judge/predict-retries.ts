@@ -2,13 +2,12 @@ import { ERRNO } from '../tdx/errno.ts'
 import type { Fault } from '../tdx/fault.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { Series } from '../tdx/series/index.ts'
-import { status } from '../tdx/status.ts'
 import {
   type Ending,
   type OutcomeInput,
   offlineAtTrigger,
 } from './predicted-ending.ts'
-import { type CalledCpus, callsOf } from './predict-faults.ts'
+import { type CalledCpus, NO_ENTROPY, callsOf } from './predict-faults.ts'
 
 /** What a kernel answers that is asked for the initialisation again. */
 export interface PredictedRetry {
@@ -43,13 +42,14 @@ export const predictTries = (
   let used = 0
   for (const { kind } of steps) {
     if (kind !== 'retry') continue
-    if (goesToCpusAgain(ending, series) && lacksEntropy(platform)) {
-      ending = { outcome: undefined, open: ENTROPY }
-      retries.push(answerOf(ending, ENTROPY))
-    } else if (goesToCpusAgain(ending, series)) {
-      ending = endingOf(platformAt(++used, { platform, series, offline }))
-      retries.push(answerOf(ending, 'the CPUs that failed are tried again'))
-    } else retries.push(answerAgain(ending, series))
+    if (!goesToCpusAgain(ending, series)) {
+      retries.push(answerAgain(ending, series))
+      continue
+    }
+    ending = lacksEntropy(platform)
+      ? { outcome: undefined, open: ENTROPY }
+      : endingOf(platformAt(++used, { platform, series, offline }))
+    retries.push(answerOf(ending, 'the CPUs that failed are tried again'))
   }
   return { ending, retries }
 }
@@ -62,10 +62,7 @@ const goesToCpusAgain = ({ outcome }: Ending, { trigger }: Series): boolean =>
 /** Each call asks ten times: how much a try uses up goes by who asks first. */
 const ENTROPY = 'how often entropy was refused by then is not known'
 const lacksEntropy = ({ faults }: Platform): boolean =>
-  faults.some(
-    ({ leaf, end }) =>
-      leaf === 'SYS_LP_INIT' && end === status('RND_NO_ENTROPY'),
-  )
+  faults.some(({ leaf, end }) => leaf === 'SYS_LP_INIT' && end === NO_ENTROPY)
 
 /** What the caller of a try is told. */
 const answerOf = ({ outcome, open }: Ending, why: string): PredictedRetry => {

@@ -382,25 +382,3 @@ t.test('CPUs that steps take offline before the trigger', async t => {
   t.match(outcomeOf(cell({ ...lpInit, call: 4 })), failed('sys-config', -5))
   t.match(outcomeOf(cell({ ...lpInit, call: 3 })), failed('lp-init', -5))
 })
-
-t.test('what a machine check is laid to', async t => {
-  const blame = (cell: object, series: Series = MAINLINE_7_1): unknown =>
-    predictCase(
-      bodyOf({ steps: ['trigger', { machineCheck: 'pamt' }], ...cell }),
-      optionsOf(series),
-    ).machineCheck?.isPrivate
-  t.equal(blame({}), true)
-  t.equal(blame({}, V6), false)
-  t.equal(
-    blame({ machine: { memory: '4G', cpuModel: 'granite-rapids' } }),
-    false,
-  )
-  const fault = { leaf: 'PHYMEM.PAGE.RDMD', status: ERROR }
-  t.equal(blame({ tdx: { faults: [fault] } }), false)
-  t.equal(blame({ tdx: { module: 'none' } }), false)
-  const at = (where: string) => ({
-    steps: ['trigger', { machineCheck: where }],
-  })
-  t.equal(blame(at('timer')), false)
-  t.equal(blame(at('3G')), undefined, 'it goes by where the PAMTs are')
-})

@@ -60,7 +60,12 @@ const caseJson = (
   ...endingJson(prediction),
   steps: item.steps.map(stepJson),
   updates: prediction.updates.map(({ result, module }) => ({ result, module })),
-  machineCheck: prediction.machineCheck ?? null,
+  machineCheck: prediction.machineCheck
+    ? {
+        isPrivate: prediction.machineCheck.isPrivate ?? null,
+        why: prediction.machineCheck.why,
+      }
+    : null,
   retries: prediction.retries.map(({ errno = null, why }) => ({ errno, why })),
   online: prediction.memory.flatMap(({ kind, name, result }) =>
     kind === 'online' && result !== 'open'

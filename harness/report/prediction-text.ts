@@ -259,16 +259,13 @@ const stepLine = (
   return `offline ${name}${where}: ${resultText(known, 'done')}`
 }
 
-const BLAME: Readonly<Record<string, string>> = {
-  true: 'laid to TDX private memory',
-  false: 'not laid to TDX private memory',
-  undefined: 'laid to TDX private memory where a PAMT is',
+const blameText = (known: PredictedMachineCheck | undefined): string => {
+  if (known === undefined) return 'open'
+  const { isPrivate, why } = known
+  const not = isPrivate === false ? 'not ' : ''
+  const where = isPrivate === undefined ? ' where a PAMT is' : ''
+  return `${not}laid to TDX private memory${where}: ${why}`
 }
-
-const blameText = (known: PredictedMachineCheck | undefined): string =>
-  known === undefined
-    ? 'open'
-    : `${BLAME[String(known.isPrivate)]!}: ${known.why}`
 
 /** What the caller is told. */
 const retryText = (retry: PredictedRetry | undefined): string =>

@@ -94,6 +94,9 @@ const runMatrix = async (
   }
 }
 
+// Hundreds of boots: ten minutes where nothing else runs.
+t.setTimeout(2_400_000)
+
 t.test('the shipped matrix passes', async t => {
   const folder = shortFolder(t)
   const { code, points, document } = await runMatrix(folder)

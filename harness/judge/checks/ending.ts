@@ -21,6 +21,7 @@ import {
   observeEnding,
 } from '../observed-ending.ts'
 import { waitsForDimm } from './memory-steps.ts'
+import { FATAL_MACHINE_CHECK } from './steps.ts'
 
 /** How the boot ended, and what became of TDX. */
 
@@ -35,8 +36,7 @@ const OF_MACHINE_CHECK: ReadonlySet<string> = new Set([
   'panic',
   'machine check',
 ])
-/** mce_panic() and mce_timed_out() (arch/x86/kernel/cpu/mce/core.c) */
-const MACHINE_CHECK = 'Fatal machine check'
+/** mce_timed_out() (arch/x86/kernel/cpu/mce/core.c) */
 const NOT_ALL_CPUS = 'Timeout: Not all CPUs entered broadcast exception handler'
 
 /** The kernel came to a result by itself. */
@@ -118,7 +118,7 @@ const checkPoisoned = (context: Context): Reason[] => {
     return invalid(
       'a CPU came too late to the machine check, as on a machine with too much to do: run it again with fewer --jobs',
     )
-  return checkPanic(context, MACHINE_CHECK)
+  return checkPanic(context, FATAL_MACHINE_CHECK)
 }
 
 const checkPanic = (context: Context, text: string): Reason[] => {

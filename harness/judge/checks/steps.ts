@@ -153,12 +153,19 @@ export const checkOffline = check(
     }),
 )
 
+/** mce_panic() (arch/x86/kernel/cpu/mce/core.c) */
+export const FATAL_MACHINE_CHECK = 'Fatal machine check'
+
 /** A kernel says of a machine check whether TDX private memory caused it. */
 export const checkMachineCheck = check(
   'machine-check',
   ['console'],
   ({ item, facts, record, prediction: { machineCheck } }) => {
-    if (!machineCheck) return []
+    const came = facts.incidents.some(({ text }) =>
+      text.includes(FATAL_MACHINE_CHECK),
+    )
+    // That none came is told where the boot's end is looked at.
+    if (!machineCheck || !came) return []
     const { module } = record.witnesses
     if (machineCheck.isPrivate === undefined && module === null)
       return unseen('module')

@@ -22,7 +22,7 @@ import type {
 import type { Accel } from './argv.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { GdbClient } from './gdb.ts'
-import type { Plugger, SeenByModule } from './plugger.ts'
+import type { Plugger } from './plugger.ts'
 import type { QemuProcess } from './process.ts'
 
 /** What ended the wait for a boot, before its evidence is collected. */
@@ -81,8 +81,8 @@ export class Boot {
         this.#touch()
         const { steps } = this.console.reader.guest
         this.#tell(steps.length > 0 ? 'steps' : 'kernel boots')
-        const seen = (): SeenByModule => ({ firstPamt: this.#firstPamt })
-        this.#plugger.update(steps, seen).catch(this.#broken)
+        const pamt = (): bigint | undefined => this.#firstPamt
+        this.#plugger.update(steps, pamt).catch(this.#broken)
         if (this.console.reader.settled) this.#end({ kind: 'settled' })
       },
       onError: error => {
@@ -95,6 +95,7 @@ export class Boot {
     this.console[Symbol.dispose]()
   }
 
+  /** Where it begins; undefined: the module was offered none. */
   get #firstPamt(): bigint | undefined {
     return this.#emulation?.kernels[0]?.tdmrs?.[0]?.pamt[0].base
   }
@@ -202,7 +203,6 @@ export class Boot {
       sites: await findAllocationSites(kernel.image),
       resets: {
         loops: await findResetLoops(kernel.image),
-        memset: kernel.image.symbol('memset')?.address,
         pageOffsetBase: kernel.image.symbol('page_offset_base')?.address,
       },
       vmemmapBase: kernel.image.symbol('vmemmap_base')?.address,

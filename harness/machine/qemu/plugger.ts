@@ -6,12 +6,6 @@ import type { Dimm, Poisoned, Step } from '../../scenario/steps.ts'
 import type { PlugResult } from '../record.ts'
 import type { QmpClient } from './qmp.ts'
 
-/** What of the kernel a step depends on. */
-export interface SeenByModule {
-  /** Where the first PAMT begins; undefined: there is none. */
-  readonly firstPamt: bigint | undefined
-}
-
 /**
  * Does to the machine what the guest asks for: plugs DIMMs, and tells the guest
  * when its kernel has dealt with them; raises machine checks.
@@ -49,10 +43,14 @@ export class Plugger {
     return this.#results
   }
 
-  /** Takes all reports so far; acts on those that are new. */
+  /**
+   * Takes all reports so far; acts on those that are new.
+   *
+   * @param firstPamt where it begins; undefined: there is none
+   */
   async update(
     reports: readonly StepReport[],
-    seen: () => SeenByModule,
+    firstPamt: () => bigint | undefined,
   ): Promise<void> {
     const fresh = reports.slice(this.#seen)
     this.#seen = reports.length
@@ -69,7 +67,7 @@ export class Plugger {
       if (kind === 'unplug' && step?.kind === 'unplug')
         await this.#unplug(step.dimm)
       if (kind === 'machine-check' && step?.kind === 'machine check')
-        await this.#machineCheck(step.at, seen())
+        await this.#machineCheck(step.at, firstPamt())
     }
   }
 
@@ -127,7 +125,7 @@ export class Plugger {
    */
   async #machineCheck(
     at: Poisoned,
-    { firstPamt }: SeenByModule,
+    firstPamt: bigint | undefined,
   ): Promise<void> {
     const address = at === 'pamt' ? firstPamt : at === 'timer' ? 0n : BigInt(at)
     const answers = await this.#answers
@@ -172,9 +170,12 @@ export class Plugger {
 /** Never comes from a guest that dies before. The port also echoes. */
 const saysReady = (socket: Socket): Promise<void> =>
   new Promise(resolve => {
-    socket.on('data', (chunk: Buffer) => {
-      if (chunk.includes(READY)) resolve()
-    })
+    const onData = (chunk: Buffer): void => {
+      if (!chunk.includes(READY)) return
+      socket.off('data', onData)
+      resolve()
+    }
+    socket.on('data', onData)
   })
 
 /** Of the first level data cache. */
