@@ -1,5 +1,6 @@
 import type { KernelImage } from '../kernel/elf.ts'
 import type { KernelSymbol } from '../kernel/symbols.ts'
+import type { Allocator } from '../scenario/case.ts'
 
 /** How memory is counted that an allocator gives. */
 export const ALLOCATION_KINDS = [
@@ -9,6 +10,8 @@ export const ALLOCATION_KINDS = [
   'pages',
   /** alloc_contig_pages(): what PAMTs are made of. */
   'contiguous pages',
+  /** alloc_pages_node(): the page of a CPU that VMXON is given. */
+  'VMXON region',
 ] as const
 export type AllocationKind = (typeof ALLOCATION_KINDS)[number]
 
@@ -26,7 +29,7 @@ export interface AllocationSite {
   readonly tail: boolean
   /** Where the size is, in the unit of {@link unit}. */
   readonly size: 'rdi' | 'rsi' | 'rdx' | 'none'
-  /** Bytes of a unit of the size. */
+  /** Bytes of a unit of the size; without a size there is one. */
   readonly unit: 1 | 4096
 }
 
@@ -42,7 +45,7 @@ interface Callee {
  * What TDX host support allocates with; names have had `_noprof` behind them
  * since 6.10 (include/linux/slab.h, gfp.h).
  */
-const CALLEES: readonly Callee[] = [
+const TDX_CALLEES: readonly Callee[] = [
   {
     // kmalloc() of a size known when it is compiled: cache, flags, size.
     name: /^(?:__kmalloc_cache|kmalloc_trace)(?:_noprof)?$/,
@@ -95,8 +98,35 @@ const CALLEES: readonly Callee[] = [
   },
 ]
 
-/** Parts of the names of functions that build TDX memory, of all series. */
-const HOLDERS = ['tdx', 'tdmr', 'pamt'] as const
+/** __x86_vmx_init() and x86_vmx_exit() (arch/x86/virt/hw.c), since 7.1. */
+const VMX_CALLEES: readonly Callee[] = [
+  {
+    name: /^alloc_pages_node(?:_noprof)?$/,
+    does: 'allocate',
+    kind: 'VMXON region',
+    size: 'none',
+    unit: 4096,
+  },
+  {
+    name: /^free_pages$/,
+    does: 'free',
+    kind: 'VMXON region',
+    size: 'none',
+    unit: 4096,
+  },
+]
+
+/** Where an allocator's calls are, and what they call. */
+interface Followed {
+  /** Parts of the names of functions, of all series. */
+  readonly holders: readonly string[]
+  readonly callees: readonly Callee[]
+}
+
+const FOLLOWED: Readonly<Record<Allocator, Followed>> = {
+  TDX: { holders: ['tdx', 'tdmr', 'pamt'], callees: TDX_CALLEES },
+  VMX: { holders: ['x86_virt_init', 'x86_vmx_'], callees: VMX_CALLEES },
+}
 
 /** Data may be called so too; code ends before it. */
 const LONGEST_FUNCTION = 16 * 1024
@@ -106,13 +136,15 @@ const JUMP = 0xe9
 /** Of both, with their relative address. */
 export const CALL_LENGTH = 5
 
-/** Every call of an allocator in the TDX host support of a kernel. */
+/** Every call of an allocator in the TDX or VMX host support of a kernel. */
 export const findAllocationSites = async (
   image: KernelImage,
+  allocator: Allocator,
 ): Promise<AllocationSite[]> => {
-  const callees = calleesOf(image)
+  const { holders, callees: rows } = FOLLOWED[allocator]
+  const callees = calleesOf(image, rows)
   const sites = new Map<bigint, AllocationSite>()
-  for (const holder of HOLDERS.flatMap(part => image.symbolsLike(part)))
+  for (const holder of holders.flatMap(part => image.symbolsLike(part)))
     for (const site of await sitesIn(image, holder, callees))
       sites.set(site.address, site)
   return [...sites.values()].sort((a, b) => (a.address < b.address ? -1 : 1))
@@ -120,11 +152,12 @@ export const findAllocationSites = async (
 
 const calleesOf = (
   image: KernelImage,
+  rows: readonly Callee[],
 ): ReadonlyMap<bigint, { readonly callee: Callee; readonly name: string }> => {
   const found = new Map<bigint, { callee: Callee; name: string }>()
   for (const part of ['kmalloc', 'kfree', 'pages', 'free_contig_range'])
     for (const { name, address } of image.symbolsLike(part)) {
-      const callee = CALLEES.find(row => row.name.test(name))
+      const callee = rows.find(row => row.name.test(name))
       if (callee) found.set(address, { callee, name })
     }
   return found

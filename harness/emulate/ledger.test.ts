@@ -50,6 +50,29 @@ const FREE_RANGE: AllocationSite = {
   unit: 4096,
 }
 
+const VMXON_PAGE: AllocationSite = {
+  does: 'allocate',
+  kind: 'VMXON region',
+  symbol: 'x86_virt_init',
+  address: 0x1400n,
+  target: 0x9400n,
+  callee: 'alloc_pages_node_noprof',
+  tail: false,
+  size: 'none',
+  unit: 4096,
+}
+const FREE_PAGES: AllocationSite = {
+  does: 'free',
+  kind: 'VMXON region',
+  symbol: 'x86_virt_init',
+  address: 0x1500n,
+  target: 0x9500n,
+  callee: 'free_pages',
+  tail: false,
+  size: 'none',
+  unit: 4096,
+}
+
 /** In front of it 64 bytes are written at a time to where RAX points. */
 const LOOP: ResetLoop = {
   instruction: 2000n,
@@ -99,13 +122,31 @@ const ledgerOf = (
     },
   }
   const ledger = new Ledger(guest as Debugger, {
-    sites: [KMALLOC, CONTIG, KFREE, FREE_RANGE],
+    sites: [KMALLOC, CONTIG, KFREE, FREE_RANGE, VMXON_PAGE, FREE_PAGES],
     resets: { loops: [LOOP], pageOffsetBase: undefined },
     vmemmapBase: 0xffffffff82000000n,
     failing,
   })
   return { ledger, written, planted }
 }
+
+t.test('a page is given as a struct page and freed by its address', async t => {
+  const { ledger } = ledgerOf()
+  for (const rax of [0xffffea0000000000n + 64n * 7n, 0xffffea0000000000n]) {
+    const call = registers({ rip: VMXON_PAGE.address, rsp: 0x8000n })
+    await ledger.answer(0, call)
+    await ledger.answer(0, { ...call, rax })
+  }
+  const rdi = 0xffff888000007000n
+  await ledger.answer(0, registers({ rip: FREE_PAGES.address, rdi }))
+  t.match(ledger.record, {
+    allocations: [
+      { kind: 'VMXON region', bytes: 4096, state: 'freed' },
+      { bytes: 4096, state: 'held' },
+    ],
+    freedTwice: [],
+  })
+})
 
 t.test('a call returns to itself, and then goes on', async t => {
   const { ledger, written } = ledgerOf()

@@ -5,7 +5,7 @@ import {
   CALL_LENGTH,
 } from './allocation-sites.ts'
 import { readPointer } from './memlist.ts'
-import { PageResets, type ResetOptions } from './page-resets.ts'
+import { PageResets, type ResetOptions, directMapBase } from './page-resets.ts'
 import type { Debugger, RegisterChanges, Registers } from './debugger.ts'
 
 /** An allocation that the TDX host support of a kernel made. */
@@ -61,6 +61,7 @@ export class Ledger {
   readonly #guest: Debugger
   readonly #sites: ReadonlyMap<bigint, AllocationSite>
   readonly #vmemmapBase: bigint | undefined
+  readonly #pageOffsetBase: bigint | undefined
   readonly #failing: number | undefined
   readonly #entries: Entry[] = []
   readonly #freedTwice: string[] = []
@@ -87,6 +88,7 @@ export class Ledger {
     this.#guest = guest
     this.#sites = new Map(sites.map(site => [site.address, site]))
     this.#vmemmapBase = vmemmapBase
+    this.#pageOffsetBase = resets.pageOffsetBase
     this.#failing = failing
     this.#resets = new PageResets(guest, {
       ...resets,
@@ -183,19 +185,23 @@ export class Ledger {
     if (entry) entry.resetBytes += bytes
   }
 
-  /** Pages that are contiguous are given as a struct page and freed by PFN. */
+  /** What is given as a struct page is freed by PFN, or by its address. */
   async #keyOf(
     cpu: number,
     kind: AllocationKind,
     given: bigint,
   ): Promise<bigint | undefined> {
     if (given === 0n) return undefined
-    if (kind !== 'contiguous pages') return given
+    if (kind === 'object' || kind === 'pages') return given
     const base =
       this.#vmemmapBase === undefined
         ? VMEMMAP
         : await readPointer(this.#guest, cpu, this.#vmemmapBase)
-    return (given - base) / STRUCT_PAGE
+    const pfn = (given - base) / STRUCT_PAGE
+    return kind === 'contiguous pages'
+      ? pfn
+      : pfn * PAGE +
+          (await directMapBase(this.#guest, cpu, this.#pageOffsetBase))
   }
 
   async #call(
@@ -214,7 +220,5 @@ export class Ledger {
 const behind = ({ address }: AllocationSite): bigint =>
   address + BigInt(CALL_LENGTH)
 
-const sizeOf = (
-  { size, unit }: AllocationSite,
-  registers: Registers,
-): number => (size === 'none' ? 0 : Number(registers[size]) * unit)
+const sizeOf = ({ size, unit }: AllocationSite, registers: Registers): number =>
+  (size === 'none' ? 1 : Number(registers[size])) * unit

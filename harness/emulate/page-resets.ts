@@ -62,6 +62,18 @@ export const findResetLoops = async (
 /** page_offset_base of four-level page tables (asm/page_64_types.h). */
 const PAGE_OFFSET = 0xffff888000000000n
 
+/**
+ * Where all memory is mapped.
+ *
+ * @param variable address of page_offset_base; undefined: the kernel has none
+ */
+export const directMapBase = async (
+  guest: Debugger,
+  cpu: number,
+  variable: bigint | undefined,
+): Promise<bigint> =>
+  variable === undefined ? PAGE_OFFSET : readPointer(guest, cpu, variable)
+
 /** What the loops depend on in a kernel. */
 export interface ResetOptions {
   readonly loops: readonly ResetLoop[]
@@ -137,7 +149,11 @@ export class PageResets {
     // A compiler may have the register behind the last line, or at it.
     const end = (registers[loop.destination] + LINE) & ~(PAGE - 1n)
     const bytes = end - start
-    const base = await this.#pageOffset(cpu)
+    const base = await directMapBase(
+      this.#guest,
+      cpu,
+      this.#options.pageOffsetBase,
+    )
     this.#options.onReset(start - base, Number(bytes))
     this.#saved.set(loop, registers)
     const back = Buffer.alloc(8)
@@ -145,12 +161,5 @@ export class PageResets {
     const rsp = registers.rsp - 8n
     await this.#guest.writeVirtual(cpu, rsp, back)
     return { rip: loop.memset, rsp, rdi: start, rsi: 0n, rdx: bytes }
-  }
-
-  async #pageOffset(cpu: number): Promise<bigint> {
-    const { pageOffsetBase } = this.#options
-    return pageOffsetBase === undefined
-      ? PAGE_OFFSET
-      : readPointer(this.#guest, cpu, pageOffsetBase)
   }
 }

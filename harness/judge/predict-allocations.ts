@@ -25,7 +25,7 @@ export const allocationFailures = (
   allocations: AllocationPlan | undefined,
   layout: Pick<Layout, 'regions' | 'tdmrs'>,
 ): Failure[] => {
-  const failing = allocations?.failing
+  const failing = allocations?.of === 'TDX' ? allocations.failing : undefined
   if (failing === undefined) return []
   const stage = allocationStages(layout)[failing - 1]
   return stage === undefined

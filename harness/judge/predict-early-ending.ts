@@ -53,7 +53,7 @@ export const predictEarlyEnding = ({
       'regions',
       `tdx_fail_region=${failing}: that allocation fails, and the list is destroyed`,
     )
-  const lost = allocations?.failing ?? 0
+  const lost = allocations?.of === 'TDX' ? (allocations.failing ?? 0) : 0
   if (listBuilt === 'at boot' && lost > 0 && lost <= regions.length)
     return early(
       'disabled',
@@ -72,6 +72,12 @@ export const predictEarlyEnding = ({
       'unfinished',
       'detect',
       'the CPUs have no VMX: the kernel does not begin, and says nothing',
+    )
+  if (needsVmx && allocations?.of === 'VMX')
+    return early(
+      'unfinished',
+      'detect',
+      `no memory for VMXON region ${allocations.failing}: the kernel warns, does without VMX, and says nothing of TDX`,
     )
   if (needsVmx && platform.vmxonFails !== undefined)
     return early(

@@ -20,8 +20,12 @@ import { stepProblems } from './step-problems.ts'
 import { type Step, dimmSizes, resolveSteps } from './steps.ts'
 import { type Cell, type CellInput, cellSchema } from './schema.ts'
 
-/** What is done about the memory that the TDX host support allocates. */
+/** Whose allocations are followed: TDX host support's, or those for VMXON. */
+export type Allocator = 'TDX' | 'VMX'
+
+/** What is done about the memory that TDX or VMX host support allocates. */
 export interface AllocationPlan {
+  readonly of: Allocator
   /** Number of the allocation that fails, from 1; undefined: none does. */
   readonly failing: number | undefined
 }
@@ -275,10 +279,12 @@ const platformOf = ({ tdx }: Cell, machine: MachineSpec): Platform => ({
 
 /** They are followed where one of them fails, or where all must be freed. */
 const allocationsOf = ({ tdx, expect }: Cell): AllocationPlan | undefined => {
+  if (tdx.failVmxonRegion !== undefined)
+    return { of: 'VMX', failing: tdx.failVmxonRegion }
   const failing = tdx.failAllocation
   const asked = [expect, ...Object.values(expect.on)]
   return failing !== undefined || asked.some(({ freed }) => freed === true)
-    ? { failing }
+    ? { of: 'TDX', failing }
     : undefined
 }
 
@@ -301,6 +307,7 @@ const cmrProblems = ({ tdx }: Cell): Problem[] =>
 /** A fault that can never happen would make the scenario pass for nothing. */
 const faultProblems = (cell: Cell): Problem[] => [
   ...vmxonProblems(cell),
+  ...allocationProblems(cell),
   ...leafProblems(cell),
 ]
 
@@ -310,6 +317,18 @@ const vmxonProblems = ({ tdx, machine: { cpus } }: Cell): Problem[] =>
         {
           at: ['tdx', 'vmxonFails'],
           message: `CPU ${tdx.vmxonFails} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
+        },
+      ]
+    : []
+
+/** Each starts at a call of its own, and VMX comes first. */
+const allocationProblems = ({ tdx }: Cell): Problem[] =>
+  tdx.failVmxonRegion !== undefined && tdx.failAllocation !== undefined
+    ? [
+        {
+          at: ['tdx', 'failAllocation'],
+          message:
+            'a kernel without a VMXON region allocates nothing for TDX: expected failVmxonRegion or failAllocation, found both',
         },
       ]
     : []

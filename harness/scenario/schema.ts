@@ -119,6 +119,14 @@ const tdxSchema = z
         'How much of a TDMR each TDH.SYS.TDMR.INIT does; default: all of it.',
       ),
     metadata: metadataSchema.default({}),
+    failVmxonRegion: z
+      .int({ error: 'expected the number of an allocation' })
+      .min(1, { error: 'expected 1 for the first CPU, or more' })
+      .max(MAX_CPUS)
+      .optional()
+      .describe(
+        'Which allocation of a page for VMXON fails, of one for each possible CPU; only kernels make them that turn VMX on.',
+      ),
     failAllocation: z
       .int({ error: 'expected the number of an allocation' })
       .min(1, { error: 'expected 1 for the first allocation, or more' })

@@ -41,7 +41,7 @@ const contextOf = ({
 }: Made): Context => {
   const region = { start: 0x100000, end: 0x200000, node: 0 }
   const context = {
-    item: { allocations: { failing: 2 }, machine: { cpuModel } },
+    item: { allocations: { of: 'TDX', failing: 2 }, machine: { cpuModel } },
     expect: { freed: true },
     facts: {
       tdx: { outcome: 'failed', errno: -5, stage },

@@ -4,7 +4,7 @@ import type { Stage } from '../../tdx/outcome.ts'
 import { observeEnding } from '../observed-ending.ts'
 import { type Reason, check, unseen } from '../context.ts'
 
-/** What TDX host support did with its own memory. */
+/** What TDX and VMX host support did with their own memory. */
 
 /** The allocation that was to fail was made. */
 export const checkAllocations = check(
@@ -22,7 +22,7 @@ export const checkAllocations = check(
           {
             kind: 'invalid',
             check: 'allocations',
-            message: `allocation ${failing} was to fail, and the TDX host support of this kernel made ${made}`,
+            message: `allocation ${failing} was to fail, and the ${item.allocations!.of} host support of this kernel made ${made}`,
           },
         ]
   },
@@ -32,15 +32,17 @@ export const checkAllocations = check(
 export const checkFreed = check(
   'freed',
   ['console'],
-  ({ expect, facts, record, kernel, layout }) => {
+  ({ item, expect, facts, record, kernel, layout }) => {
     if (!expect.freed || record.end !== 'settled') return []
     const allocations = record.witnesses.memory?.allocations
     if (!allocations) return unseen('memory')
     const { outcome } = facts.tdx
-    if (outcome !== 'failed' && outcome !== 'disabled') return []
+    // Of VMX only a boot is followed in which it has no memory.
+    const ofVmx = item.allocations?.of === 'VMX'
+    if (!ofVmx && outcome !== 'failed' && outcome !== 'disabled') return []
     // What failed before there was a list had nothing to give back.
     const listed = record.witnesses.memory.regions?.length ?? 0
-    if (allocations.allocations.length === 0 && listed > 0)
+    if (!ofVmx && allocations.allocations.length === 0 && listed > 0)
       return [
         {
           kind: 'invalid',

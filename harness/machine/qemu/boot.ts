@@ -200,7 +200,7 @@ export class Boot {
         'the scenario follows what the kernel allocates, which KVM has too few breakpoints for: run it with --accel tcg',
       )
     return new Ledger(guest, {
-      sites: await findAllocationSites(kernel.image),
+      sites: await findAllocationSites(kernel.image, allocations.of),
       resets: {
         loops: await findResetLoops(kernel.image),
         pageOffsetBase: kernel.image.symbol('page_offset_base')?.address,
