@@ -8,6 +8,9 @@ export interface KernelSymbol {
 
 /** Elf64_Sym: st_name, st_info, st_other, st_shndx, st_value, st_size. */
 const ENTRY_SIZE = 24
+/** The same in 32-bit words: st_name is the first, st_value two of them. */
+const ENTRY_WORDS = 6
+const VALUE_WORD = 2
 const SECTION = 6
 const VALUE = 8
 const SIZE = 16
@@ -27,23 +30,44 @@ const ABSOLUTE = 0xfff1
  */
 export class SymbolTable {
   readonly #entries: Buffer
+  /** The entries once more: a search reads nothing but a word of each. */
+  readonly #words: Uint32Array
   readonly #names: Buffer
 
   /** @param entries bytes of .symtab @param names bytes of .strtab */
   constructor(entries: Buffer, names: Buffer) {
     this.#entries = entries
+    this.#words = wordsOf(entries)
     this.#names = names
   }
 
   /** The first symbol of that name; static names may occur twice. */
   find(name: string): KernelSymbol | undefined {
-    const offsets = this.#offsetsOf(name)
-    for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
-      if (!offsets.has(this.#entries.readUInt32LE(at))) continue
-      const symbol = this.#symbolAt(at)
-      if (symbol.address !== 0n) return symbol
-    }
+    const places = [...this.#offsetsOf(name)].flatMap(
+      start => this.#firstAt(start) ?? [],
+    )
+    return places.length === 0 ? undefined : this.#symbolAt(Math.min(...places))
+  }
+
+  /** The first entry with an address whose name begins here. */
+  #firstAt(start: number): number | undefined {
+    const words = this.#words
+    for (
+      let at = words.indexOf(start);
+      at >= 0;
+      at = words.indexOf(start, at + 1)
+    )
+      if (at % ENTRY_WORDS === 0 && hasAddress(words, at))
+        return (at / ENTRY_WORDS) * ENTRY_SIZE
     return undefined
+  }
+
+  /** Entries with an address whose names begin at one of these places. */
+  *#entriesOf(starts: ReadonlySet<number>): Generator<number> {
+    const words = this.#words
+    for (let at = 0; at < words.length; at += ENTRY_WORDS)
+      if (starts.has(words[at]!) && hasAddress(words, at))
+        yield (at / ENTRY_WORDS) * ENTRY_SIZE
   }
 
   /**
@@ -69,10 +93,9 @@ export class SymbolTable {
       before = at
     }
     const found: KernelSymbol[] = []
-    for (let at = 0; at < this.#end; at += ENTRY_SIZE) {
-      if (!starts.has(this.#entries.readUInt32LE(at))) continue
+    for (const at of this.#entriesOf(starts)) {
       const symbol = this.#symbolAt(at)
-      if (symbol.address !== 0n && pattern.test(symbol.name)) found.push(symbol)
+      if (pattern.test(symbol.name)) found.push(symbol)
     }
     return found
   }
@@ -126,6 +149,19 @@ export class SymbolTable {
       size: this.#entries.readBigUInt64LE(at + SIZE),
     }
   }
+}
+
+const hasAddress = (words: Uint32Array, at: number): boolean =>
+  words[at + VALUE_WORD] !== 0 || words[at + VALUE_WORD + 1] !== 0
+
+/** Whole entries, at an address that a word may have. */
+const wordsOf = (entries: Buffer): Uint32Array => {
+  const length = entries.length - (entries.length % ENTRY_SIZE)
+  const { buffer, byteOffset } =
+    entries.byteOffset % 4 === 0
+      ? entries
+      : new Uint8Array(entries.subarray(0, length))
+  return new Uint32Array(buffer, byteOffset, length / 4)
 }
 
 /** Symbols as the bytes of .symtab and .strtab. */

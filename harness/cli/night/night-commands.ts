@@ -10,7 +10,7 @@ import {
   positive,
 } from '../options.ts'
 import { LOG_FORMS } from './log.ts'
-import { databaseOption } from './place.ts'
+import { databaseOption } from './database-option.ts'
 
 /** Nights that are listed. */
 const LISTED = 20

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { dataPlace } from '../../history/database.ts'
 import {
@@ -15,12 +14,6 @@ import {
 export interface PlaceFlags {
   readonly database?: string
 }
-
-export const databaseOption = (): Option =>
-  new Option(
-    '--database <url>',
-    'postgres://...: workers on other machines take part; default: $DATABASE_URL, else none is needed',
-  )
 
 /**
  * The server that nights are on; undefined: they are of this user alone.

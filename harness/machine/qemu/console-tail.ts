@@ -12,6 +12,12 @@ import { ConsoleReader } from '../../console/reader.ts'
 
 const CHUNK = 64 * 1024
 
+/**
+ * Milliseconds between two looks at a console that is being written: QEMU
+ * writes each byte by itself, and waking up for each costs as much as the boot.
+ */
+const PAUSE = 5
+
 export interface ConsoleTailOptions {
   /** Where the files go. */
   readonly directory: string
@@ -40,7 +46,8 @@ export class ConsoleTail {
   readonly #onError: (error: unknown) => void
   readonly #console: number
   readonly #times: number
-  readonly #watcher: FSWatcher
+  #watcher: FSWatcher | undefined
+  #pause: NodeJS.Timeout | undefined
   readonly #buffer = Buffer.alloc(CHUNK)
   #offset = 0
   #firstByte: number | null = null
@@ -54,10 +61,21 @@ export class ConsoleTail {
     writeFileSync(this.consolePath, '')
     this.#console = openSync(this.consolePath, 'r')
     this.#times = openSync(this.timesPath, 'w')
-    this.#watcher = watch(this.consolePath, () => {
-      this.read()
+    this.#listen()
+  }
+
+  /** Waits for a change, and then for what comes together with it. */
+  #listen(): void {
+    const watcher = watch(this.consolePath, () => {
+      watcher.close()
+      this.#pause = setTimeout(() => {
+        this.#listen()
+        // What was written while nobody listened.
+        this.read()
+      }, PAUSE)
     })
-    this.#watcher.on('error', onError)
+    watcher.on('error', this.#onError)
+    this.#watcher = watcher
   }
 
   /** Milliseconds to the first byte. */
@@ -94,7 +112,8 @@ export class ConsoleTail {
   }
 
   [Symbol.dispose](): void {
-    this.#watcher.close()
+    this.#watcher?.close()
+    clearTimeout(this.#pause)
     closeSync(this.#console)
     closeSync(this.#times)
   }
