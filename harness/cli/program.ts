@@ -69,6 +69,10 @@ export const program = (bind: Bind): Command => {
       'boot a case that does not pass again, so many times',
       positive,
     )
+    .option(
+      '--whole-boot',
+      'boot on until init is done, also where the kernel has initialised TDX long before',
+    )
     .option('--quiet', 'print only what does not pass, and the summary')
     .option(
       '--out <folder>',

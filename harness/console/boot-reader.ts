@@ -39,6 +39,11 @@ export class BootReader {
     return this.#guest.facts.done || this.#panicked
   }
 
+  /** TDX is initialised. */
+  get initialized(): boolean {
+    return this.#tdx.initialized
+  }
+
   get guest(): GuestFacts {
     return this.#guest.facts
   }

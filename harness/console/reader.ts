@@ -53,6 +53,11 @@ export class ConsoleReader {
     return this.#boots.at(-1)!.settled
   }
 
+  /** TDX is initialised, whatever is still to be done. */
+  get initialized(): boolean {
+    return this.#boots.at(-1)!.initialized
+  }
+
   /** What init and the trigger module have reported so far. */
   get guest(): GuestFacts {
     return this.#boots.at(-1)!.guest

@@ -49,6 +49,10 @@ export class TdxReader {
     else this.#readUnknown({ ...record, text })
   }
 
+  get initialized(): boolean {
+    return this.#facts.outcome === 'initialized'
+  }
+
   /** The outcome, given what the trigger module saw at its last try. */
   facts(trigger: TriggerResult | null): TdxFacts {
     const facts = this.#facts

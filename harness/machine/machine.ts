@@ -65,6 +65,11 @@ export interface BootPlan {
   readonly next?: NextKernel | undefined
   /** Private folder of this boot; the console is written there. */
   readonly directory: string
+  /**
+   * The boot may end as soon as TDX is initialised; default: it goes on until
+   * all steps are done.
+   */
+  readonly stopsAtOutcome?: boolean
   /** Told of what the boot has come to, for people: `kernel boots`. */
   readonly onStage?: (stage: string) => void
 }

@@ -9,7 +9,7 @@ import { judge } from '../judge/judge.ts'
 import { type Prediction, optionsOf, predictCase } from '../judge/prediction.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { BootRecord } from '../machine/record.ts'
-import type { Case } from '../scenario/case.ts'
+import { type Case, expectationOn } from '../scenario/case.ts'
 import { nextKernelOf } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
 import { evidenceOf } from './evidence.ts'
@@ -63,6 +63,11 @@ export interface RunOptions {
   ) => Promise<string | null>
   /** How often a case is booted; default: once. */
   readonly attempts?: AttemptRule
+  /**
+   * A boot may end when TDX is initialised, where nothing is asked of it that
+   * comes later; default: it goes on until init has done its steps.
+   */
+  readonly stopAtOutcome?: boolean
   readonly onStart?: (item: Case) => void
   /** What a boot has come to: `kernel boots`. */
   readonly onStage?: (item: Case, stage: string) => void
@@ -276,8 +281,9 @@ interface Attempt {
 
 const bootAndJudge = async (
   { item, kernel, prediction, numbered: { index, number } }: Attempt,
-  { machine, workspace, keepConsole = leave, signal, onStage }: RunOptions,
+  options: RunOptions,
 ): Promise<JudgedOutcome> => {
+  const { machine, workspace, keepConsole = leave, signal, onStage } = options
   const directory = await workspace.directory(`${index}-${number}`)
   const steps = stepsOn(kernel, item.steps)
   const next = nextKernelOf(steps)
@@ -300,6 +306,8 @@ const bootAndJudge = async (
         ),
       },
       directory,
+      stopsAtOutcome:
+        options.stopAtOutcome === true && endsWithTdx(item, kernel),
       onStage: stage => onStage?.(item, stage),
     },
     signal,
@@ -318,6 +326,22 @@ const bootAndJudge = async (
       record,
     ),
   }
+}
+
+/**
+ * Nothing is asked of the boot once TDX is initialised: the kernel does that by
+ * itself, long before init, and there is nothing to be seen of what follows.
+ */
+const endsWithTdx = (
+  item: Case,
+  { trigger, series }: PreparedKernel,
+): boolean => {
+  const { panic, hangs, warning } = expectationOn(item, series)
+  return (
+    trigger === 'at boot' &&
+    item.steps.every(({ kind }) => kind === 'trigger') &&
+    (panic ?? hangs ?? warning) === undefined
+  )
 }
 
 const leave = (_: string, { witnesses }: BootRecord): Promise<string | null> =>

@@ -83,7 +83,9 @@ export class Boot {
         this.#tell(steps.length > 0 ? 'steps' : 'kernel boots')
         const pamt = (): bigint | undefined => this.#firstPamt
         this.#plugger.update(steps, pamt).catch(this.#broken)
-        if (this.console.reader.settled) this.#end({ kind: 'settled' })
+        const { settled, initialized } = this.console.reader
+        if (settled || (this.#plan.stopsAtOutcome === true && initialized))
+          this.#end({ kind: 'settled' })
       },
       onError: error => {
         this.#end({ kind: 'broken', error: consoleFailure(error) })

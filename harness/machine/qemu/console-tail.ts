@@ -68,14 +68,21 @@ export class ConsoleTail {
   #listen(): void {
     const watcher = watch(this.consolePath, () => {
       watcher.close()
-      this.#pause = setTimeout(() => {
-        this.#listen()
-        // What was written while nobody listened.
-        this.read()
-      }, PAUSE)
+      this.#pause = setTimeout(this.#goOn, PAUSE)
     })
     watcher.on('error', this.#onError)
     this.#watcher = watcher
+  }
+
+  readonly #goOn = (): void => {
+    try {
+      this.#listen()
+    } catch (error) {
+      this.#onError(error)
+      return
+    }
+    // What was written while nobody listened.
+    this.read()
   }
 
   /** Milliseconds to the first byte. */
