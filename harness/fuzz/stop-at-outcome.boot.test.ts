@@ -54,8 +54,16 @@ const shown = (outcome: CaseOutcome): Record<string, unknown> => {
     .filter(({ leaf }) => leaf !== LEAF.SYS_DISABLE)
     .map(({ name, status }) => `${name} ${status}`)
   return {
-    ...{ verdict, reasons, tdx, regions, covered, calls },
-    ...{ cmdline, memory, incidents, end },
+    verdict,
+    reasons,
+    tdx,
+    regions,
+    covered,
+    calls,
+    cmdline,
+    memory,
+    incidents,
+    end,
   }
 }
 
