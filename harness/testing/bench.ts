@@ -1,15 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '../base/paths.ts'
-import { buildInit } from '../guest/init.ts'
-import { buildInitramfs } from '../guest/initramfs.ts'
 import { findKernel } from '../kernel/build.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
 import { consoles, explanations, predictions } from './bench-pure.ts'
+import { bare, bareInitramfs, start, timeUntil } from './bench-boots.ts'
 import { MAIN, row, say } from './bench-tools.ts'
 
 /**
@@ -32,67 +31,6 @@ process.on('exit', () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const start = (file: string, args: readonly string[]): ChildProcess =>
-  spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'] })
-
-/** Milliseconds from the start of a process until it prints this, or ends. */
-const timeUntil = async (
-  child: ChildProcess,
-  text: string | undefined,
-): Promise<number> => {
-  const begin = performance.now()
-  let seen = ''
-  let found: number | undefined
-  child.stdout?.on('data', (chunk: Buffer) => {
-    if (text === undefined) return
-    seen += chunk.toString('latin1')
-    if (seen.includes(text)) found ??= performance.now() - begin
-  })
-  const [code] = (await once(child, 'exit')) as [number | null]
-  const end = performance.now() - begin
-  if (code !== 0)
-    throw new Error(`a measured run ended with ${code ?? 'a signal'}`)
-  if (text !== undefined && found === undefined)
-    throw new Error(`'${text}' was never printed`)
-  return found ?? end
-}
-
-/** The same machine, booted by QEMU alone until it powers off. */
-const bare = (kernel: BuiltKernel, initramfs: string): ChildProcess =>
-  start('qemu-system-x86_64', [
-    '-nodefaults',
-    '-no-user-config',
-    '-display',
-    'none',
-    '-no-reboot',
-    '-machine',
-    'q35',
-    '-accel',
-    'tcg',
-    '-cpu',
-    'max,vendor=GenuineIntel,family=6,model=143,stepping=8',
-    '-smp',
-    'cpus=2,sockets=2',
-    '-m',
-    '4G',
-    '-object',
-    'memory-backend-ram,id=m0,size=2560M',
-    '-object',
-    'memory-backend-ram,id=m1,size=1536M',
-    '-numa',
-    'node,memdev=m0,cpus=0',
-    '-numa',
-    'node,memdev=m1,cpus=1',
-    '-kernel',
-    kernel.bzImage ?? kernel.vmlinux,
-    '-initrd',
-    initramfs,
-    '-append',
-    'console=ttyS0 panic=-1',
-    '-serial',
-    'stdio',
-  ])
-
 const rig = (kernel: string, ...args: string[]): ChildProcess =>
   start(process.execPath, [
     MAIN,
@@ -106,19 +44,8 @@ const rig = (kernel: string, ...args: string[]): ChildProcess =>
     ...args,
   ])
 
-const timeToVerdict = async (
-  kernel: BuiltKernel,
-  init: string,
-): Promise<void> => {
-  const initramfs = join(folder, 'initramfs')
-  writeFileSync(
-    initramfs,
-    await buildInitramfs({
-      init,
-      trigger: kernel.trigger,
-      tdxHost: undefined,
-    }),
-  )
+const timeToVerdict = async (kernel: BuiltKernel): Promise<void> => {
+  const initramfs = await bareInitramfs(kernel, folder)
   const ours: number[] = []
   const theirs: number[] = []
   for (let i = 0; i <= PAIRS; i++) {
@@ -196,7 +123,7 @@ consoles()
 await explanations()
 const kernel = await findKernel(await loadRecipe(KERNEL))
 if (!kernel) throw new Error(`${KERNEL} is not built: run ./scripts/setup`)
-await timeToVerdict(kernel, await buildInit(AbortSignal.timeout(60_000)))
+await timeToVerdict(kernel)
 await newestAgainst612('two nodes, 4 GiB', PLAIN, 'at most 1.15')
 await newestAgainst612('16 CPUs, two sockets', SERVER, 'at most 1.20')
 await matrix()

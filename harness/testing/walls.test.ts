@@ -68,6 +68,8 @@ const PROGRAMS = [
   'page/explain.ts',
   'page/node-util.ts',
   'page/report.tsx',
+  'testing/bench-against.ts',
+  'testing/bench-rates.ts',
   'testing/bench-reports.ts',
   'testing/bench.ts',
   'testing/coverage.ts',

@@ -1,0 +1,263 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { median } from '../base/median.ts'
+import { projectRoot } from '../base/paths.ts'
+import { findKernel } from '../kernel/build.ts'
+import { loadRecipe } from '../kernel/recipe.ts'
+import { bare, bareInitramfs, start, timeUntil } from './bench-boots.ts'
+import { say } from './bench-tools.ts'
+
+/**
+ * `scripts/bench --against REV [PAIRS] [ROW...]`: this revision beside another
+ * one, in turn, in one run. Ratios are those of each pair: this one's time by
+ * the other's, or by that of a bare QEMU.
+ */
+
+const [other = '', ...asked] = process.argv.slice(2)
+const PAIRS = Number(asked.find(word => /^\d+$/.test(word)) ?? 7)
+const rows = asked.filter(word => !/^\d+$/.test(word))
+const KERNELS = ['mainline-7.3', 'upstream-6.12'] as const
+const PLAIN = 'scenarios/plain/two-uneven-nodes.yaml'
+const SERVER = 'scenarios/large/two-sockets.yaml'
+/** Boots at a time, to see what one more takes. */
+const FEW = 1
+const MANY = 4
+
+const folder = mkdtempSync(join(tmpdir(), 'tdxrig-bench-'))
+process.on('exit', () => {
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** What a process took, with all that it started. */
+interface Taken {
+  readonly wall: number
+  readonly cpu: number
+}
+
+/** Seconds of the processor that ended children took (proc(5), fields 16, 17). */
+const childSeconds = (): number => {
+  const stat = readFileSync('/proc/self/stat', 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[13]) + Number(fields[14])) / 100
+}
+
+const taken = async (wall: () => Promise<number>): Promise<Taken> => {
+  const before = childSeconds()
+  return { wall: await wall(), cpu: childSeconds() - before }
+}
+
+const program = (root: string): string => join(root, 'dist/cli/main.js')
+
+/** A run by one of the two; each has its own scenarios. */
+const run = (root: string, ...args: string[]): ReturnType<typeof start> =>
+  start(process.execPath, [
+    program(root),
+    'run',
+    '--accel',
+    'tcg',
+    '--out',
+    join(folder, 'out'),
+    ...args,
+  ])
+
+const ROOTS = { now: projectRoot(), before: other }
+type Side = keyof typeof ROOTS
+
+/** Both in turn, after a pair that fills the caches. */
+const inTurn = async (
+  measure: (root: string) => Promise<Taken>,
+  pairs = PAIRS,
+): Promise<Record<Side, Taken[]>> => {
+  const found: Record<Side, Taken[]> = { now: [], before: [] }
+  for (let i = 0; i <= pairs; i++)
+    for (const side of ['before', 'now'] as const) {
+      const one = await measure(ROOTS[side])
+      if (i > 0) found[side].push(one)
+    }
+  return found
+}
+
+const ratios = (
+  a: readonly Taken[],
+  b: readonly Taken[],
+  of: keyof Taken,
+): number[] => a.map((one, i) => one[of] / b[i]![of])
+
+const show = (
+  what: string,
+  values: readonly number[],
+  target?: string,
+): void => {
+  const [low, high] = [Math.min(...values), Math.max(...values)]
+  say(
+    `${what.padEnd(52)} ${median(values).toFixed(2)}, from ${low.toFixed(2)} to ${high.toFixed(2)}${target === undefined ? '' : ` (target: at most ${target})`}`,
+  )
+}
+
+/** Process start to verdict, beside a bare boot to its power-off. */
+const verdict = async (): Promise<void> => {
+  for (const name of KERNELS) {
+    const kernel = await findKernel(await loadRecipe(name))
+    if (!kernel) throw new Error(`${name} is not built: run ./scripts/setup`)
+    const initramfs = await bareInitramfs(kernel, folder)
+    const boots: Taken[] = []
+    const found = await inTurn(async root => {
+      const args = [join(root, PLAIN), '--kernel', name]
+      const one = await taken(() => timeUntil(run(root, ...args), 'pass'))
+      if (root === ROOTS.now)
+        boots.push(
+          await taken(() => timeUntil(bare(kernel, initramfs), undefined)),
+        )
+      return one
+    })
+    boots.shift()
+    say(`process start to verdict, two nodes, 4 GiB, ${name}`)
+    show('  by a bare boot', ratios(found.now, boots, 'wall'), '0.60')
+    show('  the same before', ratios(found.before, boots, 'wall'))
+    show('  by that of before', ratios(found.now, found.before, 'wall'))
+    show(
+      '  CPU seconds by those of before',
+      ratios(found.now, found.before, 'cpu'),
+    )
+  }
+}
+
+const large = async (): Promise<void> => {
+  const found = await inTurn(
+    root => {
+      const args = [join(root, SERVER), '--kernel', 'upstream-6.12-server']
+      return taken(() => timeUntil(run(root, ...args), 'pass'))
+    },
+    Math.min(PAIRS, 3),
+  )
+  say('256 GiB, two sockets, 16 CPUs')
+  show('  by that of before', ratios(found.now, found.before, 'wall'), '0.50')
+  show(
+    '  CPU seconds by those of before',
+    ratios(found.now, found.before, 'cpu'),
+  )
+}
+
+/** The scenarios of the other revision, which both have. */
+const matrix = async (): Promise<void> => {
+  const kernels = KERNELS.flatMap(name => ['--kernel', name])
+  const args = [join(other, 'scenarios'), '--jobs', '2', ...kernels]
+  const found = await inTurn(
+    root => taken(() => timeUntil(run(root, ...args), undefined)),
+    1,
+  )
+  say(`shipped matrix, --jobs 2, ${KERNELS.join(' and ')}`)
+  show(
+    '  CPU seconds by those of before',
+    ratios(found.now, found.before, 'cpu'),
+    '0.60',
+  )
+  show('  time by that of before', ratios(found.now, found.before, 'wall'))
+}
+
+/** What stands on stdout of a program that ends well. */
+const output = async (file: string, ...args: string[]): Promise<string> => {
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  if (code !== 0) throw new Error(`${file} ended with ${code ?? 'a signal'}`)
+  return text
+}
+
+type Rates = Record<'predictions' | 'consoleMegabytes', number>
+
+/** scripts/bench has bundled these with the sources of each. */
+const rates = async (): Promise<void> => {
+  const found: Record<Side, Rates[]> = { now: [], before: [] }
+  for (let i = 0; i < 3; i++)
+    for (const side of ['before', 'now'] as const)
+      found[side].push(
+        JSON.parse(
+          await output(
+            process.execPath,
+            join(ROOTS[side], 'dist/testing/bench-rates.js'),
+          ),
+        ) as Rates,
+      )
+  const by = (of: keyof Rates): number[] =>
+    found.now.map((one, i) => one[of] / found.before[i]![of])
+  say('what boots nothing, times as many a second (target: 3.00)')
+  show('  predictions', by('predictions'))
+  show('  bytes of a console', by('consoleMegabytes'))
+  const log = join(
+    projectRoot(),
+    'harness/console/golden/upstream-6.12-two-uneven.txt',
+  )
+  const explained = await inTurn(root =>
+    taken(() =>
+      timeUntil(
+        start(process.execPath, [program(root), 'explain', log]),
+        undefined,
+      ),
+    ),
+  )
+  show(
+    '  explain of a dmesg, time by that of before',
+    ratios(explained.now, explained.before, 'wall'),
+    '0.60',
+  )
+}
+
+/** Peak resident memory of a process, in MiB (proc(5), VmHWM). */
+const peakOf = async (root: string, jobs: number): Promise<number> => {
+  const child = run(
+    root,
+    join(other, 'scenarios/plain'),
+    '--jobs',
+    String(jobs),
+    '--kernel',
+    KERNELS[1],
+  )
+  let peak = 0
+  child.stdout?.on('data', () => {
+    try {
+      const status = readFileSync(`/proc/${child.pid!}/status`, 'latin1')
+      peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? peak)
+    } catch {
+      // It has ended.
+    }
+  })
+  await once(child, 'close')
+  return peak / 1024
+}
+
+const memory = async (): Promise<void> => {
+  say('memory of the rig itself for one more boot at a time, MiB')
+  for (const side of ['before', 'now'] as const) {
+    const more: number[] = []
+    for (let i = 0; i < 3; i++) {
+      const few = await peakOf(ROOTS[side], FEW)
+      more.push((await peakOf(ROOTS[side], MANY)) - few)
+    }
+    show(
+      `  ${side}`,
+      more.map(value => value / (MANY - FEW)),
+    )
+  }
+}
+
+const ROWS = { rates, verdict, memory, large, matrix }
+
+const unknown = rows.filter(name => !(name in ROWS))
+if (unknown.length > 0) {
+  process.stderr.write(
+    `bench: expected rows of ${Object.keys(ROWS).join(', ')}, found ${unknown.join(', ')}\n`,
+  )
+  process.exitCode = 2
+} else {
+  say(`load when it began: ${loadavg()[0]!.toFixed(2)}; ${PAIRS} pairs in turn`)
+  for (const [name, measure] of Object.entries(ROWS))
+    if (rows.length === 0 || rows.includes(name)) await measure()
+  say(`load when it ended: ${loadavg()[0]!.toFixed(2)}`)
+}
