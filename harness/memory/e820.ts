@@ -1,5 +1,5 @@
 import { PHYSICAL_LIMIT } from '../base/units.ts'
-import { type Range, formatRange } from './range.ts'
+import { type Range, formatRange, overlaps } from './range.ts'
 import { MAX_NODES } from './rules.ts'
 
 /** enum e820_type (arch/x86/include/asm/e820/types.h). */
@@ -96,7 +96,8 @@ export const rangeRemove = (
   table: readonly E820Entry[],
   range: Range,
   type?: number,
-): E820Entry[] => {
+): readonly E820Entry[] => {
+  if (!table.some(entry => overlaps(entry, range))) return table
   const entries = [...table]
   // The kernel's loop also visits the tails it appends on the way.
   for (let i = 0; i < entries.length; i++) {
@@ -143,25 +144,6 @@ export const rangeUpdate = (
   return entries
 }
 
-/** One end of an entry, while the table is swept from low to high. */
-interface ChangePoint {
-  readonly address: number
-  readonly opens: boolean
-  readonly entry: E820Entry
-}
-
-const changePoints = (table: readonly E820Entry[]): ChangePoint[] => {
-  const points: ChangePoint[] = []
-  for (const entry of table) {
-    if (entry.end <= entry.start) continue
-    points.push({ address: entry.start, opens: true, entry })
-    points.push({ address: entry.end, opens: false, entry })
-  }
-  return points.sort(
-    (a, b) => a.address - b.address || Number(b.opens) - Number(a.opens),
-  )
-}
-
 /** e820_nomerge(): neighbours of these types stay separate entries. */
 const staysSeparate = (type: number): boolean =>
   type === E820.PRAM || type === E820.SOFT_RESERVED
@@ -192,13 +174,19 @@ export const sanitize = (
 ): E820Entry[] | undefined => {
   if (table.length < 2) return undefined
   if (isSanitized(table)) return [...table]
+  const entries = table.filter(({ start, end }) => start < end)
+  const starts = entries.toSorted((a, b) => a.start - b.start)
+  const ends = entries.toSorted((a, b) => a.end - b.end)
   const result: E820Entry[] = []
   const open: E820Entry[] = []
   let lastType = 0
   let lastStart = 0
-  for (const { address, opens, entry } of changePoints(table)) {
-    if (opens) open.push(entry)
-    else open.splice(open.indexOf(entry), 1)
+  // From low to high; where one ends and another begins, that one comes first.
+  for (let i = 0, j = 0; j < ends.length;) {
+    const opens = i < starts.length && starts[i]!.start <= ends[j]!.end
+    const address = opens ? starts[i]!.start : ends[j]!.end
+    if (opens) open.push(starts[i++]!)
+    else open.splice(open.indexOf(ends[j++]!), 1)
     let type = 0
     for (const other of open) type = Math.max(type, other.type)
     if (type === lastType && !staysSeparate(type)) continue
