@@ -25,8 +25,8 @@ const MORE: readonly PlantedBug[] = [
   {
     what: 'memmap=nn$ss of one page is overlooked',
     file: 'memory/e820.ts',
-    line: 'if (entry.end <= entry.start) continue',
-    bug: 'if (entry.end <= entry.start + 4096) continue',
+    line: 'table.filter(({ start, end }) => start < end)',
+    bug: 'table.filter(({ start, end }) => start + 4096 < end)',
   },
 ]
 
