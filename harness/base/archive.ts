@@ -1,4 +1,4 @@
-import { Parser, type ReadEntry } from 'tar'
+import type { ReadEntry } from 'tar'
 import type { Bytes } from './packed.ts'
 
 /**
@@ -12,6 +12,8 @@ export const readArchive = async (
   bytes: Bytes,
   take: (entry: ReadEntry) => void,
 ): Promise<void> => {
+  // Few inputs are archives, and it takes a while to load.
+  const { Parser } = await import('tar')
   const parser = new Parser({ strict: true, onReadEntry: take })
   const ended = new Promise<void>((resolve, reject) => {
     parser.on('end', resolve)

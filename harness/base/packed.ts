@@ -1,6 +1,5 @@
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { execa } from 'execa'
 import { InfraError, UsageError, messageOf, systemCode } from './errors.ts'
 
 /** A stream of bytes, in pieces of any size. */
@@ -54,6 +53,8 @@ async function* byTool(
   { tool, package: name }: (typeof TOOLS)[number],
   packed: Bytes,
 ): Bytes {
+  // Most logs are not compressed, and it takes a while to load.
+  const { execa } = await import('execa')
   const run = execa(tool, ['-dc'], {
     stdin: packed,
     buffer: false,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Bind } from './bind.ts'
-import { historyOption } from './history-place.ts'
+import { historyOption } from './history-option.ts'
 import { age, asciiOption, counted } from './options.ts'
 import { reporterOption } from './run-flags.ts'
 

@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises'
-import { Option } from 'commander'
 import { UsageError } from '../base/errors.ts'
 import type { HistoryDatabase } from '../history/database.ts'
 import type { ComparedDocument } from '../report/schema.ts'
@@ -9,12 +8,6 @@ import { readCompared } from '../run/result-file.ts'
 export interface HistoryFlags {
   readonly history?: string | undefined
 }
-
-export const historyOption = (): Option =>
-  new Option(
-    '--history <place>',
-    'a folder or postgres://...; default: $TDXRIG_HISTORY, or $XDG_DATA_HOME/tdxrig/history',
-  )
 
 /** Opens the history that is asked for. */
 export const inHistory = async <T>(

@@ -3,7 +3,7 @@ import { FORM_NAMES } from '../bootline/form.ts'
 import type { Bind } from './bind.ts'
 import { addBisectCommand } from './bisect-options.ts'
 import { addHistoryCommands } from './history-commands.ts'
-import { historyOption } from './history-place.ts'
+import { historyOption } from './history-option.ts'
 import { addKernelCommands } from './kernel-commands.ts'
 import { addNightCommands } from './night/night-commands.ts'
 import {

@@ -10,11 +10,8 @@ import type { Baseline } from '../report/html/changes.tsx'
 import type { ComparedDocument, ResultDocument } from '../report/schema.ts'
 import type { DocumentTarget } from '../run/journal.ts'
 import { UsageError } from '../base/errors.ts'
-import {
-  type HistoryFlags,
-  historyOption,
-  comparedOf,
-} from './history-place.ts'
+import { historyOption } from './history-option.ts'
+import type { HistoryFlags } from './history-place.ts'
 import { flagName } from './options.ts'
 
 /** Files with a result document in one form or another, as they are asked for. */
@@ -113,9 +110,18 @@ const baselineOf = (
   name: string,
   flags: HistoryFlags,
 ): Promise<ComparedDocument> => {
-  const known = baselines.get(name) ?? comparedOf(name, flags)
+  const known = baselines.get(name) ?? readBaseline(name, flags)
   baselines.set(name, known)
   return known
+}
+
+const readBaseline = async (
+  name: string,
+  flags: HistoryFlags,
+): Promise<ComparedDocument> => {
+  // Most reports are compared with nothing, and it takes a while to load.
+  const { comparedOf } = await import('./history-place.ts')
+  return comparedOf(name, flags)
 }
 
 const comparedWith = async (

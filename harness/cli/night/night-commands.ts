@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Bind } from '../bind.ts'
-import { historyOption } from '../history-place.ts'
+import { historyOption } from '../history-option.ts'
 import {
   age,
   collect,
