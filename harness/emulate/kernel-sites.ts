@@ -1,5 +1,7 @@
 import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
+import { releaseOf } from '../kernel/kernel-traits.ts'
+import { linuxVersion } from '../tdx/series/recognise.ts'
 import { type Fixup, findFixups } from './fixups.ts'
 import { type Patch, findPatches } from './patches.ts'
 import { type Site, type SiteSearch, searchSites } from './sites.ts'
@@ -12,6 +14,12 @@ export interface KernelSites {
   readonly sites: readonly Site[]
   /** Virtual address of the list of TDX memory regions. */
   readonly memlist: bigint | undefined
+  /**
+   * What native_read_msr_safe() gives, where it is called
+   * (arch/x86/include/asm/msr.h): before 6.16 the value, with the error where
+   * RSI points to; then the error, with the value there.
+   */
+  readonly safeMsrReadGives: 'value' | 'error'
   /** Address of the pointer `saved_command_line` (init/main.c). */
   readonly savedCommandLine: bigint | undefined
   /**
@@ -64,6 +72,9 @@ export const interposedCode = async (
   }
 }
 
+/** 6.16 */
+const GIVES_ERROR = 6_016
+
 /** Guests have none of them (arch/x86/virt/vmx/tdx). */
 const MARKS = [
   '__seamcall',
@@ -93,6 +104,10 @@ export const locate = async (image: KernelImage): Promise<KernelSites> => {
     hostsTdx: hosts,
     sites,
     memlist: image.symbol('tdx_memlist')?.address,
+    safeMsrReadGives:
+      (linuxVersion(await releaseOf(image)) ?? 0) < GIVES_ERROR
+        ? 'value'
+        : 'error',
     savedCommandLine: image.symbol('saved_command_line')?.address,
     physBase: image.symbol('phys_base')?.address,
     x2apicBit,

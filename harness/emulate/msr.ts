@@ -51,19 +51,30 @@ export class Msrs {
     return this.#answer(cpu, form, registers, value)
   }
 
-  /**
-   * RDMSR returns EDX:EAX; native_read_msr_safe() returns RAX, and stores its
-   * error where RSI points to (arch/x86/include/asm/msr.h).
-   */
+  /** RDMSR returns EDX:EAX. */
   async #answer(
     cpu: number,
     form: SiteForm,
-    { rsi }: Registers,
+    registers: Registers,
     value: bigint,
   ): Promise<RegisterChanges> {
-    if (form === 'rdmsr') return { rax: value & LOW, rdx: value >> 32n }
-    await this.#guest.writeVirtual(cpu, rsi, new Uint8Array(4))
-    return { rax: value }
+    return form === 'rdmsr'
+      ? { rax: value & LOW, rdx: value >> 32n }
+      : this.#return(cpu, registers, { value, error: 0 })
+  }
+
+  /** What native_read_msr_safe() returns and stores. */
+  async #return(
+    cpu: number,
+    { rsi }: Registers,
+    { value, error }: { readonly value: bigint; readonly error: number },
+  ): Promise<RegisterChanges> {
+    const givesValue = this.#kernel.safeMsrReadGives === 'value'
+    const stored = Buffer.alloc(givesValue ? 4 : 8)
+    if (givesValue) stored.writeInt32LE(error)
+    else stored.writeBigUInt64LE(value)
+    await this.#guest.writeVirtual(cpu, rsi, stored)
+    return { rax: givesValue ? value : BigInt.asUintN(32, BigInt(error)) }
   }
 
   /**
@@ -73,14 +84,10 @@ export class Msrs {
   async #fault(
     cpu: number,
     { form, address, symbol }: Site,
-    { rsi }: Registers,
+    registers: Registers,
   ): Promise<RegisterChanges> {
-    if (form !== 'rdmsr') {
-      const error = Buffer.alloc(4)
-      error.writeInt32LE(ERRNO.EIO)
-      await this.#guest.writeVirtual(cpu, rsi, error)
-      return { rax: 0n }
-    }
+    if (form !== 'rdmsr')
+      return this.#return(cpu, registers, { value: 0n, error: ERRNO.EIO })
     const fixup = this.#kernel.fixups.get(address)
     if (fixup?.errorIn === undefined)
       throw new InfraError(

@@ -47,7 +47,15 @@ export const predictUpdates = ({
     ((PROFILES[runs].features ?? 0n) & TD_PRESERVING) !== 0n
   const fails = (leaf: LeafName): boolean =>
     platform.faults.some(fault => fault.leaf === leaf)
-  const handoff = platform.faults.some(({ field }) => field === MODULE_HV)
+  /** Reads of MODULE_HV, one for each update that gets so far. */
+  let reads = 0
+  const handoffFails = (): boolean => {
+    reads++
+    return platform.faults.some(
+      ({ field, call, times }) =>
+        field === MODULE_HV && reads >= call && reads < call + times,
+    )
+  }
   let module = runs
   let left = platform.updatesLeft
   let offline = 0
@@ -61,7 +69,11 @@ export const predictUpdates = ({
     }
     const { kind, module: next } = step.image
     // All are found before the module was shut down.
-    const harmless = kind === 'bad-header' || handoff || fails('SYS_SHUTDOWN')
+    const harmless =
+      kind === 'bad-header' ||
+      module === null ||
+      handoffFails() ||
+      fails('SYS_SHUTDOWN')
     const works: boolean =
       module !== null &&
       !harmless &&

@@ -121,7 +121,10 @@ export const verifyAge = (
     )
 }
 
-const releaseOf = async (image: KernelImage): Promise<string | undefined> =>
+/** Of its banner: `6.12.117`. */
+export const releaseOf = async (
+  image: KernelImage,
+): Promise<string | undefined> =>
   /^Linux version ([\w.+~-]+)/.exec((await bannerOf(image)) ?? '')?.[1]
 
 /**

@@ -58,8 +58,10 @@ export const GENERAL: readonly General[] = [
     ],
   },
   {
+    // A scenario that asks for one knows where it comes from.
     applies: ({ facts }) =>
-      facts.incidents.some(({ kind }) => kind === 'machine check'),
+      facts.incidents.some(({ kind }) => kind === 'machine check') &&
+      facts.guest.steps.every(({ kind }) => kind !== 'machine-check'),
     advice: [
       'something outside of TDX wrote a part of a cache line of private memory, and its next reader got the machine check: look for code that writes to memory it has given to the module, by other means than whole 64 bytes',
     ],
