@@ -47,7 +47,7 @@ const PRINTS: ReadonlySet<string> = new Set([
 
 /** For some kernels only: the others have nothing like it. */
 const LIMITED =
-  /^(?:kexec\/|update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|faults\/(?:vmxon|second-try|offline-cpus|no-seam-mode)|firmware\/one-entry|hotplug\/(?:soft-reserved|persistent-memory|virtio-mem))/
+  /^(?:kexec\/|update\/(?!good-image)|boot\/maxcpus|faults\/since-6\.8|faults\/(?:vmxon|no-vmxon-region|second-try|offline-cpus|no-seam-mode)|firmware\/one-entry|hotplug\/(?:soft-reserved|persistent-memory|virtio-mem))/
 
 /** A DIMM is there when the trigger comes. */
 const PLUGGED_BEFORE =
