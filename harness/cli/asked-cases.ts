@@ -77,7 +77,7 @@ export const requestOf = (
   inventory: flags.hosts === undefined ? null : resolve(flags.hosts),
   repeat: flags.repeat ?? 1,
   retries: flags.retries ?? 0,
-  wholeBoot: flags.wholeBoot === true,
+  stopAtOutcome: flags.stopAtOutcome === true,
 })
 
 /** Options that a run which is resumed has already. */
@@ -90,7 +90,7 @@ const FIXED: readonly (keyof RunFlags)[] = [
   'out',
   'repeat',
   'retries',
-  'wholeBoot',
+  'stopAtOutcome',
 ]
 
 /** What was asked for cannot be changed on the way. */

@@ -149,7 +149,7 @@ export const conduct = async (
         signal,
         keepConsole: (id, record) => store.keepConsole(id, record),
         attempts: asked.request,
-        stopAtOutcome: !asked.request.wholeBoot,
+        stopAtOutcome: asked.request.stopAtOutcome,
         onStart: ({ id }) => {
           progress.started(id)
         },

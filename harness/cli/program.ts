@@ -70,8 +70,8 @@ export const program = (bind: Bind): Command => {
       positive,
     )
     .option(
-      '--whole-boot',
-      'boot on until init is done, also where the kernel has initialised TDX long before',
+      '--stop-at-outcome',
+      'end a boot when the kernel has initialised TDX by itself: what goes wrong later is not seen',
     )
     .option('--quiet', 'print only what does not pass, and the summary')
     .option(

@@ -21,6 +21,7 @@ const BOOTING = [
   'jobs',
   'repeat',
   'retries',
+  'stopAtOutcome',
   'store',
   'out',
   'bundle',

@@ -26,8 +26,8 @@ export interface RunFlags extends ReportFlags {
   readonly repeat?: number
   /** Further boots of a case that does not pass. */
   readonly retries?: number
-  /** Boots go on until init is done, also where TDX is long initialised. */
-  readonly wholeBoot?: boolean
+  /** Boots end when TDX is initialised, where nothing is asked behind that. */
+  readonly stopAtOutcome?: boolean
   /** Print only what does not pass. */
   readonly quiet?: boolean
   readonly out?: string

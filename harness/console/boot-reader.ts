@@ -39,9 +39,9 @@ export class BootReader {
     return this.#guest.facts.done || this.#panicked
   }
 
-  /** TDX is initialised. */
-  get initialized(): boolean {
-    return this.#tdx.initialized
+  /** The line that says that TDX is initialised; null: none does. */
+  get initializedAt(): number | null {
+    return this.#tdx.initializedAt
   }
 
   get guest(): GuestFacts {

@@ -53,9 +53,9 @@ export class ConsoleReader {
     return this.#boots.at(-1)!.settled
   }
 
-  /** TDX is initialised, whatever is still to be done. */
-  get initialized(): boolean {
-    return this.#boots.at(-1)!.initialized
+  /** The line that says that TDX is initialised; null: none does. */
+  get initializedAt(): number | null {
+    return this.#boots.at(-1)!.initializedAt
   }
 
   /** What init and the trigger module have reported so far. */

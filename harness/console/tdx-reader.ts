@@ -49,8 +49,10 @@ export class TdxReader {
     else this.#readUnknown({ ...record, text })
   }
 
-  get initialized(): boolean {
-    return this.#facts.outcome === 'initialized'
+  /** The line that says so; null: none does. */
+  get initializedAt(): number | null {
+    const { outcome, at } = this.#facts
+    return outcome === 'initialized' ? at.message : null
   }
 
   /** The outcome, given what the trigger module saw at its last try. */

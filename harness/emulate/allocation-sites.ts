@@ -10,7 +10,7 @@ export const ALLOCATION_KINDS = [
   'pages',
   /** alloc_contig_pages(): what PAMTs are made of. */
   'contiguous pages',
-  /** alloc_pages_node(): the page of a CPU that VMXON is given. */
+  /** The page of a CPU that VMXON is given. */
   'VMXON region',
 ] as const
 export type AllocationKind = (typeof ALLOCATION_KINDS)[number]
@@ -98,10 +98,13 @@ const TDX_CALLEES: readonly Callee[] = [
   },
 ]
 
-/** __x86_vmx_init() and x86_vmx_exit() (arch/x86/virt/hw.c), since 7.1. */
+/**
+ * __x86_vmx_init() and x86_vmx_exit() (arch/x86/virt/hw.c), since 7.1; which
+ * function allocates a page depends on the inline functions of gfp.h.
+ */
 const VMX_CALLEES: readonly Callee[] = [
   {
-    name: /^alloc_pages_node(?:_noprof)?$/,
+    name: /^(?:alloc_pages_node|__alloc_pages(?:_node)?)(?:_noprof)?$/,
     does: 'allocate',
     kind: 'VMXON region',
     size: 'none',

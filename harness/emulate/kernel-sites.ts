@@ -1,6 +1,5 @@
 import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
-import { releaseOf } from '../kernel/kernel-traits.ts'
 import { linuxVersion } from '../tdx/series/recognise.ts'
 import { type Fixup, findFixups } from './fixups.ts'
 import { type Patch, findPatches } from './patches.ts'
@@ -88,8 +87,14 @@ const MARKS = [
 export const hostsTdx = ({ sites }: Pick<InterposedCode, 'sites'>): boolean =>
   sites.some(({ kind }) => kind === 'seamcall')
 
-/** @throws UsageError when the image has a part of TDX host support only */
-export const locate = async (image: KernelImage): Promise<KernelSites> => {
+/**
+ * @param release of the kernel; unknown: it is new
+ * @throws UsageError when the image has a part of TDX host support only
+ */
+export const locate = async (
+  image: KernelImage,
+  release?: string,
+): Promise<KernelSites> => {
   const code = await interposedCode(image)
   const { missing, x2apicBit, marks } = code
   const hosts = hostsTdx(code)
@@ -105,9 +110,7 @@ export const locate = async (image: KernelImage): Promise<KernelSites> => {
     sites,
     memlist: image.symbol('tdx_memlist')?.address,
     safeMsrReadGives:
-      (linuxVersion(await releaseOf(image)) ?? 0) < GIVES_ERROR
-        ? 'value'
-        : 'error',
+      (linuxVersion(release) ?? GIVES_ERROR) < GIVES_ERROR ? 'value' : 'error',
     savedCommandLine: image.symbol('saved_command_line')?.address,
     physBase: image.symbol('phys_base')?.address,
     x2apicBit,

@@ -1,6 +1,7 @@
 import type { Case } from '../scenario/case.ts'
 import type { UpdateResult } from '../scenario/steps.ts'
-import type { LeafName } from '../tdx/leaves.ts'
+import { Faults } from '../tdx/fault.ts'
+import { LEAF, type LeafName } from '../tdx/leaves.ts'
 import { PROFILES, type ProfileName } from '../tdx/profile.ts'
 import type { Series } from '../tdx/series/index.ts'
 import type { PredictedOutcome } from './predicted-ending.ts'
@@ -47,15 +48,20 @@ export const predictUpdates = ({
     ((PROFILES[runs].features ?? 0n) & TD_PRESERVING) !== 0n
   const fails = (leaf: LeafName): boolean =>
     platform.faults.some(fault => fault.leaf === leaf)
-  /** Reads of MODULE_HV, one for each update that gets so far. */
-  let reads = 0
-  const handoffFails = (): boolean => {
-    reads++
-    return platform.faults.some(
-      ({ field, call, times }) =>
-        field === MODULE_HV && reads >= call && reads < call + times,
-    )
-  }
+  // Nobody has made these calls before the first update.
+  const faults = new Faults(
+    platform.faults.filter(
+      ({ leaf, field }) => leaf === 'SYS_SHUTDOWN' || field === MODULE_HV,
+    ),
+  )
+  /** A call of the CPU that leads an update, which counts. */
+  const isRefused = (leaf: LeafName, field?: bigint): boolean =>
+    faults.answer({
+      leaf: LEAF[leaf],
+      cpu: 0,
+      package: platform.packageOf[0] ?? 0,
+      field,
+    }) !== undefined
   let module = runs
   let left = platform.updatesLeft
   let offline = 0
@@ -72,8 +78,8 @@ export const predictUpdates = ({
     const harmless =
       kind === 'bad-header' ||
       module === null ||
-      handoffFails() ||
-      fails('SYS_SHUTDOWN')
+      isRefused('SYS_RD', MODULE_HV) ||
+      isRefused('SYS_SHUTDOWN')
     const works: boolean =
       module !== null &&
       !harmless &&

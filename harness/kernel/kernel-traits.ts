@@ -121,10 +121,7 @@ export const verifyAge = (
     )
 }
 
-/** Of its banner: `6.12.117`. */
-export const releaseOf = async (
-  image: KernelImage,
-): Promise<string | undefined> =>
+const releaseOf = async (image: KernelImage): Promise<string | undefined> =>
   /^Linux version ([\w.+~-]+)/.exec((await bannerOf(image)) ?? '')?.[1]
 
 /**

@@ -30,7 +30,7 @@ const ABSOLUTE = 0xfff1
  */
 export class SymbolTable {
   readonly #entries: Buffer
-  /** The entries once more: a search reads nothing but a word of each. */
+  /** The entries as words: a search reads one of each. */
   readonly #words: Uint32Array
   readonly #names: Buffer
 

@@ -70,7 +70,10 @@ export interface Testimony {
 
 /** Why a boot was over. */
 export const END_REASONS = [
-  /** All steps were done, or the kernel panicked: nothing more can come. */
+  /**
+   * All steps were done, or the kernel panicked: nothing more can come; or the
+   * boot was to end when TDX is initialised, and has no witness for steps.
+   */
   'settled',
   /** The guest powered off or the machine stopped by itself. */
   'exited',

@@ -91,6 +91,7 @@ export const rangeAdd = (
  * the end: the order matters to what is applied next.
  *
  * @param type only entries of this type; undefined for all
+ * @returns the table itself where nothing of it is in the range
  */
 export const rangeRemove = (
   table: readonly E820Entry[],
@@ -181,7 +182,7 @@ export const sanitize = (
   const open: E820Entry[] = []
   let lastType = 0
   let lastStart = 0
-  // From low to high; where one ends and another begins, that one comes first.
+  // From low to high; at one address starts come before ends.
   for (let i = 0, j = 0; j < ends.length;) {
     const opens = i < starts.length && starts[i]!.start <= ends[j]!.end
     const address = opens ? starts[i]!.start : ends[j]!.end

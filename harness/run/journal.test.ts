@@ -26,7 +26,7 @@ const REQUEST = {
   inventory: null,
   repeat: 1,
   retries: 0,
-  wholeBoot: false,
+  stopAtOutcome: false,
 }
 const CASES = ['a/one@kernel', 'a/two@kernel'].map(id => namedCase({}, id))
 const FINGERPRINTS = Object.fromEntries(

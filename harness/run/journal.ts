@@ -34,8 +34,8 @@ const requestSchema = z.strictObject({
   inventory: z.string().nullable().default(null),
   repeat: z.int().default(1),
   retries: z.int().default(0),
-  /** Boots went on when TDX was initialised; of old runs they did. */
-  wholeBoot: z.boolean().default(true),
+  /** Boots end when TDX is initialised, where nothing is asked behind that. */
+  stopAtOutcome: z.boolean().default(false),
 })
 export type RunRequest = z.output<typeof requestSchema>
 

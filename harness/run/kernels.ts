@@ -120,7 +120,7 @@ const prepare = async (
   const traits = await kernelTraits(image)
   verifySeries(recipe, traits)
   verifyAge(traits, built.vmlinux)
-  const sites = await locate(image)
+  const sites = await locate(image, traits.release)
   // A kernel that initialises TDX as it boots has nobody left to ask it to.
   const trigger = traits.trigger === 'at boot' ? undefined : built.trigger
   const programs = { init, trigger, tdxHost: built.tdxHost }

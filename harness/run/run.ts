@@ -329,8 +329,8 @@ const bootAndJudge = async (
 }
 
 /**
- * Nothing is asked of the boot once TDX is initialised: the kernel does that by
- * itself, long before init, and there is nothing to be seen of what follows.
+ * The kernel initialises TDX by itself, long before init, and the scenario asks
+ * for nothing that comes later.
  */
 const endsWithTdx = (
   item: Case,

@@ -311,15 +311,24 @@ const faultProblems = (cell: Cell): Problem[] => [
   ...leafProblems(cell),
 ]
 
-const vmxonProblems = ({ tdx, machine: { cpus } }: Cell): Problem[] =>
-  tdx.vmxonFails !== undefined && tdx.vmxonFails >= cpus
+const vmxonProblems = ({ tdx, machine: { cpus } }: Cell): Problem[] => [
+  ...(tdx.vmxonFails !== undefined && tdx.vmxonFails >= cpus
     ? [
         {
           at: ['tdx', 'vmxonFails'],
           message: `CPU ${tdx.vmxonFails} does not exist: the machine has CPUs 0 to ${cpus - 1}`,
         },
       ]
-    : []
+    : []),
+  ...((tdx.failVmxonRegion ?? 0) > cpus
+    ? [
+        {
+          at: ['tdx', 'failVmxonRegion'],
+          message: `there is one for each CPU, and the machine has ${cpus}: expected ${cpus} or less, found ${tdx.failVmxonRegion}`,
+        },
+      ]
+    : []),
+]
 
 /** Each starts at a call of its own, and VMX comes first. */
 const allocationProblems = ({ tdx }: Cell): Problem[] =>

@@ -125,7 +125,7 @@ const tdxSchema = z
       .max(MAX_CPUS)
       .optional()
       .describe(
-        'Which allocation of a page for VMXON fails, of one for each possible CPU; only kernels make them that turn VMX on.',
+        'Which allocation of a page for VMXON fails, of one for each possible CPU; only kernels that turn VMX on allocate them.',
       ),
     failAllocation: z
       .int({ error: 'expected the number of an allocation' })

@@ -67,6 +67,8 @@ export class Boot {
   #guest: Debugger | undefined
   #emulation: Emulation | undefined
   #ledger: Ledger | undefined
+  /** The line of the console behind which the boot was ended early. */
+  #stoppedAt: number | null = null
 
   constructor({ plan, deadlines, accel, plugger, start }: BootOptions) {
     this.#plan = plan
@@ -83,9 +85,10 @@ export class Boot {
         this.#tell(steps.length > 0 ? 'steps' : 'kernel boots')
         const pamt = (): bigint | undefined => this.#firstPamt
         this.#plugger.update(steps, pamt).catch(this.#broken)
-        const { settled, initialized } = this.console.reader
-        if (settled || (this.#plan.stopsAtOutcome === true && initialized))
-          this.#end({ kind: 'settled' })
+        const { settled, initializedAt } = this.console.reader
+        if (!settled && this.#plan.stopsAtOutcome === true)
+          this.#stoppedAt ??= initializedAt
+        if (settled || this.#stoppedAt !== null) this.#end({ kind: 'settled' })
       },
       onError: error => {
         this.#end({ kind: 'broken', error: consoleFailure(error) })
@@ -248,7 +251,9 @@ export class Boot {
   evidence(
     nextCmdline: string | undefined,
   ): Pick<BootRecord, 'timing' | 'witnesses' | 'next'> {
-    this.console.read()
+    // What comes by chance until QEMU is gone is no part of the boot.
+    if (this.#stoppedAt === null) this.console.read()
+    else this.console.cutBehind(this.#stoppedAt)
     const { consolePath, timesPath, firstByte } = this.console
     const [first, second] = this.#emulation?.kernels ?? []
     const unmetFaults = this.#emulation?.unmetFaults ?? []
@@ -258,7 +263,9 @@ export class Boot {
         console: { path: consolePath, timesPath, lossy: false },
         memory: memoryOf(first, this.#ledger?.record ?? null),
         module: moduleOf(first, unmetFaults),
-        steps: { plugged: this.#plugger.results },
+        // Init was not reached.
+        steps:
+          this.#stoppedAt === null ? { plugged: this.#plugger.results } : null,
       },
       ...(nextCmdline !== undefined && {
         next: {

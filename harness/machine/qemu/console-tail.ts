@@ -2,7 +2,9 @@ import {
   type FSWatcher,
   closeSync,
   openSync,
+  readFileSync,
   readSync,
+  truncateSync,
   watch,
   writeFileSync,
   writeSync,
@@ -30,7 +32,7 @@ export interface ConsoleTailOptions {
 
 /**
  * Follows the file QEMU writes the guest's console to, and notes at what host
- * time each piece arrived. What the console says is read from the file again
+ * time each piece was found. What the console says is read from the file again
  * when the boot is over; here it only tells when that is.
  *
  * A file and not a pipe: QEMU writes single bytes, a unix socket holds 278 of
@@ -77,9 +79,9 @@ export class ConsoleTail {
   readonly #goOn = (): void => {
     try {
       this.#listen()
-    } catch (error) {
-      this.#onError(error)
-      return
+    } catch {
+      // No watch is left for this user: it is looked at all the same.
+      this.#pause = setTimeout(this.#goOn, PAUSE)
     }
     // What was written while nobody listened.
     this.read()
@@ -116,6 +118,17 @@ export class ConsoleTail {
     this.#offset += length
     this.reader.push(this.#buffer.subarray(0, length))
     this.#onBytes()
+  }
+
+  /** The console ends with this line, counted from 1; nobody writes any more. */
+  cutBehind(line: number): void {
+    const bytes = readFileSync(this.consolePath)
+    let end = 0
+    for (let i = 0; i < line && end < bytes.length; i++) {
+      const feed = bytes.indexOf('\n', end)
+      end = feed < 0 ? bytes.length : feed + 1
+    }
+    truncateSync(this.consolePath, end)
   }
 
   [Symbol.dispose](): void {
