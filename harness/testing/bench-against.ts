@@ -7,7 +7,17 @@ import { median } from '../base/median.ts'
 import { projectRoot } from '../base/paths.ts'
 import { findKernel } from '../kernel/build.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
-import { bare, bareInitramfs, start, timeUntil } from './bench-boots.ts'
+import {
+  NEWEST,
+  OLDER,
+  PLAIN,
+  SERVER,
+  bare,
+  bareInitramfs,
+  start,
+  startRun,
+  timeUntil,
+} from './bench-boots.ts'
 import { say } from './bench-tools.ts'
 
 /**
@@ -19,9 +29,7 @@ import { say } from './bench-tools.ts'
 const [other = '', ...asked] = process.argv.slice(2)
 const PAIRS = Number(asked.find(word => /^\d+$/.test(word)) ?? 7)
 const rows = asked.filter(word => !/^\d+$/.test(word))
-const KERNELS = ['mainline-7.3', 'upstream-6.12'] as const
-const PLAIN = 'scenarios/plain/two-uneven-nodes.yaml'
-const SERVER = 'scenarios/large/two-sockets.yaml'
+const KERNELS = [NEWEST, OLDER] as const
 /** Boots at a time, to see what one more takes. */
 const FEW = 1
 const MANY = 4
@@ -51,17 +59,8 @@ const taken = async (wall: () => Promise<number>): Promise<Taken> => {
 
 const program = (root: string): string => join(root, 'dist/cli/main.js')
 
-/** A run by one of the two; each has its own scenarios. */
-const run = (root: string, ...args: string[]): ReturnType<typeof start> =>
-  start(process.execPath, [
-    program(root),
-    'run',
-    '--accel',
-    'tcg',
-    '--out',
-    join(folder, 'out'),
-    ...args,
-  ])
+const run = (root: string, ...args: string[]): ReturnType<typeof startRun> =>
+  startRun(program(root), join(folder, 'out'), args)
 
 const ROOTS = { now: projectRoot(), before: other }
 type Side = keyof typeof ROOTS
@@ -116,7 +115,7 @@ const verdict = async (): Promise<void> => {
     boots.shift()
     const early: Taken[] = []
     // Only there the outcome comes before init.
-    if (name === KERNELS[0])
+    if (name === NEWEST)
       for (let i = 0; i < PAIRS; i++) {
         const args = [PLAIN, '--kernel', name, '--stop-at-outcome']
         early.push(
@@ -228,7 +227,7 @@ const peakOf = async (root: string, jobs: number): Promise<number> => {
     '--jobs',
     String(jobs),
     '--kernel',
-    KERNELS[1],
+    OLDER,
   )
   let peak = 0
   child.stdout?.on('data', () => {

@@ -6,7 +6,30 @@ import { buildInit } from '../guest/init.ts'
 import { buildInitramfs } from '../guest/initramfs.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 
-/** What the rig's boots are measured against. */
+/** Boots that are measured: the rig's, and those of QEMU alone beside them. */
+
+export const PLAIN = 'scenarios/plain/two-uneven-nodes.yaml'
+export const SERVER = 'scenarios/large/two-sockets.yaml'
+/** Initialises TDX as it boots, and reads all metadata. */
+export const NEWEST = 'mainline-7.3'
+/** Init asks it to. */
+export const OLDER = 'upstream-6.12'
+
+/** A run by the rig. @param main its bundled program @param out for results */
+export const startRun = (
+  main: string,
+  out: string,
+  args: readonly string[],
+): ChildProcess =>
+  start(process.execPath, [
+    main,
+    'run',
+    '--accel',
+    'tcg',
+    '--out',
+    out,
+    ...args,
+  ])
 
 export const start = (file: string, args: readonly string[]): ChildProcess =>
   spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'] })

@@ -8,7 +8,16 @@ import { findKernel } from '../kernel/build.ts'
 import type { BuiltKernel } from '../kernel/cache.ts'
 import { loadRecipe } from '../kernel/recipe.ts'
 import { consoles, explanations, predictions } from './bench-pure.ts'
-import { bare, bareInitramfs, start, timeUntil } from './bench-boots.ts'
+import {
+  NEWEST,
+  OLDER,
+  PLAIN,
+  SERVER,
+  bare,
+  bareInitramfs,
+  startRun,
+  timeUntil,
+} from './bench-boots.ts'
 import { MAIN, row, say } from './bench-tools.ts'
 
 /**
@@ -18,13 +27,7 @@ import { MAIN, row, say } from './bench-tools.ts'
  */
 
 const PAIRS = Number(process.argv[2] ?? 10)
-const KERNEL = 'upstream-6.12'
-/** Initialises TDX as it boots, and reads all metadata. */
-const NEWEST = 'mainline-7.3'
-const scenario = (name: string): string =>
-  join(projectRoot(), 'scenarios', `${name}.yaml`)
-const PLAIN = scenario('plain/two-uneven-nodes')
-const SERVER = scenario('large/two-sockets')
+const scenario = (path: string): string => join(projectRoot(), path)
 
 const folder = mkdtempSync(join(tmpdir(), 'tdxrig-bench-'))
 process.on('exit', () => {
@@ -32,24 +35,14 @@ process.on('exit', () => {
 })
 
 const rig = (kernel: string, ...args: string[]): ChildProcess =>
-  start(process.execPath, [
-    MAIN,
-    'run',
-    '--accel',
-    'tcg',
-    '--kernel',
-    kernel,
-    '--out',
-    join(folder, 'out'),
-    ...args,
-  ])
+  startRun(MAIN, join(folder, 'out'), ['--kernel', kernel, ...args])
 
 const timeToVerdict = async (kernel: BuiltKernel): Promise<void> => {
   const initramfs = await bareInitramfs(kernel, folder)
   const ours: number[] = []
   const theirs: number[] = []
   for (let i = 0; i <= PAIRS; i++) {
-    const a = await timeUntil(rig(KERNEL, PLAIN), 'pass')
+    const a = await timeUntil(rig(OLDER, scenario(PLAIN)), 'pass')
     const b = await timeUntil(bare(kernel, initramfs), undefined)
     // The first pair warms the page cache.
     if (i > 0) {
@@ -74,15 +67,15 @@ const newestAgainst612 = async (
   const older: number[] = []
   for (let i = 0; i <= PAIRS; i++) {
     const a = await timeUntil(rig(NEWEST, path), 'pass')
-    const b = await timeUntil(rig(KERNEL, path), 'pass')
+    const b = await timeUntil(rig(OLDER, path), 'pass')
     if (i > 0) {
       newest.push(a)
       older.push(b)
     }
   }
-  say(`${what}, ${NEWEST} against ${KERNEL}, ${PAIRS} pairs in turn`)
+  say(`${what}, ${NEWEST} against ${OLDER}, ${PAIRS} pairs in turn`)
   say(row(`  ${NEWEST}`, newest, 'ms'))
-  say(row(`  ${KERNEL}`, older, 'ms'))
+  say(row(`  ${OLDER}`, older, 'ms'))
   const ratios = newest.map((time, i) => time / older[i]!)
   say(`${row('  ratio of each pair', ratios, 'x')} (target: ${target})`)
 }
@@ -98,7 +91,7 @@ const peakMemory = (pid: number): number => {
 }
 
 const matrix = async (): Promise<void> => {
-  const child = rig(KERNEL, '--jobs', '2')
+  const child = rig(OLDER, '--jobs', '2')
   let output = ''
   let peak = 0
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -121,9 +114,9 @@ const matrix = async (): Promise<void> => {
 predictions()
 consoles()
 await explanations()
-const kernel = await findKernel(await loadRecipe(KERNEL))
-if (!kernel) throw new Error(`${KERNEL} is not built: run ./scripts/setup`)
+const kernel = await findKernel(await loadRecipe(OLDER))
+if (!kernel) throw new Error(`${OLDER} is not built: run ./scripts/setup`)
 await timeToVerdict(kernel)
-await newestAgainst612('two nodes, 4 GiB', PLAIN, 'at most 1.15')
-await newestAgainst612('16 CPUs, two sockets', SERVER, 'at most 1.20')
+await newestAgainst612('two nodes, 4 GiB', scenario(PLAIN), 'at most 1.15')
+await newestAgainst612('16 CPUs, two sockets', scenario(SERVER), 'at most 1.20')
 await matrix()
