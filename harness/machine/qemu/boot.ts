@@ -130,6 +130,9 @@ export class Boot {
       watchdog.touch()
     }
     void qemu.exit.then(() => {
+      // The last words may not have been read: a guest that has done its steps
+      // powers off within a look at the console and the next.
+      this.console.read()
       this.#end({ kind: 'gone' })
     })
     this.#emulate(connection).catch(this.#broken)

@@ -53,6 +53,7 @@ export class ConsoleTail {
   readonly #buffer = Buffer.alloc(CHUNK)
   #offset = 0
   #firstByte: number | null = null
+  #isClosed = false
 
   constructor({ directory, start, onBytes, onError }: ConsoleTailOptions) {
     this.#start = start
@@ -94,6 +95,7 @@ export class ConsoleTail {
 
   /** Reads what is there and was not read yet. */
   read(): void {
+    if (this.#isClosed) return
     try {
       for (;;) {
         const length = readSync(
@@ -132,6 +134,7 @@ export class ConsoleTail {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true
     this.#watcher?.close()
     clearTimeout(this.#pause)
     closeSync(this.#console)
