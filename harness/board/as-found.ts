@@ -18,7 +18,7 @@ export const foundBoard = (found: FoundMachine): Board => ({
   ...AS_FOUND,
   found,
   model: {
-    ramRanges: () => usable(found.e820),
+    ramRanges: () => [...usable(found.e820)],
     // In the map already.
     firmwareTables: () => ({ start: 0, end: 0 }),
     firmwareMap: () => [...found.e820],

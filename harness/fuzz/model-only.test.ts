@@ -25,8 +25,8 @@ const MORE: readonly PlantedBug[] = [
   {
     what: 'memmap=nn$ss of one page is overlooked',
     file: 'memory/e820.ts',
-    line: 'table.filter(({ start, end }) => start < end)',
-    bug: 'table.filter(({ start, end }) => start + 4096 < end)',
+    line: 'if (entry.start >= entry.end) continue',
+    bug: 'if (entry.start + 4096 >= entry.end) continue',
   },
 ]
 

@@ -83,7 +83,14 @@ export const e820TypeByName = (name: string): number | undefined => {
 export const rangeAdd = (
   table: readonly E820Entry[],
   entries: readonly E820Entry[],
-): E820Entry[] => [...table, ...entries].slice(0, MAX_ENTRIES)
+): readonly E820Entry[] => atMost(table.concat(entries), MAX_ENTRIES)
+
+/** A table that has no more is not copied. */
+export const atMost = (
+  table: readonly E820Entry[],
+  entries: number,
+): readonly E820Entry[] =>
+  table.length > entries ? table.slice(0, entries) : table
 
 /**
  * e820__range_remove() (arch/x86/kernel/e820.c): takes addresses out of the
@@ -164,20 +171,45 @@ const isSanitized = (table: readonly E820Entry[]): boolean => {
 }
 
 /**
+ * The entries that are not empty, by where they start or end. A map hardly ever
+ * is out of order, but for what `memmap=` has put at its end.
+ */
+const sortedBy = (
+  table: readonly E820Entry[],
+  key: 'start' | 'end',
+): E820Entry[] => {
+  const sorted: E820Entry[] = []
+  for (const entry of table) {
+    if (entry.start >= entry.end) continue
+    let at = sorted.length
+    for (; at > 0 && sorted[at - 1]![key] > entry[key]; at--)
+      sorted[at] = sorted[at - 1]!
+    sorted[at] = entry
+  }
+  return sorted
+}
+
+/** The last one takes its place: their order does not matter. */
+const remove = (open: E820Entry[], entry: E820Entry): void => {
+  const last = open.pop()!
+  if (last !== entry) open[open.indexOf(entry)] = last
+}
+
+/**
  * e820__update_table(): sorts, removes overlaps (the larger type number wins)
  * and joins neighbours of one type.
  *
  * @returns undefined where the kernel gives up: a table of fewer than two
- *   entries, which is a panic when it came from the command line
+ *   entries, which is a panic when it came from the command line; the table
+ *   itself where nothing is to be done
  */
 export const sanitize = (
   table: readonly E820Entry[],
-): E820Entry[] | undefined => {
+): readonly E820Entry[] | undefined => {
   if (table.length < 2) return undefined
-  if (isSanitized(table)) return [...table]
-  const entries = table.filter(({ start, end }) => start < end)
-  const starts = entries.toSorted((a, b) => a.start - b.start)
-  const ends = entries.toSorted((a, b) => a.end - b.end)
+  if (isSanitized(table)) return table
+  const starts = sortedBy(table, 'start')
+  const ends = sortedBy(table, 'end')
   const result: E820Entry[] = []
   const open: E820Entry[] = []
   let lastType = 0
@@ -187,7 +219,7 @@ export const sanitize = (
     const opens = i < starts.length && starts[i]!.start <= ends[j]!.end
     const address = opens ? starts[i]!.start : ends[j]!.end
     if (opens) open.push(starts[i++]!)
-    else open.splice(open.indexOf(ends[j++]!), 1)
+    else remove(open, ends[j++]!)
     let type = 0
     for (const other of open) type = Math.max(type, other.type)
     if (type === lastType && !staysSeparate(type)) continue
@@ -196,7 +228,7 @@ export const sanitize = (
     lastType = type
     lastStart = address
   }
-  return result.slice(0, MAX_ENTRIES)
+  return atMost(result, MAX_ENTRIES)
 }
 
 /** What memblock takes for memory (e820__memblock_setup()). */
@@ -204,8 +236,8 @@ export const isUsable = ({ type }: E820Entry): boolean =>
   type === E820.RAM || type === E820.RESERVED_KERN
 
 /** The usable ranges, in table order. */
-export const usable = (table: readonly E820Entry[]): Range[] =>
-  table.filter(isUsable).map(({ start, end }) => ({ start, end }))
+export const usable = (table: readonly E820Entry[]): readonly Range[] =>
+  table.filter(isUsable)
 
 /** Everything from `start` up: what `mem=` and a bare `memmap=nn` remove. */
 export const from = (start: number): Range => ({ start, end: PHYSICAL_LIMIT })

@@ -3,6 +3,7 @@ import {
   E820,
   type E820Entry,
   ZEROPAGE_ENTRIES,
+  atMost,
   from,
   isUsable,
   rangeAdd,
@@ -49,7 +50,7 @@ export const memoryMap = (
   rules: MemoryRules,
 ): MemoryMap => {
   const { kernelImage = LIKELY_KERNEL } = input
-  const firmware = cleaned(input.e820.slice(0, ZEROPAGE_ENTRIES))
+  const firmware = cleaned(atMost(input.e820, ZEROPAGE_ENTRIES))
   const rest = input.e820.slice(ZEROPAGE_ENTRIES)
   const extended =
     rest.length > 0 ? cleaned(rangeAdd(firmware, rest)) : undefined

@@ -32,8 +32,11 @@ export interface PamtPlan {
   readonly movable: readonly Range[]
 }
 
-const largest = (ranges: readonly Range[]): number =>
-  Math.max(0, ...ranges.map(sizeOf))
+const largest = (ranges: readonly Range[]): number => {
+  let size = 0
+  for (const range of ranges) size = Math.max(size, sizeOf(range))
+  return size
+}
 
 /**
  * Where the PAMT of a TDMR can lie. The zone list of its node starts with that
@@ -89,21 +92,36 @@ export interface PamtPlacement {
  * @returns for each TDMR of the plan
  */
 export const placePamts = (plan: PamtPlan): PamtPlacement[] => {
-  const byNode = new Map<number, readonly NodeRange[]>()
-  for (const { pamtNode } of plan.tdmrs)
-    if (!byNode.has(pamtNode)) byNode.set(pamtNode, candidates(pamtNode, plan))
+  const byNode = new Map<number, Placing>()
+  for (const { pamtNode } of plan.tdmrs) {
+    const placing = byNode.get(pamtNode)
+    if (placing) placing.pamts++
+    else byNode.set(pamtNode, placingOn(pamtNode, plan))
+  }
   return plan.tdmrs.map(tdmr => {
     let min = 0
     let max = 0
-    for (const { pamtNode } of plan.tdmrs) {
-      const ranges = byNode.get(pamtNode)!
-      if (ranges.every(range => contains(tdmr, range))) min++
-      if (ranges.some(range => overlaps(tdmr, range))) max++
+    for (const { ranges, pamts } of byNode.values()) {
+      if (ranges.every(range => contains(tdmr, range))) min += pamts
+      if (ranges.some(range => overlaps(tdmr, range))) max += pamts
     }
-    const nodes = byNode.get(tdmr.pamtNode)!.map(({ node }) => node)
-    return {
-      pamtAreas: { min, max },
-      pamtNodes: [...new Set(nodes)].sort((a, b) => a - b),
-    }
+    const { nodes } = byNode.get(tdmr.pamtNode)!
+    return { pamtAreas: { min, max }, pamtNodes: nodes }
   })
+}
+
+/** The PAMTs that one node is asked for. */
+interface Placing {
+  /** Where they can lie. */
+  readonly ranges: readonly NodeRange[]
+  /** Of those ranges, ascending. */
+  readonly nodes: readonly number[]
+  /** How many there are. */
+  pamts: number
+}
+
+const placingOn = (node: number, plan: PamtPlan): Placing => {
+  const ranges = candidates(node, plan)
+  const nodes = [...new Set(ranges.map(range => range.node))]
+  return { ranges, nodes: nodes.sort((a, b) => a - b), pamts: 1 }
 }

@@ -17,8 +17,6 @@ export const NO_NODE = -1
 
 export const sizeOf = (range: Range): number => range.end - range.start
 
-const isEmpty = (range: Range): boolean => range.start >= range.end
-
 export const overlaps = (a: Range, b: Range): boolean =>
   a.start < b.end && b.start < a.end
 
@@ -35,16 +33,23 @@ export const intersect = (a: Range, b: Range): Range | undefined => {
 /** The same addresses as sorted, disjoint ranges that do not touch. */
 export const union = (ranges: readonly Range[]): Range[] => {
   const merged: { start: number; end: number }[] = []
-  const sorted = ranges
-    .filter(range => !isEmpty(range))
-    .sort((a, b) => a.start - b.start)
-  for (const { start, end } of sorted) {
-    const last = merged.at(-1)
+  let last: { start: number; end: number } | undefined
+  for (const { start, end } of ascending(ranges)) {
+    if (start >= end) continue
     if (last && start <= last.end) last.end = Math.max(last.end, end)
-    else merged.push({ start, end })
+    else {
+      last = { start, end }
+      merged.push(last)
+    }
   }
   return merged
 }
+
+/** Sorted by where they start; most are already, and sorting costs. */
+const ascending = (ranges: readonly Range[]): readonly Range[] =>
+  ranges.every((range, i) => i === 0 || ranges[i - 1]!.start <= range.start)
+    ? ranges
+    : ranges.toSorted((a, b) => a.start - b.start)
 
 /** What of `range` lies in none of `holes`, ascending. */
 export const subtract = (range: Range, holes: readonly Range[]): Range[] => {
