@@ -73,6 +73,10 @@ export const program = (bind: Bind): Command => {
       '--stop-at-outcome',
       'end a boot when the kernel has initialised TDX by itself: what goes wrong later is not seen',
     )
+    .option(
+      '--no-snapshots',
+      'bring every guest to its first SEAMCALL from its firmware, also where another one has begun in the same way',
+    )
     .option('--quiet', 'print only what does not pass, and the summary')
     .option(
       '--out <folder>',

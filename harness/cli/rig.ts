@@ -9,6 +9,7 @@ import {
 } from '../kernel/recipe.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
 import { GuestTsc } from '../machine/qemu/guest-tsc.ts'
+import { SnapshotStore } from '../machine/qemu/snapshot-store.ts'
 import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
 import { type AccelChoice, chooseAccelerator } from '../run/accelerator.ts'
 import {
@@ -35,6 +36,8 @@ export interface RigOptions {
   readonly signal: AbortSignal
   readonly onMissing?: PrepareOptions['onMissing']
   readonly needed?: PrepareOptions['needed']
+  /** Boots go on from snapshots of others; default: none does. */
+  readonly snapshots?: boolean
 }
 
 /** Builds the kernels, and finds out how guests are run. */
@@ -47,6 +50,7 @@ export const openRig = async ({
   signal,
   onMissing,
   needed,
+  snapshots = false,
 }: RigOptions): Promise<Rig> => {
   const kernels = await prepareKernels(recipes, {
     workspace,
@@ -69,6 +73,7 @@ export const openRig = async ({
       binary: qemu.binary,
       ...choice,
       tsc: new GuestTsc(qemu),
+      snapshots: snapshots ? new SnapshotStore() : undefined,
     }),
     kernels,
   }

@@ -80,6 +80,7 @@ const qemuGround = async (
     needed: neededKernels(asked.request.kernels, built),
     qemu,
     accel: asked.request.accel,
+    snapshots: flags.snapshots,
     onMissing: ({ name, series }, message) =>
       missing.set(name, { series, message }),
   })

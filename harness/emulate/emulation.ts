@@ -8,7 +8,12 @@ import type { Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
 import { type GivenMap, injectE820 } from './inject-e820.ts'
-import { type KernelNotes, type KernelSeen, newNotes } from './kernel-seen.ts'
+import {
+  type EarlyNotes,
+  type KernelNotes,
+  type KernelSeen,
+  newNotes,
+} from './kernel-seen.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Ledger } from './ledger.ts'
 import { readMemlist, readNumber, readString } from './memlist.ts'
@@ -37,6 +42,16 @@ export interface EmulationOptions {
    * than the four that KVM has.
    */
   readonly followsKexec: boolean
+  /**
+   * The guest was stopped by another emulation where that one called
+   * `onFirstCall`, and this is what had been seen; default: it starts here.
+   */
+  readonly begun?: EarlyNotes | undefined
+  /**
+   * The guest has stopped in front of its first VMX instruction or SEAMCALL,
+   * behind smp_init(); nothing was answered yet.
+   */
+  readonly onFirstCall?: (seen: EarlyNotes) => Promise<void>
   /** A leaf of the module never returns: the guest stays as it is. */
   readonly onUnanswered: () => void
   /** Called at every stop: the guest is alive. */
@@ -60,7 +75,9 @@ export class Emulation {
   /** Numbers of leaves that may be called before there is a list. */
   readonly #beforeList: ReadonlySet<number>
   /** What was seen of each kernel; the last one runs. */
-  readonly #kernels: KernelNotes[] = [newNotes()]
+  readonly #kernels: KernelNotes[]
+  /** Something was called, or is about to be. */
+  #hasCalled = false
   /** Where the guest stops when the list is complete, while it may come there. */
   #waitsForList: bigint | undefined
   #interrupted: (() => void) | undefined
@@ -73,6 +90,8 @@ export class Emulation {
       write: (address, bytes) => guest.writePhysical(address, bytes),
     })
     this.#msrs = new Msrs(guest, kernel, platform)
+    this.#kernels = [newNotes(options.begun)]
+    this.#hasCalled = options.begun !== undefined
     this.#beforeList = new Set(
       [...options.leavesBeforeList].map(name => LEAF[name]),
     )
@@ -94,22 +113,9 @@ export class Emulation {
 
   /** Answers the guest until it is gone or {@link freeze} was called. */
   async run(): Promise<void> {
-    const { guest, kernel, late, map } = this.#options
-    if ((late || map) && kernel.entry !== undefined) {
-      await guest.plant(kernel.entry)
-      const stop = await guest.resume()
-      if (stop?.reason !== 'break') {
-        this.#leave(stop)
-        return
-      }
-      await guest.remove(kernel.entry)
-      if (map) await injectE820(guest, stop.cpu, map)
-      await this.#patchMapped(stop.cpu)
-    } else {
-      for (const { physical, bytes } of kernel.patches)
-        await guest.writePhysical(physical, bytes)
-    }
-    await this.#plantFirst()
+    const { guest, begun } = this.#options
+    if (begun) await this.#plantCalls(this.#options.ledger?.addresses)
+    else if (!(await this.#begin())) return
     // freeze() may come while a stop is being answered.
     let answered = DONE
     while (!this.#interrupted) {
@@ -129,6 +135,27 @@ export class Emulation {
     }
     await answered.written
     this.#interrupted()
+  }
+
+  /** @returns whether the guest came to where it is to be stopped again */
+  async #begin(): Promise<boolean> {
+    const { guest, kernel, late, map } = this.#options
+    if ((late || map) && kernel.entry !== undefined) {
+      await guest.plant(kernel.entry)
+      const stop = await guest.resume()
+      if (stop?.reason !== 'break') {
+        this.#leave(stop)
+        return false
+      }
+      await guest.remove(kernel.entry)
+      if (map) await injectE820(guest, stop.cpu, map)
+      await this.#patchMapped(stop.cpu)
+    } else {
+      for (const { physical, bytes } of kernel.patches)
+        await guest.writePhysical(physical, bytes)
+    }
+    await this.#plantFirst()
+    return true
   }
 
   /** At its entry the kernel is mapped, wherever the boot loader has put it. */
@@ -172,17 +199,31 @@ export class Emulation {
     await this.#msrs.takeBackX2apic(cpu)
     if (kernel.memlist !== undefined)
       this.#seen.regionsAtBoot = await readMemlist(guest, cpu, kernel.memlist)
-    const { entry } = kernel
-    const next =
-      this.#options.followsKexec && entry !== undefined ? [entry] : []
     await Promise.all([
       ...[smpInit, ...this.#sitesOf(isMsrRead)].map(address =>
         guest.remove(address),
       ),
-      ...[...this.#sitesOf(isCall), ...next].map(address =>
+      this.#plantCalls(),
+    ])
+  }
+
+  /** From smp_init() on. @param others where else it is to be stopped */
+  async #plantCalls(others: readonly bigint[] = []): Promise<void> {
+    const { guest, kernel, followsKexec } = this.#options
+    const { entry } = kernel
+    const next = followsKexec && entry !== undefined ? [entry] : []
+    await Promise.all(
+      [...this.#sitesOf(isCall), ...next, ...others].map(address =>
         guest.plant(address),
       ),
-    ])
+    )
+  }
+
+  async #atFirstCall(): Promise<void> {
+    this.#hasCalled = true
+    // Else calls are stopped at from the start, and more may be to come.
+    if (this.#options.kernel.smpInit !== undefined)
+      await this.#options.onFirstCall?.(this.#seen)
   }
 
   /**
@@ -231,6 +272,7 @@ export class Emulation {
     if (allocated) return { written: guest.setRegisters(cpu, allocated) }
     const site = kernel.sites.find(known => known.address === registers.rip)
     if (!site) return DONE
+    if (isCall(site) && !this.#hasCalled) await this.#atFirstCall()
     const changes = await this.#execute(cpu, site, registers)
     if (changes === 'never') return undefined
     const written = guest.setRegisters(

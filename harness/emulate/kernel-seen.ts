@@ -43,12 +43,28 @@ export interface KernelNotes {
   physBase: number | undefined
 }
 
-export const newNotes = (): KernelNotes => ({
-  trace: [],
+/** What was seen of a kernel before it called VMX or the TDX module. */
+export type EarlyNotes = Pick<
+  KernelSeen,
+  'cmdline' | 'keyidReads' | 'regionsAtBoot'
+>
+
+const NOTHING_YET: EarlyNotes = {
   cmdline: undefined,
   keyidReads: 0,
-  regions: undefined,
   regionsAtBoot: undefined,
+}
+
+export const newNotes = ({
+  cmdline,
+  keyidReads,
+  regionsAtBoot,
+} = NOTHING_YET): KernelNotes => ({
+  trace: [],
+  cmdline,
+  keyidReads,
+  regions: undefined,
+  regionsAtBoot,
   tdmrs: undefined,
   physBase: undefined,
 })

@@ -102,6 +102,11 @@ export class Ledger {
     return [...this.#sites.keys(), ...this.#resets.addresses]
   }
 
+  /** The kernel has made none of the calls yet. */
+  get isUntouched(): boolean {
+    return this.#entries.length === 0 && this.#freedTwice.length === 0
+  }
+
   get record(): LedgerRecord {
     return {
       allocations: this.#entries.map(({ allocation, state, resetBytes }) => ({

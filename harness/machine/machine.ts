@@ -70,6 +70,8 @@ export interface BootPlan {
    * all steps are done.
    */
   readonly stopsAtOutcome?: boolean
+  /** Other boots will begin in the same way; default: not known. */
+  readonly beginsAgain?: boolean
   /** Told of what the boot has come to, for people: `kernel boots`. */
   readonly onStage?: (stage: string) => void
 }
@@ -85,6 +87,8 @@ export interface Machine {
   readonly witnesses: ReadonlySet<WitnessName>
   /** It sees what becomes of a kernel that another one starts with kexec. */
   readonly followsKexec?: boolean
+  /** What boots that begin alike have in common it does once. */
+  readonly sharesBeginnings?: boolean
   /**
    * Boots until the result is settled.
    *

@@ -74,7 +74,11 @@ const recordSchema = z.strictObject({
     z.strictObject({ cpu: count, rip: bigint, symbol: z.string().nullable() }),
   ),
   timing: z.strictObject({ total: time, firstByte: time.nullable() }),
-  start: z.strictObject({ cmdline: text, argv: z.array(z.string()) }),
+  start: z.strictObject({
+    cmdline: text,
+    argv: z.array(z.string()),
+    snapshot: z.boolean().optional(),
+  }),
   witnesses: z.strictObject({
     console: z
       .strictObject({

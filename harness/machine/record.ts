@@ -124,6 +124,11 @@ export interface BootRecord {
     readonly cmdline: string
     /** The program and its arguments, to start the same machine by hand. */
     readonly argv: readonly string[]
+    /**
+     * It went on from a snapshot of the same machine, in front of its first
+     * SEAMCALL; default: it began at the firmware.
+     */
+    readonly snapshot?: boolean | undefined
   }
   /** Null: the machine has no such witness. Of the first kernel. */
   readonly witnesses: {

@@ -129,6 +129,7 @@ const judged = ({
         record.timing.firstByte === null
           ? null
           : round(record.timing.firstByte),
+      snapshot: record.start.snapshot === true,
     },
     argv: [...record.start.argv],
     console,

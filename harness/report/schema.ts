@@ -227,6 +227,12 @@ export const caseSchema = z.strictObject({
   timing: z.strictObject({
     totalMs: z.number(),
     firstByteMs: z.number().nullable(),
+    snapshot: z
+      .boolean()
+      .optional()
+      .describe(
+        'the boot went on from a snapshot of one that had begun in the same way, in front of its first SEAMCALL',
+      ),
   }),
   cmdline: cmdlineSchema.nullable(),
   argv: z.array(z.string()),

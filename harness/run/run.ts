@@ -12,6 +12,7 @@ import type { BootRecord } from '../machine/record.ts'
 import { type Case, expectationOn } from '../scenario/case.ts'
 import { nextKernelOf } from '../scenario/steps.ts'
 import type { Series } from '../tdx/series/index.ts'
+import { Beginnings } from './beginnings.ts'
 import { evidenceOf } from './evidence.ts'
 import {
   type PreparedKernel,
@@ -90,24 +91,47 @@ export interface RunOptions {
  *   of those that were finished
  */
 export const runCases = async (options: RunOptions): Promise<CaseOutcome[]> => {
-  const { cases, jobs, signal, onStart, onOutcome } = options
+  const { cases, jobs, machine } = options
   const queue = new PQueue({ concurrency: jobs })
+  const shared =
+    machine.sharesBeginnings === true ? new Beginnings(cases) : undefined
   const outcomes = await Promise.all(
-    cases.map((item, index) =>
-      queue.add(async () => {
-        if (signal.aborted) return undefined
-        onStart?.(item)
-        const attempts = await attemptsAt(item, index, options)
-        const outcome = reported(attempts, options)
-        if (outcome) {
-          await onOutcome?.(outcome, attempts)
-          await tellFailure(outcome, options)
-        }
-        return outcome
-      }),
-    ),
+    cases.map(async (item, index) => {
+      await shared?.turnOf(item)
+      // Who has waited comes next: the report keeps the order of the cases,
+      // more or less.
+      const priority = shared?.isFirst(item) === false ? 1 : 0
+      try {
+        return await queue.add(() => outcomeOf(item, index, options, shared), {
+          priority,
+        })
+      } finally {
+        shared?.done(item)
+      }
+    }),
   )
   return outcomes.filter(outcome => outcome !== undefined)
+}
+
+/** @returns undefined after a signal */
+const outcomeOf = async (
+  item: Case,
+  index: number,
+  options: RunOptions,
+  shared: Beginnings | undefined,
+): Promise<CaseOutcome | undefined> => {
+  const { signal, onStart, onOutcome } = options
+  if (signal.aborted) return undefined
+  onStart?.(item)
+  const beginsAgain =
+    (options.attempts ?? ONCE).repeat > 1 || shared?.isShared(item) === true
+  const attempts = await attemptsAt(item, { index, beginsAgain }, options)
+  const outcome = reported(attempts, options)
+  if (outcome) {
+    await onOutcome?.(outcome, attempts)
+    await tellFailure(outcome, options)
+  }
+  return outcome
 }
 
 /** Once for a case, however often it was booted. */
@@ -124,13 +148,13 @@ const tellFailure = async (
 /** @returns all that were finished; none after a signal */
 const attemptsAt = async (
   item: Case,
-  index: number,
+  place: Place,
   options: RunOptions,
 ): Promise<CaseOutcome[]> => {
   const { repeat, retries } = options.attempts ?? ONCE
   const outcomes: CaseOutcome[] = []
   for (let number = 1; ; number++) {
-    const outcome = await runCase(item, { index, number }, options)
+    const outcome = await runCase(item, { ...place, number }, options)
     // What was interrupted is booted anew when the run goes on.
     if (!outcome) return []
     outcomes.push(outcome)
@@ -165,9 +189,15 @@ const reported = (
     : last
 }
 
-/** Which boot of which case. */
-interface Numbered {
+/** A case among those of a run. */
+interface Place {
   readonly index: number
+  /** Other boots of the run begin as its boots do. */
+  readonly beginsAgain: boolean
+}
+
+/** Which boot of which case. */
+interface Numbered extends Place {
   /** From 1. */
   readonly number: number
 }
@@ -280,7 +310,12 @@ interface Attempt {
 }
 
 const bootAndJudge = async (
-  { item, kernel, prediction, numbered: { index, number } }: Attempt,
+  {
+    item,
+    kernel,
+    prediction,
+    numbered: { index, number, beginsAgain },
+  }: Attempt,
   options: RunOptions,
 ): Promise<JudgedOutcome> => {
   const { machine, workspace, keepConsole = leave, signal, onStage } = options
@@ -308,6 +343,7 @@ const bootAndJudge = async (
       directory,
       stopsAtOutcome:
         options.stopAtOutcome === true && endsWithTdx(item, kernel),
+      beginsAgain,
       onStage: stage => onStage?.(item, stage),
     },
     signal,

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { CPU_MODELS } from '../../scenario/cpu-models.ts'
 import { InfraError } from '../../base/errors.ts'
 import type { Board } from '../../board/board.ts'
@@ -12,11 +13,21 @@ import type { BootableKernel } from '../machine.ts'
 
 export type Accel = 'tcg' | 'kvm'
 
+/** What stands behind the memory of a guest. */
+export type GuestMemory =
+  /** Pages of the process, as they are touched. */
+  | { readonly kind: 'own' }
+  /** The same, in files that have no name: a snapshot is taken of them. */
+  | { readonly kind: 'shared' }
+  /** Files of a snapshot in a folder; what is written stays in the process. */
+  | { readonly kind: 'snapshot'; readonly folder: string }
+
 /** What becomes a QEMU command line. */
 export interface QemuPlan {
   readonly binary: string
   readonly accel: Accel
   readonly machine: MachineSpec
+  readonly guestMemory: GuestMemory
   readonly physicalBits: number
   /**
    * Whether the CPU has VMX, for a kernel that turns it on itself; undefined
@@ -135,7 +146,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     cpuModel(accel, machine, plan),
     '-smp',
     topology(machine),
-    ...memoryArguments(machine),
+    ...memoryArguments(machine, plan.guestMemory),
     ...(plan.memoryDevices ?? []).flatMap(virtioMem),
     ...(plan.srat === undefined
       ? []
@@ -147,7 +158,8 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     '-append',
     plan.cmdline,
     '-chardev',
-    `file,id=console,path=${quote(plan.consolePath)}`,
+    // Of a snapshot the beginning is there already.
+    `file,id=console,path=${quote(plan.consolePath)}${plan.guestMemory.kind === 'snapshot' ? ',append=on' : ''}`,
     '-serial',
     'chardev:console',
     ...(plan.answersSocket === undefined
@@ -168,6 +180,7 @@ export const qemuArgv = (plan: QemuPlan): string[] => {
     client('qmp', plan.qmpSocket),
     '-mon',
     'chardev=qmp,mode=control',
+    ...(plan.guestMemory.kind === 'snapshot' ? ['-incoming', 'defer'] : []),
   ]
 }
 
@@ -211,12 +224,15 @@ const memorySize = ({ size, dimms }: MachineSpec['memory']): string => {
  * Nodes with their memory and CPUs. `reserve=off`: a large machine may have
  * more memory than the host, as long as the guest does not touch it.
  */
-const memoryArguments = (machine: MachineSpec): string[] => {
+const memoryArguments = (
+  machine: MachineSpec,
+  guestMemory: GuestMemory,
+): string[] => {
   const { memory, nodeCpus } = machine
   const total = ['-m', memorySize(memory)]
   const backend = (id: string, size: number): string[] => [
     '-object',
-    `memory-backend-ram,id=${id},size=${size},reserve=off`,
+    `${backendOf(guestMemory, id)},id=${id},size=${size},reserve=off`,
   ]
   if (memory.nodes.length === 0)
     return [
@@ -240,4 +256,32 @@ const memoryArguments = (machine: MachineSpec): string[] => {
       ]),
     ),
   ]
+}
+
+/** Pieces of the memory of a machine. */
+export interface MemoryBackend {
+  readonly id: string
+  /** In bytes. */
+  readonly size: number
+}
+
+/** In the order in which QEMU makes them. */
+export const memoryBackends = ({
+  memory: { size, nodes },
+}: Pick<MachineSpec, 'memory'>): MemoryBackend[] =>
+  nodes.length === 0
+    ? [{ id: 'ram', size }]
+    : nodes.flatMap((size, node) =>
+        size > 0 ? [{ id: `ram${node}`, size }] : [],
+      )
+
+const backendOf = (memory: GuestMemory, id: string): string => {
+  switch (memory.kind) {
+    case 'own':
+      return 'memory-backend-ram'
+    case 'shared':
+      return 'memory-backend-memfd,share=on'
+    case 'snapshot':
+      return `memory-backend-file,share=off,mem-path=${quote(join(memory.folder, id))}`
+  }
 }

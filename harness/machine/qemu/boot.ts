@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
+import { readFile } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { InfraError, messageOf } from '../../base/errors.ts'
 import { findAllocationSites } from '../../emulate/allocation-sites.ts'
 import type { Debugger } from '../../emulate/debugger.ts'
 import { Emulation } from '../../emulate/emulation.ts'
 import type { GivenMap } from '../../emulate/inject-e820.ts'
-import type { KernelSeen } from '../../emulate/kernel-seen.ts'
+import type { EarlyNotes, KernelSeen } from '../../emulate/kernel-seen.ts'
 import { findResetLoops } from '../../emulate/page-resets.ts'
 import { Ledger, type LedgerRecord } from '../../emulate/ledger.ts'
 import { setupDataOf } from '../../scenario/machine-spec.ts'
@@ -19,11 +20,14 @@ import type {
   ModuleWitness,
   StuckCpu,
 } from '../record.ts'
-import type { Accel } from './argv.ts'
+import { type Accel, memoryBackends } from './argv.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { GdbClient } from './gdb.ts'
 import type { Plugger } from './plugger.ts'
 import type { QemuProcess } from './process.ts'
+import type { QmpClient } from './qmp.ts'
+import { loadGuest, saveGuest } from './snapshot.ts'
+import type { Draft, Snapshot } from './snapshot-store.ts'
 
 /** What ended the wait for a boot, before its evidence is collected. */
 export type Ending =
@@ -49,6 +53,11 @@ export interface BootOptions {
   readonly deadlines: Deadlines
   readonly accel: Accel
   readonly plugger: Plugger
+  readonly events: Promise<QmpClient>
+  /** Where the guest goes on from; undefined: it begins at its firmware. */
+  readonly snapshot: Snapshot | undefined
+  /** For a snapshot of this guest; undefined: none is taken. */
+  readonly draft: Draft | undefined
   /** performance.now() when it began. */
   readonly start: number
 }
@@ -60,7 +69,12 @@ export class Boot {
   readonly #deadlines: Deadlines
   readonly #accel: Accel
   readonly #plugger: Plugger
+  readonly #events: Promise<QmpClient>
+  readonly #snapshot: Snapshot | undefined
+  readonly #draft: Draft | undefined
   readonly #start: number
+  #qemu: QemuProcess | undefined
+  #begun = false
   #end: (ending: Ending) => void = () => undefined
   #touch: () => void = () => undefined
   #stage = -1
@@ -70,15 +84,20 @@ export class Boot {
   /** The line of the console behind which the boot was ended early. */
   #stoppedAt: number | null = null
 
-  constructor({ plan, deadlines, accel, plugger, start }: BootOptions) {
+  constructor(options: BootOptions) {
+    const { plan, plugger, start, snapshot } = options
     this.#plan = plan
-    this.#deadlines = deadlines
-    this.#accel = accel
+    this.#deadlines = options.deadlines
+    this.#accel = options.accel
     this.#plugger = plugger
+    this.#events = options.events
+    this.#snapshot = snapshot
+    this.#draft = options.draft
     this.#start = start
     this.console = new ConsoleTail({
       directory: plan.directory,
       start,
+      beginning: snapshot?.console,
       onBytes: () => {
         this.#touch()
         const { steps } = this.console.reader.guest
@@ -110,11 +129,17 @@ export class Boot {
     return this.#guest !== undefined
   }
 
+  /** The guest may have run: what became of it is its own doing. */
+  get begun(): boolean {
+    return this.#begun
+  }
+
   async run(
     qemu: QemuProcess,
     connection: Promise<Socket>,
     signal: AbortSignal,
   ): Promise<Ending> {
+    this.#qemu = qemu
     const ended = new Promise<Ending>(resolve => {
       this.#end = resolve
     })
@@ -177,6 +202,14 @@ export class Boot {
       )
     this.#guest = await GdbClient.attach(socket, machine.cpus)
     this.#ledger = await this.#openLedger(this.#guest)
+    if (this.#snapshot) {
+      await loadGuest(await this.#events, {
+        devices: this.#snapshot.devices,
+        directory: this.#plan.directory,
+      })
+      this.console.read()
+    }
+    this.#begun = true
     this.#emulation = new Emulation({
       ledger: this.#ledger,
       guest: this.#guest,
@@ -186,6 +219,8 @@ export class Boot {
       map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       followsKexec: this.#plan.next !== undefined,
+      begun: this.#snapshot?.notes,
+      onFirstCall: seen => this.#takeSnapshot(seen),
       onUnanswered: () => {
         this.#end({ kind: 'unanswered' })
       },
@@ -196,6 +231,28 @@ export class Boot {
       },
     })
     await this.#emulation.run()
+  }
+
+  /** Nothing that a snapshot needs may fail a boot: it goes on without. */
+  async #takeSnapshot(seen: EarlyNotes): Promise<void> {
+    const draft = this.#draft
+    const pid = this.#qemu?.pid
+    const isAlone = this.#plugger.isIdle && this.#ledger?.isUntouched !== false
+    if (!draft || pid === undefined || !isAlone) return
+    try {
+      await saveGuest(
+        {
+          qmp: await this.#events,
+          pid,
+          backends: memoryBackends(this.#plan.machine),
+          directory: this.#plan.directory,
+        },
+        draft,
+      )
+      await draft.keep(await readFile(this.console.consolePath), seen)
+    } catch {
+      // The draft goes with the boot.
+    }
   }
 
   async #openLedger(guest: Debugger): Promise<Ledger | undefined> {

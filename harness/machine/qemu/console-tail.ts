@@ -20,11 +20,17 @@ const CHUNK = 64 * 1024
  */
 const PAUSE = 5
 
+/** Where the console of a boot is written. */
+export const consolePathIn = (directory: string): string =>
+  join(directory, 'console.log')
+
 export interface ConsoleTailOptions {
   /** Where the files go. */
   readonly directory: string
   /** The time to count from (performance.now()). */
   readonly start: number
+  /** What the guest had printed before; default: nothing. */
+  readonly beginning?: Uint8Array | undefined
   /** Called after new bytes were read. */
   readonly onBytes: () => void
   readonly onError: (error: unknown) => void
@@ -55,13 +61,19 @@ export class ConsoleTail {
   #firstByte: number | null = null
   #isClosed = false
 
-  constructor({ directory, start, onBytes, onError }: ConsoleTailOptions) {
+  constructor({
+    directory,
+    start,
+    beginning = new Uint8Array(),
+    onBytes,
+    onError,
+  }: ConsoleTailOptions) {
     this.#start = start
     this.#onBytes = onBytes
     this.#onError = onError
-    this.consolePath = join(directory, 'console.log')
+    this.consolePath = consolePathIn(directory)
     this.timesPath = join(directory, 'console.times')
-    writeFileSync(this.consolePath, '')
+    writeFileSync(this.consolePath, beginning)
     this.#console = openSync(this.consolePath, 'r')
     this.#times = openSync(this.timesPath, 'w')
     this.#listen()

@@ -39,6 +39,11 @@ export class Plugger {
     )
   }
 
+  /** The guest has not asked for anything yet. */
+  get isIdle(): boolean {
+    return this.#asked.size === 0
+  }
+
   get results(): readonly PlugResult[] {
     return this.#results
   }

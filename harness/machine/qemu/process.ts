@@ -13,11 +13,13 @@ export interface QemuExit {
 const STDERR_KEPT = 16 * 1024
 
 /**
- * A QEMU process. The kernel kills it when this process fatal, whatever kills
+ * A QEMU process. The kernel kills it when this process ends, whatever ends
  * this process (prctl PR_SET_PDEATHSIG, set by setpriv).
  */
 export class QemuProcess {
   readonly exit: Promise<QemuExit>
+  /** Undefined: it could not be started. */
+  readonly pid: number | undefined
   readonly #kill: () => void
 
   constructor(argv: readonly string[], cwd: string) {
@@ -34,6 +36,7 @@ export class QemuProcess {
       env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' },
       extendEnv: false,
     })
+    this.pid = child.pid
     let stderr = ''
     child.stderr.on('data', (chunk: Buffer) => {
       if (stderr.length < STDERR_KEPT) stderr += chunk.toString('utf8')

@@ -8,13 +8,23 @@ import { encodeSrat } from '../../memory/srat.ts'
 import { type Deadlines, deadlinesFor } from '../deadline.ts'
 import type { BootPlan, Machine } from '../machine.ts'
 import { type BootRecord, type EndReason, WITNESS_NAMES } from '../record.ts'
-import { type Accel, apicIds, kernelCmdline, qemuArgv } from './argv.ts'
+import {
+  type Accel,
+  type GuestMemory,
+  type QemuPlan,
+  apicIds,
+  kernelCmdline,
+  qemuArgv,
+} from './argv.ts'
 import type { Dimm } from '../../scenario/steps.ts'
 import { Boot, type Ending } from './boot.ts'
+import { consolePathIn } from './console-tail.ts'
 import type { GuestTsc } from './guest-tsc.ts'
 import { Plugger } from './plugger.ts'
 import { QemuProcess, qemuFailure } from './process.ts'
 import { QmpClient } from './qmp.ts'
+import { snapshotFacts } from './snapshot-facts.ts'
+import type { Draft, Snapshot, SnapshotStore } from './snapshot-store.ts'
 import { Incoming } from './sockets.ts'
 
 export interface QemuOptions {
@@ -26,6 +36,8 @@ export interface QemuOptions {
   readonly deadlines?: Deadlines
   /** Spares guests of TCG the calibration of their TSC. */
   readonly tsc?: GuestTsc
+  /** Boots go on from these where they can; undefined: none does. */
+  readonly snapshots?: SnapshotStore | undefined
   /** Look where a hung guest is; default: yes. */
   readonly diagnose?: boolean
   /** Looks at every guest that did not end by itself, before it is ended. */
@@ -45,11 +57,18 @@ export class QemuMachine implements Machine {
   readonly witnesses = new Set(WITNESS_NAMES)
   /** KVM has no breakpoint left for it. */
   readonly followsKexec: boolean
+  readonly sharesBeginnings: boolean
   readonly #options: QemuOptions
 
   constructor(options: QemuOptions) {
     this.#options = options
     this.followsKexec = options.accel === 'tcg'
+    this.sharesBeginnings = this.#snapshots !== undefined
+  }
+
+  /** KVM's state of a CPU is not ours to hand on. */
+  get #snapshots(): SnapshotStore | undefined {
+    return this.#options.accel === 'tcg' ? this.#options.snapshots : undefined
   }
 
   get description(): string {
@@ -57,50 +76,108 @@ export class QemuMachine implements Machine {
   }
 
   async boot(plan: BootPlan, signal: AbortSignal): Promise<BootRecord> {
-    const { accel, binary, diagnose = true } = this.#options
-    const tsc = accel === 'tcg' ? this.#options.tsc : undefined
     const start = performance.now()
-    const gdbSocket = join(plan.directory, 'gdb')
-    const qmpSocket = join(plan.directory, 'qmp')
-    await using gdb = await Incoming.listen(gdbSocket)
-    await using qmp = await Incoming.listen(qmpSocket)
-    const answersSocket = needsAnswers(plan)
-      ? join(plan.directory, 'answers')
-      : undefined
-    await using answers =
-      answersSocket === undefined
-        ? undefined
-        : await Incoming.listen(answersSocket)
-    signal.throwIfAborted()
-    const deadlines = this.#options.deadlines ?? deadlinesFor(plan.machine)
-    const events = qmp.connection.then(socket => new QmpClient(socket))
-    // Awaited only when it is needed.
-    events.catch(() => undefined)
-    const plugger = new Plugger(plan.steps, events, answers?.connection)
-    using boot = new Boot({ plan, deadlines, accel, plugger, start })
-    const tscWords = (await tsc?.words()) ?? []
+    const tsc = await this.#tsc?.words()
     const cmdlineOf = (words: readonly string[]): string =>
-      kernelCmdline(accel, plan.kernel, [...tscWords, ...words])
-    const cmdline = cmdlineOf(plan.words)
+      kernelCmdline(this.#options.accel, plan.kernel, [
+        ...(tsc ?? []),
+        ...words,
+      ])
     const nextCmdline = plan.next && cmdlineOf(plan.next.words)
-    const argv = qemuArgv({
+    const qemu = await this.#qemuPlan(plan, cmdlineOf(plan.words), nextCmdline)
+    const asked = { plan, qemu, nextCmdline, start, signal }
+    const { snapshot, draft: begun } = await this.#beginningOf(plan, qemu)
+    await using draft = begun
+    const record = snapshot && (await this.#bootOnce({ ...asked, snapshot }))
+    if (record) return record
+    if (snapshot) await this.#snapshots?.forget(snapshot)
+    const booted = await this.#bootOnce({ ...asked, draft })
+    if (booted) return booted
+    throw new TypeError('a boot that needs no snapshot cannot miss one')
+  }
+
+  get #tsc(): GuestTsc | undefined {
+    return this.#options.accel === 'tcg' ? this.#options.tsc : undefined
+  }
+
+  async #qemuPlan(
+    plan: BootPlan,
+    cmdline: string,
+    nextCmdline: string | undefined,
+  ): Promise<QemuPlan> {
+    const { binary, accel, lastLook } = this.#options
+    const { directory, kernel, machine, platform } = plan
+    return {
       binary,
       accel,
       cmdline,
-      gdbSocket,
-      qmpSocket,
-      answersSocket,
-      machine: plan.machine,
+      gdbSocket: join(directory, 'gdb'),
+      qmpSocket: join(directory, 'qmp'),
+      answersSocket: needsAnswers(plan)
+        ? join(directory, 'answers')
+        : undefined,
+      machine,
+      guestMemory: { kind: 'own' },
       memoryDevices: memoryDevices(plan),
       srat: await sratFile(plan),
-      physicalBits: plan.platform.physicalBits,
-      vmx: turnsVmxOn(plan) ? plan.platform.vmx : undefined,
-      patchesItself: plan.kernel.sites.patchesItself,
-      kernel: plan.kernel.bootFile,
+      physicalBits: platform.physicalBits,
+      vmx: turnsVmxOn(plan) ? platform.vmx : undefined,
+      patchesItself: kernel.sites.patchesItself,
+      kernel: kernel.bootFile,
       initramfs: await initramfsOf(plan, nextCmdline),
-      consolePath: boot.console.consolePath,
-      stays: this.#options.lastLook !== undefined,
+      consolePath: consolePathIn(directory),
+      stays: lastLook !== undefined,
+    }
+  }
+
+  /**
+   * A snapshot to go on from, or the draft of one that is worth its time: for
+   * boots that were announced, or a boot that was made before.
+   */
+  async #beginningOf(
+    plan: BootPlan,
+    qemu: QemuPlan,
+  ): Promise<{ readonly snapshot?: Snapshot; readonly draft?: Draft }> {
+    const snapshots = this.#snapshots
+    const facts = snapshots && (await snapshotFacts(plan, qemu))
+    if (!snapshots || facts === undefined) return {}
+    const key = snapshots.key(facts)
+    const snapshot = await snapshots.find(key)
+    if (snapshot) return { snapshot }
+    const isKnown = await snapshots.wasAskedFor(key)
+    const draft =
+      isKnown || plan.beginsAgain === true
+        ? await snapshots.begin(key)
+        : undefined
+    return draft ? { draft } : {}
+  }
+
+  /** @returns undefined when the snapshot could not be loaded */
+  async #bootOnce(beginning: Beginning): Promise<BootRecord | undefined> {
+    const { plan, qemu: own, nextCmdline, signal, snapshot, draft } = beginning
+    const { accel, diagnose = true } = this.#options
+    await using gdb = await Incoming.listen(own.gdbSocket)
+    await using qmp = await Incoming.listen(own.qmpSocket)
+    await using answers =
+      own.answersSocket === undefined
+        ? undefined
+        : await Incoming.listen(own.answersSocket)
+    signal.throwIfAborted()
+    const events = qmp.connection.then(socket => new QmpClient(socket))
+    // Awaited only when it is needed.
+    events.catch(() => undefined)
+    using boot = new Boot({
+      plan,
+      deadlines: this.#options.deadlines ?? deadlinesFor(plan.machine),
+      accel,
+      plugger: new Plugger(plan.steps, events, answers?.connection),
+      events,
+      snapshot,
+      draft,
+      start: beginning.start,
     })
+    const guestMemory = memoryFor(snapshot, draft)
+    const argv = qemuArgv({ ...own, guestMemory })
     const qemu = new QemuProcess(argv, plan.directory)
     try {
       const ending = await boot.run(qemu, gdb.connection, signal)
@@ -111,13 +188,22 @@ export class QemuMachine implements Machine {
       await qemu.kill()
       if (ending.kind === 'broken') throw ending.error
       const end = await endReason({ ending, qemu, boot, events, argv })
-      await tsc?.learn({ cmdline, consolePath: boot.console.consolePath })
+      const { cmdline, consolePath } = own
+      await this.#tsc?.learn({ cmdline, consolePath })
       return {
         end,
         stuck,
-        start: { cmdline, argv },
+        start: {
+          cmdline,
+          // What starts the same machine by hand.
+          argv: qemuArgv(own),
+          snapshot: snapshot !== undefined,
+        },
         ...boot.evidence(nextCmdline),
       }
+    } catch (error) {
+      if (snapshot && !boot.begun && !signal.aborted) return undefined
+      throw error
     } finally {
       await qemu.kill()
     }
@@ -150,6 +236,28 @@ export class QemuMachine implements Machine {
     })
   }
 }
+
+/** One way to begin a boot. */
+interface Beginning {
+  readonly plan: BootPlan
+  /** The machine as it is started by itself. */
+  readonly qemu: QemuPlan
+  readonly nextCmdline: string | undefined
+  readonly start: number
+  readonly signal: AbortSignal
+  /** What it goes on from; undefined: its firmware starts it. */
+  readonly snapshot?: Snapshot | undefined
+  /** For a snapshot of it; undefined: none is taken. */
+  readonly draft?: Draft | undefined
+}
+
+const memoryFor = (
+  snapshot: Snapshot | undefined,
+  draft: Draft | undefined,
+): GuestMemory =>
+  snapshot
+    ? { kind: 'snapshot', folder: snapshot.folder }
+    : { kind: draft ? 'shared' : 'own' }
 
 /**
  * A QEMU that is told to stop while its guest powers off may never answer: seen

@@ -32,6 +32,7 @@ const firmware = { e820: undefined, srat: undefined }
 t.test('the whole command line of a machine with nodes', async t => {
   const argv = qemuArgv({
     ...plan,
+    guestMemory: { kind: 'own' },
     machine: {
       board,
       memory: { size: 4 * GIB, nodes: [2560 * MIB, 1536 * MIB], dimms: [] },
@@ -66,6 +67,7 @@ t.test('a machine without nodes, under KVM', async t => {
   const argv = qemuArgv({
     ...plan,
     accel: 'kvm',
+    guestMemory: { kind: 'own' },
     machine: {
       board,
       memory: { size: GIB, nodes: [], dimms: [] },
