@@ -3,10 +3,11 @@ import {
   GuestReader,
   REPORT_PREFIX,
 } from '../guest/protocol.ts'
+import { FAMILIES } from './catalogue.ts'
 import type { Facts, Located, MachineFacts } from './facts.ts'
 import { MemoryReader } from './memory-reader.ts'
-import { type Incident, detectIncident, isPanicEnd } from './oops.ts'
-import { Openings, type Rule, takeBy } from './openings.ts'
+import { type Incident, SIGNS, detectIncident, isPanicEnd } from './oops.ts'
+import { type Opening, Openings, type Rule, takeBy } from './openings.ts'
 import type { LogRecord } from './log-record.ts'
 import { TdxReader } from './tdx-reader.ts'
 
@@ -102,6 +103,19 @@ export class BootReader {
     this.#tdx.read(record)
   }
 
+  /** A record with a stamp that none of the {@link openings} begins. */
+  pass(line: number): void {
+    if (this.#firstLine === 0) this.#firstLine = line
+    this.#lastLine = line
+    this.#records++
+    this.#memory.pass()
+  }
+
+  /** How lines begin that say something of a boot. */
+  get openings(): readonly Openings<Opening>[] {
+    return [this.#rules, this.#memory.openings, SIGNS, FAMILIES]
+  }
+
   #runsOn(name: string, line: number): void {
     this.#hypervisor ??= { name: /^Xen\b/.test(name) ? 'Xen' : name, line }
   }
@@ -160,6 +174,7 @@ export class BootReader {
     },
     {
       opening: 'ACPI: ',
+      begins: /ACPI: [A-Z0-9!]{4} 0x/,
       pattern: /^ACPI: ([A-Z0-9!]{4}) 0x[0-9A-F]{8,16} [0-9A-F]{6}(?: |$)/,
       take: ([, signature], { line }) => {
         if (

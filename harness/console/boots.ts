@@ -1,5 +1,6 @@
-import { Openings } from './openings.ts'
+import { type Opening, Openings } from './openings.ts'
 import type { LogRecord } from './log-record.ts'
+import type { Skimmer } from './skimmer.ts'
 
 /** Records of a boot that are remembered, to know them again. */
 const REMEMBERED = 8192
@@ -20,8 +21,7 @@ const CONSOLE_LINES = 4
 const EARLY_LINES = 32
 
 /** Texts that tell boots apart. */
-interface Notable {
-  readonly opening: string
+interface Notable extends Opening {
   readonly pattern: RegExp
   readonly says:
     | 'begin'
@@ -36,18 +36,20 @@ interface Notable {
 
 const CONSOLE = /console \[\w+\] (?:enabled|disabled)$/
 
-const NOTABLE = new Openings<Notable>([
+export const NOTABLE = new Openings<Notable>([
   { opening: 'Linux version ', pattern: /./, says: 'begin' },
   {
     opening: '-- ',
     pattern: /^-- (?:Reboot|Boot [0-9a-f]{32}) --$/,
     says: 'separator',
   },
-  ...['console [', 'printk: '].map(opening => ({
-    opening,
+  { opening: 'console [', pattern: CONSOLE, says: 'console' },
+  {
+    opening: 'printk: ',
+    begins: /printk: .*console \[/,
     pattern: CONSOLE,
-    says: 'console' as const,
-  })),
+    says: 'console',
+  },
   { opening: 'Command line: ', pattern: /./, says: 'cmdline' },
   { opening: 'Kernel command line: ', pattern: /./, says: 'kernel-cmdline' },
   ...['tdx: ', 'virt/tdx: '].map(opening => ({
@@ -123,6 +125,25 @@ export class BootSplitter {
       this.#takeEarly()
       this.#take(record, says)
     }
+  }
+
+  /**
+   * Takes a record that nobody wants to know.
+   *
+   * @param text its line is in, at the places of the skimmer
+   * @returns false when it tells something about the boots: it must be pushed
+   */
+  pass({ time, from, to }: Skimmer, text: string): boolean {
+    if (this.#waiting || this.#early.length > 0 || this.#doubled) return false
+    if (time <= this.#latest) return false
+    if (this.#remembered < REMEMBERED)
+      this.#remember(time, text.slice(from, to))
+    this.#last = null
+    this.#some = true
+    this.#prefixed = true
+    this.#latest = time
+    this.#behind = false
+    return true
   }
 
   #isEarly({ time }: LogRecord): boolean {
@@ -240,12 +261,15 @@ export class BootSplitter {
     this.#behind =
       time < this.#latest || (this.#behind && time === this.#latest)
     if (this.#behind && this.#seen.has(keyOf(record))) return true
-    if (this.#remembered < REMEMBERED) {
-      this.#remembered++
-      this.#seen.add(keyOf(record))
-      if (time > 0) this.#stamps.add(time)
-    }
+    this.#remember(time, record.text)
     return false
+  }
+
+  #remember(time: number, text: string): void {
+    if (this.#remembered >= REMEMBERED) return
+    this.#remembered++
+    this.#seen.add(keyOf({ time, text }))
+    if (time > 0) this.#stamps.add(time)
   }
 
   #note(says: Notable['says'], record: LogRecord): void {
@@ -276,7 +300,8 @@ export class BootSplitter {
   }
 }
 
-const keyOf = ({ time, text }: LogRecord): string => `${time ?? ''} ${text}`
+const keyOf = ({ time, text }: Pick<LogRecord, 'time' | 'text'>): string =>
+  `${time ?? ''} ${text}`
 
 /** One that is only cut short is the same. */
 const isOther = (a: LogRecord, b: LogRecord): boolean =>

@@ -55,7 +55,7 @@ const OF_KVM = compiled(prefix => prefix.startsWith('kvm'))
 const OTHERS = compiled(prefix => prefix === '')
 
 /** Messages of tdx.c move between prefixes from one series to the next. */
-const FAMILIES = new Openings<Family>([
+export const FAMILIES = new Openings<Family>([
   { opening: OLDER, prefix: OLDER.length, messages: OF_TDX },
   { opening: UPSTREAM, prefix: UPSTREAM.length, messages: OF_TDX },
   // The same macros (seamcall_internal.h), used by seamldr.c since 7.2.

@@ -12,7 +12,8 @@ const CONVERSIONS: readonly (readonly [RegExp, string])[] = [
   [/^%s/, '(\\S+)'],
 ]
 
-const escape = (text: string): string =>
+/** A pattern that matches this text alone. */
+export const literally = (text: string): string =>
   text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
 
 /** Arguments of a message become groups, in order. The whole text must match. */
@@ -28,7 +29,7 @@ export const patternOf = (format: string): RegExp => {
       throw new TypeError(`no rule for the conversion at '${rest}'`)
     } else {
       const literal = /^[^%]+/.exec(rest)![0]
-      pattern += escape(literal)
+      pattern += literally(literal)
       rest = rest.slice(literal.length)
     }
   }

@@ -30,6 +30,14 @@ export const SIGNS = {
  */
 export type TakeLine = (line: string, signs: number) => void
 
+/**
+ * Takes a line of a text that has nothing in it but printable ASCII, tabs and
+ * ends of lines.
+ *
+ * @returns false when the line must be looked at: then it is given out
+ */
+export type SkimLine = (text: string, start: number, end: number) => boolean
+
 /** What is no sign: the end of a line, and what may belong to it. */
 const END = 16
 const MAY_END = 32
@@ -55,7 +63,8 @@ const MEANING = Uint8Array.from({ length: 256 }, (_, byte) => meaningOf(byte))
 export class LineSplitter {
   #pending = ''
 
-  push(chunk: Uint8Array, take: TakeLine): void {
+  /** @param skim is asked first, of what came in one piece; default: nobody */
+  push(chunk: Uint8Array, take: TakeLine, skim?: SkimLine): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     const first = bytes.indexOf(LINE_FEED)
     if (first < 0) {
@@ -69,7 +78,8 @@ export class LineSplitter {
       start = first + 1
     }
     const last = bytes.lastIndexOf(LINE_FEED)
-    giveLines(bytes, start, last, take)
+    if (skim) skimLines(bytes.subarray(start, last + 1), take, skim)
+    else giveLines(bytes, start, last, take)
     this.#keep(bytes.subarray(last + 1))
   }
 
@@ -89,6 +99,32 @@ export class LineSplitter {
     const room = MAX_LINE - this.#pending.length
     if (rest.length > 0 && room > 0)
       this.#pending += rest.toString('latin1', 0, Math.min(room, rest.length))
+  }
+}
+
+// eslint-disable-next-line no-control-regex -- consoles are full of them
+const UNUSUAL = /[^\t\n\r -~]/
+/** Whole lines; those that nobody skims are given out. */
+const skimLines = (bytes: Buffer, take: TakeLine, skim: SkimLine): void => {
+  const text = bytes.toString('latin1')
+  if (UNUSUAL.test(text)) {
+    giveLines(bytes, 0, bytes.length - 1, take)
+    return
+  }
+  let start = 0
+  let feed = text.indexOf('\n')
+  let returned = text.indexOf('\r')
+  while (feed >= 0) {
+    const isReturned = feed > start && text.charCodeAt(feed - 1) === RETURN
+    const end = isReturned ? feed - 1 : feed
+    const isUsual = returned < 0 || returned >= end
+    if (!isUsual || end - start > MAX_LINE || !skim(text, start, end)) {
+      const line = text.slice(start, Math.min(end, start + MAX_LINE))
+      take(line, signsOf(line))
+    }
+    start = feed + 1
+    feed = text.indexOf('\n', start)
+    if (returned >= 0 && returned < start) returned = text.indexOf('\r', start)
   }
 }
 

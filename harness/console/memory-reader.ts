@@ -49,9 +49,19 @@ export class MemoryReader {
   /** @returns whether the line was about memory */
   read(record: LogRecord): boolean {
     if (takeBy(this.#rules, record)) return true
+    this.pass()
+    return false
+  }
+
+  /** A line was about something else. */
+  pass(): void {
     this.#mapEnded ||= this.#firmwareMap.length > 0
     this.#nodesEnded ||= this.#nodeRanges.length > 0
-    return false
+  }
+
+  /** How the lines begin that it reads. */
+  get openings(): Openings<Rule> {
+    return this.#rules
   }
 
   /** The map is that of a domain of Xen. */

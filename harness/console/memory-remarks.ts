@@ -1,13 +1,13 @@
 import type { MemoryRemark } from './facts.ts'
+import type { Opening } from './openings.ts'
 
 const HEX_DIGITS = Array.from({ length: 16 }, (_, i) => i.toString(16))
 
 /** Lines of 5.10 to 7.3, from the files and functions that stand beside them. */
-export const REMARKS: readonly {
+export const REMARKS: readonly (Opening & {
   readonly kind: MemoryRemark
-  readonly opening: string
   readonly pattern?: RegExp
-}[] = [
+})[] = [
   {
     // efi_find_mirror() (drivers/firmware/efi/efi.c).
     kind: 'mirrored',
@@ -82,6 +82,7 @@ export const REMARKS: readonly {
   ...HEX_DIGITS.map(opening => ({
     kind: 'bad-memory' as const,
     opening,
+    begins: /[0-9a-f]{16} bad/,
     pattern: /^[0-9a-f]{16} bad mem addr .{1,80} reserved$/,
   })),
 ]

@@ -18,14 +18,16 @@ interface Sign {
 }
 
 const LAST_WORDS = '---[ end Kernel panic'
-const PANIC = 'Kernel panic - not syncing'
+/** Anywhere in a line. */
+export const PANIC_WORDS = 'Kernel panic'
+const PANIC = `${PANIC_WORDS} - not syncing`
 
 const RCU_STALL = /^(?:rcu: )?INFO: rcu_\w+ (?:self-)?detected/
 /** The name of a task may hold anything, also blanks. */
 const BLOCKED = ' blocked for more than '
 
 /** How a complaint begins. The first row that matches names it. */
-const SIGNS = new Openings<Sign>([
+export const SIGNS = new Openings<Sign>([
   { kind: 'panic', opening: 'PANIC: early exception' },
   { kind: 'lockup', opening: 'BUG: soft lockup' },
   { kind: 'oops', opening: 'BUG: ' },

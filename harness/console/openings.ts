@@ -1,10 +1,17 @@
+import { literally } from './format.ts'
 import { own } from './lines.ts'
 import type { LogRecord } from './log-record.ts'
 
-/** A kind of line: how it begins, how it goes on, and what it says. */
-export interface Rule {
+/** How a kind of line begins. */
+export interface Opening {
   /** What every such line begins with, in plain characters. */
   readonly opening: string
+  /** Where that says little, more of it. */
+  readonly begins?: RegExp
+}
+
+/** A kind of line: how it begins, how it goes on, and what it says. */
+export interface Rule extends Opening {
   /** The whole text; left out where the opening says it all. */
   readonly pattern?: RegExp
   readonly take: (match: RegExpExecArray, record: LogRecord) => void
@@ -16,10 +23,12 @@ const ASCII = 128
  * Rules by the first character of their lines: of most lines nothing but that
  * is looked at.
  */
-export class Openings<T extends { readonly opening: string }> {
+export class Openings<T extends Opening> {
+  readonly rows: readonly T[]
   readonly #byFirst: T[][] = Array.from({ length: ASCII }, () => [])
 
   constructor(rows: readonly T[]) {
+    this.rows = rows
     for (const row of rows) this.#byFirst[row.opening.charCodeAt(0)]!.push(row)
   }
 
@@ -39,6 +48,31 @@ export class Openings<T extends { readonly opening: string }> {
 }
 
 const NONE: readonly never[] = []
+
+/** Whether anybody waits for lines that begin like this. */
+export class Told {
+  readonly #byFirst: (RegExp | undefined)[]
+
+  constructor(tables: readonly Openings<Opening>[]) {
+    const rows = tables.flatMap(table => table.rows)
+    this.#byFirst = Array.from({ length: ASCII }, (_, first) => {
+      const beginnings = rows
+        .filter(({ opening }) => opening.charCodeAt(0) === first)
+        .map(({ opening, begins }) => begins?.source ?? literally(opening))
+      return beginnings.length === 0
+        ? undefined
+        : new RegExp([...new Set(beginnings)].join('|'), 'y')
+    })
+  }
+
+  /** @param at a place in the text, which is of ASCII */
+  isAt(text: string, at: number): boolean {
+    const pattern = this.#byFirst[text.charCodeAt(at)]
+    if (!pattern) return false
+    pattern.lastIndex = at
+    return pattern.test(text)
+  }
+}
 
 const ANYTHING = /^/
 

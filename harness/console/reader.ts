@@ -1,16 +1,19 @@
 import { BootReader } from './boot-reader.ts'
 import type { GuestFacts } from '../guest/protocol.ts'
 import type { Facts } from './facts.ts'
-import { LineSplitter, type TakeLine } from './lines.ts'
+import { LineSplitter, type SkimLine, type TakeLine } from './lines.ts'
+import { PANIC_WORDS } from './oops.ts'
+import { Told } from './openings.ts'
 import { parseRecords } from './log-record.ts'
 import {
   PlatformReader,
   withPlatform,
   withPlatforms,
 } from './platform-reader.ts'
-import { BootSplitter } from './boots.ts'
+import { BootSplitter, NOTABLE } from './boots.ts'
+import { Skimmer } from './skimmer.ts'
 import { Transport } from './transport.ts'
-import { Unwrapper } from './wrapped.ts'
+import { KINDS, Unwrapper } from './wrapped.ts'
 
 const TAIL_LINES = 25
 
@@ -37,9 +40,15 @@ export class ConsoleReader {
   readonly #transport: Transport | undefined
   readonly #platform: PlatformReader | undefined
   #boots: BootReader[] = [new BootReader()]
+  readonly #skimmer = new Skimmer(
+    (told ??= new Told([...this.#boots[0]!.openings, NOTABLE, KINDS])),
+  )
+  /** Nothing in what is read now calls for more work, wherever it stands. */
+  #isUsual = false
   #forgotten = 0
   #lineCount = 0
-  readonly #tail: string[] = []
+  /** The last lines, each within a text: most are never looked at. */
+  readonly #tail: { text: string; from: number; to: number }[] = []
   #tailAt = 0
 
   /** @param pasted it went through mail, pages or tools before it came here */
@@ -68,7 +77,7 @@ export class ConsoleReader {
     return [
       ...this.#tail.slice(this.#tailAt),
       ...this.#tail.slice(0, this.#tailAt),
-    ]
+    ].map(({ text, from, to }) => text.slice(from, to))
   }
 
   /** Lines that were read, whatever boot they belong to. */
@@ -84,7 +93,10 @@ export class ConsoleReader {
   /** Takes the next bytes of the console, in chunks of any size. */
   push(chunk: Uint8Array): void {
     if (this.#lineCount === 0) this.#transport?.expect(chunk)
-    this.#lines.push(chunk, this.#read)
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    this.#isUsual =
+      !bytes.includes(PANIC_WORDS) && this.#transport?.changes(bytes) !== true
+    this.#lines.push(chunk, this.#read, this.#skim)
   }
 
   /** The console is over: what is left is a line. */
@@ -118,6 +130,27 @@ export class ConsoleReader {
     this.#forgotten++
   }
 
+  /** Of ten lines nine: they are counted, and the last ones are kept. */
+  readonly #skim: SkimLine = (text, start, end) => {
+    const skimmer = this.#skimmer
+    if (!this.#isUsual || !this.#unwrapper.isIdle) return false
+    if (this.#transport?.isPlain === false) return false
+    if (!skimmer.isBoring(text, start, end)) return false
+    if (!this.#splitter.pass(skimmer, text)) return false
+    this.#lineCount++
+    this.#boots.at(-1)!.pass(this.#lineCount)
+    this.#keepTail(text, skimmer.from, skimmer.to)
+    return true
+  }
+
+  #keepTail(text: string, from: number, to: number): void {
+    const kept = (this.#tail[this.#tailAt] ??= { text, from, to })
+    kept.text = text
+    kept.from = from
+    kept.to = to
+    this.#tailAt = (this.#tailAt + 1) % TAIL_LINES
+  }
+
   readonly #read: TakeLine = (raw, signs) => {
     this.#lineCount++
     if (this.#transport) this.#transport.push(raw, signs, this.#lineCount)
@@ -129,9 +162,11 @@ export class ConsoleReader {
       // Kernels put stamps before theirs.
       if (this.#platform && !record.prefixed)
         this.#platform.read(record.text, line)
-      this.#tail[this.#tailAt] = record.text
-      this.#tailAt = (this.#tailAt + 1) % TAIL_LINES
+      this.#keepTail(record.text, 0, record.text.length)
       this.#unwrapper.push(record, raw)
     }
   }
 }
+
+/** The same for every boot; made when the first console is read. */
+let told: Told | undefined

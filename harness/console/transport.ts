@@ -70,6 +70,16 @@ export class Transport {
     else this.#read(raw, signs, line)
   }
 
+  /** A page may have put something into these bytes. */
+  changes(bytes: Buffer): boolean {
+    return bytes.includes('<') || bytes.includes('&')
+  }
+
+  /** Else a line that begins with a bracket is given as it is. */
+  get isPlain(): boolean {
+    return this.#encoding === 'plain' && !this.#entry
+  }
+
   end(): void {
     this.#flush()
     if (this.#entry) this.#endEntry(this.#entry)

@@ -28,7 +28,7 @@ const AFFINITY = like(
 )
 
 /** Lines that are told apart by their end can be put together again. */
-const KINDS = new Openings<Kind>([
+export const KINDS = new Openings<Kind>([
   ...['BIOS-e820: ', 'user: [', 'extended: ['].map(opening => ({
     opening,
     isWhole: MAP_ENTRY,
@@ -72,6 +72,11 @@ export class Unwrapper {
 
   constructor(give: (record: LogRecord) => void) {
     this.#give = give
+  }
+
+  /** Nothing waits for the line behind it. */
+  get isIdle(): boolean {
+    return this.#held.length === 0
   }
 
   /** @param raw the line the record is the last one of */
