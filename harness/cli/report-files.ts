@@ -5,7 +5,6 @@ import {
   FORMAT_TITLES,
   type FormatName,
 } from '../report/formats/titles.ts'
-import { isOrigin } from '../report/formats/kcidb-schema.ts'
 import type { Baseline } from '../report/html/changes.tsx'
 import type { ComparedDocument, ResultDocument } from '../report/schema.ts'
 import type { DocumentTarget } from '../run/journal.ts'
@@ -45,9 +44,14 @@ export const reportOptions = (): Option[] => [
   historyOption(),
 ]
 
+const isOrigin = async (name: string): Promise<boolean> => {
+  const kcidb = await import('../report/formats/kcidb-schema.ts')
+  return kcidb.isOrigin(name)
+}
+
 /** Whatever cannot be written must be known before anything is booted. */
 export const checkReportFiles = async (flags: ReportFlags): Promise<void> => {
-  if (flags.origin !== undefined && !isOrigin(flags.origin))
+  if (flags.origin !== undefined && !(await isOrigin(flags.origin)))
     throw new UsageError(
       'ORIGIN',
       `--origin: expected a name of a-z, 0-9 and _, found '${flags.origin}'`,

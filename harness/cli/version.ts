@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import * as z from 'zod'
 import { projectRoot } from '../base/paths.ts'
 
-const { version, engines } = z
-  .object({ version: z.string(), engines: z.object({ node: z.string() }) })
-  .parse(JSON.parse(readFileSync(join(projectRoot(), 'package.json'), 'utf8')))
+// Our own file, and read by every command: a schema would cost more than all
+// the rest of it.
+const { version, engines } = JSON.parse(
+  readFileSync(join(projectRoot(), 'package.json'), 'utf8'),
+) as { readonly version: string; readonly engines: { readonly node: string } }
 
 /** The version in package.json. */
 export const VERSION = version

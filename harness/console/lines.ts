@@ -102,7 +102,6 @@ export class LineSplitter {
   }
 }
 
-// eslint-disable-next-line no-control-regex -- consoles are full of them
 const UNUSUAL = /[^\t\n\r -~]/
 /** Whole lines; those that nobody skims are given out. */
 const skimLines = (bytes: Buffer, take: TakeLine, skim: SkimLine): void => {

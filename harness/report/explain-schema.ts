@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { addressSchema as address, layoutSchema } from './layout-json.ts'
+import { addressSchema as address, layoutSchema } from './layout-schema.ts'
 import { OUTCOMES, STAGES } from '../tdx/outcome.ts'
 
 /** The contract of `tdxrig explain --json`. */

@@ -11,7 +11,7 @@ import {
   layoutSchema,
   nodeRangeSchema as nodeRange,
   rangeSchema,
-} from './layout-json.ts'
+} from './layout-schema.ts'
 
 /**
  * The result document: the one thing all reports are made from. Addresses and

@@ -1,4 +1,3 @@
-import * as z from 'zod'
 import type { TdmrLimits } from '../memory/tdmr.ts'
 
 /**
@@ -31,38 +30,17 @@ export type MetadataValues = Readonly<
   Partial<Record<MetadataName, number | 'missing'>>
 >
 
-const NAMES = Object.keys(METADATA) as [MetadataName, ...MetadataName[]]
-
-/** As scenarios spell them. */
-export const metadataSchema = z
-  .partialRecord(
-    z.enum(NAMES, {
-      error: `expected a field of the metadata: ${NAMES.join(', ')}`,
-    }),
-    z.union([z.int().min(0), z.literal('missing')], {
-      error: "expected a number, or 'missing'",
-    }),
-  )
-  .superRefine((values, context) => {
-    for (const name of NAMES) {
-      const value = values[name]
-      const { bits } = METADATA[name]
-      if (typeof value === 'number' && value >= 2 ** bits)
-        context.addIssue({
-          code: 'custom',
-          path: [name],
-          message: `expected a number of ${bits} bits, found ${value}`,
-        })
-    }
-  })
-  .describe('What the module says of itself instead of the usual.')
+export const METADATA_NAMES = Object.keys(METADATA) as [
+  MetadataName,
+  ...MetadataName[],
+]
 
 /** The value a platform gives to a field; undefined: the usual one. */
 export const metadataValue = (
   values: MetadataValues,
   id: bigint,
 ): number | 'missing' | undefined => {
-  const name = NAMES.find(one => METADATA[one].id === id)
+  const name = METADATA_NAMES.find(one => METADATA[one].id === id)
   return name && values[name]
 }
 
