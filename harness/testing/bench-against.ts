@@ -65,16 +65,19 @@ const run = (root: string, ...args: string[]): ReturnType<typeof startRun> =>
 const ROOTS = { now: projectRoot(), before: other }
 type Side = keyof typeof ROOTS
 
-/** Both in turn, after a pair that fills the caches. */
+/** Pairs that fill the caches: a boot leaves a snapshot the second time. */
+const FILLING = 2
+
+/** Both in turn, when the caches are full. */
 const inTurn = async (
   measure: (root: string) => Promise<Taken>,
   pairs = PAIRS,
 ): Promise<Record<Side, Taken[]>> => {
   const found: Record<Side, Taken[]> = { now: [], before: [] }
-  for (let i = 0; i <= pairs; i++)
+  for (let i = -FILLING; i < pairs; i++)
     for (const side of ['before', 'now'] as const) {
       const one = await measure(ROOTS[side])
-      if (i > 0) found[side].push(one)
+      if (i >= 0) found[side].push(one)
     }
   return found
 }
@@ -103,6 +106,7 @@ const verdict = async (): Promise<void> => {
     if (!kernel) throw new Error(`${name} is not built: run ./scripts/setup`)
     const initramfs = await bareInitramfs(kernel, folder)
     const boots: Taken[] = []
+    const whole: Taken[] = []
     const early: Taken[] = []
     const found = await inTurn(async root => {
       const args = [join(root, PLAIN), '--kernel', name]
@@ -111,17 +115,17 @@ const verdict = async (): Promise<void> => {
       boots.push(
         await taken(() => timeUntil(bare(kernel, initramfs), undefined)),
       )
-      args.push('--stop-at-outcome')
+      const again = async (option: string): Promise<Taken> =>
+        taken(() => timeUntil(run(root, ...args, option), 'pass'))
+      whole.push(await again('--no-snapshots'))
       // Only there the outcome comes before init.
-      if (name === NEWEST)
-        early.push(await taken(() => timeUntil(run(root, ...args), 'pass')))
+      if (name === NEWEST) early.push(await again('--stop-at-outcome'))
       return one
     })
-    // The first pair fills the caches.
-    boots.shift()
-    early.shift()
+    for (const measured of [boots, whole, early]) measured.splice(0, FILLING)
     say(`process start to verdict, two nodes, 4 GiB, ${name}`)
     show('  by a bare boot', ratios(found.now, boots, 'wall'), '0.60')
+    show('  with --no-snapshots', ratios(whole, boots, 'wall'))
     if (early.length > 0)
       show('  with --stop-at-outcome', ratios(early, boots, 'wall'), '0.60')
     show('  the same before', ratios(found.before, boots, 'wall'))

@@ -1,8 +1,7 @@
 import { loadRecipe } from '../kernel/recipe.ts'
-import type { Deadlines } from '../machine/deadline.ts'
 import { findQemu } from '../machine/qemu/probe.ts'
 import { GuestTsc } from '../machine/qemu/guest-tsc.ts'
-import { QemuMachine } from '../machine/qemu/qemu-machine.ts'
+import { QemuMachine, type QemuOptions } from '../machine/qemu/qemu-machine.ts'
 import { type PreparedKernel, prepareKernels } from '../run/kernels.ts'
 import type { Workspace } from '../run/workspace.ts'
 
@@ -19,7 +18,7 @@ export const realKernels = async (
 
 /** The QEMU of this machine, without KVM. */
 export const realMachine = async (
-  deadlines?: Deadlines,
+  options: Pick<QemuOptions, 'deadlines' | 'snapshots'> = {},
 ): Promise<QemuMachine> => {
   const qemu = await findQemu()
   return new QemuMachine({
@@ -27,6 +26,6 @@ export const realMachine = async (
     tsc: new GuestTsc(qemu),
     accel: 'tcg',
     reason: 'a test',
-    ...(deadlines && { deadlines }),
+    ...options,
   })
 }

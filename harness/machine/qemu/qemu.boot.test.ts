@@ -51,7 +51,9 @@ const bootWithInit = async (
   await using workspace = Workspace.create()
   const kernels = await realKernels(['upstream-6.12'], workspace)
   const kernel = kernels.get('upstream-6.12')!
-  const machine = await realMachine({ silence: 4000, total: 60_000 })
+  const machine = await realMachine({
+    deadlines: { silence: 4000, total: 60_000 },
+  })
   const directory = join(folder, 'boot')
   mkdirSync(directory)
   const record = await machine.boot(

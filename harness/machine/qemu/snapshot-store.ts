@@ -73,8 +73,14 @@ export interface Draft extends AsyncDisposable {
  * snapshot costs time, nothing else.
  */
 export class SnapshotStore {
+  readonly #root: string
   /** Keys of which a snapshot is being taken by this process. */
   readonly #underWay = new Set<string>()
+
+  /** @param root folder of the snapshots; default: in the cache */
+  constructor(root = join(cacheRoot(), 'snapshots')) {
+    this.#root = root
+  }
 
   /** @param facts everything that a guest can tell apart */
   key(facts: unknown): string {
@@ -86,7 +92,7 @@ export class SnapshotStore {
 
   /** @returns undefined where there is none */
   async find(key: string): Promise<Snapshot | undefined> {
-    const folder = join(root(), key)
+    const folder = join(this.#root, key)
     try {
       const text = await readFile(join(folder, NOTES), 'utf8')
       const notes = notesSchema.parse(JSON.parse(text))
@@ -117,8 +123,8 @@ export class SnapshotStore {
   /** Whether the key was asked for before, now or in another run. */
   async wasAskedFor(key: string): Promise<boolean> {
     try {
-      await ensureFolder(root())
-      await writeFile(join(root(), `${key}.seen`), '', { flag: 'wx' })
+      await ensureFolder(this.#root)
+      await writeFile(join(this.#root, `${key}.seen`), '', { flag: 'wx' })
       return false
     } catch (error) {
       return systemCode(error) === 'EEXIST'
@@ -128,9 +134,9 @@ export class SnapshotStore {
   /** @returns undefined when one is being taken, or there is no room */
   async begin(key: string): Promise<Draft | undefined> {
     if (this.#underWay.has(key)) return undefined
-    const folder = join(root(), `${key}.${process.pid}.partial`)
+    const folder = join(this.#root, `${key}.${process.pid}.partial`)
     try {
-      await ensureFolder(root())
+      await ensureFolder(this.#root)
       await mkdir(folder)
     } catch {
       return undefined
@@ -152,8 +158,8 @@ export class SnapshotStore {
         } satisfies z.input<typeof notesSchema>
         await writeFile(join(folder, CONSOLE), console)
         await writeFile(join(folder, NOTES), JSON.stringify(notes))
-        await prune((await bytesIn(folder)) ?? 0)
-        await rename(folder, join(root(), key))
+        await prune(this.#root, (await bytesIn(folder)) ?? 0)
+        await rename(folder, join(this.#root, key))
       },
       [Symbol.asyncDispose]: async () => {
         await rm(folder, { recursive: true, force: true })
@@ -163,21 +169,22 @@ export class SnapshotStore {
   }
 }
 
-const root = (): string => join(cacheRoot(), 'snapshots')
-
 /** Makes room for so many bytes, and takes away what others left half done. */
-const prune = async (needed: number): Promise<void> => {
-  const names = await readdir(root())
+const prune = async (root: string, needed: number): Promise<void> => {
+  const names = await readdir(root)
   await Promise.all(
     names
       .filter(name => isAbandoned(PARTIAL.exec(name)?.[1]))
-      .map(name => rm(join(root(), name), { recursive: true, force: true })),
+      .map(name => rm(join(root, name), { recursive: true, force: true })),
   )
-  await forgetMarks(names.filter(name => name.endsWith('.seen')))
-  const { bavail, bsize } = await statfs(root())
+  await forgetMarks(
+    root,
+    names.filter(name => name.endsWith('.seen')),
+  )
+  const { bavail, bsize } = await statfs(root)
   const room = Math.min(ROOM, bavail * bsize * SHARE_OF_FREE)
   let left = room - needed
-  for (const { path, bytes } of await byAge(names.filter(isKey))) {
+  for (const { path, bytes } of await byAge(root, names.filter(isKey))) {
     left -= bytes
     if (left < 0) await rm(path, { recursive: true, force: true })
   }
@@ -187,11 +194,12 @@ const isKey = (name: string): boolean => /^[0-9a-f]{32}$/.test(name)
 
 /** The newest first. */
 const byAge = async (
+  root: string,
   names: readonly string[],
 ): Promise<{ readonly path: string; readonly bytes: number }[]> => {
   const all = await Promise.all(
     names.map(async name => {
-      const path = join(root(), name)
+      const path = join(root, name)
       const bytes = await bytesIn(path)
       const info = await stat(path).catch(() => undefined)
       return info && bytes !== undefined
@@ -214,9 +222,12 @@ const bytesIn = async (folder: string): Promise<number | undefined> => {
 }
 
 /** Marks have no order that matters: when they are too many, all go. */
-const forgetMarks = async (marks: readonly string[]): Promise<void> => {
+const forgetMarks = async (
+  root: string,
+  marks: readonly string[],
+): Promise<void> => {
   if (marks.length <= MARKS) return
-  await Promise.all(marks.map(mark => rm(join(root(), mark), { force: true })))
+  await Promise.all(marks.map(mark => rm(join(root, mark), { force: true })))
 }
 
 const isAbandoned = (pid: string | undefined): boolean => {
