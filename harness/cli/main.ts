@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { CommanderError } from 'commander'
 import { RigError, messageOf, systemCode } from '../base/errors.ts'
 import { visible } from '../base/text.ts'
@@ -52,8 +51,9 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
-try {
-  await program(bind).parseAsync()
-} catch (error) {
-  process.exitCode = report(error)
-}
+// No `await` here: the bundle is a function (start.ts).
+program(bind)
+  .parseAsync()
+  .catch((error: unknown) => {
+    process.exitCode = report(error)
+  })

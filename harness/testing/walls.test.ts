@@ -63,6 +63,7 @@ const HARMLESS = [
 /** Files that are run, and not imported. */
 const PROGRAMS = [
   'cli/main.ts',
+  'cli/start.ts',
   'night/no-config.ts',
   'page/buffer.ts',
   'page/explain.ts',
