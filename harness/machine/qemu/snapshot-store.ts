@@ -74,12 +74,20 @@ export interface Draft extends AsyncDisposable {
  */
 export class SnapshotStore {
   readonly #root: string
+  readonly #room: number
   /** Keys of which a snapshot is being taken by this process. */
   readonly #underWay = new Set<string>()
 
-  /** @param root folder of the snapshots; default: in the cache */
-  constructor(root = join(cacheRoot(), 'snapshots')) {
+  /**
+   * @param root folder of the snapshots; default: in the cache
+   * @param room bytes they may take all together
+   */
+  constructor(
+    root = join(cacheRoot(), 'snapshots'),
+    { room = ROOM }: { readonly room?: number } = {},
+  ) {
     this.#root = root
+    this.#room = room
   }
 
   /** @param facts everything that a guest can tell apart */
@@ -158,7 +166,7 @@ export class SnapshotStore {
         } satisfies z.input<typeof notesSchema>
         await writeFile(join(folder, CONSOLE), console)
         await writeFile(join(folder, NOTES), JSON.stringify(notes))
-        await prune(this.#root, (await bytesIn(folder)) ?? 0)
+        await prune(this.#root, this.#room - ((await bytesIn(folder)) ?? 0))
         await rename(folder, join(this.#root, key))
       },
       [Symbol.asyncDispose]: async () => {
@@ -169,8 +177,12 @@ export class SnapshotStore {
   }
 }
 
-/** Makes room for so many bytes, and takes away what others left half done. */
-const prune = async (root: string, needed: number): Promise<void> => {
+/**
+ * Takes away what others left half done, and the oldest of what is more.
+ *
+ * @param most bytes that may stay
+ */
+const prune = async (root: string, most: number): Promise<void> => {
   const names = await readdir(root)
   await Promise.all(
     names
@@ -182,8 +194,7 @@ const prune = async (root: string, needed: number): Promise<void> => {
     names.filter(name => name.endsWith('.seen')),
   )
   const { bavail, bsize } = await statfs(root)
-  const room = Math.min(ROOM, bavail * bsize * SHARE_OF_FREE)
-  let left = room - needed
+  let left = Math.min(most, bavail * bsize * SHARE_OF_FREE)
   for (const { path, bytes } of await byAge(root, names.filter(isKey))) {
     left -= bytes
     if (left < 0) await rm(path, { recursive: true, force: true })
