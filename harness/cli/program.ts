@@ -74,8 +74,8 @@ export const program = (bind: Bind): Command => {
       'end a boot when the kernel has initialised TDX by itself: what goes wrong later is not seen',
     )
     .option(
-      '--no-snapshots',
-      'bring every guest to its first SEAMCALL from its firmware, also where another one has begun in the same way',
+      '--no-shortcuts',
+      'boot every guest from its firmware, and stop it at every SEAMCALL: it takes longer and shows the same',
     )
     .option('--quiet', 'print only what does not pass, and the summary')
     .option(

@@ -105,7 +105,7 @@ const runReplay = async (
   const { code, outcomes } = await runAndReport([target], {
     reporter: 'pretty',
     accel,
-    snapshots: true,
+    shortcuts: true,
     ...(kernel && { kernel }),
     ...(kernelBuild && { kernelBuild }),
   })

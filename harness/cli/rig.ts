@@ -38,6 +38,8 @@ export interface RigOptions {
   readonly needed?: PrepareOptions['needed']
   /** Boots go on from snapshots of others; default: none does. */
   readonly snapshots?: boolean
+  /** Reads of metadata do not stop guests; default: each does. */
+  readonly answersInGuest?: boolean
 }
 
 /** Builds the kernels, and finds out how guests are run. */
@@ -51,6 +53,7 @@ export const openRig = async ({
   onMissing,
   needed,
   snapshots = false,
+  answersInGuest = false,
 }: RigOptions): Promise<Rig> => {
   const kernels = await prepareKernels(recipes, {
     workspace,
@@ -74,6 +77,7 @@ export const openRig = async ({
       ...choice,
       tsc: new GuestTsc(qemu),
       snapshots: snapshots ? new SnapshotStore() : undefined,
+      answersInGuest,
     }),
     kernels,
   }

@@ -80,7 +80,8 @@ const qemuGround = async (
     needed: neededKernels(asked.request.kernels, built),
     qemu,
     accel: asked.request.accel,
-    snapshots: flags.snapshots,
+    snapshots: flags.shortcuts,
+    answersInGuest: flags.shortcuts,
     onMissing: ({ name, series }, message) =>
       missing.set(name, { series, message }),
   })

@@ -28,8 +28,11 @@ export interface RunFlags extends ReportFlags {
   readonly retries?: number
   /** Boots end when TDX is initialised, where nothing is asked behind that. */
   readonly stopAtOutcome?: boolean
-  /** Boots go on from snapshots of boots that began in the same way. */
-  readonly snapshots: boolean
+  /**
+   * Boots go on from snapshots of boots that began in the same way, and reads
+   * of metadata do not stop guests.
+   */
+  readonly shortcuts: boolean
   /** Print only what does not pass. */
   readonly quiet?: boolean
   readonly out?: string

@@ -12,11 +12,13 @@ import {
   type EarlyNotes,
   type KernelNotes,
   type KernelSeen,
+  type SeamcallTrace,
   newNotes,
 } from './kernel-seen.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Ledger } from './ledger.ts'
 import { readMemlist, readNumber, readString } from './memlist.ts'
+import { MetadataStub } from './metadata-stub.ts'
 import { Msrs } from './msr.ts'
 import type { Site } from './sites.ts'
 import { INVALID_OPCODE, Vmx, vmFailInvalid, vmSucceed } from './vmx.ts'
@@ -52,6 +54,8 @@ export interface EmulationOptions {
    * behind smp_init(); nothing was answered yet.
    */
   readonly onFirstCall?: (seen: EarlyNotes) => Promise<void>
+  /** Reads of metadata may be answered in the guest; default: none is. */
+  readonly answersInGuest?: boolean
   /** A leaf of the module never returns: the guest stays as it is. */
   readonly onUnanswered: () => void
   /** Called at every stop: the guest is alive. */
@@ -72,6 +76,8 @@ export class Emulation {
   /** Of the kernel that runs. */
   #msrs: Msrs
   readonly #vmx = new Vmx()
+  /** Undefined: the guest is stopped at every call. */
+  readonly #stub: MetadataStub | undefined
   /** Numbers of leaves that may be called before there is a list. */
   readonly #beforeList: ReadonlySet<number>
   /** What was seen of each kernel; the last one runs. */
@@ -91,6 +97,10 @@ export class Emulation {
     })
     this.#msrs = new Msrs(guest, kernel, platform)
     this.#kernels = [newNotes(options.begun)]
+    this.#stub =
+      options.answersInGuest === true && kernel.stubPlace
+        ? new MetadataStub(guest, kernel.stubPlace)
+        : undefined
     this.#hasCalled = options.begun !== undefined
     this.#beforeList = new Set(
       [...options.leavesBeforeList].map(name => LEAF[name]),
@@ -122,6 +132,8 @@ export class Emulation {
       // The guest goes on right behind what is written: it need not be told.
       const [stop] = await Promise.all([guest.resume(), answered.written])
       if (stop?.reason !== 'break') {
+        if (stop && this.#stub?.isInstalled)
+          await this.#noteReads(stop.cpu, this.#stub)
         this.#leave(stop)
         return
       }
@@ -254,7 +266,12 @@ export class Emulation {
   /** @returns undefined when the CPU never goes on */
   async #answer({ cpu }: Stop): Promise<Answered | undefined> {
     const { guest, kernel, ledger } = this.#options
-    const registers = await guest.registers(cpu)
+    const stopped = await guest.registers(cpu)
+    if (this.#stub?.endsAt(stopped.rip)) {
+      await this.#leaveStub(cpu, this.#stub)
+      return DONE
+    }
+    const registers = await this.#outOfStub(cpu, stopped)
     if (registers.rip === kernel.smpInit) {
       await this.#atSmpInit(cpu, registers.rip)
       return DONE
@@ -283,6 +300,65 @@ export class Emulation {
         : this.#invalidOpcode(site),
     )
     return { written }
+  }
+
+  /** A stop in the stub is one at the site that it stands for. */
+  async #outOfStub(cpu: number, registers: Registers): Promise<Registers> {
+    const stub = this.#stub
+    if (!stub?.isInstalled) return registers
+    if (registers.rip !== stub.slow) {
+      await this.#noteReads(cpu, stub)
+      return registers
+    }
+    await this.#leaveStub(cpu, stub)
+    return { ...registers, rip: stub.site.address }
+  }
+
+  async #leaveStub(cpu: number, stub: MetadataStub): Promise<void> {
+    await this.#noteReads(cpu, stub)
+    await stub.uninstall(cpu)
+  }
+
+  /** The module is told of the reads that were answered in its stead. */
+  async #noteReads(cpu: number, stub: MetadataStub): Promise<void> {
+    for (const { field, cpu: by } of await stub.collect(cpu)) {
+      const call = { cpu: by, rcx: 0n, rdx: field, r8: 0n, r9: 0n }
+      const rax = BigInt(LEAF.SYS_RD)
+      const outcome = await this.#seam.call({ ...call, rax })
+      if (outcome.kind !== 'completed' || outcome.status !== 0n)
+        throw new TypeError(`the read of ${hex(field)} was answered, and fails`)
+      this.#seen.trace.push({
+        leaf: LEAF.SYS_RD,
+        status: outcome.status,
+        cpu: by,
+        rcx: call.rcx,
+        rdx: call.rdx,
+        r8: call.r8,
+      })
+    }
+  }
+
+  /**
+   * The first read of metadata was answered: many more will come. All CPUs must
+   * have gone through TDH.SYS.LP.INIT, the module asks for it.
+   *
+   * @returns where the guest goes on, if they will be answered there
+   */
+  async #answersInGuest(
+    cpu: number,
+    leaf: number,
+  ): Promise<bigint | undefined> {
+    const stub = this.#stub
+    if (!stub || stub.isInstalled || leaf !== LEAF.SYS_RD) return undefined
+    const { trace } = this.#seen
+    const isOf = (wanted: number) => (one: SeamcallTrace) =>
+      one.leaf === wanted && one.status === 0n
+    const lps = trace.filter(isOf(LEAF.SYS_LP_INIT)).map(call => call.cpu)
+    const last = trace.at(-1)
+    const isReady = new Set(lps).size === this.#options.guest.cpus
+    if (!isReady || last?.status !== 0n) return undefined
+    const table = this.#seam.metadataTable
+    return (await stub.install(cpu, table)) ? stub.behind : undefined
   }
 
   /** @returns what the instruction changes; undefined for #UD, or `never` */
@@ -364,9 +440,10 @@ export class Emulation {
       rdx: registers.rdx,
       r8: registers.r8,
     })
-    return outcome.kind === 'hangs'
-      ? 'never'
-      : afterSeamcall(outcome, registers)
+    if (outcome.kind === 'hangs') return 'never'
+    const changes = afterSeamcall(outcome, registers)
+    const behind = await this.#answersInGuest(cpu, leaf)
+    return behind === undefined ? changes : { ...changes, rip: behind }
   }
 
   /**

@@ -2,6 +2,7 @@ import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import { linuxVersion } from '../tdx/series/recognise.ts'
 import { type Fixup, findFixups } from './fixups.ts'
+import { type StubPlace, findStubPlace } from './metadata-stub.ts'
 import { type Patch, findPatches } from './patches.ts'
 import { type Site, type SiteSearch, searchSites } from './sites.ts'
 import { type FeatureBit, findFeatureBit } from './x2apic.ts'
@@ -49,6 +50,8 @@ export interface KernelSites {
    * not looked for yet, and no SEAMCALL was made.
    */
   readonly smpInit: bigint | undefined
+  /** Where reads of metadata can be answered in the guest; undefined: nowhere. */
+  readonly stubPlace: StubPlace | undefined
 }
 
 /** The interposed instructions of an image, and what is missing of them. */
@@ -123,5 +126,6 @@ export const locate = async (
     )?.address,
     entry: image.symbol('x86_64_start_kernel')?.address,
     smpInit: image.symbol('smp_init')?.address,
+    stubPlace: await findStubPlace(image, sites),
   }
 }

@@ -117,6 +117,14 @@ t.test('shortcuts of a boot', async t => {
     t.ok(shorter > 0, `of ${cases.length} boots ${shorter} ended early`)
   })
 
+  await t.test('it reads metadata without a stop', async t => {
+    await using part = await workspace.part('metadata')
+    t.ok(kernels.get('mainline-7.3')!.sites.stubPlace, 'there is room for it')
+    const answering = await realMachine({ answersInGuest: true })
+    const found = await boots(part, { ...usual, machine: answering })
+    for (const outcome of found) same(t, outcome, 'reads in the guest')
+  })
+
   await t.test('it goes on from a snapshot', async t => {
     await using part = await workspace.part('snapshots')
     const snapshots = new SnapshotStore(
@@ -125,7 +133,7 @@ t.test('shortcuts of a boot', async t => {
     let went = 0
     await boots(part, {
       ...usual,
-      machine: await realMachine({ snapshots }),
+      machine: await realMachine({ snapshots, answersInGuest: true }),
       // The first boot leaves the snapshot, and goes on itself.
       attempts: { repeat: 2, retries: 0 },
       onOutcome: (_, attempts) => {

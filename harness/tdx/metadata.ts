@@ -219,6 +219,14 @@ const PLACES: ReadonlyMap<bigint, number> = new Map(
   ALL.map(({ id }, i) => [keyOf(id), i]),
 )
 
+/** A field, and what TDH.SYS.RD says of it. */
+export interface MetadataEntry {
+  readonly id: bigint
+  readonly value: bigint
+  /** The id of the field behind it. */
+  readonly next: bigint
+}
+
 /** What SYS.RD answers on a platform, by field. */
 export class GlobalMetadata {
   readonly #platform: Platform
@@ -245,6 +253,16 @@ export class GlobalMetadata {
       platform: this.#platform,
       profile: this.#profile,
       handoff,
+    })
+  }
+
+  /** Every field that can be read. */
+  table(handoff: HandoffState): MetadataEntry[] {
+    return ALL.flatMap(({ id }, at) => {
+      const value = this.#valueAt(at, handoff)
+      return value === undefined
+        ? []
+        : [{ id, value, next: this.nextId(id, handoff) }]
     })
   }
 

@@ -8,6 +8,7 @@ import {
 } from './host-memory.ts'
 import {
   GlobalMetadata,
+  type MetadataEntry,
   type HandoffState,
   NO_FIELD,
   isNullField,
@@ -126,6 +127,14 @@ export class TdxModule {
   /** The TDMRs of the last TDH.SYS.CONFIG that could be read. */
   get offeredTdmrs(): readonly TdmrInfo[] | undefined {
     return this.#offered
+  }
+
+  /**
+   * What TDH.SYS.RD answers on a logical processor that was initialised, until
+   * something else is called.
+   */
+  get metadataTable(): readonly MetadataEntry[] {
+    return this.#metadata?.table(this.#handoff) ?? []
   }
 
   /** It was shut down, and left its data to the module that follows. */

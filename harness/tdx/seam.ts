@@ -1,6 +1,7 @@
 import { Faults, type Fault } from './fault.ts'
 import { LEAF, leafOf } from './leaves.ts'
 import type { PhysicalMemory } from './host-memory.ts'
+import type { MetadataEntry } from './metadata.ts'
 import { TdxModule } from './module.ts'
 import type { Platform } from './platform.ts'
 import {
@@ -35,6 +36,14 @@ export class Seam {
   /** The TDMRs of the last TDH.SYS.CONFIG that could be read. */
   get offeredTdmrs(): readonly TdmrInfo[] | undefined {
     return this.#module.offeredTdmrs
+  }
+
+  /**
+   * What TDH.SYS.RD answers on a logical processor that was initialised, until
+   * something else is called; nothing where a fault may come between.
+   */
+  get metadataTable(): readonly MetadataEntry[] {
+    return this.#platform.faults.length > 0 ? [] : this.#module.metadataTable
   }
 
   /** Faults that no call ever met. */

@@ -117,7 +117,7 @@ const verdict = async (): Promise<void> => {
       )
       const again = async (option: string): Promise<Taken> =>
         taken(() => timeUntil(run(root, ...args, option), 'pass'))
-      whole.push(await again('--no-snapshots'))
+      whole.push(await again('--no-shortcuts'))
       // Only there the outcome comes before init.
       if (name === NEWEST) early.push(await again('--stop-at-outcome'))
       return one
@@ -125,7 +125,7 @@ const verdict = async (): Promise<void> => {
     for (const measured of [boots, whole, early]) measured.splice(0, FILLING)
     say(`process start to verdict, two nodes, 4 GiB, ${name}`)
     show('  by a bare boot', ratios(found.now, boots, 'wall'), '0.60')
-    show('  with --no-snapshots', ratios(whole, boots, 'wall'))
+    show('  with --no-shortcuts', ratios(whole, boots, 'wall'))
     if (early.length > 0)
       show('  with --stop-at-outcome', ratios(early, boots, 'wall'), '0.60')
     show('  the same before', ratios(found.before, boots, 'wall'))

@@ -58,6 +58,8 @@ export interface BootOptions {
   readonly snapshot: Snapshot | undefined
   /** For a snapshot of this guest; undefined: none is taken. */
   readonly draft: Draft | undefined
+  /** The guest is not stopped for each read of metadata. */
+  readonly answersInGuest: boolean
   /** performance.now() when it began. */
   readonly start: number
 }
@@ -72,6 +74,7 @@ export class Boot {
   readonly #events: Promise<QmpClient>
   readonly #snapshot: Snapshot | undefined
   readonly #draft: Draft | undefined
+  readonly #answersInGuest: boolean
   readonly #start: number
   #qemu: QemuProcess | undefined
   #begun = false
@@ -93,6 +96,7 @@ export class Boot {
     this.#events = options.events
     this.#snapshot = snapshot
     this.#draft = options.draft
+    this.#answersInGuest = options.answersInGuest
     this.#start = start
     this.console = new ConsoleTail({
       directory: plan.directory,
@@ -219,6 +223,7 @@ export class Boot {
       map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       followsKexec: this.#plan.next !== undefined,
+      answersInGuest: this.#answersInGuest,
       begun: this.#snapshot?.notes,
       onFirstCall: seen => this.#takeSnapshot(seen),
       onUnanswered: () => {

@@ -38,6 +38,8 @@ export interface QemuOptions {
   readonly tsc?: GuestTsc
   /** Boots go on from these where they can; undefined: none does. */
   readonly snapshots?: SnapshotStore | undefined
+  /** Reads of metadata do not stop guests of TCG; default: each does. */
+  readonly answersInGuest?: boolean
   /** Look where a hung guest is; default: yes. */
   readonly diagnose?: boolean
   /** Looks at every guest that did not end by itself, before it is ended. */
@@ -174,6 +176,7 @@ export class QemuMachine implements Machine {
       events,
       snapshot,
       draft,
+      answersInGuest: accel === 'tcg' && this.#options.answersInGuest === true,
       start: beginning.start,
     })
     const guestMemory = memoryFor(snapshot, draft)
