@@ -41,6 +41,10 @@ const LOST: ReadonlySet<string> = new Set(['GDB_CLOSED', 'QMP_CLOSED'])
 /** A QEMU that does not even answer its debugger is not waited for. */
 const DIAGNOSIS_TIMEOUT = 5_000
 
+/** How often a guest that is being saved counts as alive, and for how long. */
+const SIGN_OF_LIFE = 500
+const SAVE_TIMEOUT = 120_000
+
 /** A QEMU that starts connects within milliseconds. */
 const CONNECT_TIMEOUT = 30_000
 
@@ -244,19 +248,26 @@ export class Boot {
     const pid = this.#qemu?.pid
     const isAlone = this.#plugger.isIdle && this.#ledger?.isUntouched !== false
     if (!draft || pid === undefined || !isAlone) return
+    // The guest says nothing for so long, and it is not its fault.
+    const alive = setInterval(this.#touch, SIGN_OF_LIFE)
     try {
-      await saveGuest(
-        {
-          qmp: await this.#events,
-          pid,
-          backends: memoryBackends(this.#plan.machine),
-          directory: this.#plan.directory,
-        },
-        draft,
-      )
-      await draft.keep(await readFile(this.console.consolePath), seen)
+      const guest = {
+        qmp: await this.#events,
+        pid,
+        backends: memoryBackends(this.#plan.machine),
+        directory: this.#plan.directory,
+      }
+      const saved = await Promise.race([
+        saveGuest(guest, draft).then(() => true),
+        setTimeout(SAVE_TIMEOUT, false, { ref: false }),
+      ])
+      if (saved)
+        await draft.keep(await readFile(this.console.consolePath), seen)
+      else this.#end({ kind: 'broken', error: neverSaved() })
     } catch {
       // The draft goes with the boot.
+    } finally {
+      clearInterval(alive)
     }
   }
 
@@ -370,6 +381,12 @@ const givenMap = (machine: BootPlan['machine']): GivenMap | undefined =>
     e820: machine.firmware.e820,
     setupData: setupDataOf(machine),
   }
+
+const neverSaved = (): InfraError =>
+  new InfraError(
+    'SNAPSHOT',
+    `expected QEMU to save a guest within ${SAVE_TIMEOUT / 1000} s, it did not: --no-shortcuts does without`,
+  )
 
 const consoleFailure = (error: unknown): InfraError =>
   new InfraError('CONSOLE', `cannot keep the console: ${messageOf(error)}`, {

@@ -185,6 +185,7 @@ export class QemuMachine implements Machine {
     try {
       const ending = await boot.run(qemu, gdb.connection, signal)
       signal.throwIfAborted()
+      if (snapshot && !boot.begun) return undefined
       const stuck = diagnose ? await boot.stuck(ending) : []
       if (!isOver(ending))
         await withinTime(this.#lookLast(plan, ending, events), signal)
