@@ -7,13 +7,16 @@ import { program } from './program.ts'
 
 /** The only place that exits or prints errors for people. */
 
-/** Sets the exit code a command returns. */
+/** Of the command that has ended; help has no command. */
+let ended = 0
+
+/** Keeps the exit code a command returns. */
 const bind: Bind =
   load =>
   async (...args) => {
     const run = await load()
     const code = await run(...args)
-    process.exitCode = wasInterrupted() ? INTERRUPTED : code
+    ended = wasInterrupted() ? INTERRUPTED : code
   }
 
 /** Messages name files and versions, which may hold anything. */
@@ -39,10 +42,13 @@ const report = (error: unknown): number => {
   return 3
 }
 
+let cannotWrite = false
+
 // The reader of a pipe may leave: nobody is told, nothing breaks.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') return
+    cannotWrite = true
     process.exitCode = 3
     if (stream === process.stdout)
       process.stderr.write(
@@ -51,9 +57,12 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
-// No `await` here: the bundle is a function (start.ts).
-program(bind)
+// What waits for something that never comes ends here, without a word: that is
+// no success. No `await`: the bundle is a function (start.ts).
+process.exitCode = 3
+void program(bind)
   .parseAsync()
-  .catch((error: unknown) => {
-    process.exitCode = report(error)
+  .then(() => ended, report)
+  .then(code => {
+    process.exitCode = cannotWrite ? 3 : code
   })

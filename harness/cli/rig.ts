@@ -76,6 +76,7 @@ export const openRig = async ({
       binary: qemu.binary,
       ...choice,
       tsc: new GuestTsc(qemu),
+      firmware: qemu.description,
       snapshots: snapshots ? new SnapshotStore() : undefined,
       answersInGuest,
     }),

@@ -12,7 +12,7 @@ import {
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Script, constants } from 'node:vm'
+import { Script } from 'node:vm'
 import { cacheRoot } from '../base/paths.ts'
 
 /**
@@ -33,9 +33,16 @@ const SUM_LENGTH = 32
 const sumOf = (bytes: Uint8Array): Buffer =>
   createHash('sha256').update(bytes).digest()
 
-/** Undefined: there is none, or it is broken. */
+/** Nobody else can have put it there: it is run as this user. */
+const isOurs = (path: string): boolean => {
+  const { uid, mode } = statSync(path)
+  return uid === process.geteuid?.() && (mode & 0o022) === 0
+}
+
+/** Undefined: there is none, or it is broken or somebody else's. */
 const cachedCode = (path: string): Buffer | undefined => {
   try {
+    if (!isOurs(path) || !isOurs(dirname(path))) return undefined
     const file = readFileSync(path)
     const code = file.subarray(SUM_LENGTH)
     return sumOf(code).equals(file.subarray(0, SUM_LENGTH)) ? code : undefined
@@ -55,11 +62,13 @@ const prune = (folder: string): void => {
 }
 
 /** Losing it costs time, nothing else. */
-const keep = (path: string, code: Buffer): void => {
+const keep = (path: string, script: Script): void => {
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    const code = script.createCachedData()
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     const temporary = `${path}.${randomUUID()}`
-    writeFileSync(temporary, Buffer.concat([sumOf(code), code]))
+    const options = { mode: 0o600 }
+    writeFileSync(temporary, Buffer.concat([sumOf(code), code]), options)
     renameSync(temporary, path)
     prune(dirname(path))
   } catch {
@@ -67,35 +76,45 @@ const keep = (path: string, code: Buffer): void => {
   }
 }
 
+const COMMAND = /^[a-z][a-z-]*$/
+
+/** A command that did what it is for: help uses hardly any of its code. */
+const hasRun = (): boolean =>
+  Number(process.exitCode ?? 0) < 2 &&
+  !process.argv.some(word => word === '--help' || word === '-h')
+
 /** The bundle as it is, this Node.js, and the command: each uses other code. */
 const cachePath = (bundle: string): string => {
   const { ino, size, mtimeMs, ctimeMs } = statSync(bundle)
-  const command = process.argv[2] ?? ''
+  const [, , word = ''] = process.argv
+  const command = COMMAND.test(word) ? word : ''
   const key = [bundle, ino, size, mtimeMs, ctimeMs, process.version, command]
   const name = createHash('sha256').update(JSON.stringify(key)).digest('hex')
   return join(cacheRoot(), 'code', name.slice(0, 32))
 }
+
+const OPENING = '(function (require, __filename, __import) {'
 
 const file = join(dirname(fileURLToPath(import.meta.url)), BUNDLE)
 const path = cachePath(file)
 const cachedData = cachedCode(path)
 const script = new Script(
   // It is of ASCII (scripts/bundle), which is read much faster as what it is.
-  `(function (require, __filename) {${readFileSync(file, 'latin1')}\n})`,
+  `${OPENING}${readFileSync(file, 'latin1')}\n})`,
   {
     filename: file,
     // On the first line stands our own text, too.
-    columnOffset: -'(function (require, __filename) {'.length,
-    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    columnOffset: -OPENING.length,
     ...(cachedData && { cachedData }),
   },
 )
 if (!cachedData || script.cachedDataRejected === true)
   process.once('exit', () => {
-    keep(path, script.createCachedData())
+    if (hasRun()) keep(path, script)
   })
 const start = script.runInThisContext() as (
   require: NodeJS.Require,
   file: string,
+  load: (name: string) => Promise<unknown>,
 ) => void
-start(createRequire(file), file)
+start(createRequire(file), file, name => import(name))

@@ -49,6 +49,10 @@ export class BootReader {
     return this.#guest.facts
   }
 
+  get hasIncidents(): boolean {
+    return this.#incidents.length > 0
+  }
+
   facts(): Facts {
     const cmdline = this.#cmdline?.text ?? null
     return {

@@ -67,6 +67,11 @@ export class ConsoleReader {
     return this.#boots.at(-1)!.initializedAt
   }
 
+  /** The kernel has complained about something. */
+  get hasIncidents(): boolean {
+    return this.#boots.at(-1)!.hasIncidents
+  }
+
   /** What init and the trigger module have reported so far. */
   get guest(): GuestFacts {
     return this.#boots.at(-1)!.guest

@@ -246,6 +246,7 @@ export class Emulation {
   async #atNextKernel(cpu: number, entry: bigint): Promise<void> {
     const { guest, kernel, platform } = this.#options
     await this.#endWait()
+    if (this.#stub?.isInstalled) await this.#stub.abandon()
     await Promise.all(
       [entry, ...this.#sitesOf(isCall)].map(address => guest.remove(address)),
     )
@@ -267,7 +268,7 @@ export class Emulation {
   async #answer({ cpu }: Stop): Promise<Answered | undefined> {
     const { guest, kernel, ledger } = this.#options
     const stopped = await guest.registers(cpu)
-    if (this.#stub?.endsAt(stopped.rip)) {
+    if (this.#stub?.isInstalled && this.#stub.endsAt(stopped.rip)) {
       await this.#leaveStub(cpu, this.#stub)
       return DONE
     }
@@ -306,12 +307,13 @@ export class Emulation {
   async #outOfStub(cpu: number, registers: Registers): Promise<Registers> {
     const stub = this.#stub
     if (!stub?.isInstalled) return registers
-    if (registers.rip !== stub.slow) {
-      await this.#noteReads(cpu, stub)
-      return registers
-    }
-    await this.#leaveStub(cpu, stub)
-    return { ...registers, rip: stub.site.address }
+    const { rip } = registers
+    const isSlow = rip === stub.slow
+    // What other leaves do may change what is read.
+    if (isSlow || this.#sitesOf(isCall).includes(rip))
+      await this.#leaveStub(cpu, stub)
+    else await this.#noteReads(cpu, stub)
+    return isSlow ? { ...registers, rip: stub.site.address } : registers
   }
 
   async #leaveStub(cpu: number, stub: MetadataStub): Promise<void> {

@@ -48,7 +48,7 @@ const fakeGuest = (state: number) => {
       put(address, data)
     },
   } as Pick<Debugger, 'plant' | 'remove' | 'readVirtual' | 'writeVirtual'>
-  return { guest: guest as Debugger, stops, put, get }
+  return { guest: { ...guest, cpus: 4 } as Debugger, stops, put, get }
 }
 
 t.test('it comes and goes without a trace in the kernel', async t => {
@@ -98,6 +98,39 @@ t.test('the notes are read once', async t => {
     { field: TABLE[1]!.id, cpu: 0 },
   ])
   t.same(await stub.collect(0), [])
+})
+
+t.test('notes that something else has written are refused', async t => {
+  for (const [count, cpu] of [
+    [251n, 0n],
+    [0xffffffffffffffffn, 0n],
+    [1n, 4n],
+  ] as const) {
+    const { guest, put } = fakeGuest(1)
+    const stub = new MetadataStub(guest, PLACE)
+    await stub.install(0, TABLE)
+    const notes = Buffer.alloc(32)
+    notes.writeBigUInt64LE(count, 0)
+    notes.writeBigUInt64LE(cpu, 24)
+    put(PLACE.start + 0x2000n, notes)
+    await t.rejects(stub.collect(0), { code: 'METADATA' })
+  }
+})
+
+t.test('the next kernel has nothing of it', async t => {
+  const { guest, stops } = fakeGuest(0)
+  const stub = new MetadataStub(guest, PLACE)
+  await stub.install(0, TABLE)
+  await stub.abandon()
+  t.notOk(stub.isInstalled)
+  t.same([...stops], [SITE.address])
+})
+
+t.test('memory that something lies in is left alone', async t => {
+  const { guest, put, get } = fakeGuest(0)
+  put(PLACE.start + 0x3008n, Uint8Array.of(7))
+  t.equal(await new MetadataStub(guest, PLACE).install(0, TABLE), false)
+  t.equal(get(SITE.address, 9).toString('hex'), CODE)
 })
 
 t.test('where it cannot be, nothing is changed', async t => {

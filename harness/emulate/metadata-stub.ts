@@ -1,3 +1,4 @@
+import { InfraError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import type { MetadataEntry } from '../tdx/metadata.ts'
@@ -122,6 +123,7 @@ export class MetadataStub {
     if (table.length === 0 || start + 3n * PAGE + size > end) return false
     const state = await this.#guest.readVirtual(cpu, systemState, 4)
     if (Buffer.from(state).readUInt32LE() >= FREEING_INITMEM) return false
+    if (!(await this.#isUnused(cpu, Number(3n * PAGE + size)))) return false
     const write = (address: bigint, bytes: Uint8Array): Promise<void> =>
       this.#guest.writeVirtual(cpu, address, bytes)
     await write(start + 3n * PAGE, encodeTable(table))
@@ -137,24 +139,48 @@ export class MetadataStub {
     return true
   }
 
-  /** The calls since the last time, in their order. */
+  /** The linker fills what lies between sections with one byte. */
+  async #isUnused(cpu: number, length: number): Promise<boolean> {
+    const { start } = this.#place
+    const bytes = await this.#guest.readVirtual(cpu, start, length)
+    return bytes.every(byte => byte === bytes[0])
+  }
+
+  /**
+   * The calls since the last time, in their order.
+   *
+   * @throws InfraError when something else has written there
+   */
   async collect(cpu: number): Promise<AnsweredRead[]> {
     const guest = this.#guest
     const head = Buffer.from(await guest.readVirtual(cpu, this.#notes, 8))
     const count = Number(head.readBigUInt64LE())
     if (count === 0) return []
+    if (count > NOTED) throw overwritten(`${count} calls`)
     const notes = Buffer.from(
       await guest.readVirtual(cpu, this.#notes + 16n, count * NOTE_SIZE),
     )
     await guest.writeVirtual(cpu, this.#notes, Buffer.alloc(8))
-    return Array.from({ length: count }, (_, i) => ({
-      field: notes.readBigUInt64LE(i * NOTE_SIZE),
+    return Array.from({ length: count }, (_, i) => {
       // The node above 12 bits of the CPU (vdso_encode_cpunode()).
-      cpu: notes.readUInt32LE(i * NOTE_SIZE + 8) & 0xfff,
-    }))
+      const by = notes.readUInt32LE(i * NOTE_SIZE + 8) & 0xfff
+      if (by >= guest.cpus) throw overwritten(`a call by CPU ${by}`)
+      return { field: notes.readBigUInt64LE(i * NOTE_SIZE), cpu: by }
+    })
   }
 
-  /** The kernel is as it was, and stops at the site. */
+  /** The kernel that it was put into is gone, and its memory is another's. */
+  async abandon(): Promise<void> {
+    this.#original = undefined
+    await Promise.all([
+      this.#guest.plant(this.#place.site.address),
+      ...[this.slow, ...this.#place.ends].map(address =>
+        this.#guest.remove(address),
+      ),
+    ])
+  }
+
+  /** The kernel's code is as it was, and stops at the site. */
   async uninstall(cpu: number): Promise<void> {
     const { site, ends } = this.#place
     await this.#guest.writeVirtual(cpu, site.address, this.#original!)
@@ -170,6 +196,12 @@ export class MetadataStub {
     return this.#place.start + 2n * PAGE
   }
 }
+
+const overwritten = (found: string): InfraError =>
+  new InfraError(
+    'METADATA',
+    `expected notes of the reads of metadata that were answered in the guest, found ${found}: something else has written there; --no-shortcuts does without`,
+  )
 
 const encodeTable = (table: readonly MetadataEntry[]): Buffer => {
   // The last entry is the end: no field has the id 0.

@@ -161,7 +161,8 @@ const resultRow = ({
   const judged = attempts.filter(one => one.verdict !== 'error')
   return {
     verdict,
-    total_ms: timing.totalMs,
+    // From a snapshot it is a part of a boot, and nothing to compare with.
+    total_ms: timing.snapshot === true ? 0 : timing.totalMs,
     attempts: judged.length,
     passed: judged.filter(one => one.verdict === 'pass').length,
     tdmrs: headroom.tdmrs.used,

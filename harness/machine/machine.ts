@@ -72,6 +72,8 @@ export interface BootPlan {
   readonly stopsAtOutcome?: boolean
   /** Other boots will begin in the same way; default: not known. */
   readonly beginsAgain?: boolean
+  /** It begins at the firmware, whatever others did; default: it need not. */
+  readonly isWhole?: boolean
   /** Told of what the boot has come to, for people: `kernel boots`. */
   readonly onStage?: (stage: string) => void
 }

@@ -123,9 +123,12 @@ const outcomeOf = async (
   const { signal, onStart, onOutcome } = options
   if (signal.aborted) return undefined
   onStart?.(item)
-  const beginsAgain =
-    (options.attempts ?? ONCE).repeat > 1 || shared?.isShared(item) === true
-  const attempts = await attemptsAt(item, { index, beginsAgain }, options)
+  const place = {
+    index,
+    beginsAgain: shared?.isShared(item) === true,
+    onBooted: () => shared?.done(item),
+  }
+  const attempts = await attemptsAt(item, place, options)
   const outcome = reported(attempts, options)
   if (outcome) {
     await onOutcome?.(outcome, attempts)
@@ -155,6 +158,7 @@ const attemptsAt = async (
   const outcomes: CaseOutcome[] = []
   for (let number = 1; ; number++) {
     const outcome = await runCase(item, { ...place, number }, options)
+    place.onBooted()
     // What was interrupted is booted anew when the run goes on.
     if (!outcome) return []
     outcomes.push(outcome)
@@ -194,6 +198,8 @@ interface Place {
   readonly index: number
   /** Other boots of the run begin as its boots do. */
   readonly beginsAgain: boolean
+  /** Told after each of its boots. */
+  readonly onBooted: () => void
 }
 
 /** Which boot of which case. */
@@ -344,6 +350,8 @@ const bootAndJudge = async (
       stopsAtOutcome:
         options.stopAtOutcome === true && endsWithTdx(item, kernel),
       beginsAgain,
+      // Repeated boots are to differ by chance, also before the first SEAMCALL.
+      isWhole: number > 1 || (options.attempts ?? ONCE).repeat > 1,
       onStage: stage => onStage?.(item, stage),
     },
     signal,

@@ -41,9 +41,8 @@ const LOST: ReadonlySet<string> = new Set(['GDB_CLOSED', 'QMP_CLOSED'])
 /** A QEMU that does not even answer its debugger is not waited for. */
 const DIAGNOSIS_TIMEOUT = 5_000
 
-/** How often a guest that is being saved counts as alive, and for how long. */
-const SIGN_OF_LIFE = 500
-const SAVE_TIMEOUT = 120_000
+/** Less than a guest may be silent: it is, while it is saved. */
+const SAVE_TIMEOUT = 20_000
 
 /** A QEMU that starts connects within milliseconds. */
 const CONNECT_TIMEOUT = 30_000
@@ -68,6 +67,14 @@ export interface BootOptions {
   readonly start: number
 }
 
+/** A guest that stands where it is saved. */
+interface Saving {
+  readonly qmp: QmpClient
+  readonly pid: number
+  readonly draft: Draft
+  readonly seen: EarlyNotes
+}
+
 /** One boot under way: whatever happens first ends it. */
 export class Boot {
   readonly console: ConsoleTail
@@ -82,6 +89,8 @@ export class Boot {
   readonly #start: number
   #qemu: QemuProcess | undefined
   #begun = false
+  readonly #leaving = new AbortController()
+  #saved: Promise<void> = Promise.resolve()
   #end: (ending: Ending) => void = () => undefined
   #touch: () => void = () => undefined
   #stage = -1
@@ -248,27 +257,40 @@ export class Boot {
     const pid = this.#qemu?.pid
     const isAlone = this.#plugger.isIdle && this.#ledger?.isUntouched !== false
     if (!draft || pid === undefined || !isAlone) return
-    // The guest says nothing for so long, and it is not its fault.
-    const alive = setInterval(this.#touch, SIGN_OF_LIFE)
+    const qmp = await this.#events
+    const saving = this.#save({ qmp, pid, draft, seen })
+    this.#saved = saving
+    await saving
+    // One that does not answer now is not the guest's fault.
+    const isThere = await Promise.race([
+      qmp.execute('query-status').then(() => true),
+      setTimeout(DIAGNOSIS_TIMEOUT, false, { ref: false }),
+    ])
+    if (!isThere) this.#end({ kind: 'broken', error: neverSaved() })
+  }
+
+  async #save({ qmp, pid, draft, seen }: Saving): Promise<void> {
+    const signal = AbortSignal.any([
+      this.#leaving.signal,
+      AbortSignal.timeout(SAVE_TIMEOUT),
+    ])
+    const { machine, directory } = this.#plan
+    const backends = memoryBackends(machine)
     try {
-      const guest = {
-        qmp: await this.#events,
-        pid,
-        backends: memoryBackends(this.#plan.machine),
-        directory: this.#plan.directory,
-      }
-      const saved = await Promise.race([
-        saveGuest(guest, draft).then(() => true),
-        setTimeout(SAVE_TIMEOUT, false, { ref: false }),
-      ])
-      if (saved)
-        await draft.keep(await readFile(this.console.consolePath), seen)
-      else this.#end({ kind: 'broken', error: neverSaved() })
+      await saveGuest({ qmp, pid, backends, directory, signal }, draft)
+      const printed = await readFile(this.console.consolePath)
+      // Trouble by chance would be that of every boot to come.
+      this.console.read()
+      if (!this.console.reader.hasIncidents) await draft.keep(printed, seen)
     } catch {
       // The draft goes with the boot.
-    } finally {
-      clearInterval(alive)
     }
+  }
+
+  /** Nobody writes to the draft any more. */
+  async leave(): Promise<void> {
+    this.#leaving.abort()
+    await this.#saved
   }
 
   async #openLedger(guest: Debugger): Promise<Ledger | undefined> {
@@ -385,7 +407,7 @@ const givenMap = (machine: BootPlan['machine']): GivenMap | undefined =>
 const neverSaved = (): InfraError =>
   new InfraError(
     'SNAPSHOT',
-    `expected QEMU to save a guest within ${SAVE_TIMEOUT / 1000} s, it did not: --no-shortcuts does without`,
+    `expected QEMU to answer after it has saved a guest, it does not: --no-shortcuts does without`,
   )
 
 const consoleFailure = (error: unknown): InfraError =>

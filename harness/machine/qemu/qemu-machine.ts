@@ -14,6 +14,7 @@ import {
   type QemuPlan,
   apicIds,
   kernelCmdline,
+  memoryBackends,
   qemuArgv,
 } from './argv.ts'
 import type { Dimm } from '../../scenario/steps.ts'
@@ -36,6 +37,8 @@ export interface QemuOptions {
   readonly deadlines?: Deadlines
   /** Spares guests of TCG the calibration of their TSC. */
   readonly tsc?: GuestTsc
+  /** Versions of firmware and option ROMs; default: not known. */
+  readonly firmware?: string
   /** Boots go on from these where they can; undefined: none does. */
   readonly snapshots?: SnapshotStore | undefined
   /** Reads of metadata do not stop guests of TCG; default: each does. */
@@ -88,7 +91,11 @@ export class QemuMachine implements Machine {
     const nextCmdline = plan.next && cmdlineOf(plan.next.words)
     const qemu = await this.#qemuPlan(plan, cmdlineOf(plan.words), nextCmdline)
     const asked = { plan, qemu, nextCmdline, start, signal }
-    const { snapshot, draft: begun } = await this.#beginningOf(plan, qemu)
+    // Nothing that snapshots need may fail a boot: it goes on without.
+    const { snapshot, draft: begun } = await this.#beginningOf(
+      plan,
+      qemu,
+    ).catch((): HowToBegin => ({}))
     await using draft = begun
     const record = snapshot && (await this.#bootOnce({ ...asked, snapshot }))
     if (record) return record
@@ -136,15 +143,14 @@ export class QemuMachine implements Machine {
    * A snapshot to go on from, or the draft of one that is worth its time: for
    * boots that were announced, or a boot that was made before.
    */
-  async #beginningOf(
-    plan: BootPlan,
-    qemu: QemuPlan,
-  ): Promise<{ readonly snapshot?: Snapshot; readonly draft?: Draft }> {
+  async #beginningOf(plan: BootPlan, qemu: QemuPlan): Promise<HowToBegin> {
     const snapshots = this.#snapshots
-    const facts = snapshots && (await snapshotFacts(plan, qemu))
-    if (!snapshots || facts === undefined) return {}
+    if (!snapshots || plan.isWhole === true) return {}
+    const { firmware = '' } = this.#options
+    const facts = await snapshotFacts(plan, qemu, firmware)
+    if (facts === undefined) return {}
     const key = snapshots.key(facts)
-    const snapshot = await snapshots.find(key)
+    const snapshot = await snapshots.find(key, memoryBackends(plan.machine))
     if (snapshot) return { snapshot }
     const isKnown = await snapshots.wasAskedFor(key)
     const draft =
@@ -193,7 +199,7 @@ export class QemuMachine implements Machine {
       if (ending.kind === 'broken') throw ending.error
       const end = await endReason({ ending, qemu, boot, events, argv })
       const { cmdline, consolePath } = own
-      await this.#tsc?.learn({ cmdline, consolePath })
+      if (!snapshot) await this.#tsc?.learn({ cmdline, consolePath })
       return {
         end,
         stuck,
@@ -210,6 +216,7 @@ export class QemuMachine implements Machine {
       throw error
     } finally {
       await qemu.kill()
+      await boot.leave()
     }
   }
 
@@ -239,6 +246,12 @@ export class QemuMachine implements Machine {
       },
     })
   }
+}
+
+/** Neither: the guest is booted, and that is all. */
+interface HowToBegin {
+  readonly snapshot?: Snapshot
+  readonly draft?: Draft
 }
 
 /** One way to begin a boot. */

@@ -10,14 +10,16 @@ import { type QemuPlan, qemuArgv } from './argv.ts'
  * two boots with the same facts have done the same until then. A platform's
  * module, CMRs and faults are not among them, the module was not asked yet.
  *
+ * @param firmware what the machine is started by, beside QEMU's own program
  * @returns undefined where no snapshot can be taken: the kernel never comes to
  *   such a place, or a device keeps memory of its own
  */
 export const snapshotFacts = async (
   { kernel, machine, platform, allocations }: BootPlan,
   plan: QemuPlan,
+  firmware: string,
 ): Promise<unknown> => {
-  const { sites, smpInit, patches } = kernel.sites
+  const { sites, smpInit, patches, x2apicBit } = kernel.sites
   const calls = sites.filter(({ kind }) => !kind.endsWith('-msr'))
   if (calls.length === 0 || smpInit === undefined) return undefined
   if ((plan.memoryDevices ?? []).length > 0) return undefined
@@ -36,12 +38,22 @@ export const snapshotFacts = async (
       answersSocket: plan.answersSocket && 'answers',
     }),
     qemu: await contentOf(plan.binary),
+    firmware,
+    // A snapshot goes with the boot of the host: nobody has made sure that it
+    // is on the disk, and TSCs run at another speed after it.
+    host: await readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
     // vmlinux has the symbols of the file that is started.
     symbols: await contentOf(kernel.image.path),
     patches: patches.map(({ physical, bytes }) => [
       physical,
       Buffer.from(bytes).toString('hex'),
     ]),
+    sites: sites.map(({ kind, form, address }) => [
+      kind,
+      form,
+      String(address),
+    ]),
+    x2apicBit: x2apicBit && [String(x2apicBit.address), x2apicBit.mask],
     map: machine.firmware.e820,
     setupData: setupDataOf(machine),
     answers: { keyids, keyidMsrFaults, seamretClearsVmcs, x2apic },

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import {
   mkdir,
   readFile,
@@ -16,6 +16,7 @@ import { systemCode } from '../../base/errors.ts'
 import { ensureFolder } from '../../base/output.ts'
 import { cacheRoot } from '../../base/paths.ts'
 import { GIB } from '../../base/units.ts'
+import type { MemoryBackend } from './argv.ts'
 import type { EarlyNotes } from '../../emulate/kernel-seen.ts'
 
 /**
@@ -35,7 +36,9 @@ const MARKS = 2000
 const DEVICES = 'devices'
 const CONSOLE = 'console.log'
 const NOTES = 'notes.json'
-const PARTIAL = /\.(\d+)\.partial$/
+const PARTIAL = '.partial'
+/** Nobody works on one for so long, in milliseconds. */
+const ABANDONED = 10 * 60_000
 
 const notesSchema = z.strictObject({
   cmdline: z.string().nullable(),
@@ -63,6 +66,8 @@ export interface Snapshot {
 export interface Draft extends AsyncDisposable {
   readonly folder: string
   readonly devices: string
+  /** Bytes that it may take. */
+  readonly room: number
   /** It is complete; whoever comes with the same key can start from it. */
   keep(console: Uint8Array, notes: EarlyNotes): Promise<void>
 }
@@ -98,13 +103,24 @@ export class SnapshotStore {
       .slice(0, 32)
   }
 
-  /** @returns undefined where there is none */
-  async find(key: string): Promise<Snapshot | undefined> {
+  /**
+   * @param backends of the guest's memory
+   * @returns undefined where there is none, or it lacks something
+   */
+  async find(
+    key: string,
+    backends: readonly MemoryBackend[],
+  ): Promise<Snapshot | undefined> {
     const folder = join(this.#root, key)
     try {
       const text = await readFile(join(folder, NOTES), 'utf8')
       const notes = notesSchema.parse(JSON.parse(text))
       const console = await readFile(join(folder, CONSOLE))
+      const sizes = await Promise.all(
+        backends.map(async ({ id }) => (await stat(join(folder, id))).size),
+      )
+      // QEMU would make a file that is missing, and fill it with zeros.
+      if (backends.some(({ size }, i) => size !== sizes[i])) return undefined
       const now = new Date()
       await utimes(folder, now, now)
       return {
@@ -125,7 +141,7 @@ export class SnapshotStore {
 
   /** It could not be started from. */
   async forget({ folder }: Snapshot): Promise<void> {
-    await rm(folder, { recursive: true, force: true })
+    await removeAt(this.#root, folder).catch(() => undefined)
   }
 
   /** Whether the key was asked for before, now or in another run. */
@@ -142,9 +158,11 @@ export class SnapshotStore {
   /** @returns undefined when one is being taken, or there is no room */
   async begin(key: string): Promise<Draft | undefined> {
     if (this.#underWay.has(key)) return undefined
-    const folder = join(this.#root, `${key}.${process.pid}.partial`)
+    const folder = join(this.#root, `${key}.${randomUUID()}${PARTIAL}`)
+    let room = 0
     try {
       await ensureFolder(this.#root)
+      room = await roomIn(this.#root, this.#room)
       await mkdir(folder)
     } catch {
       return undefined
@@ -153,6 +171,7 @@ export class SnapshotStore {
     return {
       folder,
       devices: join(folder, DEVICES),
+      room,
       keep: async (console, { cmdline, keyidReads, regionsAtBoot }) => {
         const notes = {
           cmdline: cmdline ?? null,
@@ -166,12 +185,17 @@ export class SnapshotStore {
         } satisfies z.input<typeof notesSchema>
         await writeFile(join(folder, CONSOLE), console)
         await writeFile(join(folder, NOTES), JSON.stringify(notes))
-        await prune(this.#root, this.#room - ((await bytesIn(folder)) ?? 0))
-        await rename(folder, join(this.#root, key))
+        await prune(this.#root, room - ((await bytesIn(folder)) ?? 0))
+        // One that is there could not be used, or another rig was quicker.
+        const place = join(this.#root, key)
+        await removeAt(this.#root, place)
+        await rename(folder, place)
       },
       [Symbol.asyncDispose]: async () => {
-        await rm(folder, { recursive: true, force: true })
         this.#underWay.delete(key)
+        await rm(folder, { recursive: true, force: true }).catch(
+          () => undefined,
+        )
       },
     }
   }
@@ -184,21 +208,31 @@ export class SnapshotStore {
  */
 const prune = async (root: string, most: number): Promise<void> => {
   const names = await readdir(root)
-  await Promise.all(
-    names
-      .filter(name => isAbandoned(PARTIAL.exec(name)?.[1]))
-      .map(name => rm(join(root, name), { recursive: true, force: true })),
-  )
+  for (const name of names.filter(one => one.endsWith(PARTIAL)))
+    if (await isAbandoned(join(root, name)))
+      await rm(join(root, name), { recursive: true, force: true })
   await forgetMarks(
     root,
     names.filter(name => name.endsWith('.seen')),
   )
-  const { bavail, bsize } = await statfs(root)
-  let left = Math.min(most, bavail * bsize * SHARE_OF_FREE)
+  let left = most
   for (const { path, bytes } of await byAge(root, names.filter(isKey))) {
     left -= bytes
-    if (left < 0) await rm(path, { recursive: true, force: true })
+    if (left < 0) await removeAt(root, path)
   }
+}
+
+/** What all snapshots together may take. */
+const roomIn = async (root: string, most: number): Promise<number> => {
+  const { bavail, bsize } = await statfs(root)
+  return Math.min(most, bavail * bsize * SHARE_OF_FREE)
+}
+
+/** Under another name first: nobody may find half of it. */
+const removeAt = async (root: string, folder: string): Promise<void> => {
+  const gone = join(root, `${randomUUID()}${PARTIAL}`)
+  await rename(folder, gone).catch(() => undefined)
+  await rm(gone, { recursive: true, force: true })
 }
 
 const isKey = (name: string): boolean => /^[0-9a-f]{32}$/.test(name)
@@ -241,12 +275,7 @@ const forgetMarks = async (
   await Promise.all(marks.map(mark => rm(join(root, mark), { force: true })))
 }
 
-const isAbandoned = (pid: string | undefined): boolean => {
-  if (pid === undefined) return false
-  try {
-    process.kill(Number(pid), 0)
-    return false
-  } catch (error) {
-    return systemCode(error) === 'ESRCH'
-  }
+const isAbandoned = async (path: string): Promise<boolean> => {
+  const info = await stat(path).catch(() => undefined)
+  return info !== undefined && Date.now() - info.mtimeMs > ABANDONED
 }

@@ -32,32 +32,55 @@ export interface StoppedGuest {
   readonly backends: readonly MemoryBackend[]
   /** For the socket of the migration. */
   readonly directory: string
+  /** Nobody needs the snapshot any more. */
+  readonly signal: AbortSignal
 }
 
 /**
  * Writes memory and devices of a guest into the folder of a draft. The guest
  * can go on afterwards.
  *
- * @throws InfraError when QEMU refuses, or its memory is not where it should be
+ * @throws InfraError when QEMU refuses, its memory is not where it should be, or
+ *   there is no room; the reason of the signal
  */
 export const saveGuest = async (
-  { qmp, pid, backends, directory }: StoppedGuest,
-  { folder, devices }: Draft,
+  { qmp, pid, backends, directory, signal }: StoppedGuest,
+  { folder, devices, room }: Draft,
 ): Promise<void> => {
   await qmp.execute('migrate-set-capabilities', CAPABILITIES)
   const path = join(directory, 'migration')
   await using incoming = await Incoming.listen(path)
   const over = migrationIsOver(qmp)
-  const [stream] = await Promise.all([
-    incoming.connection.then(buffer),
-    over,
-    qmp.execute('migrate', { uri: `unix:${path}` }),
+  const stream = await Promise.race([
+    Promise.all([
+      incoming.connection.then(buffer),
+      over,
+      qmp.execute('migrate', { uri: `unix:${path}` }),
+    ]).then(([stream]) => stream),
+    brokenOff(qmp, signal),
   ])
   await writeFile(devices, paused(stream))
   const files = await memoryFiles(pid, backends)
+  const bytes = files.reduce((sum, { blocks }) => sum + blocks * 512, 0)
+  if (bytes > room)
+    throw new InfraError(
+      'SNAPSHOT',
+      `expected a guest that fits into ${room} bytes, found ${bytes}`,
+    )
   for (const [i, { id }] of backends.entries())
-    await copySparsely(files[i]!, join(folder, id))
+    await copySparsely(files[i]!.path, join(folder, id), signal)
 }
+
+/** Rejects when QEMU is gone, or the signal comes. */
+const brokenOff = (qmp: QmpClient, signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const stop = (): void => {
+      reject(new InfraError('SNAPSHOT', 'the guest is not needed any more'))
+    }
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    void qmp.closed.then(stop)
+  })
 
 /** In the stream: the length of a section's name, and the name. */
 const STATE_SECTION = Buffer.from('\x0bglobalstate')
@@ -96,6 +119,8 @@ export const loadGuest = async (
 ): Promise<void> => {
   await qmp.execute('migrate-set-capabilities', CAPABILITIES)
   const over = migrationIsOver(qmp)
+  // It may fail before it is waited for.
+  over.catch(() => undefined)
   const path = join(directory, 'migration')
   await qmp.execute('migrate-incoming', { uri: `unix:${path}` })
   // It listens as soon as it has answered.
@@ -131,18 +156,18 @@ const migrationIsOver = async (qmp: QmpClient): Promise<void> => {
 const memoryFiles = async (
   pid: number,
   backends: readonly MemoryBackend[],
-): Promise<string[]> => {
+): Promise<MemoryFile[]> => {
   const folder = `/proc/${pid}/fd`
   const numbers = (await readdir(folder)).map(Number).sort((a, b) => a - b)
-  const files: string[] = []
+  const files: MemoryFile[] = []
   for (const number of numbers) {
     const path = `${folder}/${number}`
     const target = await readlink(path).catch(() => '')
-    if (target.startsWith('/memfd:memory-backend-memfd')) files.push(path)
+    if (!target.startsWith('/memfd:memory-backend-memfd')) continue
+    const { size, blocks } = await stat(path)
+    files.push({ path, size, blocks })
   }
-  const sizes = await Promise.all(
-    files.map(async file => (await stat(file)).size),
-  )
+  const sizes = files.map(({ size }) => size)
   const expected = backends.map(({ size }) => size)
   if (sizes.join() !== expected.join())
     throw new InfraError(
@@ -152,11 +177,27 @@ const memoryFiles = async (
   return files
 }
 
-const copySparsely = async (from: string, to: string): Promise<void> => {
+interface MemoryFile {
+  readonly path: string
+  readonly size: number
+  /** Of 512 bytes, that the guest has touched. */
+  readonly blocks: number
+}
+
+const copySparsely = async (
+  from: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<void> => {
   const { failed, stderr } = await execa(
     'setpriv',
     endsWithUs(['cp', '--sparse=always', '--', from, to]),
-    { reject: false, stdin: 'ignore', stdout: 'ignore' },
+    {
+      reject: false,
+      stdin: 'ignore',
+      stdout: 'ignore',
+      cancelSignal: signal,
+    },
   )
   if (failed)
     throw new InfraError(
