@@ -140,7 +140,7 @@ const verdict = async (): Promise<void> => {
 const large = async (): Promise<void> => {
   const found = await inTurn(
     root => {
-      const args = [join(root, SERVER), '--kernel', 'upstream-6.12-server']
+      const args = [join(root, SERVER), '--kernel', 'mainline-7.3-server']
       return taken(() => timeUntil(run(root, ...args), 'pass'))
     },
     Math.min(PAIRS, 3),
