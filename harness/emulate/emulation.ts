@@ -12,13 +12,12 @@ import {
   type EarlyNotes,
   type KernelNotes,
   type KernelSeen,
-  type SeamcallTrace,
   newNotes,
 } from './kernel-seen.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Ledger } from './ledger.ts'
 import { readMemlist, readNumber, readString } from './memlist.ts'
-import { MetadataStub } from './metadata-stub.ts'
+import { MetadataReads } from './metadata-reads.ts'
 import { Msrs } from './msr.ts'
 import type { Site } from './sites.ts'
 import { INVALID_OPCODE, Vmx, vmFailInvalid, vmSucceed } from './vmx.ts'
@@ -77,7 +76,7 @@ export class Emulation {
   #msrs: Msrs
   readonly #vmx = new Vmx()
   /** Undefined: the guest is stopped at every call. */
-  readonly #stub: MetadataStub | undefined
+  readonly #reads: MetadataReads | undefined
   /** Numbers of leaves that may be called before there is a list. */
   readonly #beforeList: ReadonlySet<number>
   /** What was seen of each kernel; the last one runs. */
@@ -97,9 +96,9 @@ export class Emulation {
     })
     this.#msrs = new Msrs(guest, kernel, platform)
     this.#kernels = [newNotes(options.begun)]
-    this.#stub =
+    this.#reads =
       options.answersInGuest === true && kernel.stubPlace
-        ? new MetadataStub(guest, kernel.stubPlace)
+        ? new MetadataReads(guest, this.#seam, kernel)
         : undefined
     this.#hasCalled = options.begun !== undefined
     this.#beforeList = new Set(
@@ -132,8 +131,7 @@ export class Emulation {
       // The guest goes on right behind what is written: it need not be told.
       const [stop] = await Promise.all([guest.resume(), answered.written])
       if (stop?.reason !== 'break') {
-        if (stop && this.#stub?.isInstalled)
-          await this.#noteReads(stop.cpu, this.#stub)
+        if (stop) await this.#reads?.note(stop.cpu, this.#seen.trace)
         this.#leave(stop)
         return
       }
@@ -246,7 +244,7 @@ export class Emulation {
   async #atNextKernel(cpu: number, entry: bigint): Promise<void> {
     const { guest, kernel, platform } = this.#options
     await this.#endWait()
-    if (this.#stub?.isInstalled) await this.#stub.abandon()
+    await this.#reads?.abandon()
     await Promise.all(
       [entry, ...this.#sitesOf(isCall)].map(address => guest.remove(address)),
     )
@@ -268,11 +266,8 @@ export class Emulation {
   async #answer({ cpu }: Stop): Promise<Answered | undefined> {
     const { guest, kernel, ledger } = this.#options
     const stopped = await guest.registers(cpu)
-    if (this.#stub?.isInstalled && this.#stub.endsAt(stopped.rip)) {
-      await this.#leaveStub(cpu, this.#stub)
-      return DONE
-    }
-    const registers = await this.#outOfStub(cpu, stopped)
+    const rip = await this.#reads?.leave(cpu, stopped.rip, this.#seen.trace)
+    const registers = rip === undefined ? stopped : { ...stopped, rip }
     if (registers.rip === kernel.smpInit) {
       await this.#atSmpInit(cpu, registers.rip)
       return DONE
@@ -301,66 +296,6 @@ export class Emulation {
         : this.#invalidOpcode(site),
     )
     return { written }
-  }
-
-  /** A stop in the stub is one at the site that it stands for. */
-  async #outOfStub(cpu: number, registers: Registers): Promise<Registers> {
-    const stub = this.#stub
-    if (!stub?.isInstalled) return registers
-    const { rip } = registers
-    const isSlow = rip === stub.slow
-    // What other leaves do may change what is read.
-    if (isSlow || this.#sitesOf(isCall).includes(rip))
-      await this.#leaveStub(cpu, stub)
-    else await this.#noteReads(cpu, stub)
-    return isSlow ? { ...registers, rip: stub.site.address } : registers
-  }
-
-  async #leaveStub(cpu: number, stub: MetadataStub): Promise<void> {
-    await this.#noteReads(cpu, stub)
-    await stub.uninstall(cpu)
-  }
-
-  /** The module is told of the reads that were answered in its stead. */
-  async #noteReads(cpu: number, stub: MetadataStub): Promise<void> {
-    for (const { field, cpu: by } of await stub.collect(cpu)) {
-      const call = { cpu: by, rcx: 0n, rdx: field, r8: 0n, r9: 0n }
-      const rax = BigInt(LEAF.SYS_RD)
-      const outcome = await this.#seam.call({ ...call, rax })
-      if (outcome.kind !== 'completed' || outcome.status !== 0n)
-        throw new TypeError(`the read of ${hex(field)} was answered, and fails`)
-      this.#seen.trace.push({
-        leaf: LEAF.SYS_RD,
-        status: outcome.status,
-        cpu: by,
-        rcx: call.rcx,
-        rdx: call.rdx,
-        r8: call.r8,
-      })
-    }
-  }
-
-  /**
-   * The first read of metadata was answered: many more will come. All CPUs must
-   * have gone through TDH.SYS.LP.INIT, the module asks for it.
-   *
-   * @returns where the guest goes on, if they will be answered there
-   */
-  async #answersInGuest(
-    cpu: number,
-    leaf: number,
-  ): Promise<bigint | undefined> {
-    const stub = this.#stub
-    if (!stub || stub.isInstalled || leaf !== LEAF.SYS_RD) return undefined
-    const { trace } = this.#seen
-    const isOf = (wanted: number) => (one: SeamcallTrace) =>
-      one.leaf === wanted && one.status === 0n
-    const lps = trace.filter(isOf(LEAF.SYS_LP_INIT)).map(call => call.cpu)
-    const last = trace.at(-1)
-    const isReady = new Set(lps).size === this.#options.guest.cpus
-    if (!isReady || last?.status !== 0n) return undefined
-    const table = this.#seam.metadataTable
-    return (await stub.install(cpu, table)) ? stub.behind : undefined
   }
 
   /** @returns what the instruction changes; undefined for #UD, or `never` */
@@ -444,7 +379,7 @@ export class Emulation {
     })
     if (outcome.kind === 'hangs') return 'never'
     const changes = afterSeamcall(outcome, registers)
-    const behind = await this.#answersInGuest(cpu, leaf)
+    const behind = await this.#reads?.begin(cpu, leaf, this.#seen.trace)
     return behind === undefined ? changes : { ...changes, rip: behind }
   }
 

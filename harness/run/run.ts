@@ -93,8 +93,10 @@ export interface RunOptions {
 export const runCases = async (options: RunOptions): Promise<CaseOutcome[]> => {
   const { cases, jobs, machine } = options
   const queue = new PQueue({ concurrency: jobs })
-  const shared =
-    machine.sharesBeginnings === true ? new Beginnings(cases) : undefined
+  // Repeated boots begin at the firmware: nobody need wait for another.
+  const shares =
+    machine.sharesBeginnings === true && (options.attempts ?? ONCE).repeat === 1
+  const shared = shares ? new Beginnings(cases) : undefined
   const outcomes = await Promise.all(
     cases.map(async (item, index) => {
       await shared?.turnOf(item)

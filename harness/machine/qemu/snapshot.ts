@@ -40,8 +40,8 @@ export interface StoppedGuest {
  * Writes memory and devices of a guest into the folder of a draft. The guest
  * can go on afterwards.
  *
- * @throws InfraError when QEMU refuses, its memory is not where it should be, or
- *   there is no room; the reason of the signal
+ * @throws InfraError when QEMU refuses or is gone, its memory is not where it
+ *   should be, there is no room, or the signal comes
  */
 export const saveGuest = async (
   { qmp, pid, backends, directory, signal }: StoppedGuest,
