@@ -25,12 +25,14 @@ export const splitWords = (cmdline: string): string[] =>
   cmdline.match(/(?:"[^"]*(?:"|$)|[^\s"])+/g) ?? []
 
 const parameterOf = (word: string): Parameter => {
-  const bare = word.replace(/^"(.*?)"?$/, '$1')
+  const bare = unquoted(word)
   const at = bare.indexOf('=')
   if (at < 0) return { name: bare, value: undefined }
-  const value = bare.slice(at + 1).replace(/^"(.*?)"?$/, '$1')
-  return { name: bare.slice(0, at), value }
+  return { name: bare.slice(0, at), value: unquoted(bare.slice(at + 1)) }
 }
+
+const unquoted = (text: string): string =>
+  text.startsWith('"') ? text.replace(/^"(.*?)"?$/, '$1') : text
 
 /** Words that are the kernel's: parse_args() (kernel/params.c) stops at `--`. */
 export const kernelWords = (cmdline: string): string[] => {

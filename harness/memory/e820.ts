@@ -171,28 +171,61 @@ const isSanitized = (table: readonly E820Entry[]): boolean => {
 }
 
 /**
- * The entries that are not empty, by where they start or end. A map hardly ever
- * is out of order, but for what `memmap=` has put at its end.
+ * The entries that are not empty, by where they start. A map hardly ever is out
+ * of order, but for what `memmap=` has put at its end.
  */
-const sortedBy = (
-  table: readonly E820Entry[],
-  key: 'start' | 'end',
-): E820Entry[] => {
-  const sorted: E820Entry[] = []
+const sorted = (table: readonly E820Entry[]): E820Entry[] => {
+  const entries: E820Entry[] = []
   for (const entry of table) {
     if (entry.start >= entry.end) continue
-    let at = sorted.length
-    for (; at > 0 && sorted[at - 1]![key] > entry[key]; at--)
-      sorted[at] = sorted[at - 1]!
-    sorted[at] = entry
+    let at = entries.length
+    for (; at > 0 && entries[at - 1]!.start > entry.start; at--)
+      entries[at] = entries[at - 1]!
+    entries[at] = entry
   }
-  return sorted
+  return entries
 }
 
-/** The last one takes its place: their order does not matter. */
-const remove = (open: E820Entry[], entry: E820Entry): void => {
-  const last = open.pop()!
-  if (last !== entry) open[open.indexOf(entry)] = last
+/** A table under construction: what lies on top, from low to high addresses. */
+class Sweep {
+  readonly result: E820Entry[] = []
+  /** Entries at the address that was reached; more than two are rare. */
+  readonly #open: E820Entry[] = []
+  #type = 0
+  #start = 0
+
+  opens(entry: E820Entry): void {
+    this.#open.push(entry)
+    this.#reach(entry.start)
+  }
+
+  /** Entries that end below an address come to their ends. */
+  closeBelow(address: number): void {
+    for (;;) {
+      let first = -1
+      let end = address
+      for (let i = 0; i < this.#open.length; i++) {
+        if (this.#open[i]!.end >= end) continue
+        first = i
+        end = this.#open[i]!.end
+      }
+      if (first < 0) return
+      // The last one takes its place: their order does not matter.
+      const last = this.#open.pop()!
+      if (first < this.#open.length) this.#open[first] = last
+      this.#reach(end)
+    }
+  }
+
+  #reach(address: number): void {
+    let type = 0
+    for (const entry of this.#open) type = Math.max(type, entry.type)
+    if (type === this.#type && !staysSeparate(type)) return
+    if (this.#type && address > this.#start)
+      this.result.push({ start: this.#start, end: address, type: this.#type })
+    this.#type = type
+    this.#start = address
+  }
 }
 
 /**
@@ -208,27 +241,14 @@ export const sanitize = (
 ): readonly E820Entry[] | undefined => {
   if (table.length < 2) return undefined
   if (isSanitized(table)) return table
-  const starts = sortedBy(table, 'start')
-  const ends = sortedBy(table, 'end')
-  const result: E820Entry[] = []
-  const open: E820Entry[] = []
-  let lastType = 0
-  let lastStart = 0
-  // From low to high; at one address starts come before ends.
-  for (let i = 0, j = 0; j < ends.length;) {
-    const opens = i < starts.length && starts[i]!.start <= ends[j]!.end
-    const address = opens ? starts[i]!.start : ends[j]!.end
-    if (opens) open.push(starts[i++]!)
-    else remove(open, ends[j++]!)
-    let type = 0
-    for (const other of open) type = Math.max(type, other.type)
-    if (type === lastType && !staysSeparate(type)) continue
-    if (lastType && address > lastStart)
-      result.push({ start: lastStart, end: address, type: lastType })
-    lastType = type
-    lastStart = address
+  const sweep = new Sweep()
+  // At one address starts come before ends.
+  for (const entry of sorted(table)) {
+    sweep.closeBelow(entry.start)
+    sweep.opens(entry)
   }
-  return atMost(result, MAX_ENTRIES)
+  sweep.closeBelow(Infinity)
+  return atMost(sweep.result, MAX_ENTRIES)
 }
 
 /** What memblock takes for memory (e820__memblock_setup()). */

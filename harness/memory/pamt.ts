@@ -42,17 +42,31 @@ const largest = (ranges: readonly Range[]): number => {
  * Where the PAMT of a TDMR can lie. The zone list of its node starts with that
  * node's highest zone; only when it is short of room anything may be taken.
  */
-const candidates = (node: number, plan: PamtPlan): readonly NodeRange[] => {
-  const { tdmrs, source } = plan
-  const regions = unmovable(plan)
+const candidates = (
+  node: number,
+  regions: readonly NodeRange[],
+  { tdmrs, source }: PamtPlan,
+): readonly NodeRange[] => {
   if (source !== 'usual') return regions
-  const local = regions.filter(region => region.node === node)
-  const normal = local.flatMap(({ start, end }) =>
-    end > DMA32_END ? [{ start: Math.max(start, DMA32_END), end, node }] : [],
-  )
-  const zone = normal.length > 0 ? normal : local
+  const zone = highestZone(node, regions)
   const bytes = pamtBytes(tdmrs.filter(({ pamtNode }) => pamtNode === node))
   return largest(zone) >= roomFor(bytes) ? zone : regions
+}
+
+const highestZone = (
+  node: number,
+  regions: readonly NodeRange[],
+): readonly NodeRange[] => {
+  const low: NodeRange[] = []
+  const normal: NodeRange[] = []
+  for (const region of regions) {
+    if (region.node !== node) continue
+    const { start, end } = region
+    if (end <= DMA32_END) low.push(region)
+    else if (start >= DMA32_END) normal.push(region)
+    else normal.push({ start: DMA32_END, end, node })
+  }
+  return normal.length > 0 ? normal : low
 }
 
 /** gfp_zone() limits the zone list of GFP_KERNEL (include/linux/gfp.h). */
@@ -93,17 +107,19 @@ export interface PamtPlacement {
  */
 export const placePamts = (plan: PamtPlan): PamtPlacement[] => {
   const byNode = new Map<number, Placing>()
+  const regions = unmovable(plan)
   for (const { pamtNode } of plan.tdmrs) {
     const placing = byNode.get(pamtNode)
     if (placing) placing.pamts++
-    else byNode.set(pamtNode, placingOn(pamtNode, plan))
+    else byNode.set(pamtNode, placingOn(pamtNode, regions, plan))
   }
   return plan.tdmrs.map(tdmr => {
     let min = 0
     let max = 0
-    for (const { ranges, pamts } of byNode.values()) {
-      if (ranges.every(range => contains(tdmr, range))) min += pamts
-      if (ranges.some(range => overlaps(tdmr, range))) max += pamts
+    for (const { ranges, span, pamts } of byNode.values()) {
+      if (ranges.length > 0 && contains(tdmr, span)) min += pamts
+      if (overlaps(tdmr, span) && ranges.some(range => overlaps(tdmr, range)))
+        max += pamts
     }
     const { nodes } = byNode.get(tdmr.pamtNode)!
     return { pamtAreas: { min, max }, pamtNodes: nodes }
@@ -114,14 +130,34 @@ export const placePamts = (plan: PamtPlan): PamtPlacement[] => {
 interface Placing {
   /** Where they can lie. */
   readonly ranges: readonly NodeRange[]
+  /** From the lowest of those to the highest. */
+  readonly span: Range
   /** Of those ranges, ascending. */
   readonly nodes: readonly number[]
   /** How many there are. */
   pamts: number
 }
 
-const placingOn = (node: number, plan: PamtPlan): Placing => {
-  const ranges = candidates(node, plan)
-  const nodes = [...new Set(ranges.map(range => range.node))]
-  return { ranges, nodes: nodes.sort((a, b) => a - b), pamts: 1 }
+/** What is read from a log may stand in any order. */
+const spanOf = (ranges: readonly Range[]): Range => {
+  let start = Infinity
+  let end = 0
+  for (const range of ranges) {
+    start = Math.min(start, range.start)
+    end = Math.max(end, range.end)
+  }
+  return { start, end }
+}
+
+const placingOn = (
+  node: number,
+  regions: readonly NodeRange[],
+  plan: PamtPlan,
+): Placing => {
+  const ranges = candidates(node, regions, plan)
+  const nodes: number[] = []
+  for (const range of ranges)
+    if (!nodes.includes(range.node)) nodes.push(range.node)
+  nodes.sort((a, b) => a - b)
+  return { ranges, span: spanOf(ranges), nodes, pamts: 1 }
 }

@@ -38,8 +38,8 @@ export const BUGS: readonly PlantedBug[] = [
   {
     what: 'the smaller e820 type wins',
     file: 'memory/e820.ts',
-    line: 'for (const other of open) type = Math.max(type, other.type)',
-    bug: 'for (const other of open) type = type === 0 ? other.type : Math.min(type, other.type)',
+    line: 'for (const entry of this.#open) type = Math.max(type, entry.type)',
+    bug: 'for (const entry of this.#open) type = type === 0 ? entry.type : Math.min(type, entry.type)',
   },
 ]
 
