@@ -38,8 +38,8 @@ export interface RigOptions {
   readonly needed?: PrepareOptions['needed']
   /** Boots go on from snapshots of others; default: none does. */
   readonly snapshots?: boolean
-  /** Reads of metadata do not stop guests; default: each does. */
-  readonly answersInGuest?: boolean
+  /** Code is put into guests that stops them less; default: none is. */
+  readonly entersGuest?: boolean
 }
 
 /** Builds the kernels, and finds out how guests are run. */
@@ -53,7 +53,7 @@ export const openRig = async ({
   onMissing,
   needed,
   snapshots = false,
-  answersInGuest = false,
+  entersGuest = false,
 }: RigOptions): Promise<Rig> => {
   const kernels = await prepareKernels(recipes, {
     workspace,
@@ -78,7 +78,7 @@ export const openRig = async ({
       tsc: new GuestTsc(qemu),
       firmware: qemu.description,
       snapshots: snapshots ? new SnapshotStore() : undefined,
-      answersInGuest,
+      entersGuest,
     }),
     kernels,
   }

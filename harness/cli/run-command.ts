@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.ts'
+import { toolchain } from '../base/toolchain.ts'
 import {
   type Ground,
   type RunOutcome,
@@ -49,6 +50,8 @@ export const runAndReport = async (
   flags: RunFlags,
 ): Promise<RunOutcome> => {
   const { signal } = onInterrupt()
+  // Kernels are found by it; it answers while scenarios are read.
+  toolchain().catch(() => undefined)
   const asked = await askedCases(paths, flags, await boardHere())
   await checkOutputs(flags)
   const qemu = await findQemu()
@@ -81,7 +84,7 @@ const qemuGround = async (
     qemu,
     accel: asked.request.accel,
     snapshots: flags.shortcuts,
-    answersInGuest: flags.shortcuts,
+    entersGuest: flags.shortcuts,
     onMissing: ({ name, series }, message) =>
       missing.set(name, { series, message }),
   })

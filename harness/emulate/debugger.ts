@@ -39,6 +39,9 @@ export interface Debugger {
   /** Stops whichever vCPU executes the instruction at a virtual address. */
   plant(address: bigint): Promise<void>
   remove(address: bigint): Promise<void>
+  /** Stops whichever vCPU writes a byte, behind the instruction that does. */
+  watch(address: bigint): Promise<void>
+  unwatch(address: bigint): Promise<void>
   /** Lets all vCPUs run. @returns the next stop, or null when it is gone */
   resume(): Promise<Stop | null>
   /** Asks a running guest to stop; the pending resume() returns. */

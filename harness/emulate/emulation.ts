@@ -1,12 +1,12 @@
 import { InfraError } from '../base/errors.ts'
 import { hex } from '../base/units.ts'
-import { LEAF, type LeafName } from '../tdx/leaves.ts'
-import { leafOf } from '../tdx/leaves.ts'
+import { type LeafName, leafOf } from '../tdx/leaves.ts'
 import { Seam } from '../tdx/seam.ts'
 import type { Fault } from '../tdx/fault.ts'
 import type { Platform } from '../tdx/platform.ts'
 import type { SeamcallOutcome } from '../tdx/seamcall.ts'
 import type { Debugger, RegisterChanges, Registers, Stop } from './debugger.ts'
+import { GuestCode } from './guest-code.ts'
 import { type GivenMap, injectE820 } from './inject-e820.ts'
 import {
   type EarlyNotes,
@@ -16,9 +16,9 @@ import {
 } from './kernel-seen.ts'
 import type { KernelSites } from './kernel-sites.ts'
 import type { Ledger } from './ledger.ts'
-import { readMemlist, readNumber, readString } from './memlist.ts'
-import { MetadataReads } from './metadata-reads.ts'
+import { readNumber, readString } from './memlist.ts'
 import { Msrs } from './msr.ts'
+import { RegionList } from './region-list.ts'
 import type { Site } from './sites.ts'
 import { INVALID_OPCODE, Vmx, vmFailInvalid, vmSucceed } from './vmx.ts'
 
@@ -53,8 +53,8 @@ export interface EmulationOptions {
    * behind smp_init(); nothing was answered yet.
    */
   readonly onFirstCall?: (seen: EarlyNotes) => Promise<void>
-  /** Reads of metadata may be answered in the guest; default: none is. */
-  readonly answersInGuest?: boolean
+  /** Code may be put into the guest, to stop it less; default: none is. */
+  readonly entersGuest?: boolean
   /** A leaf of the module never returns: the guest stays as it is. */
   readonly onUnanswered: () => void
   /** Called at every stop: the guest is alive. */
@@ -75,16 +75,13 @@ export class Emulation {
   /** Of the kernel that runs. */
   #msrs: Msrs
   readonly #vmx = new Vmx()
-  /** Undefined: the guest is stopped at every call. */
-  readonly #reads: MetadataReads | undefined
-  /** Numbers of leaves that may be called before there is a list. */
-  readonly #beforeList: ReadonlySet<number>
+  /** Undefined: breakpoints stop the guest at every call. */
+  readonly #code: GuestCode | undefined
+  readonly #regions: RegionList
   /** What was seen of each kernel; the last one runs. */
   readonly #kernels: KernelNotes[]
-  /** Something was called, or is about to be. */
+  /** The kernel that runs has called something, or is about to. */
   #hasCalled = false
-  /** Where the guest stops when the list is complete, while it may come there. */
-  #waitsForList: bigint | undefined
   #interrupted: (() => void) | undefined
 
   constructor(options: EmulationOptions) {
@@ -96,14 +93,12 @@ export class Emulation {
     })
     this.#msrs = new Msrs(guest, kernel, platform)
     this.#kernels = [newNotes(options.begun)]
-    this.#reads =
-      options.answersInGuest === true && kernel.stubPlace
-        ? new MetadataReads(guest, this.#seam, kernel)
+    this.#code =
+      options.entersGuest === true && kernel.textGap
+        ? new GuestCode(guest, this.#seam, kernel.textGap, kernel)
         : undefined
     this.#hasCalled = options.begun !== undefined
-    this.#beforeList = new Set(
-      [...options.leavesBeforeList].map(name => LEAF[name]),
-    )
+    this.#regions = new RegionList(options)
   }
 
   /** What was seen of each kernel, in the order in which they ran. */
@@ -120,10 +115,15 @@ export class Emulation {
     return this.#seam.unmetFaults
   }
 
+  /** Where a CPU is in the kernel's own code, that has stopped somewhere. */
+  inKernel(rip: bigint): bigint {
+    return this.#code?.inKernel(rip) ?? rip
+  }
+
   /** Answers the guest until it is gone or {@link freeze} was called. */
   async run(): Promise<void> {
     const { guest, begun } = this.#options
-    if (begun) await this.#plantCalls(this.#options.ledger?.addresses)
+    if (begun) await this.#goOn()
     else if (!(await this.#begin())) return
     // freeze() may come while a stop is being answered.
     let answered = DONE
@@ -131,7 +131,7 @@ export class Emulation {
       // The guest goes on right behind what is written: it need not be told.
       const [stop] = await Promise.all([guest.resume(), answered.written])
       if (stop?.reason !== 'break') {
-        if (stop) await this.#reads?.note(stop.cpu, this.#seen.trace)
+        if (stop) await this.#code?.note(stop.cpu, this.#seen.trace)
         this.#leave(stop)
         return
       }
@@ -145,6 +145,12 @@ export class Emulation {
     }
     await answered.written
     this.#interrupted()
+  }
+
+  /** From the first call of a guest that was brought there by another. */
+  async #goOn(): Promise<void> {
+    await this.#plantCalls(this.#options.ledger?.addresses)
+    await this.#code?.enter(0)
   }
 
   /** @returns whether the guest came to where it is to be stopped again */
@@ -205,10 +211,9 @@ export class Emulation {
   }
 
   async #atSmpInit(cpu: number, smpInit: bigint): Promise<void> {
-    const { guest, kernel } = this.#options
+    const { guest } = this.#options
     await this.#msrs.takeBackX2apic(cpu)
-    if (kernel.memlist !== undefined)
-      this.#seen.regionsAtBoot = await readMemlist(guest, cpu, kernel.memlist)
+    await this.#regions.readAtBoot(cpu, this.#seen)
     await Promise.all([
       ...[smpInit, ...this.#sitesOf(isMsrRead)].map(address =>
         guest.remove(address),
@@ -229,11 +234,13 @@ export class Emulation {
     )
   }
 
-  async #atFirstCall(): Promise<void> {
+  async #atFirstCall(cpu: number): Promise<void> {
     this.#hasCalled = true
     // Else calls are stopped at from the start, and more may be to come.
-    if (this.#options.kernel.smpInit !== undefined)
+    if (this.#options.kernel.smpInit === undefined) return
+    if (this.#kernels.length === 1)
       await this.#options.onFirstCall?.(this.#seen)
+    await this.#code?.enter(cpu)
   }
 
   /**
@@ -243,12 +250,13 @@ export class Emulation {
    */
   async #atNextKernel(cpu: number, entry: bigint): Promise<void> {
     const { guest, kernel, platform } = this.#options
-    await this.#endWait()
-    await this.#reads?.abandon()
+    await this.#regions.endWait()
+    await this.#code?.abandon()
     await Promise.all(
       [entry, ...this.#sitesOf(isCall)].map(address => guest.remove(address)),
     )
     this.#kernels.push(newNotes())
+    this.#hasCalled = false
     this.#msrs = new Msrs(guest, kernel, platform)
     if (kernel.physBase !== undefined)
       this.#seen.physBase = await readNumber(guest, cpu, kernel.physBase)
@@ -266,7 +274,7 @@ export class Emulation {
   async #answer({ cpu }: Stop): Promise<Answered | undefined> {
     const { guest, kernel, ledger } = this.#options
     const stopped = await guest.registers(cpu)
-    const rip = await this.#reads?.leave(cpu, stopped.rip, this.#seen.trace)
+    const rip = await this.#code?.arrive(cpu, stopped.rip, this.#seen.trace)
     const registers = rip === undefined ? stopped : { ...stopped, rip }
     if (registers.rip === kernel.smpInit) {
       await this.#atSmpInit(cpu, registers.rip)
@@ -276,26 +284,30 @@ export class Emulation {
       await this.#atNextKernel(cpu, registers.rip)
       return DONE
     }
-    if (registers.rip === this.#waitsForList) {
-      await this.#endWait()
-      await this.#readRegions(cpu)
-      return DONE
-    }
+    if (await this.#regions.arrive(cpu, registers.rip, this.#seen)) return DONE
     const allocated = await ledger?.answer(cpu, registers)
     if (allocated) return { written: guest.setRegisters(cpu, allocated) }
     const site = kernel.sites.find(known => known.address === registers.rip)
     if (!site) return DONE
-    if (isCall(site) && !this.#hasCalled) await this.#atFirstCall()
+    if (isCall(site) && !this.#hasCalled) await this.#atFirstCall(cpu)
     const changes = await this.#execute(cpu, site, registers)
-    if (changes === 'never') return undefined
+    if (changes === 'never') {
+      // Who looks for it finds it at the SEAMCALL.
+      await guest.setRegisters(cpu, { rip: site.address })
+      return undefined
+    }
     const written = guest.setRegisters(
       cpu,
       changes
         ? // An MSR that faults goes on elsewhere.
-          { rip: registers.rip + BigInt(site.length), ...changes }
+          { rip: this.#behind(site), ...changes }
         : this.#invalidOpcode(site),
     )
     return { written }
+  }
+
+  #behind(site: Site): bigint {
+    return this.#code?.behind(site) ?? site.address + BigInt(site.length)
   }
 
   /** @returns what the instruction changes; undefined for #UD, or `never` */
@@ -362,8 +374,10 @@ export class Emulation {
     registers: Registers,
   ): Promise<RegisterChanges | 'never'> {
     const leaf = leafOf(registers.rax)
-    await this.#lookAtRegions(cpu, leaf)
-    await this.#waitForList(leaf)
+    await this.#regions.onCall(cpu, leaf, {
+      seen: this.#seen,
+      hasBreakpoints: this.#code?.isInstalled !== true,
+    })
     const before = this.#seam.offeredTdmrs
     const outcome = await this.#seam.call({ cpu, ...registers })
     // A kernel before this one may have offered others.
@@ -378,55 +392,13 @@ export class Emulation {
       r8: registers.r8,
     })
     if (outcome.kind === 'hangs') return 'never'
-    const changes = afterSeamcall(outcome, registers)
-    const behind = await this.#reads?.begin(cpu, leaf, this.#seen.trace)
-    return behind === undefined ? changes : { ...changes, rip: behind }
-  }
-
-  /**
-   * The list is complete at the latest by SYS.CONFIG: some kernels read
-   * metadata before they build it. It may be gone again after a failure.
-   */
-  async #lookAtRegions(cpu: number, leaf: number): Promise<void> {
-    if (this.#seen.regions?.length || this.#beforeList.has(leaf)) return
-    await this.#readRegions(cpu)
-  }
-
-  async #readRegions(cpu: number): Promise<void> {
-    const { guest, kernel } = this.#options
-    if (kernel.memlist !== undefined)
-      this.#seen.regions = await readMemlist(guest, cpu, kernel.memlist)
-  }
-
-  /**
-   * Kernels that read metadata first free the list when they cannot cover it:
-   * it is looked at as soon as it is complete. VMXON gives its breakpoint for
-   * that time; every CPU has gone through it.
-   */
-  async #waitForList(leaf: number): Promise<void> {
-    const { guest, kernel } = this.#options
-    const { listReady } = kernel
-    const waits = this.#waitsForList !== undefined
-    const reads = leaf === LEAF.SYS_RD && this.#beforeList.has(leaf)
-    if (waits && !reads) await this.#endWait()
-    if (waits || !reads || this.#seen.regions || listReady === undefined) return
-    await Promise.all(this.#sitesOf(isVmxon).map(site => guest.remove(site)))
-    await guest.plant(listReady)
-    this.#waitsForList = listReady
-  }
-
-  async #endWait(): Promise<void> {
-    const { guest } = this.#options
-    if (this.#waitsForList === undefined) return
-    await guest.remove(this.#waitsForList)
-    this.#waitsForList = undefined
-    await Promise.all(this.#sitesOf(isVmxon).map(site => guest.plant(site)))
+    await this.#code?.answered(cpu, leaf, this.#seen.trace)
+    return afterSeamcall(outcome, registers)
   }
 }
 
 const isMsrRead = ({ kind }: Site): boolean => kind.endsWith('-msr')
 const isCall = (site: Site): boolean => !isMsrRead(site)
-const isVmxon = ({ kind }: Site): boolean => kind === 'vmxon'
 
 const afterSeamcall = (
   outcome: Exclude<SeamcallOutcome, { readonly kind: 'hangs' }>,

@@ -2,9 +2,10 @@ import { UsageError } from '../base/errors.ts'
 import type { KernelImage } from '../kernel/elf.ts'
 import { linuxVersion } from '../tdx/series/recognise.ts'
 import { type Fixup, findFixups } from './fixups.ts'
-import { type StubPlace, findStubPlace } from './metadata-stub.ts'
 import { type Patch, findPatches } from './patches.ts'
 import { type Site, type SiteSearch, searchSites } from './sites.ts'
+import { type PaddedSite, findPaddedSites } from './stop-pads.ts'
+import { type TextGap, findTextGap } from './text-gap.ts'
 import { type FeatureBit, findFeatureBit } from './x2apic.ts'
 
 /** What of a kernel the emulation needs to know; the same for every boot. */
@@ -50,8 +51,10 @@ export interface KernelSites {
    * not looked for yet, and no SEAMCALL was made.
    */
   readonly smpInit: bigint | undefined
-  /** Where reads of metadata can be answered in the guest; undefined: nowhere. */
-  readonly stubPlace: StubPlace | undefined
+  /** Where code can be put into the guest; undefined: nowhere. */
+  readonly textGap: TextGap | undefined
+  /** Sites that can be left for such code. */
+  readonly paddedSites: readonly PaddedSite[]
 }
 
 /** The interposed instructions of an image, and what is missing of them. */
@@ -126,6 +129,7 @@ export const locate = async (
     )?.address,
     entry: image.symbol('x86_64_start_kernel')?.address,
     smpInit: image.symbol('smp_init')?.address,
-    stubPlace: await findStubPlace(image, sites),
+    textGap: findTextGap(image),
+    paddedSites: await findPaddedSites(image, sites),
   }
 }

@@ -1,63 +1,10 @@
 import { InfraError } from '../base/errors.ts'
-import type { KernelImage } from '../kernel/elf.ts'
 import { LEAF } from '../tdx/leaves.ts'
 import type { MetadataEntry } from '../tdx/metadata.ts'
+import { assemble } from './assembler.ts'
 import type { Debugger } from './debugger.ts'
-import type { Site } from './sites.ts'
-
-/** Where code can be put into a kernel, and what it is called from. */
-export interface StubPlace {
-  readonly site: Site
-  /** Offset of the jump that follows SEAMCALL, from behind itself. */
-  readonly onCarry: number
-  /** Pages between text and rodata, which the kernel frees when it is up. */
-  readonly start: bigint
-  readonly end: bigint
-  /** `system_state` (init/main.c): they are there until it is 2. */
-  readonly systemState: bigint
-  /** Where the pages are freed, and where a kernel ends. */
-  readonly ends: readonly bigint[]
-}
-
-const PAGE = 4096n
-/** `jc rel8` behind SEAMCALL (arch/x86/virt/vmx/tdx/tdxcall.S). */
-const JUMP_ON_CARRY = 0x72
-const SEAMCALL_LENGTH = 4
-/** Of what stands there a jump takes this much. */
-const PATCHED = 5
-/** Behind SEAMCALL and the jump on carry. */
-const BEHIND = 6
-
-/** SYSTEM_FREEING_INITMEM (include/linux/kernel.h). */
-const FREEING_INITMEM = 2
-
-/**
- * @returns undefined where the kernel is of another form, or has no room; then
- *   it is stopped at every call
- */
-export const findStubPlace = async (
-  image: KernelImage,
-  sites: readonly Site[],
-): Promise<StubPlace | undefined> => {
-  const site = sites.find(({ symbol }) => symbol === '__seamcall_ret')
-  const text = image.symbol('_etext')?.address
-  const rodata = image.symbol('__start_rodata')?.address
-  const frees = image.symbol('mark_rodata_ro')?.address
-  const panics = image.symbol('panic')?.address
-  const systemState = image.symbol('system_state')?.address
-  if (!site || site.kind !== 'seamcall' || text === undefined) return undefined
-  if (rodata === undefined || frees === undefined) return undefined
-  if (panics === undefined || systemState === undefined) return undefined
-  const [jump, onCarry] = await image.bytesAt(
-    site.address + BigInt(SEAMCALL_LENGTH),
-    2,
-  )
-  if (jump !== JUMP_ON_CARRY || onCarry === undefined) return undefined
-  const start = (text + 2n * PAGE) & ~(PAGE - 1n)
-  return start < rodata
-    ? { site, onCarry, start, end: rodata, systemState, ends: [frees, panics] }
-    : undefined
-}
+import type { PaddedSite, StopPads } from './stop-pads.ts'
+import { PAGE, type TextGap, isThere, isUnused } from './text-gap.ts'
 
 /** Calls that are noted before one stops the guest. */
 const NOTED = 250
@@ -73,6 +20,14 @@ export interface AnsweredRead {
   readonly cpu: number
 }
 
+/** Where the code goes: behind the pads, one of which takes what it leaves. */
+export interface StubPlace {
+  readonly gap: TextGap
+  readonly pads: StopPads
+  /** `__seamcall_ret`. */
+  readonly padded: PaddedSite
+}
+
 /**
  * Answers TDH.SYS.RD in the guest. Linux 7.1 and later read some eighty fields
  * one by one, which never change while nothing else is called: a stop for each
@@ -83,7 +38,9 @@ export interface AnsweredRead {
 export class MetadataStub {
   readonly #guest: Debugger
   readonly #place: StubPlace
-  #original: Uint8Array | undefined
+  #isInstalled = false
+  /** Nothing of the kernel's lies where this goes. */
+  #wasUnused = false
 
   constructor(guest: Debugger, place: StubPlace) {
     this.#guest = guest
@@ -91,59 +48,45 @@ export class MetadataStub {
   }
 
   get isInstalled(): boolean {
-    return this.#original !== undefined
+    return this.#isInstalled
   }
 
-  /** Where it stops the guest instead of at the site. */
-  get slow(): bigint {
-    return this.#place.start + PAGE
+  /** A count, and 16 bytes behind it the notes. */
+  get #notes(): bigint {
+    return this.#place.pads.end + PAGE
   }
 
-  get site(): Site {
-    return this.#place.site
+  get #table(): bigint {
+    return this.#notes + PAGE
   }
 
-  /** Where a call that has succeeded goes on, whether this is installed or not. */
-  get behind(): bigint {
-    return this.#place.site.address + BigInt(BEHIND)
-  }
-
-  /** @returns whether a stop is one at which it must be gone */
-  endsAt(rip: bigint): boolean {
-    return this.#place.ends.includes(rip)
-  }
-
-  /** In a stopped guest. @returns false: it cannot be, and all is as it was */
+  /**
+   * In a stopped guest with pads.
+   *
+   * @returns false: it cannot be, and all is as it was
+   */
   async install(
     cpu: number,
     table: readonly MetadataEntry[],
   ): Promise<boolean> {
-    const { site, start, end, systemState, ends } = this.#place
-    const size = BigInt((table.length + 1) * ENTRY_SIZE)
-    if (table.length === 0 || start + 3n * PAGE + size > end) return false
-    const state = await this.#guest.readVirtual(cpu, systemState, 4)
-    if (Buffer.from(state).readUInt32LE() >= FREEING_INITMEM) return false
-    if (!(await this.#isUnused(cpu, Number(3n * PAGE + size)))) return false
+    const { gap, pads, padded } = this.#place
+    const pad = pads.padAt(padded.site)
+    if (table.length === 0 || pad === undefined) return false
+    const start = pads.end
+    const size = Number(this.#table - start) + (table.length + 1) * ENTRY_SIZE
+    const part = { start, length: size }
+    if (!(await isThere(this.#guest, cpu, gap))) return false
+    this.#wasUnused ||= await isUnused(this.#guest, cpu, gap, part)
+    if (!this.#wasUnused) return false
     const write = (address: bigint, bytes: Uint8Array): Promise<void> =>
       this.#guest.writeVirtual(cpu, address, bytes)
-    await write(start + 3n * PAGE, encodeTable(table))
+    await write(this.#table, encodeTable(table))
     await write(this.#notes, Buffer.alloc(8))
-    await write(start, fastCode(this.#place))
-    await write(this.slow, slowCode(this.#place))
-    this.#original = await this.#guest.readVirtual(cpu, site.address, PATCHED)
-    await write(site.address, jump(site.address, start))
-    await Promise.all([
-      this.#guest.remove(site.address),
-      ...[this.slow, ...ends].map(address => this.#guest.plant(address)),
-    ])
+    const places = { pad, notes: this.#notes, table: this.#table }
+    await write(start, fastCode(start, { ...places, behind: padded.behind }))
+    await pads.jumpFrom(cpu, padded.site, start)
+    this.#isInstalled = true
     return true
-  }
-
-  /** The linker fills what lies between sections with one byte. */
-  async #isUnused(cpu: number, length: number): Promise<boolean> {
-    const { start } = this.#place
-    const bytes = await this.#guest.readVirtual(cpu, start, length)
-    return bytes.every(byte => byte === bytes[0])
   }
 
   /**
@@ -170,30 +113,16 @@ export class MetadataStub {
   }
 
   /** The kernel that it was put into is gone, and its memory is another's. */
-  async abandon(): Promise<void> {
-    this.#original = undefined
-    await Promise.all([
-      this.#guest.plant(this.#place.site.address),
-      ...[this.slow, ...this.#place.ends].map(address =>
-        this.#guest.remove(address),
-      ),
-    ])
+  abandon(): void {
+    this.#isInstalled = false
+    this.#wasUnused = false
   }
 
-  /** The kernel's code is as it was, and stops at the site. */
+  /** Every call stops the guest. */
   async uninstall(cpu: number): Promise<void> {
-    const { site, ends } = this.#place
-    await this.#guest.writeVirtual(cpu, site.address, this.#original!)
-    this.#original = undefined
-    await Promise.all([
-      this.#guest.plant(site.address),
-      ...[this.slow, ...ends].map(address => this.#guest.remove(address)),
-    ])
-  }
-
-  /** A count, and 16 bytes behind it the notes. */
-  get #notes(): bigint {
-    return this.#place.start + 2n * PAGE
+    const { pads, padded } = this.#place
+    this.#isInstalled = false
+    await pads.jumpFrom(cpu, padded.site, pads.padAt(padded.site)!)
   }
 }
 
@@ -214,67 +143,52 @@ const encodeTable = (table: readonly MetadataEntry[]): Buffer => {
   return bytes
 }
 
-/** A distance as instructions have it, from the end of the instruction. */
-const relative = (from: bigint, to: bigint): Buffer => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32LE(Number(to - from))
-  return bytes
+/** Places that the code has to do with. */
+interface Places {
+  /** For what it does not know. */
+  readonly pad: bigint
+  readonly notes: bigint
+  readonly table: bigint
+  /** Where a call that has succeeded goes on. */
+  readonly behind: bigint
 }
 
-const jump = (from: bigint, to: bigint): Buffer =>
-  Buffer.concat([Buffer.from([0xe9]), relative(from + BigInt(PATCHED), to)])
-
-/** One instruction: its bytes, and the place that ends them, if any. */
-type Instruction = readonly [bytes: readonly number[], target?: bigint]
-
-const assemble = (
-  start: bigint,
-  instructions: readonly Instruction[],
-): Buffer => {
-  const pieces: Buffer[] = []
-  let at = start
-  for (const [bytes, target] of instructions) {
-    const opcode = Buffer.from(bytes)
-    const next = at + BigInt(opcode.length + (target === undefined ? 0 : 4))
-    pieces.push(opcode)
-    if (target !== undefined) pieces.push(relative(next, target))
-    at = next
-  }
-  return Buffer.concat(pieces)
-}
+/** Of the end of the code, which loads the leaf again and goes to the pad. */
+const FULL = 0x100n
 
 /**
  * RAX has the leaf, RDX the field; RDI is free (TDX_MODULE_CALL keeps the leaf
  * there, and has moved it to RAX).
  */
-const fastCode = ({ start, site }: StubPlace): Buffer => {
-  const slow = start + PAGE
-  const [notes, table] = [start + 2n * PAGE, start + 3n * PAGE]
-  const behind = site.address + BigInt(BEHIND)
-  return assemble(start, [
-    // cmp $TDH_SYS_RD, %rax; jne slow
+const fastCode = (
+  start: bigint,
+  { pad, notes, table, behind }: Places,
+): Buffer => {
+  const full = start + FULL
+  const code = assemble(start, [
+    // cmp $TDH_SYS_RD, %rax; jne pad
     [[0x48, 0x83, 0xf8, LEAF.SYS_RD]],
-    [[0x0f, 0x85], slow],
-    // test %rcx, %rcx; jne slow: the notes have no place for it.
+    [[0x0f, 0x85], pad],
+    // test %rcx, %rcx; jne pad: the notes have no place for it.
     [[0x48, 0x85, 0xc9]],
-    [[0x0f, 0x85], slow],
-    // test %r8, %r8; jne slow
+    [[0x0f, 0x85], pad],
+    // test %r8, %r8; jne pad
     [[0x4d, 0x85, 0xc0]],
-    [[0x0f, 0x85], slow],
+    [[0x0f, 0x85], pad],
     // lea table(%rip), %rdi
     [[0x48, 0x8d, 0x3d], table],
     // 1: cmp %rdx, (%rdi); je 2f
     [[0x48, 0x39, 0x17]],
     [[0x74, 0x0f]],
-    // add $24, %rdi; cmpq $0, (%rdi); jne 1b; jmp slow
+    // add $24, %rdi; cmpq $0, (%rdi); jne 1b; jmp pad
     [[0x48, 0x83, 0xc7, ENTRY_SIZE]],
     [[0x48, 0x83, 0x3f, 0x00]],
     [[0x75, 0xf1]],
-    [[0xe9], slow],
-    // 2: mov notes(%rip), %rax; cmp $NOTED, %rax; jae slow + its mov
+    [[0xe9], pad],
+    // 2: mov notes(%rip), %rax; cmp $NOTED, %rax; jae full
     [[0x48, 0x8b, 0x05], notes],
     [[0x48, 0x3d, NOTED & 0xff, NOTED >> 8, 0, 0]],
-    [[0x0f, 0x83], slow + SLOW_WITH_LEAF],
+    [[0x0f, 0x83], full],
     // lea notes+16(%rip), %rcx; shl $4, %rax; mov %rdx, (%rcx,%rax)
     [[0x48, 0x8d, 0x0d], notes + 16n],
     [[0x48, 0xc1, 0xe0, 0x04]],
@@ -293,22 +207,11 @@ const fastCode = ({ start, site }: StubPlace): Buffer => {
     [[0x31, 0xc0]],
     [[0xe9], behind],
   ])
-}
-
-/** Bytes of SEAMCALL and both jumps: behind them the leaf is loaded again. */
-const SLOW_WITH_LEAF = BigInt(SEAMCALL_LENGTH + 6 + 5)
-
-/** On a page of its own: on one with a breakpoint TCG goes step by step. */
-const slowCode = ({ start, site, onCarry }: StubPlace): Buffer => {
-  const slow = start + PAGE
-  const behind = site.address + BigInt(BEHIND)
-  return assemble(slow, [
-    // seamcall; jc where the kernel goes; jmp behind it
-    [[0x66, 0x0f, 0x01, 0xcf]],
-    [[0x0f, 0x82], behind + BigInt(onCarry)],
-    [[0xe9], behind],
-    // mov $TDH_SYS_RD, %eax; jmp slow
-    [[0xb8, LEAF.SYS_RD, 0, 0, 0]],
-    [[0xe9], slow],
+  const room = Buffer.alloc(Number(FULL) - code.length)
+  return Buffer.concat([
+    code,
+    room,
+    // full: mov $TDH_SYS_RD, %eax; jmp pad
+    assemble(full, [[[0xb8, LEAF.SYS_RD, 0, 0, 0]], [[0xe9], pad]]),
   ])
 }

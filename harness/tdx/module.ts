@@ -124,6 +124,15 @@ export class TdxModule {
     return this.#state
   }
 
+  /** Nothing is left to be initialised, TDMRs neither. */
+  get isReady(): boolean {
+    return (
+      this.#state === 'SYS_READY' &&
+      this.#offered?.every(({ base }) => this.#initializedTdmrs.has(base)) ===
+        true
+    )
+  }
+
   /** The TDMRs of the last TDH.SYS.CONFIG that could be read. */
   get offeredTdmrs(): readonly TdmrInfo[] | undefined {
     return this.#offered

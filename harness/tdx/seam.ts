@@ -46,6 +46,11 @@ export class Seam {
     return this.#platform.faults.length > 0 ? [] : this.#module.metadataTable
   }
 
+  /** Nothing is left to be initialised, TDMRs neither. */
+  get isReady(): boolean {
+    return this.#module.isReady
+  }
+
   /** Faults that no call ever met. */
   get unmetFaults(): readonly Fault[] {
     return this.#faults.unmet

@@ -18,7 +18,7 @@ export const realKernels = async (
 
 /** The QEMU of this machine, without KVM. */
 export const realMachine = async (
-  options: Pick<QemuOptions, 'answersInGuest' | 'deadlines' | 'snapshots'> = {},
+  options: Pick<QemuOptions, 'entersGuest' | 'deadlines' | 'snapshots'> = {},
 ): Promise<QemuMachine> => {
   const qemu = await findQemu()
   return new QemuMachine({

@@ -61,8 +61,8 @@ export interface BootOptions {
   readonly snapshot: Snapshot | undefined
   /** For a snapshot of this guest; undefined: none is taken. */
   readonly draft: Draft | undefined
-  /** The guest is not stopped for each read of metadata. */
-  readonly answersInGuest: boolean
+  /** Code may be put into the guest, to stop it less. */
+  readonly entersGuest: boolean
   /** performance.now() when it began. */
   readonly start: number
 }
@@ -85,7 +85,7 @@ export class Boot {
   readonly #events: Promise<QmpClient>
   readonly #snapshot: Snapshot | undefined
   readonly #draft: Draft | undefined
-  readonly #answersInGuest: boolean
+  readonly #entersGuest: boolean
   readonly #start: number
   #qemu: QemuProcess | undefined
   #begun = false
@@ -109,7 +109,7 @@ export class Boot {
     this.#events = options.events
     this.#snapshot = snapshot
     this.#draft = options.draft
-    this.#answersInGuest = options.answersInGuest
+    this.#entersGuest = options.entersGuest
     this.#start = start
     this.console = new ConsoleTail({
       directory: plan.directory,
@@ -236,7 +236,7 @@ export class Boot {
       map: givenMap(machine),
       late: this.#accel === 'kvm' || kernel.bootFile !== kernel.image.path,
       followsKexec: this.#plan.next !== undefined,
-      answersInGuest: this.#answersInGuest,
+      entersGuest: this.#entersGuest,
       begun: this.#snapshot?.notes,
       onFirstCall: seen => this.#takeSnapshot(seen),
       onUnanswered: () => {
@@ -277,11 +277,13 @@ export class Boot {
     const { machine, directory } = this.#plan
     const backends = memoryBackends(machine)
     try {
-      await saveGuest({ qmp, pid, backends, directory, signal }, draft)
+      const guest = { qmp, pid, backends, directory, signal }
+      const memoryName = await saveGuest(guest, draft)
       const printed = await readFile(this.console.consolePath)
       // Trouble by chance would be that of every boot to come.
       this.console.read()
-      if (!this.console.reader.hasIncidents) await draft.keep(printed, seen)
+      if (!this.console.reader.hasIncidents)
+        await draft.keep({ console: printed, notes: seen, memoryName })
     } catch {
       // The draft goes with the boot.
     }
@@ -329,13 +331,15 @@ export class Boot {
 
   async #whereStuck({ kind }: Ending): Promise<StuckCpu[]> {
     const guest = this.#guest
-    if (!guest || !this.#emulation) return []
+    const emulation = this.#emulation
+    if (!guest || !emulation) return []
     // It stands already, at the SEAMCALL.
-    if (kind !== 'unanswered') await this.#emulation.freeze()
+    if (kind !== 'unanswered') await emulation.freeze()
     const { image } = this.#plan.kernel
     return Promise.all(
       Array.from({ length: guest.cpus }, async (_, cpu) => {
-        const { rip } = await guest.registers(cpu)
+        const stopped = await guest.registers(cpu)
+        const rip = emulation.inKernel(stopped.rip)
         return { cpu, rip, symbol: image.symbolize(rip) ?? null }
       }),
     )

@@ -80,6 +80,14 @@ export class GdbClient implements Debugger {
     await this.#expectOk(`z1,${address.toString(16)},1`)
   }
 
+  async watch(address: bigint): Promise<void> {
+    await this.#expectOk(`Z2,${address.toString(16)},1`)
+  }
+
+  async unwatch(address: bigint): Promise<void> {
+    await this.#expectOk(`z2,${address.toString(16)},1`)
+  }
+
   resume(): Promise<Stop | null> {
     if (this.#closed) return Promise.resolve(null)
     return new Promise(resolve => {
@@ -233,7 +241,8 @@ export class GdbClient implements Debugger {
     }
   }
 
-  /** `T05thread:02;` for a breakpoint, `T02...` after our interrupt. */
+  /** `T05thread:02;` for a breakpoint, with `watch:` and the address behind it
+   * for a watchpoint; `T02...` after our interrupt. */
   #stopped(payload: string): void {
     const match =
       /^T([0-9a-f]{2})(?:.*?thread:(?:p[0-9a-f]+\.)?([0-9a-f]+);)?/.exec(

@@ -24,7 +24,7 @@ import type { GuestTsc } from './guest-tsc.ts'
 import { Plugger } from './plugger.ts'
 import { QemuProcess, qemuFailure } from './process.ts'
 import { QmpClient } from './qmp.ts'
-import { snapshotFacts } from './snapshot-facts.ts'
+import { memoryFacts, snapshotFacts } from './snapshot-facts.ts'
 import type { Draft, Snapshot, SnapshotStore } from './snapshot-store.ts'
 import { Incoming } from './sockets.ts'
 
@@ -41,8 +41,8 @@ export interface QemuOptions {
   readonly firmware?: string
   /** Boots go on from these where they can; undefined: none does. */
   readonly snapshots?: SnapshotStore | undefined
-  /** Reads of metadata do not stop guests of TCG; default: each does. */
-  readonly answersInGuest?: boolean
+  /** Code is put into guests of TCG that stops them less; default: none is. */
+  readonly entersGuest?: boolean
   /** Look where a hung guest is; default: yes. */
   readonly diagnose?: boolean
   /** Looks at every guest that did not end by itself, before it is ended. */
@@ -155,7 +155,7 @@ export class QemuMachine implements Machine {
     const isKnown = await snapshots.wasAskedFor(key)
     const draft =
       isKnown || plan.beginsAgain === true
-        ? await snapshots.begin(key)
+        ? await snapshots.begin(key, snapshots.key(memoryFacts(plan)))
         : undefined
     return draft ? { draft } : {}
   }
@@ -182,7 +182,7 @@ export class QemuMachine implements Machine {
       events,
       snapshot,
       draft,
-      answersInGuest: accel === 'tcg' && this.#options.answersInGuest === true,
+      entersGuest: accel === 'tcg' && this.#options.entersGuest === true,
       start: beginning.start,
     })
     const guestMemory = memoryFor(snapshot, draft)
@@ -273,7 +273,7 @@ const memoryFor = (
   draft: Draft | undefined,
 ): GuestMemory =>
   snapshot
-    ? { kind: 'snapshot', folder: snapshot.folder }
+    ? { kind: 'snapshot', folder: snapshot.memory }
     : { kind: draft ? 'shared' : 'own' }
 
 /**

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { memoized, sha256OfFile } from '../../base/memo.ts'
 import { setupDataOf } from '../../scenario/machine-spec.ts'
 import type { BootPlan } from '../machine.ts'
-import { type QemuPlan, qemuArgv } from './argv.ts'
+import { type QemuPlan, memoryBackends, qemuArgv } from './argv.ts'
 
 /**
  * Everything that a guest has to do with before it makes its first SEAMCALL:
@@ -61,6 +61,13 @@ export const snapshotFacts = async (
     followed: allocations?.of,
   }
 }
+
+/** What guests have in common whose memories may be alike. */
+export const memoryFacts = ({ machine }: BootPlan): unknown => [
+  'memory',
+  machine.cpus,
+  memoryBackends(machine),
+]
 
 /** Files that stay are read once. */
 const contentOf = (path: string): Promise<string> =>

@@ -1,13 +1,14 @@
 import {
   existsSync,
   mkdirSync,
+  readFileSync,
   readdirSync,
   rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { shortFolder } from '../../testing/cli.ts'
 import { type Draft, SnapshotStore } from './snapshot-store.ts'
 
@@ -19,18 +20,44 @@ const NOTES = {
 
 const RAM = [{ id: 'ram', size: 48 * 1024 }]
 
-const draftOf = async (store: SnapshotStore, key: string): Promise<Draft> => {
-  const draft = await store.begin(key)
+/** Key of a machine. */
+const MACHINE = '0123456789abcdef0123456789abcdef'
+
+const draftOf = async (
+  store: SnapshotStore,
+  key: string,
+  memory?: string,
+): Promise<Draft> => {
+  const draft = await store.begin(key, MACHINE)
   if (!draft) throw new Error('expected a draft')
   writeFileSync(draft.devices, 'devices')
+  if (memory !== undefined) return draft
+  mkdirSync(draft.memory)
   for (const { id, size } of RAM)
-    writeFileSync(join(draft.folder, id), Buffer.alloc(size, 1))
+    writeFileSync(join(draft.memory, id), Buffer.alloc(size, 1))
   return draft
 }
 
-const take = async (store: SnapshotStore, key: string): Promise<void> => {
-  await using draft = await draftOf(store, key)
-  await draft.keep(Buffer.from('console\n'), NOTES)
+/** The only memory of a store. */
+const memoryIn = (root: string): string => {
+  const [name, more] = readdirSync(root).filter(one => one.endsWith('.memory'))
+  if (name === undefined || more !== undefined)
+    throw new Error('expected one memory')
+  return name
+}
+
+/** @param memory name of one that is there; default: one of its own */
+const take = async (
+  store: SnapshotStore,
+  key: string,
+  memory?: string,
+): Promise<void> => {
+  await using draft = await draftOf(store, key, memory)
+  await draft.keep({
+    console: Buffer.from('console\n'),
+    notes: NOTES,
+    memoryName: memory,
+  })
 }
 
 t.test('what was kept is found', async t => {
@@ -50,11 +77,12 @@ t.test('what is not noted is not known', async t => {
   const store = new SnapshotStore(shortFolder(t))
   const key = store.key('a kernel without a list')
   await using draft = await draftOf(store, key)
-  await draft.keep(Buffer.alloc(0), {
+  const notes = {
     cmdline: undefined,
     keyidReads: 0,
     regionsAtBoot: undefined,
-  })
+  }
+  await draft.keep({ console: Buffer.alloc(0), notes, memoryName: undefined })
   t.same((await store.find(key, RAM))?.notes, {
     cmdline: undefined,
     keyidReads: 0,
@@ -76,11 +104,11 @@ t.test('a draft that is not kept leaves nothing', async t => {
   const key = store.key('not kept')
   {
     await using draft = await draftOf(store, key)
-    t.ok(existsSync(draft.folder))
-    t.equal(await store.begin(key), undefined, 'one at a time')
+    t.ok(existsSync(draft.memory))
+    t.equal(await store.begin(key, MACHINE), undefined, 'one at a time')
   }
   t.same(readdirSync(root), [])
-  t.ok(await store.begin(key), 'and then another')
+  t.ok(await store.begin(key, MACHINE), 'and then another')
 })
 
 t.test('what cannot be used is replaced', async t => {
@@ -92,7 +120,11 @@ t.test('what cannot be used is replaced', async t => {
   t.equal(await store.find(key, RAM), undefined)
   await take(store, key)
   t.ok(await store.find(key, RAM))
-  t.same(readdirSync(root), [key], 'nothing else is left')
+  t.same(
+    readdirSync(root).sort(),
+    [key, memoryIn(root)].sort(),
+    'nothing else is left',
+  )
 })
 
 t.test('without its memory it is none', async t => {
@@ -103,7 +135,7 @@ t.test('without its memory it is none', async t => {
   const other = [{ id: 'ram', size: 1 }]
   t.equal(await store.find(key, other), undefined, 'of another size')
   t.equal(await store.find(key, [...RAM, ...other]), undefined)
-  rmSync(join(root, key, 'ram'))
+  rmSync(join(root, memoryIn(root), 'ram'))
   t.equal(await store.find(key, RAM), undefined, 'none at all')
 })
 
@@ -128,7 +160,13 @@ t.test('broken notes are no snapshot', async t => {
   ]) {
     const key = store.key(notes)
     await take(store, key)
-    writeFileSync(join(root, key, 'notes.json'), notes)
+    const path = join(root, key, 'notes.json')
+    const { devices, memoryName } = JSON.parse(readFileSync(path, 'utf8')) as {
+      readonly devices: string
+      readonly memoryName: string
+    }
+    const names = `"devices":"${devices}","memoryName":"${memoryName}",`
+    writeFileSync(path, notes.replace('{"', `{${names}"`))
     t.equal(await store.find(key, RAM), undefined, notes)
   }
 })
@@ -146,22 +184,65 @@ t.test('what a killed process left goes with a later snapshot', async t => {
   t.ok(existsSync(ours), 'what is being written stays')
 })
 
-t.test('those that were not used for longest make room', async t => {
+t.test('snapshots share a memory', async t => {
   const root = shortFolder(t)
-  const store = new SnapshotStore(root, { room: 3 * 60 * 1024 })
-  const keys = ['a', 'b', 'c', 'd'].map(name => store.key(name))
-  for (const [i, key] of keys.entries()) {
-    await using draft = await draftOf(store, key)
-    await draft.keep(Buffer.alloc(0), NOTES)
-    utimesSync(join(root, key), 1000 + i, 1000 + i)
-    // It is used: now the second is the oldest.
-    if (i === 2) await store.find(keys[0]!, RAM)
+  const store = new SnapshotStore(root)
+  const [one, other] = [store.key('one'), store.key('other')]
+  await take(store, one)
+  const draft = await store.begin(other, MACHINE)
+  const [known] = draft!.memories
+  t.same(draft!.memories, [
+    { name: memoryIn(root), folder: join(root, memoryIn(root)) },
+  ])
+  await draft![Symbol.asyncDispose]()
+  await take(store, other, known!.name)
+  const found = await store.find(other, RAM)
+  t.equal(found?.memory, known!.folder)
+  t.equal((await store.find(one, RAM))?.memory, known!.folder)
+  const machine = 'f'.repeat(32)
+  await using foreign = await store.begin(store.key('third'), machine)
+  t.same(foreign?.memories, [], 'of another machine')
+  await store.forget(found!)
+  t.ok(await store.find(one, RAM), 'the other stays')
+})
+
+/** Memories of a store and what is left of them when one more comes. */
+const crowd = async (t: Test, usedBefore: readonly number[]) => {
+  const root = shortFolder(t)
+  const store = new SnapshotStore(root, { room: 4 * 60 * 1024 })
+  const keys = usedBefore.map((_, i) => store.key(`number ${i}`))
+  for (const [i, days] of usedBefore.entries()) {
+    await take(store, keys[i]!)
+    const found = await store.find(keys[i]!, RAM)
+    const time = Date.now() / 1000 - days * 24 * 3600
+    utimesSync(found!.memory, time, time)
   }
+  const newest = store.key('the newest')
+  await take(store, newest)
   const left = await Promise.all(keys.map(key => store.find(key, RAM)))
+  t.ok(await store.find(newest, RAM), 'the newest stays')
+  const folders = keys.filter(key => existsSync(join(root, key)))
+  return { left: left.map(found => found !== undefined), folders, keys }
+}
+
+t.test('those that were not used for days make room', async t => {
+  const { left, folders, keys } = await crowd(t, [5, 9, 0, 4])
+  t.same(left, [true, false, true, true])
   t.same(
-    left.map(found => found !== undefined),
-    [true, false, true, true],
+    folders,
+    keys.filter((_, i) => left[i]),
+    'snapshots go with their memory',
   )
+})
+
+t.test('of those that are used one makes room, and not the oldest', async t => {
+  const gone = new Set<number>()
+  for (let i = 0; i < 40; i++) {
+    const { left } = await crowd(t, [2, 1, 0.5, 0])
+    t.equal(left.filter(stays => !stays).length, 1)
+    gone.add(left.indexOf(false))
+  }
+  t.ok(gone.size > 1, `of four ${gone.size} went`)
 })
 
 t.test('marks do not grow without end', async t => {

@@ -6,70 +6,79 @@ import {
   rename,
   rm,
   stat,
-  statfs,
   utimes,
   writeFile,
 } from 'node:fs/promises'
-import { join } from 'node:path'
-import * as z from 'zod'
+import { basename, join } from 'node:path'
 import { systemCode } from '../../base/errors.ts'
 import { ensureFolder } from '../../base/output.ts'
 import { cacheRoot } from '../../base/paths.ts'
 import { GIB } from '../../base/units.ts'
 import type { MemoryBackend } from './argv.ts'
 import type { EarlyNotes } from '../../emulate/kernel-seen.ts'
+import {
+  CONSOLE,
+  MEMORY,
+  MEMORY_NAME,
+  type Notes,
+  PARTIAL,
+  readNotes,
+  writeNotes,
+} from './snapshot-files.ts'
+import { byAge, bytesIn, prune, removeAt, roomIn } from './snapshot-room.ts'
 
 /**
  * Counts what was changed in how a guest is brought to its first SEAMCALL, and
  * does not show in the facts of a key: answers to MSRs, and what is noted.
  */
-const FORMAT = 1
+const FORMAT = 2
 
-/** All snapshots together; of more, those go that were not used for longest. */
-const ROOM = 6 * GIB
-/** Nor more than this part of what the file system has left. */
-const SHARE_OF_FREE = 0.25
-/** Keys of which only is known that they were asked for. */
-const MARKS = 2000
-
-/** Files of a snapshot, beside those of the memory. */
-const DEVICES = 'devices'
-const CONSOLE = 'console.log'
-const NOTES = 'notes.json'
-const PARTIAL = '.partial'
-/** Nobody works on one for so long, in milliseconds. */
-const ABANDONED = 10 * 60_000
-
-const notesSchema = z.strictObject({
-  cmdline: z.string().nullable(),
-  keyidReads: z.int().nonnegative(),
-  regionsAtBoot: z
-    .array(
-      z.strictObject({ start: z.number(), end: z.number(), node: z.int() }),
-    )
-    .nullable(),
-})
+/** All snapshots together. */
+const ROOM = 16 * GIB
+/** Memories of a machine that a guest is compared with. */
+const MEMORIES = 8
 
 /** A guest that stands in front of its first VMX instruction or SEAMCALL. */
 export interface Snapshot {
   readonly key: string
-  /** With a file for each piece of the memory, named by its id. */
   readonly folder: string
-  /** The state of CPUs and devices, as QEMU migrates it. */
+  /** Folder with a file for each piece of the memory, named by its id. */
+  readonly memory: string
+  /**
+   * The state of CPUs and devices, as QEMU migrates it, with pages of memory
+   * that differ from those of the files.
+   */
   readonly devices: string
   /** What the kernel had printed. */
   readonly console: Uint8Array
   readonly notes: EarlyNotes
 }
 
+/** Memory of guests, that snapshots build upon. */
+export interface StoredMemory {
+  readonly name: string
+  readonly folder: string
+}
+
+/** What makes a snapshot, beside devices and memory. */
+export interface Kept {
+  readonly console: Uint8Array
+  readonly notes: EarlyNotes
+  /** Of its memory in the store; undefined: it has that of the draft. */
+  readonly memoryName: string | undefined
+}
+
 /** A snapshot that is being taken. */
 export interface Draft extends AsyncDisposable {
-  readonly folder: string
   readonly devices: string
+  /** A folder for its memory, which may be made. */
+  readonly memory: string
+  /** Memories of guests of the same machine. */
+  readonly memories: readonly StoredMemory[]
   /** Bytes that it may take. */
   readonly room: number
   /** It is complete; whoever comes with the same key can start from it. */
-  keep(console: Uint8Array, notes: EarlyNotes): Promise<void>
+  keep(kept: Kept): Promise<void>
 }
 
 /**
@@ -113,20 +122,21 @@ export class SnapshotStore {
   ): Promise<Snapshot | undefined> {
     const folder = join(this.#root, key)
     try {
-      const text = await readFile(join(folder, NOTES), 'utf8')
-      const notes = notesSchema.parse(JSON.parse(text))
+      const notes = await readNotes(folder)
       const console = await readFile(join(folder, CONSOLE))
+      const memory = join(this.#root, notes.memoryName)
       const sizes = await Promise.all(
-        backends.map(async ({ id }) => (await stat(join(folder, id))).size),
+        backends.map(async ({ id }) => (await stat(join(memory, id))).size),
       )
       // QEMU would make a file that is missing, and fill it with zeros.
       if (backends.some(({ size }, i) => size !== sizes[i])) return undefined
       const now = new Date()
-      await utimes(folder, now, now)
+      await Promise.all([folder, memory].map(path => utimes(path, now, now)))
       return {
         key,
         folder,
-        devices: join(folder, DEVICES),
+        memory,
+        devices: join(folder, notes.devices),
         console,
         notes: {
           cmdline: notes.cmdline ?? undefined,
@@ -155,37 +165,46 @@ export class SnapshotStore {
     }
   }
 
-  /** @returns undefined when one is being taken, or there is no room */
-  async begin(key: string): Promise<Draft | undefined> {
+  /**
+   * @param machine key of what memories must have in common to be compared
+   * @returns undefined when one is being taken, or there is no room
+   */
+  async begin(key: string, machine: string): Promise<Draft | undefined> {
     if (this.#underWay.has(key)) return undefined
     const folder = join(this.#root, `${key}.${randomUUID()}${PARTIAL}`)
-    let room = 0
+    let room: number
+    let memories: StoredMemory[]
     try {
       await ensureFolder(this.#root)
       room = await roomIn(this.#root, this.#room)
+      memories = await memoriesOf(this.#root, machine)
       await mkdir(folder)
     } catch {
       return undefined
     }
     this.#underWay.add(key)
+    // Its own name: whoever has read the notes of another snapshot of this key
+    // must not find it in the place of that one's.
+    const devices = `devices.${randomUUID()}`
     return {
-      folder,
-      devices: join(folder, DEVICES),
+      devices: join(folder, devices),
+      memory: join(folder, MEMORY),
+      memories,
       room,
-      keep: async (console, { cmdline, keyidReads, regionsAtBoot }) => {
-        const notes = {
-          cmdline: cmdline ?? null,
-          keyidReads,
-          regionsAtBoot:
-            regionsAtBoot?.map(({ start, end, node }) => ({
-              start,
-              end,
-              node,
-            })) ?? null,
-        } satisfies z.input<typeof notesSchema>
+      keep: async ({ console, notes, memoryName }) => {
+        const name = memoryName ?? `${machine}.${randomUUID()}.memory`
         await writeFile(join(folder, CONSOLE), console)
-        await writeFile(join(folder, NOTES), JSON.stringify(notes))
-        await prune(this.#root, room - ((await bytesIn(folder)) ?? 0))
+        await writeNotes(folder, {
+          devices,
+          memoryName: name,
+          ...notesOf(notes),
+        })
+        const memory = join(this.#root, name)
+        const now = new Date()
+        if (memoryName === undefined) await rename(join(folder, MEMORY), memory)
+        else await utimes(memory, now, now)
+        const most = room - ((await bytesIn(folder)) ?? 0)
+        await prune(this.#root, { most, needed: name })
         // One that is there could not be used, or another rig was quicker.
         const place = join(this.#root, key)
         await removeAt(this.#root, place)
@@ -201,81 +220,26 @@ export class SnapshotStore {
   }
 }
 
-/**
- * Takes away what others left half done, and the oldest of what is more.
- *
- * @param most bytes that may stay
- */
-const prune = async (root: string, most: number): Promise<void> => {
-  const names = await readdir(root)
-  for (const name of names.filter(one => one.endsWith(PARTIAL)))
-    if (await isAbandoned(join(root, name)))
-      await rm(join(root, name), { recursive: true, force: true })
-  await forgetMarks(
-    root,
-    names.filter(name => name.endsWith('.seen')),
-  )
-  let left = most
-  for (const { path, bytes } of await byAge(root, names.filter(isKey))) {
-    left -= bytes
-    if (left < 0) await removeAt(root, path)
-  }
-}
-
-/** What all snapshots together may take. */
-const roomIn = async (root: string, most: number): Promise<number> => {
-  const { bavail, bsize } = await statfs(root)
-  return Math.min(most, bavail * bsize * SHARE_OF_FREE)
-}
-
-/** Under another name first: nobody may find half of it. */
-const removeAt = async (root: string, folder: string): Promise<void> => {
-  const gone = join(root, `${randomUUID()}${PARTIAL}`)
-  await rename(folder, gone).catch(() => undefined)
-  await rm(gone, { recursive: true, force: true })
-}
-
-const isKey = (name: string): boolean => /^[0-9a-f]{32}$/.test(name)
-
-/** The newest first. */
-const byAge = async (
+/** Those that were used last. */
+const memoriesOf = async (
   root: string,
-  names: readonly string[],
-): Promise<{ readonly path: string; readonly bytes: number }[]> => {
-  const all = await Promise.all(
-    names.map(async name => {
-      const path = join(root, name)
-      const bytes = await bytesIn(path)
-      const info = await stat(path).catch(() => undefined)
-      return info && bytes !== undefined
-        ? [{ path, bytes, time: info.mtimeMs }]
-        : []
-    }),
+  machine: string,
+): Promise<StoredMemory[]> => {
+  const names = (await readdir(root)).filter(
+    name => name.startsWith(`${machine}.`) && MEMORY_NAME.test(name),
   )
-  return all.flat().sort((a, b) => b.time - a.time)
+  const latest = (await byAge(root, names)).slice(0, MEMORIES)
+  return latest.map(({ path }) => ({ name: basename(path), folder: path }))
 }
 
-/** What a folder takes on the disk; undefined: it is gone. */
-const bytesIn = async (folder: string): Promise<number | undefined> => {
-  try {
-    const files = await readdir(folder)
-    const infos = await Promise.all(files.map(file => stat(join(folder, file))))
-    return infos.reduce((sum, { blocks }) => sum + blocks * 512, 0)
-  } catch {
-    return undefined
-  }
-}
-
-/** Marks have no order that matters: when they are too many, all go. */
-const forgetMarks = async (
-  root: string,
-  marks: readonly string[],
-): Promise<void> => {
-  if (marks.length <= MARKS) return
-  await Promise.all(marks.map(mark => rm(join(root, mark), { force: true })))
-}
-
-const isAbandoned = async (path: string): Promise<boolean> => {
-  const info = await stat(path).catch(() => undefined)
-  return info !== undefined && Date.now() - info.mtimeMs > ABANDONED
-}
+const notesOf = ({
+  cmdline,
+  keyidReads,
+  regionsAtBoot,
+}: EarlyNotes): Omit<Notes, 'devices' | 'memoryName'> => ({
+  cmdline: cmdline ?? null,
+  keyidReads,
+  regionsAtBoot:
+    regionsAtBoot?.map(({ start, end, node }) => ({ start, end, node })) ??
+    null,
+})

@@ -4,18 +4,27 @@ import { join } from 'node:path'
 import { connect } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { execa } from 'execa'
-import { endsWithUs } from '../../base/ends-with-us.ts'
 import { InfraError } from '../../base/errors.ts'
 import type { MemoryBackend } from './argv.ts'
+import {
+  type MemoryFile,
+  copyMemory,
+  differences,
+  likeness,
+  memoryIn,
+  usedBytes,
+} from './guest-memory.ts'
+import { type Page, paused, withPages } from './migration-stream.ts'
 import type { QmpClient } from './qmp.ts'
 import type { Draft } from './snapshot-store.ts'
+import { dataRanges } from './sparse-file.ts'
 import { Incoming } from './sockets.ts'
 
 /**
  * Snapshots of guests by means of QEMU's migration: memory is left out of the
- * stream (x-ignore-shared) and copied as a file, which other guests map. What
- * they write stays with them.
+ * stream (x-ignore-shared) and kept in files, which other guests map. What they
+ * write stays with them. Guests of one kernel that differ in their command lines
+ * differ in some hundred pages: those are put into the stream.
  */
 
 const CAPABILITIES = {
@@ -37,16 +46,19 @@ export interface StoppedGuest {
 }
 
 /**
- * Writes memory and devices of a guest into the folder of a draft. The guest
- * can go on afterwards.
+ * Writes devices and memory of a guest for a draft: of the memory the pages in
+ * which it differs from one that is kept already, or all of it. The guest can go
+ * on afterwards.
  *
+ * @returns the name of the memory that the rest is in; undefined: all was written
  * @throws InfraError when QEMU refuses or is gone, its memory is not where it
  *   should be, there is no room, or the signal comes
  */
 export const saveGuest = async (
-  { qmp, pid, backends, directory, signal }: StoppedGuest,
-  { folder, devices, room }: Draft,
-): Promise<void> => {
+  guest: StoppedGuest,
+  { devices, memory, memories, room }: Draft,
+): Promise<string | undefined> => {
+  const { qmp, directory, signal } = guest
   await qmp.execute('migrate-set-capabilities', CAPABILITIES)
   const path = join(directory, 'migration')
   await using incoming = await Incoming.listen(path)
@@ -59,16 +71,21 @@ export const saveGuest = async (
     ]).then(([stream]) => stream),
     brokenOff(qmp, signal),
   ])
-  await writeFile(devices, paused(stream))
-  const files = await memoryFiles(pid, backends)
-  const bytes = files.reduce((sum, { blocks }) => sum + blocks * 512, 0)
+  const files = await memoryFiles(guest)
+  const base = await baseOf(files, { memories, room }, signal)
+  if (base) {
+    await writeFile(devices, withPages(paused(stream), base.pages))
+    return base.name
+  }
+  const bytes = usedBytes(files)
   if (bytes > room)
     throw new InfraError(
       'SNAPSHOT',
       `expected a guest that fits into ${room} bytes, found ${bytes}`,
     )
-  for (const [i, { id }] of backends.entries())
-    await copySparsely(files[i]!.path, join(folder, id), signal)
+  await writeFile(devices, paused(stream))
+  await copyMemory(files, memory, signal)
+  return undefined
 }
 
 /** Rejects when QEMU is gone, or the signal comes. */
@@ -81,31 +98,6 @@ const brokenOff = (qmp: QmpClient, signal: AbortSignal): Promise<never> =>
     signal.addEventListener('abort', stop, { once: true })
     void qmp.closed.then(stop)
   })
-
-/** In the stream: the length of a section's name, and the name. */
-const STATE_SECTION = Buffer.from('\x0bglobalstate')
-/** Instance and version of the section, each four bytes. */
-const STATE_HEADER = 8
-const DEBUG = Buffer.from('\0\0\0\x06debug\0\0')
-const PAUSED = Buffer.from('\0\0\0\x07paused\0')
-
-/**
- * The same state of a guest that was not stopped by a debugger: QEMU cannot
- * load one that was (runstate_transitions_def, softmmu/runstate.c, has no way
- * from inmigrate to debug). Its name has a length before it, and 100 bytes
- * (vmstate_globalstate, migration/global_state.c).
- */
-const paused = (stream: Buffer): Buffer => {
-  const section = stream.indexOf(STATE_SECTION)
-  const at = section + STATE_SECTION.length + STATE_HEADER
-  if (section < 0 || !stream.subarray(at, at + DEBUG.length).equals(DEBUG))
-    throw new InfraError(
-      'SNAPSHOT',
-      'expected QEMU to say that a debugger has stopped the guest it saved, it does not: is it newer than the rig?',
-    )
-  PAUSED.copy(stream, at)
-  return stream
-}
 
 /**
  * Loads the devices of a guest that was started with `-incoming defer` and the
@@ -153,19 +145,19 @@ const migrationIsOver = async (qmp: QmpClient): Promise<void> => {
  * The files behind the memory of a QEMU: they have no name, and their numbers
  * ascend in the order in which they were made.
  */
-const memoryFiles = async (
-  pid: number,
-  backends: readonly MemoryBackend[],
-): Promise<MemoryFile[]> => {
+const memoryFiles = async ({
+  pid,
+  backends,
+  signal,
+}: StoppedGuest): Promise<MemoryFile[]> => {
   const folder = `/proc/${pid}/fd`
   const numbers = (await readdir(folder)).map(Number).sort((a, b) => a - b)
-  const files: MemoryFile[] = []
+  const files: { readonly path: string; readonly size: number }[] = []
   for (const number of numbers) {
     const path = `${folder}/${number}`
     const target = await readlink(path).catch(() => '')
     if (!target.startsWith('/memfd:memory-backend-memfd')) continue
-    const { size, blocks } = await stat(path)
-    files.push({ path, size, blocks })
+    files.push({ path, size: (await stat(path)).size })
   }
   const sizes = files.map(({ size }) => size)
   const expected = backends.map(({ size }) => size)
@@ -174,34 +166,45 @@ const memoryFiles = async (
       'SNAPSHOT',
       `expected QEMU to keep the memory of its guest in files of ${expected.join(', ')} bytes, found ${sizes.join(', ') || 'none'}`,
     )
-  return files
-}
-
-interface MemoryFile {
-  readonly path: string
-  readonly size: number
-  /** Of 512 bytes, that the guest has touched. */
-  readonly blocks: number
-}
-
-const copySparsely = async (
-  from: string,
-  to: string,
-  signal: AbortSignal,
-): Promise<void> => {
-  const { failed, stderr } = await execa(
-    'setpriv',
-    endsWithUs(['cp', '--sparse=always', '--', from, to]),
-    {
-      reject: false,
-      stdin: 'ignore',
-      stdout: 'ignore',
-      cancelSignal: signal,
-    },
+  return Promise.all(
+    files.map(async ({ path, size }, i) => ({
+      id: backends[i]!.id,
+      path,
+      size,
+      used: await dataRanges({ path, size }, signal),
+    })),
   )
-  if (failed)
-    throw new InfraError(
-      'SNAPSHOT',
-      `cannot copy the memory of a guest to ${to}: ${stderr || 'cp said nothing'}`,
-    )
+}
+
+/** Of another memory no more than this part may differ. */
+const FEW = 0.25
+/** Of some pages so many are the same, or it is not looked closer at. */
+const ALIKE = 0.5
+
+/** What most of a guest's memory is the same as. */
+interface Base {
+  /** Its name in the store. */
+  readonly name: string
+  /** In which the guest's memory differs. */
+  readonly pages: readonly Page[]
+}
+
+/** The memory that is there and most alike, if it is alike. */
+const baseOf = async (
+  files: readonly MemoryFile[],
+  { memories, room }: Pick<Draft, 'memories' | 'room'>,
+  signal: AbortSignal,
+): Promise<Base | undefined> => {
+  const known = await Promise.all(
+    memories.map(async ({ name, folder }) => {
+      const others = await memoryIn(folder, files)
+      const same = others ? await likeness(files, others) : 0
+      return { name, others, same }
+    }),
+  )
+  const [best] = known.sort((a, b) => b.same - a.same)
+  if (!best?.others || best.same < ALIKE) return undefined
+  const most = Math.min(room, usedBytes(files) * FEW)
+  const pages = await differences(files, best.others, { most, signal })
+  return pages && { name: best.name, pages }
 }

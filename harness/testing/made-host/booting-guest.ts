@@ -148,6 +148,14 @@ export class BootingGuest implements Debugger {
     this.#planted.add(address)
     await this.#guest.plant(address)
   }
+  watch(address: bigint): Promise<void> {
+    return this.#guest.watch(address)
+  }
+
+  unwatch(address: bigint): Promise<void> {
+    return this.#guest.unwatch(address)
+  }
+
   async remove(address: bigint): Promise<void> {
     if (this.#planted.delete(address)) await this.#guest.remove(address)
   }
