@@ -241,14 +241,53 @@ export const sanitize = (
 ): readonly E820Entry[] | undefined => {
   if (table.length < 2) return undefined
   if (isSanitized(table)) return table
+  const entries = sorted(table)
+  const result: E820Entry[] = []
+  for (let first = 0; first < entries.length;) {
+    const behind = behindOverlaps(entries, first)
+    if (behind === first + 1) put(result, entries[first]!)
+    else for (const entry of swept(entries, first, behind)) put(result, entry)
+    first = behind
+  }
+  return atMost(result, MAX_ENTRIES)
+}
+
+/** The first entry that starts where all before it have ended. */
+const behindOverlaps = (
+  entries: readonly E820Entry[],
+  first: number,
+): number => {
+  let { end } = entries[first]!
+  let at = first + 1
+  for (; at < entries.length && entries[at]!.start < end; at++)
+    end = Math.max(end, entries[at]!.end)
+  return at
+}
+
+/** Appends what lies behind all that is there. */
+const put = (result: E820Entry[], entry: E820Entry): void => {
+  const { start, end, type } = entry
+  if (type === 0) return
+  const last = result.at(-1)
+  if (last?.end === start && last.type === type && !staysSeparate(type))
+    result[result.length - 1] = { start: last.start, end, type }
+  else result.push(entry)
+}
+
+/** What lies on top of entries that overlap. */
+const swept = (
+  entries: readonly E820Entry[],
+  first: number,
+  behind: number,
+): readonly E820Entry[] => {
   const sweep = new Sweep()
   // At one address starts come before ends.
-  for (const entry of sorted(table)) {
-    sweep.closeBelow(entry.start)
-    sweep.opens(entry)
+  for (let at = first; at < behind; at++) {
+    sweep.closeBelow(entries[at]!.start)
+    sweep.opens(entries[at]!)
   }
   sweep.closeBelow(Infinity)
-  return atMost(sweep.result, MAX_ENTRIES)
+  return sweep.result
 }
 
 /** What memblock takes for memory (e820__memblock_setup()). */

@@ -87,7 +87,7 @@ const apply = (
     case 'exact':
       return []
     case 'add':
-      return rangeAdd(table, [{ ...operation.range, type: operation.type }])
+      return rangeAdd(table, [entryOf(operation.range, operation.type)])
     case 'limit':
       return rangeRemove(table, from(operation.size), E820.RAM)
     case 'remove':
@@ -96,6 +96,12 @@ const apply = (
       return rangeUpdate(table, operation.range, operation.from, operation.to)
   }
 }
+
+const entryOf = ({ start, end }: Range, type: number): E820Entry => ({
+  start,
+  end,
+  type,
+})
 
 /** Type 128 is one that nobody knows where the kernel does not. */
 const withoutUnknown = (
@@ -132,7 +138,7 @@ const addKernelRange = (
   table: readonly E820Entry[],
   image: Range,
 ): readonly E820Entry[] =>
-  rangeAdd(rangeRemove(table, image), [{ ...image, type: E820.RAM }])
+  rangeAdd(rangeRemove(table, image), [entryOf(image, E820.RAM)])
 
 /** Page 0 and the legacy hole: what trim_bios_range() takes away. */
 const BIOS_RANGES: readonly Range[] = [
@@ -145,10 +151,17 @@ const BIOS_RANGES: readonly Range[] = [
  * never RAM, whatever the map says.
  */
 const trimBiosRange = (table: readonly E820Entry[]): readonly E820Entry[] =>
-  BIOS_RANGES.reduce(
-    (trimmed, range) => rangeRemove(trimmed, range, E820.RAM),
-    table,
-  ).filter(({ start, end }) => start < end)
+  withoutEmpty(
+    BIOS_RANGES.reduce(
+      (trimmed, range) => rangeRemove(trimmed, range, E820.RAM),
+      table,
+    ),
+  )
+
+const withoutEmpty = (table: readonly E820Entry[]): readonly E820Entry[] =>
+  table.every(isFilled) ? table : table.filter(isFilled)
+
+const isFilled = ({ start, end }: Range): boolean => start < end
 
 /** e820__end_of_ram_pfn() (arch/x86/kernel/e820.c), in bytes. */
 const endOfMap = (

@@ -158,6 +158,6 @@ const placingOn = (
   const nodes: number[] = []
   for (const range of ranges)
     if (!nodes.includes(range.node)) nodes.push(range.node)
-  nodes.sort((a, b) => a - b)
+  if (nodes.length > 1) nodes.sort((a, b) => a - b)
   return { ranges, span: spanOf(ranges), nodes, pamts: 1 }
 }

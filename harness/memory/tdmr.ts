@@ -36,18 +36,18 @@ export const fillOutTdmrs = (regions: readonly Range[]): Range[] => {
   return tdmrs
 }
 
-const PAGE_SIZES = [PAGE_SIZE, 2 * MIB, GIB] as const
-
 /** tdmr_get_pamt_sz(): entries times entry size, rounded up to 4 KiB. */
+const pamtSize = (tdmr: Range, page: number, entry: number): number =>
+  alignUp((sizeOf(tdmr) / page) * entry, PAGE_SIZE)
+
 const pamtSizes = (
   tdmr: Range,
-  entrySizes: TdmrLimits['pamtEntrySizes'],
-): [number, number, number] => {
-  const [s4k, s2m, s1g] = PAGE_SIZES.map((page, level) =>
-    alignUp((sizeOf(tdmr) / page) * entrySizes[level]!, PAGE_SIZE),
-  )
-  return [s4k!, s2m!, s1g!]
-}
+  [of4k, of2m, of1g]: TdmrLimits['pamtEntrySizes'],
+): [number, number, number] => [
+  pamtSize(tdmr, PAGE_SIZE, of4k),
+  pamtSize(tdmr, 2 * MIB, of2m),
+  pamtSize(tdmr, GIB, of1g),
+]
 
 /** tdmr_get_nid(): the node of the first region that ends after the base. */
 const pamtNode = (tdmr: Range, regions: readonly NodeRange[]): number =>
@@ -81,8 +81,12 @@ export const modelTdmrs = (
   }))
 
 /** Bytes of all PAMTs together. */
-export const pamtBytes = (tdmrs: readonly TdmrModel[]): number =>
-  tdmrs.reduce((sum, { pamtSizes: [a, b, c] }) => sum + a + b + c, 0)
+export const pamtBytes = (tdmrs: readonly TdmrModel[]): number => {
+  let sum = 0
+  for (const { pamtSizes } of tdmrs)
+    sum += pamtSizes[0] + pamtSizes[1] + pamtSizes[2]
+  return sum
+}
 
 /** tdmrs_count_pamt_kb(). */
 export const pamtKib = (tdmrs: readonly TdmrModel[]): number =>
