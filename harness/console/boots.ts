@@ -1,9 +1,8 @@
 import { type Opening, Openings } from './openings.ts'
 import type { LogRecord } from './log-record.ts'
+import { Said } from './said.ts'
 import type { Skimmer } from './skimmer.ts'
 
-/** Records of a boot that are remembered, to know them again. */
-const REMEMBERED = 8192
 /** What may wait for its time stamps; a kernel's first ones come sooner. */
 const MAX_WAITING = 4096
 /**
@@ -75,9 +74,8 @@ const isSaid = (record: LogRecord): boolean =>
 export class BootSplitter {
   readonly #begin: () => void
   readonly #give: (record: LogRecord) => void
-  /** Stamped records of this boot, and what was said once. */
-  #seen = new Set<string>()
-  #remembered = 0
+  #said = new Said()
+  /** What a boot says once. */
   #once = new Map<Notable['says'], LogRecord>()
   #version: string | null = null
   /** Something of this boot had a stamp or a date before it. */
@@ -91,9 +89,7 @@ export class BootSplitter {
   /** From a kernel's beginning on, until it is known whether it is new. */
   #waiting: LogRecord[] | null = null
   /** Stamps of records that wait and were said before. */
-  #recognised = new Set<number | null>()
-  /** Stamps of this boot. */
-  #stamps = new Set<number | null>()
+  #recognised = new Set<number>()
   /** The latest stamp of this boot. */
   #latest = 0
   /** At time 0, behind later ones: a kernel may be about to begin. */
@@ -136,8 +132,7 @@ export class BootSplitter {
   pass({ time, from, to }: Skimmer, text: string): boolean {
     if (this.#waiting || this.#early.length > 0 || this.#doubled) return false
     if (time <= this.#latest) return false
-    if (this.#remembered < REMEMBERED)
-      this.#remember(time, text.slice(from, to))
+    if (!this.#said.isFull) this.#said.add(time, text.slice(from, to))
     this.#last = null
     this.#some = true
     this.#prefixed = true
@@ -212,20 +207,22 @@ export class BootSplitter {
   #wait(waiting: LogRecord[], record: LogRecord): void {
     waiting.push(record)
     if (this.#saysOther(record)) this.#settle(false)
-    else if (record.time !== null) this.#recognise(record)
+    else this.#recognise(record)
     if (waiting.length >= MAX_WAITING) this.#settle(this.#version !== null)
   }
 
   /** Whether it is a replay shows with every record that has a stamp. */
   #recognise(record: LogRecord): void {
-    const known = this.#seen.has(keyOf(record))
+    const { time } = record
+    if (time === null) return
+    const known = this.#said.has(time, record.text)
     // What came before was an excerpt: all of it must come again.
     const excerpt = this.#version === null
     if (!known && !excerpt) this.#settle(false)
-    if (!known || !isSaid(record)) return
-    this.#recognised.add(record.time)
+    if (!known || time === 0) return
+    this.#recognised.add(time)
     const enough = excerpt ? Infinity : ENOUGH
-    if (this.#recognised.size >= Math.min(enough, this.#stamps.size))
+    if (this.#recognised.size >= Math.min(enough, this.#said.stamps))
       this.#settle(true)
   }
 
@@ -260,16 +257,9 @@ export class BootSplitter {
   #isAgain(record: LogRecord, time: number): boolean {
     this.#behind =
       time < this.#latest || (this.#behind && time === this.#latest)
-    if (this.#behind && this.#seen.has(keyOf(record))) return true
-    this.#remember(time, record.text)
+    if (this.#behind && this.#said.has(time, record.text)) return true
+    this.#said.add(time, record.text)
     return false
-  }
-
-  #remember(time: number, text: string): void {
-    if (this.#remembered >= REMEMBERED) return
-    this.#remembered++
-    this.#seen.add(keyOf({ time, text }))
-    if (time > 0) this.#stamps.add(time)
   }
 
   #note(says: Notable['says'], record: LogRecord): void {
@@ -286,9 +276,7 @@ export class BootSplitter {
   }
 
   #next(): void {
-    this.#seen = new Set()
-    this.#stamps = new Set()
-    this.#remembered = 0
+    this.#said = new Said()
     this.#once = new Map()
     this.#version = null
     this.#prefixed = false
@@ -299,9 +287,6 @@ export class BootSplitter {
     this.#begin()
   }
 }
-
-const keyOf = ({ time, text }: Pick<LogRecord, 'time' | 'text'>): string =>
-  `${time ?? ''} ${text}`
 
 /** One that is only cut short is the same. */
 const isOther = (a: LogRecord, b: LogRecord): boolean =>

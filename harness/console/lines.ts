@@ -102,24 +102,63 @@ export class LineSplitter {
   }
 }
 
-const UNUSUAL = /[^\t\n\r -~]/
+const isUnusual = (byte: number): boolean =>
+  (MEANING[byte]! & (SIGNS.control | SIGNS.wide)) !== 0
+
+/** Four bytes of a word. */
+const BLANKS = 0x20202020
+const DELETES = 0x7f7f7f7f
+const ONES = 0x01010101
+const TOP_BITS = 0x80808080
+
+/**
+ * Nothing but printable ASCII, tabs, and ends of lines. Bytes below a blank,
+ * beyond ASCII or of a delete show in the top bits of a word, four at a time;
+ * of those, ends of lines are the usual ones.
+ */
+const isUsual = (bytes: Buffer): boolean => {
+  const { byteOffset, length } = bytes
+  const first = -byteOffset & 3
+  if (length < first) return !bytes.some(isUnusual)
+  const words = new Int32Array(
+    bytes.buffer,
+    byteOffset + first,
+    (length - first) >> 2,
+  )
+  const behind = first + 4 * words.length
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!
+    const deletes = word ^ DELETES
+    const below = (word - BLANKS) & ~word
+    if (((below | word | ((deletes - ONES) & ~deletes)) & TOP_BITS) === 0)
+      continue
+    const at = first + 4 * i
+    for (let byte = at; byte < at + 4; byte++)
+      if (isUnusual(bytes[byte]!)) return false
+  }
+  return !(
+    bytes.subarray(0, first).some(isUnusual) ||
+    bytes.subarray(behind).some(isUnusual)
+  )
+}
+
 /** Whole lines; those that nobody skims are given out. */
 const skimLines = (bytes: Buffer, take: TakeLine, skim: SkimLine): void => {
-  const text = bytes.toString('latin1')
-  if (UNUSUAL.test(text)) {
+  if (!isUsual(bytes)) {
     giveLines(bytes, 0, bytes.length - 1, take)
     return
   }
+  const text = bytes.toString('latin1')
   let start = 0
   let feed = text.indexOf('\n')
   let returned = text.indexOf('\r')
   while (feed >= 0) {
     const isReturned = feed > start && text.charCodeAt(feed - 1) === RETURN
     const end = isReturned ? feed - 1 : feed
-    const isUsual = returned < 0 || returned >= end
-    if (!isUsual || end - start > MAX_LINE || !skim(text, start, end)) {
+    const isWhole = returned < 0 || returned >= end
+    if (!isWhole || end - start > MAX_LINE || !skim(text, start, end)) {
       const line = text.slice(start, Math.min(end, start + MAX_LINE))
-      take(line, signsOf(line))
+      take(line, signsOfUsual(line))
     }
     start = feed + 1
     feed = text.indexOf('\n', start)
@@ -163,13 +202,19 @@ export const signsOf = (line: string): number => {
   return signs
 }
 
+/** The same of a line that {@link isUsual}. */
+const signsOfUsual = (line: string): number =>
+  (line.includes('\r') ? SIGNS.control : 0) |
+  (line.includes('[', 1) ? SIGNS.bracket : 0) |
+  (line.includes('&') || line.includes('<') ? SIGNS.markup : 0)
+
 /**
  * A text of its own. What is cut out of a larger one keeps all of that in
  * memory, and a log is read in large pieces: whatever is kept must go through
- * this.
+ * this. V8 makes one piece of a joined text before it cuts something out of it;
+ * that piece is kept, a quarter of the time of a copy through a buffer.
  */
-export const own = (text: string): string =>
-  Buffer.from(text, 'utf16le').toString('utf16le')
+export const own = (text: string): string => ` ${text}`.slice(1)
 
 /** What the bytes of a line mean as text. */
 export const utf8 = (line: string): string =>
