@@ -58,7 +58,9 @@ export const buildKernel = async (
     await mkdir(logsRoot(), { recursive: true })
     const logPath = join(logsRoot(), `${name}-${key.slice(0, 16)}.log`)
     await writeFile(logPath, '')
-    await fillEntry(directory, new BuildLog(logPath, onProgress, signal), fill)
+    const usesCcache = isCompiledAgain(recipe)
+    const log = new BuildLog(logPath, onProgress, { signal, usesCcache })
+    await fillEntry(directory, log, fill)
     const built = await load()
     if (!built) throw new TypeError(`${directory} is not what was built`)
     return built
@@ -74,6 +76,16 @@ export const buildKernel = async (
     })
   )
 }
+
+/**
+ * Much the same will be compiled another time: it has patches, which change, or
+ * comes from a repository. What Debian ships is compiled once in each
+ * configuration, and objects of one are of no use to another.
+ */
+const isCompiledAgain = (recipe: Recipe): boolean =>
+  recipe.kind === 'built' ||
+  recipe.source.kind !== 'debian' ||
+  recipe.patches.length > 0
 
 /**
  * Puts a kernel into the cache that was built elsewhere, unless it is there.
