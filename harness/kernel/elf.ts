@@ -23,6 +23,11 @@ const START_KERNEL_MAP = 0xffffffff80000000n
 /** Bytes of a line of text. */
 const MAX_TEXT = 512
 
+/** What is read at a time of what is looked at in small pieces. */
+const BLOCK = 64 * 1024
+/** Blocks that are kept, some megabytes. */
+const KEPT_BLOCKS = 64
+
 /** Farther from any symbol there is no kernel code. */
 const MAX_DISTANCE = 0x100000n
 
@@ -34,6 +39,8 @@ export class KernelImage {
   readonly path: string
   readonly #sections: readonly Section[]
   readonly #symbols: SymbolTable
+  /** Of the file, by their numbers: the same places are looked at often. */
+  readonly #blocks = new Map<number, Buffer>()
 
   private constructor(
     path: string,
@@ -203,13 +210,34 @@ export class KernelImage {
     )
     if (!section) return new Uint8Array()
     const skip = Number(address - section.address)
+    const start = section.offset + skip
+    return this.#fileBytes(start, Math.min(length, section.size - skip))
+  }
+
+  async #fileBytes(start: number, length: number): Promise<Buffer> {
+    const first = Math.floor(start / BLOCK)
+    const behind = Math.ceil((start + length) / BLOCK)
+    if (behind - first > KEPT_BLOCKS / 2) return this.#read(start, length)
+    const blocks: Buffer[] = []
+    for (let number = first; number < behind; number++)
+      blocks.push(await this.#block(number))
+    const from = start - first * BLOCK
+    return Buffer.concat(blocks).subarray(from, from + length)
+  }
+
+  async #block(number: number): Promise<Buffer> {
+    const known = this.#blocks.get(number)
+    if (known) return known
+    const block = await this.#read(number * BLOCK, BLOCK)
+    if (this.#blocks.size >= KEPT_BLOCKS) this.#blocks.clear()
+    this.#blocks.set(number, block)
+    return block
+  }
+
+  async #read(start: number, length: number): Promise<Buffer> {
     const file = await open(this.path)
     try {
-      return await readAt(
-        file,
-        section.offset + skip,
-        Math.min(length, section.size - skip),
-      )
+      return await readAt(file, start, length)
     } finally {
       await file.close()
     }
