@@ -85,6 +85,7 @@ const word = fc.oneof(
     'a=b;c',
     'x={y}',
     'z=$v',
+    'c=&#65;',
     '#x',
     '&&',
   ),
@@ -247,6 +248,16 @@ t.test('files that people have', async t => {
       'libvirt',
       '<domain>\n<name>td</name>\n<os>\n<cmdline>a=1 memmap=1G$4G &quot;b&quot;</cmdline></os></domain>',
       { line: 4, entry: 'td', cmdline: 'a=1 memmap=1G$4G "b"', problems: [] },
+    ],
+    [
+      'libvirt',
+      '<domain><os><cmdline>a=&amp;#65; b=&#66; c=&amp;amp; d=&#x26;lt;</cmdline></os></domain>',
+      { cmdline: 'a=&#65; b=B c=&amp; d=&lt;' },
+    ],
+    [
+      'libvirt',
+      '<domain><os><cmdline><![CDATA[a=&amp;b c=&#66;]]></cmdline></os></domain>',
+      { cmdline: 'a=&amp;b c=&#66;' },
     ],
   ] as const)
     t.match(arrivalsIn(form, text)[0], expected, text)

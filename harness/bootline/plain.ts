@@ -1,4 +1,5 @@
 import { create } from 'xmlbuilder2'
+import type { ParserOptions } from 'xmlbuilder2/lib/interfaces.js'
 import { UsageError, messageOf } from '../base/errors.ts'
 import { shellQuote } from '../base/shell.ts'
 import { type Form, type Handed, lineAt, nothingMore } from './form.ts'
@@ -288,9 +289,22 @@ const readLibvirt = (text: string): Handed[] => {
   return found
 }
 
+/** No character of XML. */
+const AMPERSAND = '\ufffe'
+
+/**
+ * xmlbuilder2 4.0.3 decodes names and then numbers: `&amp;#65;` becomes `A`. So it
+ * does not see ampersands. They are put back into texts, nobody reads attributes.
+ */
+const DECODING_ONCE: ParserOptions = {
+  sanitize: text => text.replaceAll('&amp;', AMPERSAND),
+  text: (parent, text) => parent.txt(text.replaceAll(AMPERSAND, '&')),
+  cdata: (parent, text) => parent.dat(text.replaceAll(AMPERSAND, '&amp;')),
+}
+
 const xmlDocument = (text: string) => {
   try {
-    return create(text)
+    return create({ parser: DECODING_ONCE }, text)
   } catch (error) {
     throw new UsageError(
       'LIBVIRT_XML',

@@ -119,6 +119,16 @@ t.test('JUnit: an independent parser finds every case', async t => {
     }),
     1000,
   )
+  // It does not look at references.
+  for (const text of ['&#0;', '&#65;', '&x;', '&amp;', '&', '&#x41;&lt;']) {
+    const made = junit(documentOf([hostileCase(text)]))
+    t.hasStrict(parseXml(made), {
+      testsuites: {
+        testsuite: { testcase: { name: text, failure: { message: text } } },
+      },
+    })
+    t.notMatch(made.replaceAll('&amp;', ''), /&(?!lt;|gt;|quot;)/)
+  }
 })
 
 t.test('KCIDB: the report follows its rules', async t => {

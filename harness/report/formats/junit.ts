@@ -3,6 +3,13 @@ import { visible } from '../../base/text.ts'
 import type { CaseResult, ResultDocument } from '../schema.ts'
 
 /**
+ * Text as it is to be read. xmlbuilder2 4.0.3 leaves an ampersand alone where a
+ * name or a number and a semicolon follow: `&x;` and `&#0;` of a console would
+ * break the document.
+ */
+const shown = (text: string): string => visible(text).replaceAll('&', '&amp;')
+
+/**
  * JUnit XML, as Jenkins, GitLab and others read it: a suite for each kernel, a
  * test case for each case. `fail` and `invalid` are failures, `error` is an
  * error.
@@ -24,7 +31,7 @@ export const junit = (document: ResultDocument): string => {
   })
   for (const [kernel, own] of groupBy(cases, ({ kernel }) => kernel)) {
     const suite = root.ele('testsuite', {
-      name: visible(kernel),
+      name: shown(kernel),
       tests: own.length,
       failures: countOf(own, 'fail') + countOf(own, 'invalid'),
       errors: countOf(own, 'error'),
@@ -41,7 +48,7 @@ export const junit = (document: ResultDocument): string => {
       ['release', build?.release ?? ''],
       ['build', build?.key ?? ''],
     ] as const)
-      properties.ele('property', { name, value: visible(value) })
+      properties.ele('property', { name, value: shown(value) })
     for (const result of own) addCase(suite, result)
   }
   return `${root.end({ prettyPrint: true })}\n`
@@ -52,14 +59,14 @@ type Element = ReturnType<ReturnType<typeof create>['ele']>
 const addCase = (suite: Element, result: CaseResult): void => {
   const { id, scenario, verdict, reasons, timing } = result
   const element = suite.ele('testcase', {
-    classname: visible(id.replace(/[[@].*$/s, '').replaceAll('/', '.')),
-    name: visible(id),
-    file: visible(scenario),
+    classname: shown(id.replace(/[[@].*$/s, '').replaceAll('/', '.')),
+    name: shown(id),
+    file: shown(scenario),
     time: seconds(timing.totalMs),
   })
   const [first] = reasons
-  const message = visible(first?.message ?? '')
-  const text = reasons.map(one => visible(one.message)).join('\n')
+  const message = shown(first?.message ?? '')
+  const text = reasons.map(one => shown(one.message)).join('\n')
   if (verdict === 'skip') element.ele('skipped', { message })
   else if (verdict === 'error')
     element.ele('error', { message, type: first?.check ?? '' }).txt(text)
@@ -72,8 +79,8 @@ const addCase = (suite: Element, result: CaseResult): void => {
       [
         ...(result.console === null
           ? []
-          : [`console: ${visible(result.console)}`]),
-        `again: ${visible(result.reproduce)}`,
+          : [`console: ${shown(result.console)}`]),
+        `again: ${shown(result.reproduce)}`,
       ].join('\n'),
     )
 }
