@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { readdir, readlink, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -116,8 +117,12 @@ export const loadGuest = async (
   const path = join(directory, 'migration')
   await qmp.execute('migrate-incoming', { uri: `unix:${path}` })
   // It listens as soon as it has answered.
-  const sent = pipeline(createReadStream(devices), connect(path))
-  await Promise.race([Promise.all([over, sent]), qmp.closed])
+  const socket = connect(path)
+  await once(socket, 'connect')
+  // It says itself whether it got all, and may close this before the last write
+  // is known to be done.
+  pipeline(createReadStream(devices), socket).catch(() => undefined)
+  await Promise.race([over, qmp.closed])
   // Says so when it is gone.
   await qmp.execute('query-status')
 }
