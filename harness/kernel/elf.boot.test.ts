@@ -53,6 +53,36 @@ reset_tdx_pages: nop
 .size reset_tdx_pages, . - reset_tdx_pages
 `
 
+t.test('bytes are the same wherever a read begins and ends', async t => {
+  const count = 800_000
+  const folder = t.testdir({
+    'n.s': `.text\n.globl numbers\nnumbers:\n.set i, 0\n.rept ${count}\n.long i\n.set i, i + 1\n.endr\n`,
+  })
+  const out = join(folder, 'n.elf')
+  linkElf(join(folder, 'n.s'), out)
+  const image = await KernelImage.open(out)
+  const { address } = image.symbol('numbers')!
+  const all = Buffer.from(
+    Uint32Array.from({ length: count }, (_, i) => i).buffer,
+  )
+  // Files are read by blocks of 64 KiB, and what is longer than 2 MiB at once.
+  for (const [start, length] of [
+    [0, 0],
+    [0, 8],
+    [60_000, 20_000],
+    [65_535, 2],
+    [131_072, 65_536],
+    [1, 300_000],
+    [3, 3_000_000],
+    [all.length - 5, 4096],
+    [60_000, 20_000],
+  ] as const) {
+    const found = await image.bytesAt(address + BigInt(start), length)
+    const expected = all.subarray(start, start + length)
+    t.ok(expected.equals(found), `${length} bytes from ${start}`)
+  }
+})
+
 t.test('an ELF image: symbols, bytes, sites', async t => {
   const folder = t.testdir({
     'a.s': ASSEMBLY,

@@ -42,6 +42,7 @@ const ccacheEnvironment = (): Record<string, string> => ({
 
 const COMPILERS = ['CC=ccache gcc', 'HOSTCC=ccache gcc']
 
+/** How the steps of a build are run. */
 export interface LogOptions {
   /** Ends the step that runs. */
   readonly signal?: AbortSignal | undefined

@@ -97,6 +97,10 @@ const apply = (
   }
 }
 
+/**
+ * Written out: an entry that was spread from another object has another hidden
+ * class than those of the firmware, and every loop over a map gets slow.
+ */
 const entryOf = ({ start, end }: Range, type: number): E820Entry => ({
   start,
   end,

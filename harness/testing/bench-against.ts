@@ -274,6 +274,9 @@ const memory = async (): Promise<void> => {
   }
 }
 
+/** Characters: the tests say some million. */
+const LAST_WORDS = 4_000_000
+
 /** Seconds of a script in a folder, until it says something or ends. */
 const scripted = async (
   root: string,
@@ -294,7 +297,7 @@ const scripted = async (
   let said = ''
   let found: number | undefined
   child.stdout.on('data', (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-10_000)
+    said = (said + chunk.toString()).slice(-LAST_WORDS)
     if (!until?.test(said) || found !== undefined) return
     found = performance.now()
     try {
@@ -305,8 +308,17 @@ const scripted = async (
   })
   const [code] = (await once(child, 'close')) as [number | null]
   if (until ? found === undefined : code !== 0)
-    throw new Error(`${script} in ${root} ended with ${code ?? 'a signal'}`)
+    throw new Error(
+      `${script} in ${root} ended with ${code ?? 'a signal'}:\n${telling(said)}`,
+    )
   return ((found ?? performance.now()) - begin) / 1000
+}
+
+/** What failed, of a script that ran tests; else its last words. */
+const telling = (said: string): string => {
+  const lines = said.trimEnd().split('\n')
+  const failed = lines.filter(line => /^\s*not ok/.test(line))
+  return (failed.length > 0 ? failed : lines.slice(-20)).join('\n')
 }
 
 /** Kernels, packages and bundles are there on both sides. */
