@@ -6,7 +6,14 @@ import {
 import { FAMILIES } from './catalogue.ts'
 import type { Facts, Located, MachineFacts } from './facts.ts'
 import { MemoryReader } from './memory-reader.ts'
-import { type Incident, SIGNS, detectIncident, isPanicEnd } from './oops.ts'
+import { own } from './lines.ts'
+import {
+  type Incident,
+  PANIC_END,
+  SIGNS,
+  detectIncident,
+  isPanicEnd,
+} from './oops.ts'
 import { type Opening, Openings, type Rule, takeBy } from './openings.ts'
 import type { LogRecord } from './log-record.ts'
 import { TdxReader } from './tdx-reader.ts'
@@ -117,7 +124,7 @@ export class BootReader {
 
   /** How lines begin that say something of a boot. */
   get openings(): readonly Openings<Opening>[] {
-    return [this.#rules, this.#memory.openings, SIGNS, FAMILIES]
+    return [this.#rules, this.#memory.openings, SIGNS, PANIC_END, FAMILIES]
   }
 
   #runsOn(name: string, line: number): void {
@@ -169,6 +176,7 @@ export class BootReader {
     {
       opening: 'smp: Brought up ',
       pattern: /up (\d{1,4}) nodes?, (\d{1,5}) CPUs?$/,
+      copies: true,
       take: ([, nodes, count], { line }) =>
         (this.#cpus ??= {
           count: Number(count),
@@ -180,17 +188,19 @@ export class BootReader {
       opening: 'ACPI: ',
       begins: /ACPI: [A-Z0-9!]{4} 0x/,
       pattern: /^ACPI: ([A-Z0-9!]{4}) 0x[0-9A-F]{8,16} [0-9A-F]{6}(?: |$)/,
+      copies: true,
       take: ([, signature], { line }) => {
         if (
           this.#acpiTables.size < MAX_TABLES &&
           !this.#acpiTables.has(signature!)
         )
-          this.#acpiTables.set(signature!, line)
+          this.#acpiTables.set(own(signature!), line)
       },
     },
     {
       opening: '** ',
       pattern: /^\*\* (\d{1,15}) printk messages dropped/,
+      copies: true,
       take: ([, count]) => (this.#dropped += Number(count)),
     },
     {

@@ -1,3 +1,5 @@
+import { LineEnds } from './line-ends.ts'
+
 /** Longest line that is interpreted; the rest of it is skipped. */
 export const MAX_LINE = 8192
 
@@ -31,12 +33,20 @@ export const SIGNS = {
 export type TakeLine = (line: string, signs: number) => void
 
 /**
- * Takes a line of a text that has nothing in it but printable ASCII, tabs and
- * ends of lines.
- *
- * @returns false when the line must be looked at: then it is given out
+ * A line of printable ASCII and tabs, where it stands in a larger text. It is
+ * the same object for every line.
  */
-export type SkimLine = (text: string, start: number, end: number) => boolean
+export interface LineInText {
+  text: string
+  /** The same text. */
+  bytes: Uint8Array
+  start: number
+  /** Behind its last character, without what ends it. */
+  end: number
+}
+
+/** @returns false when the line must be looked at: then it is given out */
+export type SkimLine = (line: LineInText) => boolean
 
 /** What is no sign: the end of a line, and what may belong to it. */
 const END = 16
@@ -62,6 +72,13 @@ const MEANING = Uint8Array.from({ length: 256 }, (_, byte) => meaningOf(byte))
  */
 export class LineSplitter {
   #pending = ''
+  readonly #ends = new LineEnds()
+  readonly #line: LineInText = {
+    text: '',
+    bytes: new Uint8Array(),
+    start: 0,
+    end: 0,
+  }
 
   /** @param skim is asked first, of what came in one piece; default: nobody */
   push(chunk: Uint8Array, take: TakeLine, skim?: SkimLine): void {
@@ -78,7 +95,8 @@ export class LineSplitter {
       start = first + 1
     }
     const last = bytes.lastIndexOf(LINE_FEED)
-    if (skim) skimLines(bytes.subarray(start, last + 1), take, skim)
+    const whole = bytes.subarray(start, last + 1)
+    if (skim && this.#ends.find(whole)) this.#skim(whole, take, skim)
     else giveLines(bytes, start, last, take)
     this.#keep(bytes.subarray(last + 1))
   }
@@ -86,6 +104,32 @@ export class LineSplitter {
   /** Gives the last line when the stream ended without a line feed. */
   end(take: TakeLine): void {
     if (this.#pending !== '') this.#flush(take)
+  }
+
+  /** Whole lines; those that nobody skims are given out. */
+  #skim(bytes: Buffer, take: TakeLine, skim: SkimLine): void {
+    const { count, feeds, returns } = this.#ends
+    const line = this.#line
+    const text = bytes.toString('latin1')
+    line.text = text
+    line.bytes = bytes
+    let start = 0
+    let returned = returns > 0 ? text.indexOf('\r') : -1
+    for (let i = 0; i < count; i++) {
+      const feed = feeds[i]!
+      const isReturned = feed > start && bytes[feed - 1] === RETURN
+      const end = isReturned ? feed - 1 : feed
+      const isWhole = returned < 0 || returned >= end
+      line.start = start
+      line.end = end
+      if (!isWhole || end - start > MAX_LINE || !skim(line)) {
+        const whole = text.slice(start, Math.min(end, start + MAX_LINE))
+        take(whole, signsOfUsual(whole))
+      }
+      start = feed + 1
+      if (returned >= 0 && returned < start)
+        returned = text.indexOf('\r', start)
+    }
   }
 
   #flush(take: TakeLine): void {
@@ -99,70 +143,6 @@ export class LineSplitter {
     const room = MAX_LINE - this.#pending.length
     if (rest.length > 0 && room > 0)
       this.#pending += rest.toString('latin1', 0, Math.min(room, rest.length))
-  }
-}
-
-const isUnusual = (byte: number): boolean =>
-  (MEANING[byte]! & (SIGNS.control | SIGNS.wide)) !== 0
-
-/** Four bytes of a word. */
-const BLANKS = 0x20202020
-const DELETES = 0x7f7f7f7f
-const ONES = 0x01010101
-const TOP_BITS = 0x80808080
-
-/**
- * Nothing but printable ASCII, tabs, and ends of lines. Bytes below a blank,
- * beyond ASCII or of a delete show in the top bits of a word, four at a time;
- * of those, ends of lines are the usual ones.
- */
-const isUsual = (bytes: Buffer): boolean => {
-  const { byteOffset, length } = bytes
-  const first = -byteOffset & 3
-  if (length < first) return !bytes.some(isUnusual)
-  const words = new Int32Array(
-    bytes.buffer,
-    byteOffset + first,
-    (length - first) >> 2,
-  )
-  const behind = first + 4 * words.length
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!
-    const deletes = word ^ DELETES
-    const below = (word - BLANKS) & ~word
-    if (((below | word | ((deletes - ONES) & ~deletes)) & TOP_BITS) === 0)
-      continue
-    const at = first + 4 * i
-    for (let byte = at; byte < at + 4; byte++)
-      if (isUnusual(bytes[byte]!)) return false
-  }
-  return !(
-    bytes.subarray(0, first).some(isUnusual) ||
-    bytes.subarray(behind).some(isUnusual)
-  )
-}
-
-/** Whole lines; those that nobody skims are given out. */
-const skimLines = (bytes: Buffer, take: TakeLine, skim: SkimLine): void => {
-  if (!isUsual(bytes)) {
-    giveLines(bytes, 0, bytes.length - 1, take)
-    return
-  }
-  const text = bytes.toString('latin1')
-  let start = 0
-  let feed = text.indexOf('\n')
-  let returned = text.indexOf('\r')
-  while (feed >= 0) {
-    const isReturned = feed > start && text.charCodeAt(feed - 1) === RETURN
-    const end = isReturned ? feed - 1 : feed
-    const isWhole = returned < 0 || returned >= end
-    if (!isWhole || end - start > MAX_LINE || !skim(text, start, end)) {
-      const line = text.slice(start, Math.min(end, start + MAX_LINE))
-      take(line, signsOfUsual(line))
-    }
-    start = feed + 1
-    feed = text.indexOf('\n', start)
-    if (returned >= 0 && returned < start) returned = text.indexOf('\r', start)
   }
 }
 
@@ -202,7 +182,7 @@ export const signsOf = (line: string): number => {
   return signs
 }
 
-/** The same of a line that {@link isUsual}. */
+/** Of a line of printable ASCII, tabs and returns. */
 const signsOfUsual = (line: string): number =>
   (line.includes('\r') ? SIGNS.control : 0) |
   (line.includes('[', 1) ? SIGNS.bracket : 0) |

@@ -191,6 +191,7 @@ export class MemoryReader {
     {
       opening: 'Memory: ',
       pattern: /^Memory: \d{1,15}K\/(\d{1,15})K available \(/,
+      copies: true,
       take: ([, kib]: Groups) => {
         this.#presentKib ??= Number(kib)
       },

@@ -17,10 +17,10 @@ interface Sign {
   readonly matches?: (text: string) => boolean
 }
 
-const LAST_WORDS = '---[ end Kernel panic'
 /** Anywhere in a line. */
-export const PANIC_WORDS = 'Kernel panic'
-const PANIC = `${PANIC_WORDS} - not syncing`
+export const PANIC = 'Kernel panic - not syncing'
+/** The last words of panic() (kernel/panic.c). */
+export const PANIC_END = new Openings([{ opening: '---[ end Kernel panic' }])
 
 const RCU_STALL = /^(?:rcu: )?INFO: rcu_\w+ (?:self-)?detected/
 /** The name of a task may hold anything, also blanks. */
@@ -80,6 +80,5 @@ export const detectIncident = (record: LogRecord): Incident | undefined => {
   return sign && { kind: sign.kind, line, text: own(text) }
 }
 
-/** The last words of panic() (kernel/panic.c). */
 export const isPanicEnd = ({ text }: LogRecord): boolean =>
-  text.startsWith(LAST_WORDS)
+  PANIC_END.of(text) !== undefined

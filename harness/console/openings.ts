@@ -1,5 +1,5 @@
 import { literally } from './format.ts'
-import { own } from './lines.ts'
+import { type LineInText, own } from './lines.ts'
 import type { LogRecord } from './log-record.ts'
 
 /** How a kind of line begins. */
@@ -15,6 +15,11 @@ export interface Rule extends Opening {
   /** The whole text; left out where the opening says it all. */
   readonly pattern?: RegExp
   readonly take: (match: RegExpExecArray, record: LogRecord) => void
+  /**
+   * Nothing that it takes stays a part of the text, which need not be a text of
+   * its own then. Default: something does.
+   */
+  readonly copies?: boolean
 }
 
 const ASCII = 128
@@ -52,6 +57,8 @@ const NONE: readonly never[] = []
 /** Whether anybody waits for lines that begin like this. */
 export class Told {
   readonly #byFirst: (RegExp | undefined)[]
+  /** By the first two characters, whether there are such lines at all. */
+  readonly #pairs = new Uint8Array(ASCII * ASCII)
 
   constructor(tables: readonly Openings<Opening>[]) {
     const rows = tables.flatMap(table => table.rows)
@@ -63,11 +70,19 @@ export class Told {
         ? undefined
         : new RegExp([...new Set(beginnings)].join('|'), 'y')
     })
+    for (const { opening } of rows) {
+      const first = opening.charCodeAt(0) * ASCII
+      if (opening.length === 1) this.#pairs.fill(1, first, first + ASCII)
+      else this.#pairs[first + opening.charCodeAt(1)] = 1
+    }
   }
 
-  /** @param at a place in the text, which is of ASCII */
-  isAt(text: string, at: number): boolean {
-    const pattern = this.#byFirst[text.charCodeAt(at)]
+  /** @param at a place in the text of the line */
+  isAt({ text, bytes }: LineInText, at: number): boolean {
+    const first = bytes[at]!
+    // Behind the end there is none.
+    if (!this.#pairs[first * ASCII + bytes[at + 1]!]) return false
+    const pattern = this.#byFirst[first]
     if (!pattern) return false
     pattern.lastIndex = at
     return pattern.test(text)
@@ -78,11 +93,16 @@ const ANYTHING = /^/
 
 /** @returns whether a rule took the record; the first that matches does */
 export const takeBy = (rules: Openings<Rule>, record: LogRecord): boolean => {
-  for (const { opening, pattern = ANYTHING, take } of rules.for(record.text)) {
+  for (const rule of rules.for(record.text)) {
+    const { opening, pattern = ANYTHING, take, copies = false } = rule
     if (!record.text.startsWith(opening)) continue
-    if (!pattern.test(record.text)) continue
-    const text = own(record.text)
-    take(pattern.exec(text)!, { ...record, text })
+    const match = pattern.exec(record.text)
+    if (!match) continue
+    if (copies) take(match, record)
+    else {
+      const text = own(record.text)
+      take(pattern.exec(text)!, { ...record, text })
+    }
     return true
   }
   return false

@@ -2,7 +2,7 @@ import { BootReader } from './boot-reader.ts'
 import type { GuestFacts } from '../guest/protocol.ts'
 import type { Facts } from './facts.ts'
 import { LineSplitter, type SkimLine, type TakeLine } from './lines.ts'
-import { PANIC_WORDS } from './oops.ts'
+import { PANIC } from './oops.ts'
 import { Told } from './openings.ts'
 import { parseRecords } from './log-record.ts'
 import {
@@ -34,12 +34,14 @@ export class ConsoleReader {
       this.#begin()
     },
     record => {
-      this.#boots.at(-1)!.read(record)
+      this.#boot.read(record)
     },
   )
   readonly #transport: Transport | undefined
   readonly #platform: PlatformReader | undefined
-  #boots: BootReader[] = [new BootReader()]
+  /** The one that is under way. */
+  #boot = new BootReader()
+  #boots: BootReader[] = [this.#boot]
   readonly #skimmer = new Skimmer(
     (told ??= new Told([...this.#boots[0]!.openings, NOTABLE, KINDS])),
   )
@@ -59,22 +61,22 @@ export class ConsoleReader {
 
   /** Nothing that counts can come any more: all steps are done, or a panic. */
   get settled(): boolean {
-    return this.#boots.at(-1)!.settled
+    return this.#boot.settled
   }
 
   /** The line that says that TDX is initialised; null: none does. */
   get initializedAt(): number | null {
-    return this.#boots.at(-1)!.initializedAt
+    return this.#boot.initializedAt
   }
 
   /** The kernel has complained about something. */
   get hasIncidents(): boolean {
-    return this.#boots.at(-1)!.hasIncidents
+    return this.#boot.hasIncidents
   }
 
   /** What init and the trigger module have reported so far. */
   get guest(): GuestFacts {
-    return this.#boots.at(-1)!.guest
+    return this.#boot.guest
   }
 
   /** The last lines of the console so far, without time stamps. */
@@ -100,7 +102,7 @@ export class ConsoleReader {
     if (this.#lineCount === 0) this.#transport?.expect(chunk)
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     this.#isUsual =
-      !bytes.includes(PANIC_WORDS) && this.#transport?.changes(bytes) !== true
+      !bytes.includes(PANIC) && this.#transport?.changes(bytes) !== true
     this.#lines.push(chunk, this.#read, this.#skim)
   }
 
@@ -129,22 +131,35 @@ export class ConsoleReader {
   }
 
   #begin(): void {
-    this.#boots.push(new BootReader())
+    this.#boot = new BootReader()
+    this.#boots.push(this.#boot)
     if (this.#boots.length <= MAX_BOOTS) return
     this.#boots = this.#boots.slice(1)
     this.#forgotten++
   }
 
-  /** Of ten lines nine: they are counted, and the last ones are kept. */
-  readonly #skim: SkimLine = (text, start, end) => {
+  /** Most lines are the usual ones, and of ten of those nine say nothing. */
+  readonly #skim: SkimLine = line => {
     const skimmer = this.#skimmer
     if (!this.#isUsual || !this.#unwrapper.isIdle) return false
     if (this.#transport?.isPlain === false) return false
-    if (!skimmer.isBoring(text, start, end)) return false
-    if (!this.#splitter.pass(skimmer, text)) return false
+    if (!skimmer.understands(line)) return false
     this.#lineCount++
-    this.#boots.at(-1)!.pass(this.#lineCount)
-    this.#keepTail(text, skimmer.from, skimmer.to)
+    const { text, start, end } = line
+    const { isTold, time, from, to } = skimmer
+    this.#keepTail(text, from, to)
+    if (!isTold && this.#splitter.pass(skimmer, text)) {
+      this.#boot.pass(this.#lineCount)
+      return true
+    }
+    const record = {
+      line: this.#lineCount,
+      time,
+      text: text.slice(from, to),
+      prefixed: true,
+      user: false,
+    }
+    this.#unwrapper.push(record, text.slice(start, end))
     return true
   }
 
