@@ -29,7 +29,7 @@ import { builtEntry } from './built.ts'
 import { KernelImage } from './elf.ts'
 import { kernelTraits } from './kernel-traits.ts'
 import { BuildLog, type OnProgress } from './make.ts'
-import type { Recipe, SourceRecipe } from './recipe.ts'
+import { type Recipe, type SourceRecipe, isCompiledAgain } from './recipe.ts'
 import { linkTree, provideSource, unpackSource } from './source.ts'
 
 export interface BuildOptions {
@@ -76,16 +76,6 @@ export const buildKernel = async (
     })
   )
 }
-
-/**
- * Much the same will be compiled another time: it has patches, which change, or
- * comes from a repository. What Debian ships is compiled once in each
- * configuration, and objects of one are of no use to another.
- */
-const isCompiledAgain = (recipe: Recipe): boolean =>
-  recipe.kind === 'built' ||
-  recipe.source.kind !== 'debian' ||
-  recipe.patches.length > 0
 
 /**
  * Puts a kernel into the cache that was built elsewhere, unless it is there.

@@ -3,7 +3,12 @@ import t from 'tap'
 import { bzImageVersion, isSameBuild } from './bzimage.ts'
 import { droppedOptions, parseOptions } from './config.ts'
 import { errorLines } from './make.ts'
-import { builtRecipes, loadRecipe, recipeNames } from './recipe.ts'
+import {
+  builtRecipes,
+  isCompiledAgain,
+  loadRecipe,
+  recipeNames,
+} from './recipe.ts'
 
 t.test('options of a .config, and those that were dropped', async t => {
   const asked = parseOptions(
@@ -47,6 +52,18 @@ t.test('the lines of a build log that say why', async t => {
     'the tail when nothing says error',
   )
   t.same(errorLines("x.o: in function f: undefined reference to `g'").length, 1)
+})
+
+t.test('what Debian ships unpatched is compiled once', async t => {
+  for (const [name, again] of [
+    ['upstream-6.12-plain', false],
+    ['upstream-6.12', true],
+    ['v6-6.1', true],
+    ['mainline-7.3', false],
+  ] as const)
+    t.equal(isCompiledAgain(await loadRecipe(name)), again, name)
+  const [built] = builtRecipes(['/boot/vmlinux'])
+  t.equal(isCompiledAgain(built!), true)
 })
 
 t.test('the shipped recipes load', async t => {

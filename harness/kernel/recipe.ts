@@ -310,3 +310,13 @@ const sourceOf = (
     return { kind: 'git', repository: absolute(git), ref }
   return { kind: 'tarball', path: absolute(tarball ?? '.') }
 }
+
+/**
+ * Much the same will be compiled another time: it has patches, which change, or
+ * comes from a repository. What Debian ships is compiled once in each
+ * configuration, and objects of one are of no use to another.
+ */
+export const isCompiledAgain = (recipe: Recipe): boolean =>
+  recipe.kind === 'built' ||
+  recipe.source.kind !== 'debian' ||
+  recipe.patches.length > 0
