@@ -17,8 +17,7 @@ import { loadCases } from '../scenario/load.ts'
 import { splitInstalled } from './installed-kernels.ts'
 import { chooseKernels } from './rig.ts'
 import { VERSION } from './version.ts'
-import { flagName } from './options.ts'
-import type { RunFlags } from './run-flags.ts'
+import { type RunFlags, givenFlags } from './run-flags.ts'
 
 /** The cases a run is about. */
 export interface Asked {
@@ -78,6 +77,7 @@ export const requestOf = (
   repeat: flags.repeat ?? 1,
   retries: flags.retries ?? 0,
   stopAtOutcome: flags.stopAtOutcome === true,
+  shortcuts: flags.shortcuts,
 })
 
 /** Options that a run which is resumed has already. */
@@ -91,6 +91,7 @@ const FIXED: readonly (keyof RunFlags)[] = [
   'repeat',
   'retries',
   'stopAtOutcome',
+  'shortcuts',
 ]
 
 /** What was asked for cannot be changed on the way. */
@@ -101,9 +102,7 @@ export const resumedJournal = async (
 ): Promise<Journal> => {
   const changed = [
     ...(paths.length > 0 ? ['paths'] : []),
-    ...FIXED.flatMap(name =>
-      flags[name] === undefined ? [] : [flagName(name)],
-    ),
+    ...givenFlags(flags, FIXED),
   ]
   if (changed.length > 0)
     throw new UsageError(

@@ -289,7 +289,16 @@ t.test('a run that was killed goes on where it was', async t => {
   const scenarios = join(SCENARIOS, 'plain')
   const flags = ['--accel', 'tcg', '--kernel', 'upstream-6.12']
   const { child, printed, ended } = startCli(
-    ['run', scenarios, ...flags, '--out', 'out', '--jobs', '1'],
+    [
+      'run',
+      scenarios,
+      ...flags,
+      '--no-shortcuts',
+      '--out',
+      'out',
+      '--jobs',
+      '1',
+    ],
     { cwd: folder },
   )
   await printed('pass')
@@ -299,11 +308,13 @@ t.test('a run that was killed goes on where it was', async t => {
   const journal = join(folder, 'out', 'journal.jsonl')
   const before = readFileSync(journal, 'utf8').split('\n').length - 2
   t.ok(before >= 1, `${before} cases were finished`)
-  const other = await runCli(['run', '--resume', 'out', '--filter', 'x'], {
-    cwd: folder,
-  })
-  t.equal(other.code, 2)
-  t.match(other.stderr, /cannot be combined with --filter/)
+  for (const asked of ['--filter=x', '--no-shortcuts']) {
+    const other = await runCli(['run', '--resume', 'out', asked], {
+      cwd: folder,
+    })
+    t.equal(other.code, 2)
+    t.match(other.stderr, `cannot be combined with ${asked.split('=')[0]!}`)
+  }
   const again = await runCli(['run', '--resume', 'out', '--accel', 'tcg'], {
     cwd: folder,
   })
@@ -316,6 +327,10 @@ t.test('a run that was killed goes on where it was', async t => {
   t.equal(new Set(cases.map(({ id }) => id)).size, cases.length, 'each once')
   const booted = again.stdout.split('\n').filter(l => l.startsWith('pass '))
   t.equal(booted.length + before, cases.length)
+  t.ok(
+    cases.every(({ timing }) => timing.snapshot === false),
+    'they were booted as the first ones were',
+  )
   for (const { console } of cases)
     t.ok(existsSync(join(folder, 'out', console!)))
 })
@@ -387,6 +402,10 @@ t.test('hosts: what is wrong is told before anybody is asked', async t => {
   t.match(bad.stderr, /bad\.yaml:1:12/)
   t.match(bad.stderr, 'memmap')
   t.notMatch(bad.stderr, 'lease')
+  t.match(
+    await runCli(['run', 'good.yaml', ...on, '--no-shortcuts'], { cwd }),
+    { code: 2, stderr: /--no-shortcuts is about guests of QEMU/ },
+  )
   const dry = await runCli(['run', 'good.yaml', ...on, '--dry-run'], { cwd })
   t.equal(dry.code, 0)
   t.match(dry.stdout, 'SCRIPT lease TOKEN')

@@ -8,9 +8,8 @@ import type { ResultDocument } from '../report/schema.ts'
 import { rejudge, rerunLine } from '../run/rejudge.ts'
 import { exitCode } from './exit-code.ts'
 import { programName } from './program-name.ts'
-import { flagName } from './options.ts'
 import { checkReportFiles, reportTargets } from './report-files.ts'
-import type { RunFlags } from './run-flags.ts'
+import { type RunFlags, givenFlags } from './run-flags.ts'
 import { VERSION } from './version.ts'
 
 /** What makes no sense without a boot. */
@@ -22,6 +21,7 @@ const BOOTING = [
   'repeat',
   'retries',
   'stopAtOutcome',
+  'shortcuts',
   'store',
   'out',
   'bundle',
@@ -33,11 +33,11 @@ export const rejudgeBundles = async (
   paths: readonly string[],
   flags: RunFlags,
 ): Promise<number> => {
-  const ignored = BOOTING.filter(name => flags[name] !== undefined)
+  const ignored = givenFlags(flags, BOOTING)
   if (ignored.length > 0)
     throw new UsageError(
       'REJUDGE',
-      `--rejudge boots nothing: it cannot be combined with ${ignored.map(flagName).join(', ')}`,
+      `--rejudge boots nothing: it cannot be combined with ${ignored.join(', ')}`,
     )
   if (paths.length === 0)
     throw new UsageError('REJUDGE', '--rejudge: expected archives of --bundle')

@@ -96,6 +96,10 @@ t.test('a failed case is handed over, and judged again', async t => {
   t.match(again.stdout, /2 cases: 0 pass, 2 fail/)
   const line = /^ +again: (tar xzf .*)$/m.exec(again.stdout)?.[1]
   t.match(line, /^tar xzf b\/\S+ && \S+ run \S+\/scenario.yaml$/)
+  t.match(
+    await runCli(['run', '--rejudge', ...bundles, '--no-shortcuts'], { cwd }),
+    { code: 2, stderr: /cannot be combined with --no-shortcuts/ },
+  )
   const cases = (name: string) =>
     documentSchema
       .parse(JSON.parse(readFileSync(join(cwd, name), 'utf8')))

@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.ts'
+import { visible } from '../base/text.ts'
 import { DEFAULT_KERNEL } from '../kernel/default-kernel.ts'
 import {
   type BuiltRecipe,
@@ -32,7 +33,7 @@ export interface RigOptions {
   readonly qemu: Qemu
   readonly accel: AccelChoice
   readonly workspace: Workspace
-  readonly progress: Pick<Progress, 'building' | 'step'>
+  readonly progress: Pick<Progress, 'building' | 'step' | 'around'>
   readonly signal: AbortSignal
   readonly onMissing?: PrepareOptions['onMissing']
   readonly needed?: PrepareOptions['needed']
@@ -77,12 +78,23 @@ export const openRig = async ({
       ...choice,
       tsc: new GuestTsc(qemu),
       firmware: qemu.description,
-      snapshots: snapshots ? new SnapshotStore() : undefined,
+      snapshots: snapshots ? snapshotStore(progress) : undefined,
       entersGuest,
     }),
     kernels,
   }
 }
+
+const snapshotStore = ({ around }: Pick<Progress, 'around'>): SnapshotStore =>
+  new SnapshotStore(undefined, {
+    onTrouble: why => {
+      around(() =>
+        process.stderr.write(
+          `tdxrig: no snapshot of a guest where one was expected: ${visible(why)}; boots take longer, and show the same\n`,
+        ),
+      )
+    },
+  })
 
 /** Names of kernels that were asked for, each known and named once. */
 export const askedKernels = async (

@@ -83,8 +83,8 @@ const qemuGround = async (
     needed: neededKernels(asked.request.kernels, built),
     qemu,
     accel: asked.request.accel,
-    snapshots: flags.shortcuts,
-    entersGuest: flags.shortcuts,
+    snapshots: asked.request.shortcuts,
+    entersGuest: asked.request.shortcuts,
     onMissing: ({ name, series }, message) =>
       missing.set(name, { series, message }),
   })

@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import type { AccelChoice } from '../run/accelerator.ts'
+import { flagName } from './options.ts'
 import type { ReportFlags } from './report-files.ts'
 
 /** What `--reporter` prints on stdout. */
@@ -48,3 +49,13 @@ export interface RunFlags extends ReportFlags {
   readonly ascii?: boolean
   readonly accel: AccelChoice
 }
+
+/** Those of the options that the command line has, as they are written there. */
+export const givenFlags = (
+  flags: RunFlags,
+  names: readonly (keyof RunFlags)[],
+): string[] =>
+  names.flatMap(name => {
+    if (name === 'shortcuts') return flags.shortcuts ? [] : ['--no-shortcuts']
+    return flags[name] === undefined ? [] : [flagName(name)]
+  })

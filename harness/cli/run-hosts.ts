@@ -47,6 +47,11 @@ export const runOnHosts = async (
       'HOST',
       '--host boots, and --rejudge does not: expected one of them',
     )
+  if (!flags.shortcuts && flags.resume === undefined)
+    throw new UsageError(
+      'HOST',
+      '--no-shortcuts is about guests of QEMU: expected no --host beside it',
+    )
   const { signal } = onInterrupt()
   const journal =
     flags.resume === undefined

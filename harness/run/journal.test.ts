@@ -27,6 +27,7 @@ const REQUEST = {
   repeat: 1,
   retries: 0,
   stopAtOutcome: false,
+  shortcuts: true,
 }
 const CASES = ['a/one@kernel', 'a/two@kernel'].map(id => namedCase({}, id))
 const FINGERPRINTS = Object.fromEntries(

@@ -36,6 +36,8 @@ const requestSchema = z.strictObject({
   retries: z.int().default(0),
   /** Boots end when TDX is initialised, where nothing is asked behind that. */
   stopAtOutcome: z.boolean().default(false),
+  /** Boots go on from snapshots, and are stopped less. */
+  shortcuts: z.boolean().default(true),
 })
 export type RunRequest = z.output<typeof requestSchema>
 

@@ -284,8 +284,9 @@ export class Boot {
       this.console.read()
       if (!this.console.reader.hasIncidents)
         await draft.keep({ console: printed, notes: seen, memoryName })
-    } catch {
+    } catch (error) {
       // The draft goes with the boot.
+      if (!this.#leaving.signal.aborted) draft.failed(error)
     }
   }
 

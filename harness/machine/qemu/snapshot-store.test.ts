@@ -98,6 +98,51 @@ t.test('a key is known the second time', async t => {
   t.equal(await store.wasAskedFor(store.key('another')), false)
 })
 
+t.test('where there can be none it says why, once', async t => {
+  const file = join(shortFolder(t), 'file')
+  writeFileSync(file, '')
+  const said: string[] = []
+  const store = new SnapshotStore(join(file, 'snapshots'), {
+    onTrouble: why => said.push(why),
+  })
+  const key = store.key('nowhere')
+  t.equal(await store.find(key, RAM), undefined)
+  t.same(said, [], 'that there is none is no trouble')
+  t.equal(await store.wasAskedFor(key), false)
+  t.equal(await store.begin(key, MACHINE), undefined)
+  t.equal(said.length, 1)
+  t.match(said[0], file)
+})
+
+t.test(
+  'a draft that failed says why, one that is dropped does not',
+  async t => {
+    const said: string[] = []
+    const onTrouble = (why: string): void => void said.push(why)
+    const store = new SnapshotStore(shortFolder(t), { onTrouble })
+    const key = store.key('dropped')
+    const dropped = await draftOf(store, key)
+    await dropped[Symbol.asyncDispose]()
+    t.same(said, [])
+    await using draft = await draftOf(store, key)
+    draft.failed(new Error('the disk is full'))
+    t.same(said, ['the disk is full'])
+  },
+)
+
+t.test('a snapshot that QEMU does not load is told and gone', async t => {
+  const said: string[] = []
+  const store = new SnapshotStore(shortFolder(t), {
+    onTrouble: why => said.push(why),
+  })
+  const key = store.key('refused')
+  await take(store, key)
+  const snapshot = await store.find(key, RAM)
+  await store.forget(snapshot!)
+  t.match(said, [snapshot!.folder])
+  t.equal(await store.find(key, RAM), undefined)
+})
+
 t.test('a draft that is not kept leaves nothing', async t => {
   const root = shortFolder(t)
   const store = new SnapshotStore(root)

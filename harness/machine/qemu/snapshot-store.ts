@@ -10,7 +10,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { systemCode } from '../../base/errors.ts'
+import { messageOf, systemCode } from '../../base/errors.ts'
 import { ensureFolder } from '../../base/output.ts'
 import { cacheRoot } from '../../base/paths.ts'
 import { GIB } from '../../base/units.ts'
@@ -79,6 +79,15 @@ export interface Draft extends AsyncDisposable {
   readonly room: number
   /** It is complete; whoever comes with the same key can start from it. */
   keep(kept: Kept): Promise<void>
+  /** It was not completed, and not because nobody needs it. */
+  failed(error: unknown): void
+}
+
+export interface StoreOptions {
+  /** Bytes that all snapshots may take together. */
+  readonly room?: number
+  /** Told once why a snapshot could not be taken, found or started from. */
+  readonly onTrouble?: (why: string) => void
 }
 
 /**
@@ -89,19 +98,24 @@ export interface Draft extends AsyncDisposable {
 export class SnapshotStore {
   readonly #root: string
   readonly #room: number
+  #onTrouble: ((why: string) => void) | undefined
   /** Keys of which a snapshot is being taken by this process. */
   readonly #underWay = new Set<string>()
 
-  /**
-   * @param root folder of the snapshots; default: in the cache
-   * @param room bytes they may take all together
-   */
+  /** @param root folder of the snapshots; default: in the cache */
   constructor(
     root = join(cacheRoot(), 'snapshots'),
-    { room = ROOM }: { readonly room?: number } = {},
+    { room = ROOM, onTrouble }: StoreOptions = {},
   ) {
     this.#root = root
     this.#room = room
+    this.#onTrouble = onTrouble
+  }
+
+  /** What goes wrong goes wrong for each boot. */
+  #tell(why: string): void {
+    this.#onTrouble?.(why)
+    this.#onTrouble = undefined
   }
 
   /** @param facts everything that a guest can tell apart */
@@ -151,6 +165,7 @@ export class SnapshotStore {
 
   /** It could not be started from. */
   async forget({ folder }: Snapshot): Promise<void> {
+    this.#tell(`QEMU did not load ${folder}, which is removed`)
     await removeAt(this.#root, folder).catch(() => undefined)
   }
 
@@ -161,7 +176,9 @@ export class SnapshotStore {
       await writeFile(join(this.#root, `${key}.seen`), '', { flag: 'wx' })
       return false
     } catch (error) {
-      return systemCode(error) === 'EEXIST'
+      if (systemCode(error) === 'EEXIST') return true
+      this.#tell(messageOf(error))
+      return false
     }
   }
 
@@ -179,7 +196,8 @@ export class SnapshotStore {
       room = await roomIn(this.#root, this.#room)
       memories = await memoriesOf(this.#root, machine)
       await mkdir(folder)
-    } catch {
+    } catch (error) {
+      this.#tell(messageOf(error))
       return undefined
     }
     this.#underWay.add(key)
@@ -209,6 +227,9 @@ export class SnapshotStore {
         const place = join(this.#root, key)
         await removeAt(this.#root, place)
         await rename(folder, place)
+      },
+      failed: error => {
+        this.#tell(messageOf(error))
       },
       [Symbol.asyncDispose]: async () => {
         this.#underWay.delete(key)
