@@ -1,7 +1,14 @@
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { useCacheIn } from '../testing/cache-folder.ts'
+import { shortFolder } from '../testing/cli.ts'
 import { DEFAULT_BOARD } from '../board/index.ts'
 import type { Qemu } from '../machine/qemu/probe.ts'
 import { KERNEL } from '../testing/judged.ts'
@@ -20,7 +27,9 @@ const NO_KVM = "echo 'failed to initialize kvm: No such device' >&2; exit 1"
 
 /** A host whose /dev/kvm opens, with a QEMU that ends at once. */
 const host = (t: Test, end = NO_KVM) => {
-  const folder = t.testdir({ kvm: '', cache: {} })
+  const folder = shortFolder(t)
+  mkdirSync(join(folder, 'cache'))
+  writeFileSync(join(folder, 'kvm'), '')
   useCacheIn(t, folder)
   const binary = join(folder, 'qemu')
   writeFileSync(binary, `#!/bin/sh\n${end}\n`)

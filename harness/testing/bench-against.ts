@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
 import { median } from '../base/median.ts'
 import { projectRoot } from '../base/paths.ts'
 import { findKernel } from '../kernel/build.ts'
@@ -277,7 +278,14 @@ const memory = async (): Promise<void> => {
 /** Characters: the tests say some million. */
 const LAST_WORDS = 4_000_000
 
-/** Seconds of a script in a folder, until it says something or ends. */
+/** A script that has ended. */
+interface Scripted extends Taken {
+  readonly code: number | null
+  /** On stdout, or the end of that. */
+  readonly said: string
+}
+
+/** A script in a folder, until it says something or ends. */
 const scripted = async (
   root: string,
   script: string,
@@ -285,8 +293,9 @@ const scripted = async (
     env = {},
     until,
   }: { readonly env?: NodeJS.ProcessEnv; until?: RegExp } = {},
-): Promise<number> => {
+): Promise<Scripted> => {
   const begin = performance.now()
+  const before = childSeconds()
   // A group of its own: what it has started ends with it.
   const child = spawn(join(root, 'scripts', script), {
     cwd: root,
@@ -307,11 +316,12 @@ const scripted = async (
     }
   })
   const [code] = (await once(child, 'close')) as [number | null]
-  if (until ? found === undefined : code !== 0)
+  if (until && found === undefined)
     throw new Error(
-      `${script} in ${root} ended with ${code ?? 'a signal'}:\n${telling(said)}`,
+      `${script} in ${root} ended with ${code ?? 'a signal'}, and never said ${String(until)}:\n${telling(said)}`,
     )
-  return ((found ?? performance.now()) - begin) / 1000
+  const wall = ((found ?? performance.now()) - begin) / 1000
+  return { wall, cpu: childSeconds() - before, code, said }
 }
 
 /** What failed, of a script that ran tests; else its last words. */
@@ -321,16 +331,36 @@ const telling = (said: string): string => {
   return (failed.length > 0 ? failed : lines.slice(-20)).join('\n')
 }
 
+/**
+ * What tests came to, as `.ci/run` counts them. What fails is named and does not
+ * end this: an old revision may well have a test that fails now and then.
+ */
+const counted = async (
+  side: Side,
+  { wall, cpu, said }: Scripted,
+): Promise<string> => {
+  const file = join(folder, `${side}.tap`)
+  writeFileSync(file, said)
+  const summary = join(ROOTS.now, 'dist/testing/tap-summary.js')
+  const child = start(process.execPath, [summary, file])
+  const text = await textOf(child.stdout!)
+  const failed = text.includes(' 0 failed') ? '' : `\n${telling(said)}`
+  return `${wall.toFixed(0)} s, ${cpu.toFixed(0)} s of CPUs, ${text.trimEnd().split('\n').at(-1) ?? ''}${failed}`
+}
+
 /** Kernels, packages and bundles are there on both sides. */
 const tests = async (): Promise<void> => {
   say('scripts/test, warm')
   await scripted(other, 'build')
-  const times = { now: 0, before: 0 }
+  const found: Partial<Record<Side, Scripted>> = {}
   for (const side of ['now', 'before'] as const) {
-    times[side] = await scripted(ROOTS[side], 'test')
-    say(`  ${side}: ${times[side].toFixed(0)} s`)
+    const one = await scripted(ROOTS[side], 'test')
+    found[side] = one
+    say(`  ${side}: ${await counted(side, one)}`)
   }
-  show('  time by that of before', [times.now / times.before], '0.60')
+  const [now, before] = [[found.now!], [found.before!]]
+  show('  time by that of before', ratios(now, before, 'wall'), '0.60')
+  show('  CPU seconds', ratios(now, before, 'cpu'))
 }
 
 /**
@@ -344,10 +374,11 @@ const clone = async (): Promise<void> => {
     const home = mkdtempSync(join(folder, side))
     const root = join(home, 'clone')
     await output('git', 'clone', '--quiet', ROOTS[side], root)
-    times[side] = await scripted(root, 'run', {
+    const { wall } = await scripted(root, 'run', {
       env: { XDG_CACHE_HOME: home, npm_config_cache: join(home, 'npm') },
       until: /^ *pass /m,
     })
+    times[side] = wall
     say(`  ${side}: ${times[side].toFixed(0)} s`)
   }
   say('first verdict of a fresh clone')
