@@ -3,9 +3,14 @@ import { readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { MEMORY_NAME, PARTIAL, isKey, readNotes } from './snapshot-files.ts'
 
+/**
+ * What is more than this part of all is large: the guest of a server. By its size
+ * it saves less time than others.
+ */
+export const LARGE = 1 / 64
 /** Milliseconds after which nobody needs a memory any more. */
 const UNUSED = 3 * 24 * 60 * 60_000
-/** Nor more than this part of what the file system has left. */
+/** Nor more than this part of what the file system has for them. */
 const SHARE_OF_FREE = 0.25
 /** Keys of which only is known that they were asked for. */
 const MARKS = 2000
@@ -42,6 +47,7 @@ export const prune = async (
   let left = most - sum(memories) - sum(snapshots)
   if (left >= 0) return
   const users = await byMemory(snapshots)
+  const isLarge = ({ bytes }: Aged): boolean => bytes > most * LARGE
   const goes = async (all: readonly Aged[]): Promise<void> => {
     for (const { path } of all) await removeAt(root, path)
     left += sum(all)
@@ -49,7 +55,7 @@ export const prune = async (
   for (const [memory, orphans] of users)
     if (!memories.some(({ path }) => basename(path) === memory))
       await goes(orphans)
-  for (const victim of victims(memories)) {
+  for (const victim of victims(memories, isLarge)) {
     if (left >= 0) return
     const name = basename(victim.path)
     if (name !== needed) await goes([victim, ...(users.get(name) ?? [])])
@@ -72,19 +78,28 @@ const byMemory = async (
 }
 
 /**
- * First those that nobody used for days, the oldest first. Of the others any: a
- * matrix that needs more than there is room for would find none of its own if
- * the oldest went.
+ * First those that nobody used for days, the oldest first, then large ones. Of the
+ * others any: a matrix that needs more than there is room for would find none of
+ * its own if the oldest went.
  */
-const victims = (newestFirst: readonly Aged[]): Aged[] => {
-  const limit = Date.now() - UNUSED
-  const old = newestFirst.filter(({ time }) => time < limit).reverse()
-  const others = newestFirst
-    .filter(({ time }) => time >= limit)
+const victims = (
+  newestFirst: readonly Aged[],
+  isLarge: (one: Aged) => boolean,
+): Aged[] => {
+  const old = unused(newestFirst).reverse()
+  const used = newestFirst.slice(0, newestFirst.length - old.length)
+  const small = used
+    .filter(one => !isLarge(one))
     .map(one => ({ one, order: Math.random() }))
     .sort((a, b) => a.order - b.order)
     .map(({ one }) => one)
-  return [...old, ...others]
+  const large = used.filter(isLarge).sort((a, b) => b.bytes - a.bytes)
+  return [...old, ...large, ...small]
+}
+
+const unused = (newestFirst: readonly Aged[]): Aged[] => {
+  const limit = Date.now() - UNUSED
+  return newestFirst.filter(({ time }) => time < limit)
 }
 
 /** @returns undefined where the snapshot is none */
@@ -94,10 +109,28 @@ const memoryOf = (folder: string): Promise<string | undefined> =>
     () => undefined,
   )
 
-/** What all snapshots together may take. */
-export const roomIn = async (root: string, most: number): Promise<number> => {
+/** Code of the error of what does not fit. */
+export const NO_ROOM = 'SNAPSHOT_ROOM'
+
+/** In bytes. */
+export interface Room {
+  /** What all snapshots together may take. */
+  readonly most: number
+  /** What one more can take without the place of one that somebody uses. */
+  readonly left: number
+}
+
+/** @param most bytes, whatever the file system has */
+export const roomIn = async (root: string, most: number): Promise<Room> => {
   const { bavail, bsize } = await statfs(root)
-  return Math.min(most, bavail * bsize * SHARE_OF_FREE)
+  const names = await readdir(root)
+  const memories = await byAge(
+    root,
+    names.filter(name => MEMORY_NAME.test(name)),
+  )
+  const taken = sum(memories) + sum(await byAge(root, names.filter(isKey)))
+  const all = Math.min(most, (bavail * bsize + taken) * SHARE_OF_FREE)
+  return { most: all, left: all - taken + sum(unused(memories)) }
 }
 
 /** Under another name first: nobody may find half of it. */

@@ -9,7 +9,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { InfraError } from '../../base/errors.ts'
 import { shortFolder } from '../../testing/cli.ts'
+import { NO_ROOM } from './snapshot-room.ts'
 import { type Draft, SnapshotStore } from './snapshot-store.ts'
 
 const NOTES = {
@@ -23,17 +25,23 @@ const RAM = [{ id: 'ram', size: 48 * 1024 }]
 /** Key of a machine. */
 const MACHINE = '0123456789abcdef0123456789abcdef'
 
+interface Taken {
+  /** Name of a memory that is there; default: one of its own. */
+  readonly memory?: string
+  readonly ram?: typeof RAM
+}
+
 const draftOf = async (
   store: SnapshotStore,
   key: string,
-  memory?: string,
+  { memory, ram = RAM }: Taken = {},
 ): Promise<Draft> => {
   const draft = await store.begin(key, MACHINE)
   if (!draft) throw new Error('expected a draft')
   writeFileSync(draft.devices, 'devices')
   if (memory !== undefined) return draft
   mkdirSync(draft.memory)
-  for (const { id, size } of RAM)
+  for (const { id, size } of ram)
     writeFileSync(join(draft.memory, id), Buffer.alloc(size, 1))
   return draft
 }
@@ -46,17 +54,16 @@ const memoryIn = (root: string): string => {
   return name
 }
 
-/** @param memory name of one that is there; default: one of its own */
 const take = async (
   store: SnapshotStore,
   key: string,
-  memory?: string,
+  taken: Taken = {},
 ): Promise<void> => {
-  await using draft = await draftOf(store, key, memory)
+  await using draft = await draftOf(store, key, taken)
   await draft.keep({
     console: Buffer.from('console\n'),
     notes: NOTES,
-    memoryName: memory,
+    memoryName: taken.memory,
   })
 }
 
@@ -240,7 +247,7 @@ t.test('snapshots share a memory', async t => {
     { name: memoryIn(root), folder: join(root, memoryIn(root)) },
   ])
   await draft![Symbol.asyncDispose]()
-  await take(store, other, known!.name)
+  await take(store, other, { memory: known!.name })
   const found = await store.find(other, RAM)
   t.equal(found?.memory, known!.folder)
   t.equal((await store.find(one, RAM))?.memory, known!.folder)
@@ -251,10 +258,13 @@ t.test('snapshots share a memory', async t => {
   t.ok(await store.find(one, RAM), 'the other stays')
 })
 
+/** Room for so many snapshots with a memory of their own. */
+const roomFor = (count: number): number => count * 60 * 1024
+
 /** Memories of a store and what is left of them when one more comes. */
 const crowd = async (t: Test, usedBefore: readonly number[]) => {
   const root = shortFolder(t)
-  const store = new SnapshotStore(root, { room: 4 * 60 * 1024 })
+  const store = new SnapshotStore(root, { room: roomFor(4), replacing: 1 })
   const keys = usedBefore.map((_, i) => store.key(`number ${i}`))
   for (const [i, days] of usedBefore.entries()) {
     await take(store, keys[i]!)
@@ -280,15 +290,89 @@ t.test('those that were not used for days make room', async t => {
   )
 })
 
-t.test('of those that are used one makes room, and not the oldest', async t => {
-  const gone = new Set<number>()
-  for (let i = 0; i < 40; i++) {
-    const { left } = await crowd(t, [2, 1, 0.5, 0])
-    t.equal(left.filter(stays => !stays).length, 1)
-    gone.add(left.indexOf(false))
-  }
-  t.ok(gone.size > 1, `of four ${gone.size} went`)
+/** Room for so many that none of them is large. */
+const MANY = 80
+const SMALL = Array.from({ length: MANY }, (_, i) => `small ${i}`)
+
+const begins = async (
+  store: SnapshotStore,
+  key: string,
+): Promise<number | undefined> => {
+  await using draft = await store.begin(store.key(key), MACHINE)
+  return draft?.room
+}
+
+/** Which of those that are small are there. */
+const staying = async (store: SnapshotStore): Promise<string[]> => {
+  const found = await Promise.all(
+    SMALL.map(name => store.find(store.key(name), RAM)),
+  )
+  return SMALL.filter((_, i) => found[i])
+}
+
+const fill = async (store: SnapshotStore): Promise<void> => {
+  for (const name of SMALL)
+    if (((await begins(store, name)) ?? 0) >= roomFor(1))
+      await take(store, store.key(name))
+}
+
+t.test(
+  'what is used makes room for few others, and which is chance',
+  async t => {
+    const root = shortFolder(t)
+    const room = roomFor(MANY)
+    const usual = new SnapshotStore(root, { room, replacing: 0 })
+    await fill(usual)
+    const before = await staying(usual)
+    t.ok(before.length > MANY / 2 && before.length <= MANY)
+    t.ok(((await begins(usual, 'another')) ?? 0) < 48 * 1024, 'little is left')
+    const store = new SnapshotStore(root, { room, replacing: 1 })
+    const gone: string[] = []
+    for (let i = 0; i < 8; i++) {
+      const was = await staying(store)
+      await take(store, store.key(`another ${i}`))
+      const is = await staying(store)
+      gone.push(...was.filter(name => !is.includes(name)))
+    }
+    t.ok(gone.length > 0 && gone.length <= 8, `${gone.length} went`)
+    t.notSame(gone, before.slice(0, gone.length), 'not the oldest ones')
+  },
+)
+
+t.test('a large one takes the place of none, and goes first', async t => {
+  const root = shortFolder(t)
+  const room = roomFor(MANY)
+  const ram = [{ id: 'ram', size: 40 * 48 * 1024 }]
+  const store = new SnapshotStore(root, { room, replacing: 0 })
+  const large = store.key('large')
+  await take(store, large, { ram })
+  await fill(store)
+  const before = await staying(store)
+  t.ok(await store.find(large, ram), 'it stays while nobody needs its place')
+  const replacing = new SnapshotStore(root, { room, replacing: 1 })
+  const most = await begins(replacing, 'more')
+  t.ok(
+    most !== undefined && most < 40 * 48 * 1024,
+    'another large one must wait',
+  )
+  await take(replacing, replacing.key('more'))
+  t.notOk(await store.find(large, ram))
+  t.same(await staying(store), before, 'no small one went')
 })
+
+t.test(
+  'that others have the room is no trouble, another failure is',
+  async t => {
+    const told: string[] = []
+    const onTrouble = (why: string): void => void told.push(why)
+    const store = new SnapshotStore(shortFolder(t), { onTrouble })
+    await using draft = await store.begin(store.key('one'), MACHINE)
+    draft?.failed(new InfraError(NO_ROOM, 'it does not fit'))
+    t.same(told, [])
+    draft?.failed(new InfraError('SNAPSHOT', 'QEMU refused'))
+    t.same(told, ['QEMU refused'])
+  },
+)
 
 t.test('marks do not grow without end', async t => {
   const root = shortFolder(t)

@@ -10,10 +10,10 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { messageOf, systemCode } from '../../base/errors.ts'
+import { InfraError, messageOf, systemCode } from '../../base/errors.ts'
 import { ensureFolder } from '../../base/output.ts'
 import { cacheRoot } from '../../base/paths.ts'
-import { GIB } from '../../base/units.ts'
+import { GIB, MIB } from '../../base/units.ts'
 import type { MemoryBackend } from './argv.ts'
 import type { EarlyNotes } from '../../emulate/kernel-seen.ts'
 import {
@@ -25,7 +25,16 @@ import {
   readNotes,
   writeNotes,
 } from './snapshot-files.ts'
-import { byAge, bytesIn, prune, removeAt, roomIn } from './snapshot-room.ts'
+import {
+  LARGE,
+  NO_ROOM,
+  type Room,
+  byAge,
+  bytesIn,
+  prune,
+  removeAt,
+  roomIn,
+} from './snapshot-room.ts'
 
 /**
  * Counts what was changed in how a guest is brought to its first SEAMCALL, and
@@ -34,7 +43,19 @@ import { byAge, bytesIn, prune, removeAt, roomIn } from './snapshot-room.ts'
 const FORMAT = 2
 
 /** All snapshots together. */
-const ROOM = 16 * GIB
+const ROOM = 32 * GIB
+/** What is less than this part of it is too little for one. */
+const TOO_LITTLE = 1 / 8192
+/** So many bytes are worth a word where the disk has no more for all of them. */
+const SMALL_DISK = 256 * MIB
+/**
+ * When there is no room, one of so many takes the place of others, if it is not
+ * large. A matrix that needs more than there is would else save and lose most of
+ * it in each run; one that is run in the place of another gets it bit by bit.
+ */
+const REPLACING = 1 / 8
+/** Milliseconds for which the room is known; others may use it, too. */
+const ROOM_KNOWN = 10_000
 /** Memories of a machine that a guest is compared with. */
 const MEMORIES = 8
 
@@ -86,6 +107,8 @@ export interface Draft extends AsyncDisposable {
 export interface StoreOptions {
   /** Bytes that all snapshots may take together. */
   readonly room?: number
+  /** The part of those that find no room and take that of others. */
+  readonly replacing?: number
   /** Told once why a snapshot could not be taken, found or started from. */
   readonly onTrouble?: (why: string) => void
 }
@@ -97,7 +120,9 @@ export interface StoreOptions {
  */
 export class SnapshotStore {
   readonly #root: string
-  readonly #room: number
+  readonly #most: number
+  readonly #replacing: number
+  #room: { readonly found: Room; readonly at: number } | undefined
   #onTrouble: ((why: string) => void) | undefined
   /** Keys of which a snapshot is being taken by this process. */
   readonly #underWay = new Set<string>()
@@ -105,10 +130,11 @@ export class SnapshotStore {
   /** @param root folder of the snapshots; default: in the cache */
   constructor(
     root = join(cacheRoot(), 'snapshots'),
-    { room = ROOM, onTrouble }: StoreOptions = {},
+    { room = ROOM, replacing = REPLACING, onTrouble }: StoreOptions = {},
   ) {
     this.#root = root
-    this.#room = room
+    this.#most = room
+    this.#replacing = replacing
     this.#onTrouble = onTrouble
   }
 
@@ -163,6 +189,13 @@ export class SnapshotStore {
     }
   }
 
+  async #findRoom(): Promise<Room> {
+    const now = performance.now()
+    if (!this.#room || now - this.#room.at > ROOM_KNOWN)
+      this.#room = { found: await roomIn(this.#root, this.#most), at: now }
+    return this.#room.found
+  }
+
   /** It could not be started from. */
   async forget({ folder }: Snapshot): Promise<void> {
     this.#tell(`QEMU did not load ${folder}, which is removed`)
@@ -184,16 +217,26 @@ export class SnapshotStore {
 
   /**
    * @param machine key of what memories must have in common to be compared
-   * @returns undefined when one is being taken, or there is no room
+   * @returns undefined when one is being taken, or there is no room: what is used
+   *   makes room for few others
    */
   async begin(key: string, machine: string): Promise<Draft | undefined> {
     if (this.#underWay.has(key)) return undefined
     const folder = join(this.#root, `${key}.${randomUUID()}${PARTIAL}`)
+    let most: number
     let room: number
     let memories: StoredMemory[]
     try {
       await ensureFolder(this.#root)
-      room = await roomIn(this.#root, this.#room)
+      const found = await this.#findRoom()
+      most = found.most
+      if (most < SMALL_DISK && most < this.#most)
+        this.#tell(`the file system has room for ${most} bytes of them`)
+      room =
+        Math.random() < this.#replacing
+          ? Math.max(found.left, most * LARGE)
+          : found.left
+      if (room < this.#most * TOO_LITTLE) return undefined
       memories = await memoriesOf(this.#root, machine)
       await mkdir(folder)
     } catch (error) {
@@ -221,15 +264,17 @@ export class SnapshotStore {
         const now = new Date()
         if (memoryName === undefined) await rename(join(folder, MEMORY), memory)
         else await utimes(memory, now, now)
-        const most = room - ((await bytesIn(folder)) ?? 0)
-        await prune(this.#root, { most, needed: name })
+        const rest = most - ((await bytesIn(folder)) ?? 0)
+        await prune(this.#root, { most: rest, needed: name })
+        this.#room = undefined
         // One that is there could not be used, or another rig was quicker.
         const place = join(this.#root, key)
         await removeAt(this.#root, place)
         await rename(folder, place)
       },
       failed: error => {
-        this.#tell(messageOf(error))
+        const isFull = error instanceof InfraError && error.code === NO_ROOM
+        if (!isFull) this.#tell(messageOf(error))
       },
       [Symbol.asyncDispose]: async () => {
         this.#underWay.delete(key)

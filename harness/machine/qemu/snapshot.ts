@@ -17,6 +17,7 @@ import {
 } from './guest-memory.ts'
 import { type Page, paused, withPages } from './migration-stream.ts'
 import type { QmpClient } from './qmp.ts'
+import { NO_ROOM } from './snapshot-room.ts'
 import type { Draft } from './snapshot-store.ts'
 import { dataRanges } from './sparse-file.ts'
 import { Incoming } from './sockets.ts'
@@ -81,7 +82,7 @@ export const saveGuest = async (
   const bytes = usedBytes(files)
   if (bytes > room)
     throw new InfraError(
-      'SNAPSHOT',
+      NO_ROOM,
       `expected a guest that fits into ${room} bytes, found ${bytes}`,
     )
   await writeFile(devices, paused(stream))
