@@ -24,7 +24,10 @@ export const ensureFolder = async (path: string): Promise<void> => {
     if (code === 'EEXIST' && (await stat(path)).isDirectory()) return
     if (code !== 'ENOENT' || dirname(path) === path) throw error
     await ensureFolder(dirname(path))
-    await mkdir(path)
+    // Another may have been quicker.
+    await mkdir(path).catch((error: unknown) => {
+      if (systemCode(error) !== 'EEXIST') throw error
+    })
   }
 }
 

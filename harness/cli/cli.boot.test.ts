@@ -327,6 +327,8 @@ t.test('a run that was killed goes on where it was', async t => {
   t.equal(new Set(cases.map(({ id }) => id)).size, cases.length, 'each once')
   const booted = again.stdout.split('\n').filter(l => l.startsWith('pass '))
   t.equal(booted.length + before, cases.length)
+  const [first = ''] = readFileSync(journal, 'utf8').split('\n')
+  t.match(JSON.parse(first), { request: { shortcuts: false } })
   t.ok(
     cases.every(({ timing }) => timing.snapshot === false),
     'they were booted as the first ones were',

@@ -65,6 +65,8 @@ const meaningOf = (byte: number): number => {
 /** Every byte is looked at once, and most say nothing: a table is quickest. */
 const MEANING = Uint8Array.from({ length: 256 }, (_, byte) => meaningOf(byte))
 
+const NOTHING = new Uint8Array()
+
 /**
  * Splits a byte stream into lines, whatever the chunks look like. Memory is
  * bounded: of an endless line the first {@link MAX_LINE} bytes are given out
@@ -75,7 +77,7 @@ export class LineSplitter {
   readonly #ends = new LineEnds()
   readonly #line: LineInText = {
     text: '',
-    bytes: new Uint8Array(),
+    bytes: NOTHING,
     start: 0,
     end: 0,
   }
@@ -130,6 +132,9 @@ export class LineSplitter {
       if (returned >= 0 && returned < start)
         returned = text.indexOf('\r', start)
     }
+    // Whoever reads the next piece has no use for this one.
+    line.text = ''
+    line.bytes = NOTHING
   }
 
   #flush(take: TakeLine): void {

@@ -344,14 +344,19 @@ const counted = async (
   const summary = join(ROOTS.now, 'dist/testing/tap-summary.js')
   const child = start(process.execPath, [summary, file])
   const text = await textOf(child.stdout!)
-  const failed = text.includes(' 0 failed') ? '' : `\n${telling(said)}`
-  return `${wall.toFixed(0)} s, ${cpu.toFixed(0)} s of CPUs, ${text.trimEnd().split('\n').at(-1) ?? ''}${failed}`
+  const total = text.trimEnd().split('\n').at(-1) ?? ''
+  if (total.startsWith('0 passed'))
+    throw new Error(`no test was run in ${ROOTS[side]}:\n${telling(said)}`)
+  const failed = total.includes(' 0 failed') ? '' : `\n${telling(said)}`
+  return `${wall.toFixed(0)} s, ${cpu.toFixed(0)} s of CPUs, ${total}${failed}`
 }
 
 /** Kernels, packages and bundles are there on both sides. */
 const tests = async (): Promise<void> => {
   say('scripts/test, warm')
-  await scripted(other, 'build')
+  const built = await scripted(other, 'build')
+  if (built.code !== 0)
+    throw new Error(`${other} cannot be built:\n${telling(built.said)}`)
   const found: Partial<Record<Side, Scripted>> = {}
   for (const side of ['now', 'before'] as const) {
     const one = await scripted(ROOTS[side], 'test')
@@ -360,7 +365,7 @@ const tests = async (): Promise<void> => {
   }
   const [now, before] = [[found.now!], [found.before!]]
   show('  time by that of before', ratios(now, before, 'wall'), '0.60')
-  show('  CPU seconds', ratios(now, before, 'cpu'))
+  show('  CPU seconds by those of before', ratios(now, before, 'cpu'))
 }
 
 /**

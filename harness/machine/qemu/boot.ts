@@ -181,6 +181,8 @@ export class Boot {
     try {
       return await ended
     } finally {
+      // A guest that is being saved is not needed any more.
+      this.#leaving.abort()
       signal.removeEventListener('abort', onAbort)
     }
   }
@@ -270,10 +272,8 @@ export class Boot {
   }
 
   async #save({ qmp, pid, draft, seen }: Saving): Promise<void> {
-    const signal = AbortSignal.any([
-      this.#leaving.signal,
-      AbortSignal.timeout(SAVE_TIMEOUT),
-    ])
+    const late = AbortSignal.timeout(SAVE_TIMEOUT)
+    const signal = AbortSignal.any([this.#leaving.signal, late])
     const { machine, directory } = this.#plan
     const backends = memoryBackends(machine)
     try {
@@ -285,8 +285,11 @@ export class Boot {
       if (!this.console.reader.hasIncidents)
         await draft.keep({ console: printed, notes: seen, memoryName })
     } catch (error) {
-      // The draft goes with the boot.
-      if (!this.#leaving.signal.aborted) draft.failed(error)
+      // The draft goes with the boot. What becomes of that is told elsewhere.
+      const isOver =
+        this.#leaving.signal.aborted ||
+        (error instanceof InfraError && LOST.has(error.code))
+      if (!isOver) draft.failed(late.aborted ? savedTooLate() : error)
     }
   }
 
@@ -408,6 +411,12 @@ const givenMap = (machine: BootPlan['machine']): GivenMap | undefined =>
     e820: machine.firmware.e820,
     setupData: setupDataOf(machine),
   }
+
+const savedTooLate = (): InfraError =>
+  new InfraError(
+    'SNAPSHOT',
+    `expected QEMU to save a guest within ${SAVE_TIMEOUT / 1000} s, it did not`,
+  )
 
 const neverSaved = (): InfraError =>
   new InfraError(

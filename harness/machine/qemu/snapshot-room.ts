@@ -11,7 +11,7 @@ export const LARGE = 1 / 64
 /** Milliseconds after which nobody needs a memory any more. */
 const UNUSED = 3 * 24 * 60 * 60_000
 /** Nor more than this part of what the file system has for them. */
-const SHARE_OF_FREE = 0.25
+const SHARE = 0.25
 /** Keys of which only is known that they were asked for. */
 const MARKS = 2000
 
@@ -24,12 +24,14 @@ interface Limits {
   readonly most: number
   /** The name of a memory that stays in any case. */
   readonly needed: string
+  /** Also what is used may go. */
+  readonly replaces: boolean
 }
 
 /** Takes away what others left half done, and memories that are too many. */
 export const prune = async (
   root: string,
-  { most, needed }: Limits,
+  { most, needed, replaces }: Limits,
 ): Promise<void> => {
   const names = await readdir(root)
   for (const name of names.filter(one => one.endsWith(PARTIAL)))
@@ -55,7 +57,10 @@ export const prune = async (
   for (const [memory, orphans] of users)
     if (!memories.some(({ path }) => basename(path) === memory))
       await goes(orphans)
-  for (const victim of victims(memories, isLarge)) {
+  const mayGo = replaces
+    ? [...unused(memories).reverse(), ...used(memories, isLarge)]
+    : unused(memories).reverse()
+  for (const victim of mayGo) {
     if (left >= 0) return
     const name = basename(victim.path)
     if (name !== needed) await goes([victim, ...(users.get(name) ?? [])])
@@ -78,25 +83,27 @@ const byMemory = async (
 }
 
 /**
- * First those that nobody used for days, the oldest first, then large ones. Of the
- * others any: a matrix that needs more than there is room for would find none of
- * its own if the oldest went.
+ * Large ones first. Of the others any: a matrix that needs more than there is room
+ * for would find none of its own if the oldest went.
  */
-const victims = (
+const used = (
   newestFirst: readonly Aged[],
   isLarge: (one: Aged) => boolean,
 ): Aged[] => {
-  const old = unused(newestFirst).reverse()
-  const used = newestFirst.slice(0, newestFirst.length - old.length)
-  const small = used
+  const all = newestFirst.slice(
+    0,
+    newestFirst.length - unused(newestFirst).length,
+  )
+  const small = all
     .filter(one => !isLarge(one))
     .map(one => ({ one, order: Math.random() }))
     .sort((a, b) => a.order - b.order)
     .map(({ one }) => one)
-  const large = used.filter(isLarge).sort((a, b) => b.bytes - a.bytes)
-  return [...old, ...large, ...small]
+  const large = all.filter(isLarge).sort((a, b) => b.bytes - a.bytes)
+  return [...large, ...small]
 }
 
+/** Those that nobody used for days. */
 const unused = (newestFirst: readonly Aged[]): Aged[] => {
   const limit = Date.now() - UNUSED
   return newestFirst.filter(({ time }) => time < limit)
@@ -129,7 +136,7 @@ export const roomIn = async (root: string, most: number): Promise<Room> => {
     names.filter(name => MEMORY_NAME.test(name)),
   )
   const taken = sum(memories) + sum(await byAge(root, names.filter(isKey)))
-  const all = Math.min(most, (bavail * bsize + taken) * SHARE_OF_FREE)
+  const all = Math.min(most, (bavail * bsize + taken) * SHARE)
   return { most: all, left: all - taken + sum(unused(memories)) }
 }
 

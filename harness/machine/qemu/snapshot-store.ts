@@ -109,7 +109,7 @@ export interface StoreOptions {
   readonly room?: number
   /** The part of those that find no room and take that of others. */
   readonly replacing?: number
-  /** Told once why a snapshot could not be taken, found or started from. */
+  /** Told once why a snapshot could not be taken or loaded. */
   readonly onTrouble?: (why: string) => void
 }
 
@@ -197,19 +197,29 @@ export class SnapshotStore {
   }
 
   /** It could not be started from. */
-  async forget({ folder }: Snapshot): Promise<void> {
-    this.#tell(`QEMU did not load ${folder}, which is removed`)
+  async forget({ folder, memory }: Snapshot): Promise<void> {
+    // Another rig may have removed it.
+    const isThere = await stat(memory).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) this.#tell(`QEMU did not load ${folder}, which is removed`)
     await removeAt(this.#root, folder).catch(() => undefined)
   }
 
   /** Whether the key was asked for before, now or in another run. */
   async wasAskedFor(key: string): Promise<boolean> {
+    const mark = join(this.#root, `${key}.seen`)
     try {
       await ensureFolder(this.#root)
-      await writeFile(join(this.#root, `${key}.seen`), '', { flag: 'wx' })
-      return false
+      return await writeFile(mark, '', { flag: 'wx' }).then(
+        () => false,
+        (error: unknown) => {
+          if (systemCode(error) === 'EEXIST') return true
+          throw error
+        },
+      )
     } catch (error) {
-      if (systemCode(error) === 'EEXIST') return true
       this.#tell(messageOf(error))
       return false
     }
@@ -225,17 +235,18 @@ export class SnapshotStore {
     const folder = join(this.#root, `${key}.${randomUUID()}${PARTIAL}`)
     let most: number
     let room: number
+    let replaces: boolean
     let memories: StoredMemory[]
     try {
       await ensureFolder(this.#root)
       const found = await this.#findRoom()
       most = found.most
       if (most < SMALL_DISK && most < this.#most)
-        this.#tell(`the file system has room for ${most} bytes of them`)
-      room =
-        Math.random() < this.#replacing
-          ? Math.max(found.left, most * LARGE)
-          : found.left
+        this.#tell(
+          `its file system has no more than ${Math.round(most / MIB)} MiB for all snapshots`,
+        )
+      replaces = Math.random() < this.#replacing
+      room = replaces ? Math.max(found.left, most * LARGE) : found.left
       if (room < this.#most * TOO_LITTLE) return undefined
       memories = await memoriesOf(this.#root, machine)
       await mkdir(folder)
@@ -265,7 +276,7 @@ export class SnapshotStore {
         if (memoryName === undefined) await rename(join(folder, MEMORY), memory)
         else await utimes(memory, now, now)
         const rest = most - ((await bytesIn(folder)) ?? 0)
-        await prune(this.#root, { most: rest, needed: name })
+        await prune(this.#root, { most: rest, needed: name, replaces })
         this.#room = undefined
         // One that is there could not be used, or another rig was quicker.
         const place = join(this.#root, key)
@@ -273,8 +284,7 @@ export class SnapshotStore {
         await rename(folder, place)
       },
       failed: error => {
-        const isFull = error instanceof InfraError && error.code === NO_ROOM
-        if (!isFull) this.#tell(messageOf(error))
+        if (!isUsual(error)) this.#tell(messageOf(error))
       },
       [Symbol.asyncDispose]: async () => {
         this.#underWay.delete(key)
@@ -285,6 +295,11 @@ export class SnapshotStore {
     }
   }
 }
+
+/** There is no room, or another rig was quicker to remove or keep something. */
+const isUsual = (error: unknown): boolean =>
+  (error instanceof InfraError && error.code === NO_ROOM) ||
+  ['ENOENT', 'EEXIST', 'ENOTEMPTY'].includes(systemCode(error) ?? '')
 
 /** Those that were used last. */
 const memoriesOf = async (

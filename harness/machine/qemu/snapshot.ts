@@ -94,11 +94,13 @@ export const saveGuest = async (
 const brokenOff = (qmp: QmpClient, signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => {
     const stop = (): void => {
-      reject(new InfraError('SNAPSHOT', 'the guest is not needed any more'))
+      reject(new InfraError('SNAPSHOT', 'the guest is not saved any more'))
     }
     if (signal.aborted) stop()
     signal.addEventListener('abort', stop, { once: true })
-    void qmp.closed.then(stop)
+    void qmp.closed.then(() => {
+      reject(new InfraError('QMP_CLOSED', 'QEMU ended while it saved a guest'))
+    })
   })
 
 /**
