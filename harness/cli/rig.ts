@@ -90,7 +90,7 @@ const snapshotStore = ({ around }: Pick<Progress, 'around'>): SnapshotStore =>
     onTrouble: why => {
       around(() =>
         process.stderr.write(
-          `tdxrig: snapshots of guests cannot be used as they should: ${visible(why)}; boots take longer, and show the same\n`,
+          `tdxrig: snapshots of guests cannot be used as they should: ${visible(why)}; boots take longer and show the same (--no-shortcuts does without)\n`,
         ),
       )
     },

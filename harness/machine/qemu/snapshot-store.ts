@@ -243,7 +243,7 @@ export class SnapshotStore {
       most = found.most
       if (most < SMALL_DISK && most < this.#most)
         this.#tell(
-          `its file system has no more than ${Math.round(most / MIB)} MiB for all snapshots`,
+          `expected room for ${SMALL_DISK / MIB} MiB of them at ${this.#root}, found ${Math.round(most / MIB)} MiB`,
         )
       replaces = Math.random() < this.#replacing
       room = replaces ? Math.max(found.left, most * LARGE) : found.left
