@@ -159,6 +159,30 @@ t.test('entries of a journal', async t => {
   }
 })
 
+/** `dmesg --json --file` of util-linux 2.38: a message and all that follow it. */
+const withTheRest = (lines: readonly string[]): string =>
+  lines
+    .map((line, i) => {
+      const [, time, text] = /^\[ *([\d.]+)\] (.*)$/s.exec(line)!
+      const rest = lines.slice(i + 1).map(other => `<6>${other}`)
+      const message = JSON.stringify([text, ...rest, ''].join('\n'))
+      return `      },{\n         "pri": 6,\n         "time": ${time!.padStart(13)},\n         "msg": ${message}\n`
+    })
+    .join('')
+
+t.test('dmesg --json --file', async t => {
+  for (const { name, body } of goldens) {
+    const lines = body
+      .split(/\r?\n/)
+      .filter(line => /^\[ *\d+\.\d{6}\] /.test(line))
+    const plain = said(read(lines.join('\n')))
+    t.same(said(read(withTheRest(lines))), plain, `${name}: with levels`)
+    const few = lines.slice(0, 60)
+    const once = `{\n   "dmesg": [\n      {\n         "time":     0.000000,\n         "msg": ${JSON.stringify(few.join('\n').replace(/^\[ *[\d.]+\] /, ''))}\n      }\n   ]\n}\n`
+    t.same(said(read(once)), said(read(few.join('\n'))), `${name}: without`)
+  }
+})
+
 t.test('lines keep their numbers', async t => {
   const [first] = read(
     [

@@ -145,12 +145,31 @@ export class Transport {
       this.#entry = emptyEntry(line)
       return true
     }
-    if (first !== BLANK && first !== TAB) return false
+    if (first !== BLANK && first !== TAB && raw !== '}') return false
     const member = DMESG_MEMBER.exec(raw)
     if (!member) return this.#seconds !== undefined && DMESG_FRAME.test(raw)
     if (member[1] !== undefined) this.#seconds = Number(member[1])
-    else this.#give(unescapedJson(member[2]!), this.#seconds, line)
+    else this.#message(member[2]!, member[3] !== undefined, line)
     return true
+  }
+
+  /**
+   * dmesg --json --file: what has no level before its stamp goes on as the
+   * message before it, and until util-linux 2.39 every message has all that comes
+   * behind it.
+   */
+  #message(json: string, isWhole: boolean, line: number): void {
+    const [first = '', ...others] = json.split('\\n')
+    this.#give(unescapedJson(first), this.#seconds, line)
+    // The last one of a line that is too long is cut anywhere.
+    for (const other of isWhole ? others : others.slice(0, -1)) {
+      const text = unescapedJson(other)
+      // It comes again by itself.
+      if (LEVELED.test(text)) return
+      if (STAMPED.test(text)) this.#take(text, signsOf(text), line)
+      else if (text !== '') this.#give(text, this.#seconds, line)
+    }
+    if (!isWhole) this.#take(LOST, 0, line)
   }
 
   /** journalctl -o json: an object a line, in which fields are texts. */
@@ -227,7 +246,13 @@ const TAB = 0x09
 
 /** dmesg --json (util-linux, sys-utils/dmesg.c). */
 const DMESG_MEMBER =
-  /^\s{3,}(?:"time": *(\d{1,9}\.\d{1,9}),|"msg": "((?:[^"\\]|\\.)*)")\s*$/
+  /^\s{3,}(?:"time": *(\d{1,9}\.\d{1,9}),|"msg": "((?:[^"\\]|\\.)*)(?:(")|\\?))\s*$/
+
+/** As the kernel says it, of what stands behind the longest line. */
+const LOST = '** 1 printk messages dropped **'
+
+const STAMPED = /^\[ *\d{1,9}\.\d{6}\]/
+const LEVELED = /^<\d{1,3}>\[ *\d{1,9}\.\d{6}\]/
 
 /** What else it has on lines of their own. */
 const DMESG_FRAME = /^\s*(?:[{}[\],]+|"\w+": .*)\s*$/

@@ -101,6 +101,16 @@ t.test('known cases: the cause, and what helps', async t => {
     ],
     [['usb 1-1: hello'], /no line about TDX/, /what would be needed/],
     [
+      ['Linux version 6.12.1 (x)', CMDLINE],
+      /does not reach the place/,
+      /what would be needed/,
+    ],
+    [
+      ['Linux version 6.12.1 (x)', CMDLINE, 'smp: Brought up 2 nodes, 8 CPUs'],
+      /gives it no KeyIDs/,
+      /CONFIG_INTEL_TDX_HOST/,
+    ],
+    [
       [keyids, 'virt/tdx: SEAMCALL (0x0000000000000021) failed: 0xdead'],
       /the module refused: status 0xdead/,
       /ABI specification/,

@@ -295,6 +295,20 @@ export const NO_SUCCESS: readonly Known[] = [
     ],
   },
   {
+    // tdx_init() runs before smp_init(), or identify_boot_cpu() calls it
+    // (init/main.c, kernel_init_freeable(); arch/x86/kernel/cpu/common.c).
+    applies: ({ facts }) =>
+      facts.tdx.outcome === 'absent' &&
+      facts.kernel !== null &&
+      facts.cpus === null,
+    cause:
+      "the log has no line about TDX, and does not reach the place behind which there would be none ('smp: Brought up'): it ends before, or was filtered",
+    advice: subject => [
+      `what would be needed: ${WHOLE_LOG}`,
+      ...cpuAdvice(subject),
+    ],
+  },
+  {
     applies: ({ facts }) => facts.tdx.outcome === 'absent',
     cause: ({ facts }) =>
       facts.kernel === null
