@@ -306,6 +306,7 @@ export const NO_SUCCESS: readonly Known[] = [
     advice: subject => [
       `what would be needed: ${WHOLE_LOG}`,
       ...cpuAdvice(subject),
+      `where that has no line about TDX either: ${BIOS_OPTIONS}`,
     ],
   },
   {
