@@ -11,7 +11,7 @@ export const LARGE = 1 / 64
 /** Milliseconds after which nobody needs a memory any more. */
 const UNUSED = 3 * 24 * 60 * 60_000
 /** Nor more than this part of what the file system has for them. */
-const SHARE = 0.25
+const SHARE = 0.5
 /** Keys of which only is known that they were asked for. */
 const MARKS = 2000
 
