@@ -145,6 +145,7 @@ export class Transport {
       this.#entry = emptyEntry(line)
       return true
     }
+    // The last brace of dmesg's JSON stands at the margin.
     if (first !== BLANK && first !== TAB && raw !== '}') return false
     const member = DMESG_MEMBER.exec(raw)
     if (!member) return this.#seconds !== undefined && DMESG_FRAME.test(raw)
@@ -154,9 +155,9 @@ export class Transport {
   }
 
   /**
-   * dmesg --json --file: what has no level before its stamp goes on as the
-   * message before it, and until util-linux 2.39 every message has all that comes
-   * behind it.
+   * dmesg --json --file: what has no level before its stamp belongs to the message
+   * before it. With util-linux 2.38 (no more with 2.41) every message has all that
+   * comes behind it.
    */
   #message(json: string, isWhole: boolean, line: number): void {
     const [first = '', ...others] = json.split('\\n')

@@ -57,9 +57,10 @@ export const prune = async (
   for (const [memory, orphans] of users)
     if (!memories.some(({ path }) => basename(path) === memory))
       await goes(orphans)
-  const mayGo = replaces
-    ? [...unused(memories).reverse(), ...used(memories, isLarge)]
-    : unused(memories).reverse()
+  const mayGo = [
+    ...unused(memories).reverse(),
+    ...(replaces ? used(memories, isLarge) : []),
+  ]
   for (const victim of mayGo) {
     if (left >= 0) return
     const name = basename(victim.path)
